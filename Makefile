@@ -1,0 +1,41 @@
+# `make help` lists the targets. Everything runs in .venv, which the first target that needs it creates.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo summary best tensorboard test lint format
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed  ## Create .venv and install, when missing or out of date
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup  ## Sweep three models and two activations over small offline images, and print the table
+	$(PY) train.py -m model=softmax,mlp,cnn_pool activation=relu,selu data=digits epochs=5
+	@$(PY) -m sweeper summary
+
+summary: setup  ## Print the table of all runs; write outputs/summary.csv and outputs/summary.md
+	@$(PY) -m sweeper summary
+
+best: setup  ## Load the best run of all and measure its test accuracy again
+	@$(PY) -m sweeper evaluate --best
+
+tensorboard: setup  ## Open TensorBoard on all runs
+	.venv/bin/tensorboard --logdir outputs/runs
+
+test: setup  ## Run the tests
+	$(PY) -m pytest
+
+lint: setup  ## Check style and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: setup  ## Format the code
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .

@@ -1,0 +1,90 @@
+"""python -m sweeper summary | evaluate: what is done with finished runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeper.errors import UserError, leave
+
+if TYPE_CHECKING:
+    from sweeper.evaluate import Evaluation
+
+app = typer.Typer(help="Read and check what runs recorded.", add_completion=False, pretty_exceptions_enable=False)
+
+OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
+
+
+@app.command()
+def summary(output_dir: OutputDir = Path("outputs")) -> None:
+    """Print the table of all runs, best first; write summary.csv and summary.md beside them."""
+    from sweeper.summary.table import lay_out, print_table, read_runs, write_files
+
+    frame, unreadable = read_runs(output_dir)
+    table, caption = lay_out(frame, unreadable)
+    print_table(table, caption)
+    write_files(frame, table, caption, output_dir)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="A run's directory, outputs/runs/RUN_ID.")] = None,
+    best: Annotated[bool, typer.Option("--best", help="The finished run of the best validation accuracy.")] = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Measure a run's test accuracy again from its best.pt; exit status 1 when it differs from the record."""
+    if (run is None) != best:
+        raise UserError("name a run's directory, or --best")
+    from sweeper.evaluate import evaluate_run
+
+    folder = run or best_run(output_dir)
+    evaluation = evaluate_run(folder)
+    print_evaluation(folder.name, evaluation)
+    if evaluation.test_acc != evaluation.recorded_acc:
+        raise UserError(f"the test accuracy is {evaluation.test_acc}, but {evaluation.recorded_acc} was recorded")
+
+
+def best_run(output_dir: Path) -> Path:
+    """The finished run of the best validation accuracy."""
+    from sweeper.summary.table import read_runs
+
+    frame, _ = read_runs(output_dir)
+    finished = frame[frame["state"] == "finished"]
+    if finished.empty:
+        raise UserError(f"no run in {output_dir / 'runs'} is finished")
+    return output_dir / "runs" / str(finished["run_id"].iloc[0])
+
+
+def print_evaluation(name: str, evaluation: "Evaluation") -> None:
+    """The accuracy beside the recorded one, precision and recall of each class, and the confusion matrix."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
+    confusion, classes = evaluation.confusion, evaluation.classes
+    hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    scores = Table(title="Per class", title_justify="left")
+    matrix = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
+    for header in ("class", "precision", "recall", "images"):
+        scores.add_column(header, justify="left" if header == "class" else "right")
+    matrix.add_column("")
+    for place, label in enumerate(classes):
+        precision = f"{hits[place] / predicted[place]:.4f}" if predicted[place] else "-"
+        scores.add_row(label, precision, f"{hits[place] / actual[place]:.4f}", str(actual[place]))
+        matrix.add_column(label, justify="right")
+    for label, row in zip(classes, confusion, strict=True):
+        matrix.add_row(label, *(str(count) for count in row))
+    console.print(scores, matrix, markup=False)
+
+
+def main() -> None:
+    """Run a command; what a user can cause ends in one sentence and exit status 1."""
+    try:
+        app()
+    except UserError as error:
+        leave(str(error))
+
+
+if __name__ == "__main__":
+    main()

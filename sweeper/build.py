@@ -1,0 +1,87 @@
+"""From a typed config and a dataset to what trains: model, optimizer, schedule, batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sweeper.batches import Normalise, TrainBatches, derived_seed, eval_batches
+from sweeper.config import Config
+from sweeper.data import Dataset, Images, validation_split
+from sweeper.errors import UserError
+from sweeper.identity import Choices
+from sweeper.loop import Training
+from sweeper.models import build_model
+
+
+@dataclass
+class Built:
+    """A run ready to start.
+
+    Attributes:
+        val: the images that hold the validation images, and the validation images' places there.
+    """
+
+    training: Training
+    train: TrainBatches
+    val: tuple[Images, Tensor]
+    test: Images
+    normalise: Normalise
+
+    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return eval_batches(*self.val, self.normalise)
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return eval_batches(self.test, torch.arange(len(self.test)), self.normalise)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a `device=` setting.
+
+    Raises:
+        UserError: cuda is asked for where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda: torch sees no GPU here; choose device=cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: bool = True) -> Built:
+    """Put a run together; with `start_weights` false, without reading the weights that fine-tuning starts from.
+
+    Raises:
+        UserError: the settings do not fit the images or each other.
+    """
+    device = choose_device(config.device)
+    if device.type == "cuda":  # bit-exact resume is worth more than the last percent of speed
+        torch.use_deterministic_algorithms(True)
+    train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
+    model = seeded_model(config, choices, dataset, start_weights)
+    is_conv = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    memory_format = torch.channels_last if is_conv else torch.contiguous_format
+    model.to(device).to(memory_format=memory_format)
+    mean, std = torch.tensor(config.data.mean, device=device), torch.tensor(config.data.std, device=device)
+    normalise = Normalise(mean, std, memory_format)
+    resident = dataset.train.to(device)
+    val = (resident if val_images is dataset.train else val_images.to(device), val_indices)
+    train = TrainBatches(resident, train_indices, config.batch_size, config.seed, normalise, choices.augmentation)
+    factor = choices.scheduler(len(train), len(train) * config.epochs)
+    optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    lr = optimizer.param_groups[0]["lr"]
+    training = Training(model, optimizer, factor, lr, config.label_smoothing, config.grad_clip)
+    torch.manual_seed(derived_seed(config.seed, "training"))  # dropout, whatever the weights drew
+    return Built(training, train, val, dataset.test.to(device), normalise)
+
+
+def seeded_model(config: Config, choices: Choices, dataset: Dataset, start_weights: bool) -> nn.Module:
+    torch.manual_seed(derived_seed(config.seed, "weights"))
+    return build_model(
+        choices.model,
+        dataset.input_shape,
+        len(dataset.classes),
+        activation=choices.activation,
+        norm=choices.norm,
+        dropout=choices.dropout,
+        weights=config.model.weights if start_weights else None,
+    )

@@ -1,0 +1,104 @@
+"""Save and restore everything that a run needs to go on exactly where it stood.
+
+A checkpoint is a torch zip file of tensors and plain values. It is written beside its place, synced and renamed, and
+the one before it is kept, so that a valid one always exists. A damaged one is noticed by the zip file's checksums.
+"""
+
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from sweeper.errors import UserError
+from sweeper.loop import Progress
+
+FORMAT = 1
+Checkpoint = dict[str, Any]
+
+
+class Damaged(Exception):
+    """The file is not a whole checkpoint."""
+
+
+def capture(run_id: str, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Checkpoint:
+    """Everything at this moment. The tensors are the live ones: save before the next step."""
+    on_gpu = next(model.parameters()).is_cuda
+    return {
+        "format": FORMAT,
+        "run_id": run_id,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": asdict(progress),
+        "generators": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if on_gpu else None},
+    }
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> Progress:
+    """Put model, optimizer and generators back and return the progress.
+
+    Raises:
+        UserError: the checkpoint belongs to another model.
+    """
+    load_model(checkpoint, model)
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    torch.set_rng_state(checkpoint["generators"]["cpu"])
+    if checkpoint["generators"]["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(checkpoint["generators"]["cuda"])
+    return Progress(**checkpoint["progress"])
+
+
+def load_model(checkpoint: Checkpoint, model: nn.Module) -> None:
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"the checkpoint of {checkpoint.get('run_id', 'another run')} does not fit this model"
+        ) from error
+
+
+def save(path: Path, checkpoint: Checkpoint, *, keep_previous: bool = False) -> None:
+    """Write the checkpoint atomically; with `keep_previous`, the one that was there stays as previous.pt."""
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_previous and path.exists():
+            path.replace(path.with_name("previous.pt"))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint, tensors and plain values only.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Damaged: it is cut off, a byte is wrong, or it was never a checkpoint.
+        UserError: it holds other objects, which could run code when loaded.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken is not None:
+            raise Damaged(f"{path} is damaged: the checksum of {broken} is wrong")
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise Damaged(f"{path} is damaged: {error}") from error
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+    except Exception as error:  # pickle.UnpicklingError and its like
+        raise UserError(f"{path} holds more than tensors and plain values and is not loaded; delete it") from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT}); delete it")
+    return checkpoint

@@ -1,0 +1,95 @@
+"""The command line of train.py: Hydra's, its errors as sentences."""
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweeper.config import Config, help_text
+from sweeper.errors import Diverged, UserError, choices, leave, nearest
+
+
+def register_schema() -> None:
+    """Give Hydra the types of all settings and the help page."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
+
+
+def run_with_sentences(main: Callable[[], None]) -> None:
+    """Call a Hydra entry point; what a user can cause ends in one sentence and exit status 1.
+
+    HYDRA_FULL_ERROR=1 in the environment asks for tracebacks. Without it, this sets it for Hydra, which then hands its
+    exceptions over instead of printing them.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        main()
+    except (UserError, Diverged) as error:
+        leave(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        leave(explain(error))
+    except OSError as error:
+        leave(f"{error}; HYDRA_FULL_ERROR=1 shows where")
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = "0"
+
+
+def explain(error: BaseException) -> str:
+    """Hydra's or OmegaConf's complaint about what was typed, with the valid choices."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}"
+    inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(inner, "full_key", None)
+    if key is None:
+        return " ".join(str(error).split())
+    if "not in" in str(inner):
+        valid = keys_beside(key)
+        where = f"{key.rpartition('.')[0]} has" if "." in key else "there are"
+        return f"there is no setting {key}{nearest(key, valid)}; {where} {choices(valid)}"
+    return f"{key}: {str(inner).splitlines()[0]}"
+
+
+def keys_beside(key: str) -> list[str]:
+    """Every valid key at the level of this one."""
+    level, prefix = Config(), ""
+    for name in key.split(".")[:-1]:
+        level, prefix = getattr(level, name, level), f"{prefix}{name}."
+    return [f"{prefix}{item.name}" for item in fields(level)] if is_dataclass(level) else []
+
+
+def hydra_files(config: DictConfig) -> dict[str, str]:
+    """What Hydra would write into .hydra/ of the job that is running, by file name."""
+    hydra = HydraConfig.get()
+    return {
+        "config.yaml": OmegaConf.to_yaml(config),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
+        "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
+    }
+
+
+def command() -> str:
+    """The command that repeats the job that is running by itself."""
+    return shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
+
+
+def typed(config: DictConfig | dict[str, Any]) -> Config:
+    """A composed or recorded config as the dataclasses that everything below takes.
+
+    Raises:
+        OmegaConfBaseException: a key or a type is not of the schema.
+    """
+    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+    assert isinstance(merged, Config)
+    return merged

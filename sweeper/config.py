@@ -1,0 +1,233 @@
+"""The typed schema of a run: one dataclass a group, every setting with its unit, meaning and valid range.
+
+The YAML files in conf/ give the values, and these classes the types. A group's dataclass holds the settings of all its
+choices; what a choice uses is declared by the signature of the function that builds it, and a setting that the choice
+does not use stays None (sweeper.identity checks this). This module imports neither torch nor Hydra.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeper.errors import UserError, choices
+
+
+@dataclass
+class Check:
+    """A range: `text` completes the sentence "must be ...", `holds` tests one number or name."""
+
+    text: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(low: float) -> Check:
+    return Check(f"at least {low}", lambda value: value >= low)
+
+
+def above(low: float) -> Check:
+    return Check(f"above {low}", lambda value: value > low)
+
+
+def between(low: float, high: float) -> Check:
+    return Check(f"from {low} to {high}", lambda value: low <= value <= high)
+
+
+def from_up_to(low: float, high: float) -> Check:
+    return Check(f"at least {low} and below {high}", lambda value: low <= value < high)
+
+
+def above_up_to(low: float, high: float) -> Check:
+    return Check(f"above {low} and at most {high}", lambda value: low < value <= high)
+
+
+def one_of(*names: str) -> Check:
+    return Check(f"one of {choices(names)}", lambda value: value in names)
+
+
+def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
+    """A dataclass field with its meaning and its valid range (for a list: the range of each element)."""
+    return field(default=default, metadata={"help": help, "check": check})
+
+
+@dataclass
+class DataConfig:
+    """Which images, how they are scaled and which of them are held out."""
+
+    name: str = setting("the dataset's reader", "")
+    root: str | None = setting("folder of the images or of the archive")
+    cache: str | None = setting("folder for decoded images, shared by all runs")
+    url: str | None = setting("where the archive is downloaded from; name a mirror here")
+    sha256: str | None = setting("SHA-256 that the archive must have")
+    image_size: int | None = setting("height and width in pixels that images are resized to", check=at_least(1))
+    channels: int | None = setting("3 for colour, 1 for grey", check=Check("1 or 3", lambda value: value in (1, 3)))
+    val_size: int | None = setting("training images held out for validation; 0: test images", check=at_least(0))
+    mean: list[float] | None = setting("subtracted from pixels in [0, 1], per channel")
+    std: list[float] | None = setting("divides after the mean is subtracted, per channel", check=above(0))
+
+
+@dataclass
+class ModelConfig:
+    """The network, less its slots."""
+
+    name: str = setting("the architecture", "")
+    hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
+    channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
+    kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
+    weights: str | None = setting("null: from scratch; imagenet; or a file, such as another run's best.pt")
+    stem: str | None = setting(
+        "imagenet: 7x7 stride 2 and pooling; cifar: 3x3 stride 1", check=one_of("imagenet", "cifar")
+    )
+    freeze_backbone: bool | None = setting("train the last layer only")
+
+
+@dataclass
+class OptimizerConfig:
+    """The update rule."""
+
+    name: str = setting("the update rule", "")
+    lr: float | None = setting("learning rate at its peak", check=above(0))
+    momentum: float | None = setting("share of the last update that is kept", check=from_up_to(0, 1))
+    nesterov: bool | None = setting("look ahead along the momentum")
+    betas: list[float] | None = setting("decay of the two moment estimates", check=from_up_to(0, 1))
+    weight_decay: float | None = setting("L2 penalty (adamw: decoupled decay)", check=at_least(0))
+
+
+@dataclass
+class SchedulerConfig:
+    """The learning rate's course, as factors of optimizer.lr."""
+
+    name: str = setting("the learning rate's course", "")
+    warmup_epochs: float | None = setting("epochs of linear rise at the start", check=at_least(0))
+    step_size: int | None = setting("epochs between two decays", check=at_least(1))
+    milestones: list[int] | None = setting("epochs after which the rate decays", check=at_least(1))
+    gamma: float | None = setting("factor of each decay (exponential: of each epoch)", check=above_up_to(0, 1))
+    min_factor: float | None = setting("lowest rate as a share of the peak", check=between(0, 1))
+    pct_start: float | None = setting("share of the training in which the rate rises", check=between(0, 1))
+    div_factor: float | None = setting("peak rate / first rate", check=at_least(1))
+    final_div_factor: float | None = setting("first rate / last rate", check=at_least(1))
+    factor: float | None = setting("factor of each reduction", check=above_up_to(0, 1))
+    patience: int | None = setting("epochs without a better validation accuracy before a reduction", check=at_least(0))
+
+
+@dataclass
+class ActivationConfig:
+    """The nonlinearity of hidden layers."""
+
+    name: str = setting("the nonlinearity", "")
+    negative_slope: float | None = setting("slope below zero")
+
+
+@dataclass
+class NormConfig:
+    """The normalisation of hidden layers."""
+
+    name: str = setting("the normalisation after each hidden layer", "")
+    num_groups: int | None = setting("groups that the channels are divided into", check=at_least(1))
+
+
+@dataclass
+class DropoutConfig:
+    """Dropout on hidden layers, in training only."""
+
+    name: str = setting("how much dropout on hidden layers", "")
+    rate: float | None = setting("probability that a unit is dropped in training", check=from_up_to(0, 1))
+
+
+@dataclass
+class AugmentationConfig:
+    """Random changes of training images."""
+
+    name: str = setting("the random changes of training images", "")
+    padding: int | None = setting("pixels of black border that random crops may reach into", check=at_least(1))
+    size: int | None = setting("height and width of the square that is cut out, in pixels", check=at_least(1))
+
+
+@dataclass
+class SweepConfig:
+    """How runs are handled, which does not change them."""
+
+    reuse: str = setting(
+        "which finished runs are not trained again: same_code, any, none",
+        "same_code",
+        one_of("same_code", "any", "none"),
+    )
+
+
+@dataclass
+class Config:
+    """One run, whole."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    activation: ActivationConfig = field(default_factory=ActivationConfig)
+    norm: NormConfig = field(default_factory=NormConfig)
+    dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    epochs: int = setting("passes over the training images", 30, at_least(1))
+    batch_size: int = setting("images a step", 64, at_least(2))
+    seed: int = setting("weights, split, shuffle, augmentation and dropout follow from it", 0, between(0, 2**63 - 1))
+    label_smoothing: float = setting("share of the target spread over all classes", 0.0, from_up_to(0, 1))
+    grad_clip: float | None = setting("largest norm of a step's gradient; null: no limit", None, above(0))
+    patience: int | None = setting("stop after so many epochs without a better one; null: never", None, at_least(1))
+    target_acc: float | None = setting(
+        "validation accuracy whose first epoch is reported; null: none", None, above_up_to(0, 1)
+    )
+    convergence_fraction: float = setting(
+        "share of the best validation accuracy that counts as converged", 0.99, above_up_to(0, 1)
+    )
+    checkpoint_minutes: float = setting("minutes between two saves within an epoch", 5.0, at_least(0))
+    device: str = setting("auto (a GPU where there is one), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
+    threads: int | None = setting("CPU threads; null: as many as torch takes", None, at_least(1))
+    output_dir: str = setting("folder of runs and summaries", "outputs")
+
+
+def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Every setting of a config object as (dotted key, its field, its value), groups after the run's own."""
+    fields = dataclasses.fields(config)
+    for item in (item for item in fields if "help" in item.metadata):
+        yield prefix + item.name, item, getattr(config, item.name)
+    for item in (item for item in fields if "help" not in item.metadata):
+        yield from settings(getattr(config, item.name), f"{prefix}{item.name}.")
+
+
+def validate(config: Config) -> None:
+    """Check every value against its range.
+
+    Raises:
+        UserError: a value is out of its range; the sentence names the setting and the range.
+    """
+    for key, item, value in settings(config):
+        check: Check | None = item.metadata["check"]
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{key}={number} is not a finite number")
+            if number is not None and check is not None and not check.holds(number):
+                raise UserError(f"{key}={number} is out of range: it must be {check.text}")
+
+
+def help_text() -> str:
+    """The page that `python train.py --help` prints; Hydra fills in the groups."""
+    width = max(len(key) for key, _, _ in settings(Config()))
+    meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
+    return f"""Train one image classifier, or sweep over the combinations of training tricks.
+
+== Groups (choose with GROUP=NAME) ==
+$APP_CONFIG_GROUPS
+== Settings (change with KEY=VALUE; each choice uses some of its group's) ==
+{meanings}
+
+== Examples ==
+  python train.py model=cnn_pool                                       one run on CIFAR-10
+  python train.py model=mlp data=digits dropout.rate=0.3 epochs=5      a small one, offline
+  python train.py -m model=mlp,cnn_pool activation=relu,selu           a sweep: every combination
+  python train.py model=resnet18 data=image_folder data.root=DIR       your own images, DIR/train/CLASS/*
+
+Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$(python train.py -sc install=bash)"
+"""

@@ -1,0 +1,61 @@
+"""Measure a finished run again from its best.pt, and compare with what was recorded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sweeper import checkpoint
+from sweeper.build import build
+from sweeper.cli import typed
+from sweeper.data import load, prepare
+from sweeper.errors import UserError
+from sweeper.identity import choose_all
+from sweeper.loop import confusion, evaluate
+from sweeper.record import Record
+
+
+@dataclass
+class Evaluation:
+    """What was measured now, beside what was recorded.
+
+    Attributes:
+        confusion: images by true class (rows) and predicted class (columns).
+    """
+
+    recorded_acc: float
+    test_acc: float
+    classes: list[str]
+    confusion: NDArray[np.int64]
+
+
+def evaluate_run(folder: Path) -> Evaluation:
+    """Load best.pt of a finished run and measure its test accuracy.
+
+    Raises:
+        UserError: there is no such finished run, its checkpoint is not usable or its dataset has changed.
+    """
+    record = Record(folder)
+    run, result = record.run(), record.result()
+    if run is None:
+        raise UserError(f"{folder} is not the directory of a run; name one of outputs/runs/")
+    if result is None:
+        state = (record.status() or {}).get("state", "unknown")
+        raise UserError(f"{folder.name} has no result (it is {state}); finish it with: {run['command']}")
+    config = typed(run["config"])
+    torch.set_num_threads(run["threads"])
+    cached = prepare(config.data)
+    if cached.fingerprint != run["dataset"]["fingerprint"]:
+        raise UserError(f"the images of data={config.data.name} are not those that {folder.name} was trained on")
+    try:
+        best = checkpoint.load(record.best)
+    except (FileNotFoundError, checkpoint.Damaged) as error:
+        raise UserError(f"{record.best} cannot be used: {error}") from error
+    built = build(config, choose_all(config), load(cached), start_weights=False)
+    checkpoint.load_model(best, built.training.model)
+    _, test_acc, predictions = evaluate(built.training.model, built.test_batches())
+    classes = run["dataset"]["classes"]
+    counts = confusion(built.test.labels, predictions, len(classes)).numpy()
+    return Evaluation(result["test_acc"], test_acc, classes, counts)

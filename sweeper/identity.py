@@ -1,0 +1,129 @@
+"""Which run this is: config -> effective config -> run id. Equal results have equal ids, whatever was typed."""
+
+import ast
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sweeper.augmentation import AUGMENTATIONS
+from sweeper.choice import SLOTS, choose, keyword_only
+from sweeper.config import Config
+from sweeper.data import COMMON
+from sweeper.models import MODELS
+from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
+from sweeper.optimizer import OPTIMIZERS
+from sweeper.scheduler import SCHEDULERS
+from sweeper.sources import DATASETS
+
+# What cannot change the weights: where files lie, how the machine is used, and how the finished curve is read.
+NOT_IDENTITY = (
+    ("sweep", "device", "threads", "output_dir", "checkpoint_minutes", "convergence_fraction", "target_acc"),
+    ("root", "cache", "url", "sha256"),
+)
+
+# The modules whose code decides a run's result, in the package's folder.
+TRAINING_CODE = (
+    "augmentation.py",
+    "batches.py",
+    "build.py",
+    "data.py",
+    "loop.py",
+    "models/__init__.py",
+    "models/cnn.py",
+    "models/layers.py",
+    "models/linear.py",
+    "models/mlp.py",
+    "models/resnet.py",
+    "optimizer.py",
+    "scheduler.py",
+    "sources.py",
+    "split.py",
+)
+
+
+@dataclass
+class Choices:
+    """The functions that a config's names choose, their settings filled in."""
+
+    data: partial[Any]
+    model: partial[Any]
+    optimizer: partial[Any]
+    scheduler: partial[Any]
+    activation: partial[Any]
+    norm: partial[Any]
+    dropout: partial[Any]
+    augmentation: partial[Any]
+
+
+def choose_all(config: Config) -> Choices:
+    """Look every group's name up.
+
+    Raises:
+        UserError: see sweeper.choice.choose.
+    """
+    return Choices(
+        data=choose("data", config.data, DATASETS, COMMON),
+        model=choose("model", config.model, MODELS),
+        optimizer=choose("optimizer", config.optimizer, OPTIMIZERS),
+        scheduler=choose("scheduler", config.scheduler, SCHEDULERS),
+        activation=choose("activation", config.activation, ACTIVATIONS),
+        norm=choose("norm", config.norm, NORMS),
+        dropout=choose("dropout", config.dropout, DROPOUTS),
+        augmentation=choose("augmentation", config.augmentation, AUGMENTATIONS),
+    )
+
+
+def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict[str, Any]:
+    """The config less what the model does not use and what cannot change the result, with the dataset's fingerprint."""
+    whole = asdict(config)
+    top, of_data = NOT_IDENTITY
+    effective: dict[str, Any] = {key: value for key, value in whole.items() if key not in top and value is not None}
+    for group, values in effective.items():
+        if isinstance(values, dict):
+            effective[group] = {key: value for key, value in values.items() if value is not None}
+    effective["data"] = {key: value for key, value in effective["data"].items() if key not in of_data}
+    effective["data"]["fingerprint"] = fingerprint
+    for slot in SLOTS:
+        if slot not in keyword_only(choices.model):
+            del effective[slot]
+    if "dropout" in effective:  # what counts is the rate, not the name it was chosen by
+        rate = effective.pop("dropout")["rate"]
+        effective |= {"dropout": {"rate": rate}} if rate > 0 else {}
+    if config.model.weights is not None and Path(config.model.weights).is_file():
+        content = Path(config.model.weights).read_bytes()
+        effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return effective
+
+
+def run_id(effective: dict[str, Any]) -> str:
+    """`<readable slug>-<10 hex digits>`; the digits follow from the canonical JSON of the effective config."""
+    words = [effective["model"]["name"]]
+    for group, plain in (("activation", ""), ("norm", "none"), ("optimizer", ""), ("scheduler", "constant")):
+        words += [effective[group]["name"]] if group in effective and effective[group]["name"] != plain else []
+    words += [f"dropout{effective['dropout']['rate']:g}"] if "dropout" in effective else []
+    words += [effective["augmentation"]["name"]] if effective["augmentation"]["name"] != "none" else []
+    words += [effective["data"]["name"], f"s{effective['seed']}"]
+    canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
+    slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)
+    return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+
+
+def code_fingerprint() -> dict[str, str]:
+    """For every module that decides a run's result, a hash of its syntax tree, docstrings left out."""
+    package = Path(__file__).parent
+    return {name: syntax_hash((package / name).read_text()) for name in TRAINING_CODE}
+
+
+def syntax_hash(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

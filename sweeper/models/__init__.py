@@ -1,0 +1,59 @@
+"""Models by name. A function's keyword-only arguments are its own settings and the slots that it has."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from sweeper.choice import keyword_only
+from sweeper.models.cnn import cnn, cnn_pool
+from sweeper.models.layers import lecun_normal_
+from sweeper.models.linear import Shape, softmax
+from sweeper.models.mlp import mlp
+from sweeper.models.resnet import load_weights, resnet18
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "softmax": softmax,
+    "mlp": mlp,
+    "mlp_deep": mlp,
+    "cnn": cnn,
+    "cnn_pool": cnn_pool,
+    "resnet18": resnet18,
+    "resnet18_pretrained": resnet18,
+}
+
+
+def build_model(
+    model: Callable[..., nn.Module],
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    activation: Callable[[], nn.Module],
+    norm: Callable[[int, int], nn.Module],
+    dropout: Callable[..., nn.Module],
+    weights: str | None = None,
+) -> nn.Module:
+    """Build a network with the slots that it has, its weights drawn from torch's global generator.
+
+    Args:
+        model: a function of MODELS with its own settings filled in (functools.partial).
+        input_shape: channels, height, width of an image.
+        activation, norm, dropout: functions of layers.py with their settings filled in.
+        weights: trained weights to start from, as resnet.load_weights takes them.
+
+    Raises:
+        UserError: the model cannot be built for these images or settings.
+    """
+    self_normalising = isinstance(activation(), nn.SELU)
+    slots: dict[str, Any] = {
+        "activation": activation,
+        "norm": norm,
+        "dropout": partial(dropout, nn.AlphaDropout if self_normalising else nn.Dropout),
+    }
+    network = model(input_shape, num_classes, **{name: slots[name] for name in slots if name in keyword_only(model)})
+    if self_normalising:
+        lecun_normal_(network)
+    if weights is not None:
+        load_weights(network, weights)
+    return network

@@ -1,0 +1,128 @@
+"""ResNet-18, from scratch or from weights that were trained before.
+
+torchvision is imported on first use only: importing it takes longer than everything else that a small run needs.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sweeper.errors import UserError
+from sweeper.models.linear import Shape
+
+COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
+
+
+def resnet18(
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    weights: str | None,
+    stem: str,
+    freeze_backbone: bool,
+    activation: Callable[[], nn.Module],
+    norm: Callable[[int, int], nn.Module],
+) -> nn.Module:
+    """ResNet-18 (He et al. 2016) as in torchvision, with a new last layer of `num_classes`.
+
+    Args:
+        weights: None trains from scratch; "imagenet" or a file's path: load_weights fills them in afterwards.
+        stem: "imagenet" is the original 7x7 stride 2 with pooling, "cifar" a 3x3 stride 1 without.
+        freeze_backbone: train the last layer only, batch statistics fixed.
+
+    Raises:
+        UserError: the settings contradict each other.
+    """
+    from torchvision.models import resnet18 as torchvision_resnet18
+    from torchvision.ops import FrozenBatchNorm2d
+
+    has_batch_norm = isinstance(norm(64, 2), nn.BatchNorm2d)
+    if weights == "imagenet" and not has_batch_norm:
+        raise UserError(
+            "model.weights=imagenet was trained with batch normalisation: choose norm=batch, "
+            "or train from scratch with model.weights=null"
+        )
+    if freeze_backbone and weights is None:
+        raise UserError("model.freeze_backbone=true needs trained weights: set model.weights=imagenet or a file")
+    frozen_norm = freeze_backbone and has_batch_norm
+    norm_layer = FrozenBatchNorm2d if frozen_norm else lambda num_features: norm(num_features, 2)
+    model: Any = torchvision_resnet18(norm_layer=norm_layer)
+    model.fc = nn.Linear(model.fc.in_features, num_classes)
+    if stem == "cifar":
+        model.conv1 = nn.Conv2d(input_shape[0], 64, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+    elif input_shape[0] != 3:
+        model.conv1 = nn.Conv2d(input_shape[0], 64, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.ReLU):
+            model.get_submodule(name.rpartition(".")[0]).relu = activation()
+    if freeze_backbone:
+        model.requires_grad_(False)
+        model.fc.requires_grad_(True)
+    network: nn.Module = model
+    return network
+
+
+def load_weights(model: nn.Module, weights: str) -> None:
+    """Copy trained weights, all but the classifier, into the model.
+
+    Args:
+        weights: "imagenet" takes torchvision's; else the path of a state dict or of a run's best.pt.
+
+    Raises:
+        UserError: the weights do not exist, cannot be read or belong to another network.
+    """
+    state = imagenet_state() if weights == "imagenet" else file_state(weights)
+    own = model.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    wrong = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
+    wrong += sorted(key for key in own.keys() ^ state.keys() if not key.startswith("fc.") and COUNTER not in key)
+    if wrong:
+        raise UserError(
+            f"model.weights={weights} does not fit this model: {len(wrong)} of its tensors differ, first {wrong[0]}; "
+            "norm, model.stem and the number of channels must be those that the weights were trained with"
+        )
+    model.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+
+
+def imagenet_state() -> dict[str, Tensor]:
+    """torchvision's ImageNet weights, from its cache folder or downloaded."""
+    from torchvision.models import ResNet18_Weights
+
+    weights = ResNet18_Weights.IMAGENET1K_V1
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise UserError(
+            f"ImageNet weights could not be had from {weights.url} ({error}): "
+            f"put that file into {cache}, or name a local copy with model.weights=FILE"
+        ) from error
+
+
+def file_state(path: str) -> dict[str, Tensor]:
+    """The state dict in a file: a plain one, or the `model` entry of a run's checkpoint. Tensors only, no code."""
+    if not Path(path).is_file():
+        raise UserError(f"model.weights={path}: there is no such file; choose null, imagenet or an existing file")
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"model.weights={path} cannot be read as a state dict: {first_line(error)}") from error
+    except Exception as error:  # weights_only refuses with pickle.UnpicklingError and a page of advice
+        raise UserError(f"model.weights={path} holds more than tensors and plain values; refused") from error
+    state = content.get("model", content) if isinstance(content, dict) else {}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"model.weights={path} holds no state dict")
+    return dict(state)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

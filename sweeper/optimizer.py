@@ -1,0 +1,31 @@
+"""Optimizers by name. A function's keyword-only arguments are the settings that the choice uses."""
+
+from collections.abc import Callable, Iterable
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+Parameters = Iterable[nn.Parameter]
+
+
+def sgd(parameters: Parameters, *, lr: float, weight_decay: float) -> Optimizer:
+    """Plain stochastic gradient descent."""
+    return SGD(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+def momentum(parameters: Parameters, *, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
+    """Gradient descent with (Nesterov) momentum, Sutskever et al. 2013."""
+    return SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+
+
+def adam(parameters: Parameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
+    """Adam, Kingma & Ba 2015; weight decay as an L2 penalty."""
+    return Adam(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True)
+
+
+def adamw(parameters: Parameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
+    """Adam with decoupled weight decay, Loshchilov & Hutter 2019."""
+    return AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw}

@@ -1,0 +1,144 @@
+"""The files of a run directory, written so that a reader never sees half of one. No torch here: readers start fast."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+LOST_AFTER = 60.0  # seconds without a heartbeat, after which a vanished owner counts as gone
+LOST_ELSEWHERE_AFTER = 900.0  # the same where the owner's host cannot be asked
+STATES = ("running", "finished", "failed", "diverged", "interrupted", "lost")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically: written beside it, synced, renamed."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The file's content; None where it is missing, torn, foreign or of another schema."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None
+
+
+@dataclass
+class Record:
+    """The directory of one run."""
+
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.pt"
+
+    def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> None:
+        """Make the directory with run.json and Hydra's own description of the job, unless they are there."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        (self.folder / ".hydra").mkdir(exist_ok=True)
+        for name, text in hydra_files.items():
+            write_text(self.folder / ".hydra" / name, text)
+        if self.run() is None:
+            write_json(self.folder / "run.json", run)
+
+    def run(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "run.json")
+
+    def result(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "result.json")
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        write_json(self.folder / "result.json", result)
+
+    def status(self) -> dict[str, Any] | None:
+        """status.json, its state `lost` where it says running and nobody does."""
+        status = read_json(self.folder / "status.json")
+        if status is not None and status.get("state") == "running" and is_lost(status):
+            status["state"] = "lost"
+        return status
+
+    def write_status(self, **status: Any) -> None:
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
+        write_json(self.folder / "status.json", {**status, "heartbeat": time.time(), **owner})
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl up to the first that is torn."""
+        rows = []
+        try:
+            for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+                rows.append(json.loads(line))
+        except (OSError, ValueError):
+            pass
+        return rows
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def is_lost(status: dict[str, Any]) -> bool:
+    """Whether the process that claims to run is gone: no heartbeat for a while, and on this host no such process."""
+    silent = time.time() - float(status.get("heartbeat", 0))
+    if status.get("host") != socket.gethostname():
+        return silent > LOST_ELSEWHERE_AFTER
+    return silent > LOST_AFTER and not is_alive(int(status.get("pid", 0)))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this host has such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def convergence(rows: list[dict[str, Any]], fraction: float, target_acc: float | None) -> dict[str, Any]:
+    """When a run converged, read off its metrics (at least one row).
+
+    Returns:
+        convergence_epoch: the first whose validation accuracy is at least `fraction` of the run's best.
+        convergence_seconds: training seconds to the end of that epoch.
+        epochs_to_target: the first epoch at or above `target_acc`, None where it never gets there or none is set.
+    """
+    best = max(row["val_acc"] for row in rows)
+    converged = next(place for place, row in enumerate(rows) if row["val_acc"] >= fraction * best)
+    reached = (row["epoch"] for row in rows if target_acc is not None and row["val_acc"] >= target_acc)
+    return {
+        "convergence_fraction": fraction,
+        "convergence_epoch": rows[converged]["epoch"],
+        "convergence_seconds": sum(row["train_seconds"] for row in rows[: converged + 1]),
+        "target_acc": target_acc,
+        "epochs_to_target": next(reached, None),
+    }

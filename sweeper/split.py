@@ -1,0 +1,26 @@
+"""Holding images out, class by class."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def stratified_split(labels: NDArray[np.int64], size: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold out `size` images so that each class has the share that it has in `labels` (N,).
+
+    Places left over by rounding go to the classes with the largest remainders, smaller class numbers first.
+
+    Returns:
+        Indices of the images that stay and of those held out, both ascending.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = counts * size / len(labels)
+    quotas = np.floor(shares).astype(np.int64)
+    for place in np.argsort(quotas - shares, kind="stable")[: size - quotas.sum()]:
+        quotas[place] += 1
+    generator = np.random.Generator(np.random.PCG64(seed))
+    held = [
+        generator.permutation(np.flatnonzero(labels == name))[:quota]
+        for name, quota in zip(classes, quotas, strict=True)
+    ]
+    held_out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out

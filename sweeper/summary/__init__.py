@@ -1,0 +1,1 @@
+"""Reading records: tables over many runs. Nothing here imports torch."""

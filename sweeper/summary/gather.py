@@ -1,0 +1,71 @@
+"""From run directories to one table: a row for every run, whatever its state."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeper.record import Record
+
+# What was measured, in the order of the table's columns.
+MEASURES = (
+    "best_val_acc",
+    "best_epoch",
+    "test_acc",
+    "convergence_epoch",
+    "convergence_seconds",
+    "epochs_to_target",
+    "epochs_done",
+    "train_seconds",
+    "parameters",
+    "state",
+)
+
+
+def gather(runs: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Read every run below a folder.
+
+    Returns:
+        A row for each run: run_id, its effective settings under their dotted names, the MEASURES. A run that is not
+        finished has what its metrics say so far. And the names of the folders that are no readable runs.
+    """
+    rows: list[dict[str, Any]] = []
+    unreadable: list[str] = []
+    for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
+        row = read_run(Record(folder))
+        if row is None:
+            unreadable.append(folder.name)
+        else:
+            rows.append(row)
+    settings_found = dict.fromkeys(name for row in rows for name in row if name not in MEASURES)
+    return pd.DataFrame(rows, columns=[*settings_found, *MEASURES]), unreadable
+
+
+def read_run(record: Record) -> dict[str, Any] | None:
+    """One run as a row; None where the directory does not say which run it is."""
+    run, status = record.run(), record.status()
+    if run is None or not isinstance(run.get("effective"), dict):
+        return None
+    metrics, result = record.metrics(), record.result() or {}
+    best: dict[str, Any] = max(metrics, key=lambda row: row["val_acc"], default={})
+    row: dict[str, Any] = {"run_id": record.run_id, **settings(run["effective"])}
+    row |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
+    row |= {name: result.get(name) for name in MEASURES if name in result}
+    row["train_seconds"] = sum(row["train_seconds"] for row in metrics)
+    row["epochs_done"] = len(metrics)
+    row["parameters"] = run.get("parameters")
+    row["state"] = status["state"] if status is not None else "unknown"
+    return row
+
+
+def settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names; a group's choice under the group's own name."""
+    flat: dict[str, Any] = {}
+    for key, value in effective.items():
+        if isinstance(value, dict):
+            flat |= settings(value, f"{prefix}{key}.")
+        elif key == "name":
+            flat[prefix.rstrip(".")] = value
+        else:
+            flat[prefix + key] = str(value) if isinstance(value, list) else value
+    return flat

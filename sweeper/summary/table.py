@@ -1,0 +1,125 @@
+"""The table of all runs: what varies as columns, what does not in the caption, best first."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.errors import UserError
+from sweeper.record import write_text
+from sweeper.summary.gather import MEASURES, gather
+
+DIGITS = {"best_val_acc": "{:.4f}", "test_acc": "{:.4f}", "convergence_seconds": "{:.1f}", "train_seconds": "{:.1f}"}
+EXPENDABLE = ("run_id", "parameters", "train_seconds", "convergence_seconds", "epochs_done")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a cell that begins so
+
+
+def read_runs(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
+    """All runs, best validation accuracy first, and the names of folders that are no readable runs.
+
+    Raises:
+        UserError: there are no runs.
+    """
+    runs = output_dir / "runs"
+    frame, unreadable = gather(runs)
+    if frame.empty:
+        raise UserError(f"there are no runs in {runs}; train one: python train.py model=softmax data=digits")
+    frame = frame.sort_values(["best_val_acc", "run_id"], ascending=[False, True], na_position="last")
+    return frame.reset_index(drop=True), unreadable
+
+
+def lay_out(frame: pd.DataFrame, unreadable: list[str]) -> tuple[pd.DataFrame, str]:
+    """The columns that tell runs apart, and the caption that says what they share."""
+    settings = [name for name in frame.columns if name not in MEASURES and name != "run_id"]
+    constant = [name for name in settings if frame[name].nunique(dropna=False) == 1]
+    implied = [name for name in settings if name not in constant and is_implied(frame, name)]
+    table = frame.drop(columns=[*constant, *implied])
+    if table["epochs_to_target"].isna().all():
+        table = table.drop(columns="epochs_to_target")
+    return table, caption(frame, [name for name in constant if name != "data.fingerprint"], unreadable)
+
+
+def is_implied(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a setting such as model.hidden follows from its group's choice in all runs."""
+    group = name.partition(".")[0]
+    if group == name or group not in frame:
+        return False
+    return bool((frame.groupby(group, dropna=False)[name].nunique(dropna=False) <= 1).all())
+
+
+def caption(frame: pd.DataFrame, constant: list[str], unreadable: list[str]) -> str:
+    """What the runs share, how they ended, and what the accuracies mean."""
+    states = frame["state"].value_counts().sort_index()
+    lines = [f"{len(frame)} runs: " + ", ".join(f"{count} {state}" for state, count in states.items())]
+    shared = [f"{name}={frame[name].iloc[0]}" for name in constant if pd.notna(frame[name].iloc[0])]
+    lines += ["All with " + ", ".join(shared)] if shared else []
+    if (frame["data.val_size"] == 0).any():
+        lines.append("Runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic")
+    lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
+    return "\n".join(lines)
+
+
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text, as it is shown."""
+    return pd.DataFrame({name: [show(name, value) for value in table[name]] for name in table.columns})
+
+
+def show(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "-"
+    if name in DIGITS:
+        return DIGITS[name].format(value)
+    if isinstance(value, float) and value.is_integer():
+        return f"{int(value):,}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def neutral(value: Any) -> Any:
+    """A CSV cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def print_table(table: pd.DataFrame, text: str) -> None:
+    """Print the table with its caption; in a narrow terminal, without the columns that matter least."""
+    console = Console()
+    needed = width_of(table)
+    left_out: list[str] = []
+    while console.is_terminal and needed > console.width and len(left_out) < len(EXPENDABLE):
+        left_out.append(EXPENDABLE[len(left_out)])
+        needed = width_of(table.drop(columns=left_out))
+    if left_out:
+        text += f"\nLeft out for lack of width: {', '.join(left_out)}; summary.csv has them"
+    if not console.is_terminal:
+        console = Console(width=needed)
+    console.print(grid(table.drop(columns=left_out), text), markup=False)
+
+
+def grid(table: pd.DataFrame, text: str) -> Table:
+    """The table as rich draws it. The header of a number may wrap, the number may not."""
+    shown = cells(table)
+    drawn = Table(caption=text, caption_justify="left")
+    for name in map(str, shown.columns):
+        number = name in MEASURES and name != "state"
+        header = Text(name.replace("_", " ") if number else name)
+        width = max(len(cell) for cell in [*shown[name], *header.plain.split()])
+        drawn.add_column(header, justify="right" if number else "left", min_width=width, max_width=width)
+    for row in shown.itertuples(index=False):
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def width_of(table: pd.DataFrame) -> int:
+    """Characters across: each column's cells, its border and a space on both sides."""
+    return 1 + sum(int(column.max_width or 0) + 3 for column in grid(table, "").columns)
+
+
+def write_files(frame: pd.DataFrame, table: pd.DataFrame, text: str, output_dir: Path) -> None:
+    """Write summary.csv, every setting and full precision, and summary.md as the table is shown."""
+    write_text(output_dir / "summary.csv", frame.map(neutral).to_csv(index=False))
+    shown = cells(table).map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
+    lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
+    lines += ["| " + " | ".join(row) + " |" for row in shown.itertuples(index=False)]
+    write_text(output_dir / "summary.md", "\n".join([*lines, "", *(f"{line}.  " for line in text.splitlines()), ""]))

@@ -1,0 +1,24 @@
+"""Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists what there is."""
+
+import hydra
+from omegaconf import DictConfig
+
+from sweeper.cli import command, hydra_files, register_schema, run_with_sentences, typed
+
+register_schema()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> float:
+    """Train the run that the config describes, or find it finished.
+
+    Returns:
+        Its best validation accuracy, for sweepers that optimise.
+    """
+    from sweeper.run import run  # imports torch, which --help and tab completion do without
+
+    return run(typed(config), hydra_files=hydra_files(config), command=command())
+
+
+if __name__ == "__main__":
+    run_with_sentences(main)
