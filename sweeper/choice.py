@@ -41,9 +41,8 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
     given = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "name"}
     for name, value in given.items():
         if value is not None and name not in used and name not in common:
-            raise UserError(
-                f"{group}.{name}={value} is not used by {group}={config.name}, which uses {choices([*used, *common])}"
-            )
+            valid = f"uses {choices([*used, *common])}" if used or common else "has no settings"
+            raise UserError(f"{group}.{name}={value} is not used by {group}={config.name}, which {valid}")
     hints = get_type_hints(function)
     for name in [*used, *common]:
         if given[name] is None and (name in common or type(None) not in getattr(hints[name], "__args__", ())):

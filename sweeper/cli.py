@@ -12,7 +12,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, help_text
+from sweeper.config import Config, help_text, settings
 from sweeper.errors import Diverged, UserError, choices, leave, nearest
 
 
@@ -58,7 +58,8 @@ def explain(error: BaseException) -> str:
         valid = keys_beside(key)
         where = f"{key.rpartition('.')[0]} has" if "." in key else "there are"
         return f"there is no setting {key}{nearest(key, valid)}; {where} {choices(valid)}"
-    return f"{key}: {str(inner).splitlines()[0]}"
+    kinds = {name: item.type for name, item, _ in settings(Config())}
+    return f"{key} takes {kinds.get(key, 'another kind of value')}: {str(inner).splitlines()[0]}"
 
 
 def keys_beside(key: str) -> list[str]:
@@ -90,6 +91,7 @@ def typed(config: DictConfig | dict[str, Any]) -> Config:
     Raises:
         OmegaConfBaseException: a key or a type is not of the schema.
     """
-    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+    plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
     assert isinstance(merged, Config)
     return merged

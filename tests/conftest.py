@@ -1,0 +1,76 @@
+"""Fixtures: a small image folder, a cache shared by all tests, and train.py as a real process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+CLASSES = ("ant", "bee", "cat")  # three, so that nothing may take ten for granted
+TRAIN_IMAGES, TEST_IMAGES = 40, 10  # a class
+
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 8x8 PNG images of three classes, whose colour tells the class."""
+    root = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    for split, num in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES)):
+        for place, name in enumerate(CLASSES):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(num):
+                pixels = generator.integers(0, 160, (8, 8, 3), dtype=np.uint8)
+                pixels[..., place] += 90
+                Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data.cache for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def small(image_root: Path, cache: Path) -> list[str]:
+    """Overrides of a run on the small images: 96 training images of 16x16 pixels, 6 batches an epoch."""
+    return [
+        "data=image_folder",
+        f"data.root={image_root}",
+        f"data.cache={cache}",
+        "data.image_size=16",
+        "data.val_size=24",
+        "batch_size=16",
+        "threads=1",
+    ]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a child process: this one's, one thread, every warning an error shown by its own text."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
+
+
+@pytest.fixture
+def train(tmp_path: Path, small: list[str]) -> Train:
+    """Run `python train.py` on the small images in an empty working directory, writing to outputs/ there."""
+
+    def run(*arguments: str, flags: tuple[str, ...] = (), **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(REPOSITORY / "train.py"), *flags, *small, *arguments],
+            cwd=tmp_path,
+            env=environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
