@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from sweeper.batches import Normalise, TrainBatches, derived_seed, eval_batches
 from sweeper.config import Config
-from sweeper.data import Dataset, Images, validation_split
+from sweeper.data import Cached, Dataset, Images, check_data, validation_split
 from sweeper.errors import UserError
 from sweeper.identity import Choices
 from sweeper.loop import Training
 from sweeper.models import build_model
+from sweeper.models.resnet import require_file
 
 
 @dataclass
@@ -74,7 +75,7 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     return Built(training, train, val, dataset.test.to(device), normalise)
 
 
-def seeded_model(config: Config, choices: Choices, dataset: Dataset, start_weights: bool) -> nn.Module:
+def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, start_weights: bool) -> nn.Module:
     torch.manual_seed(derived_seed(config.seed, "weights"))
     return build_model(
         choices.model,
@@ -85,3 +86,17 @@ def seeded_model(config: Config, choices: Choices, dataset: Dataset, start_weigh
         dropout=choices.dropout,
         weights=config.model.weights if start_weights else None,
     )
+
+
+def check(config: Config, choices: Choices, cached: Cached) -> None:
+    """Find what would stop the run before its first step, without reading images or making weights.
+
+    Raises:
+        UserError: see build.
+    """
+    choose_device(config.device)
+    if config.model.weights not in (None, "imagenet"):
+        require_file(str(config.model.weights))
+    check_data(config.data, cached.num_train, cached.input_shape[0])
+    with torch.device("meta"):
+        seeded_model(config, choices, cached, start_weights=False)

@@ -40,6 +40,8 @@ class Cached:
     folder: Path
     fingerprint: str
     classes: list[str]
+    input_shape: tuple[int, int, int]  # channels, height, width of an image
+    num_train: int  # validation images included
 
 
 @dataclass
@@ -91,8 +93,9 @@ def read_index(source: Source, folder: Path) -> Cached | None:
     """What a cache folder says of itself; None where there is no whole one."""
     try:
         index = json.loads((folder / "index.json").read_text())
-        return Cached(source, folder, index["fingerprint"], index["classes"])
-    except (OSError, ValueError, KeyError):
+        shape = index["shapes"]["train_images"]
+        return Cached(source, folder, index["fingerprint"], index["classes"], tuple(shape[1:]), shape[0])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
 
@@ -118,8 +121,8 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
             try:
                 classes = source.decode(allocate)
                 arrays = {name: np.load(partial / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-                found = fingerprint(arrays, classes)
-                index = {"schema": CACHE_VERSION, "fingerprint": found, "classes": classes}
+                shapes = {name: list(array.shape) for name, array in arrays.items()}
+                index = {"fingerprint": fingerprint(arrays, classes), "classes": classes, "shapes": shapes}
                 (partial / "index.json").write_text(json.dumps(index))
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
@@ -127,13 +130,16 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise UserError(f"the images cannot be cached in data.cache={folder.parent}: {error}") from error
-    return Cached(source, folder, found, classes)
+    cached = read_index(source, folder)
+    if cached is None:
+        raise UserError(f"the cache {folder} vanished while it was written; start again")
+    return cached
 
 
 def fingerprint(arrays: dict[str, NDArray[Any]], classes: list[str]) -> str:
     digest = hashlib.sha256(json.dumps(classes).encode())
     for name in ARRAYS:
-        digest.update(f"{name} {arrays[name].shape}".encode())
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
         digest.update(arrays[name].data)
     return digest.hexdigest()
 
@@ -160,9 +166,26 @@ def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
     """The arrays, copy-on-write (torch wants writable memory); None where their content is not what was cached."""
     try:
         arrays = {name: np.load(cached.folder / f"{name}.npy", mmap_mode="c") for name in ARRAYS}
-    except (OSError, ValueError):
+    except Exception:  # numpy parses the header as Python, so that damage there raises anything
         return None
     return arrays if fingerprint(arrays, cached.classes) == cached.fingerprint else None
+
+
+def check_data(config: DataConfig, num_train: int, channels: int) -> None:
+    """Check the settings that depend on the images.
+
+    Raises:
+        UserError: fewer than two training images would be left, or the statistics are not one a channel.
+    """
+    for name, values in (("mean", config.mean), ("std", config.std)):
+        if len(values or []) != channels:
+            raise UserError(f"data.{name}={values} needs one number for each of the images' {channels} channels")
+    if num_train < 2:
+        raise UserError(f"training needs at least two images, but there are {num_train}")
+    if int(config.val_size or 0) > num_train - 2:
+        raise UserError(
+            f"data.val_size={config.val_size} must be at most {num_train - 2}: there are {num_train} training images"
+        )
 
 
 def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Tensor, Images, Tensor]:
@@ -173,16 +196,11 @@ def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[T
         the training images a stratified share of `val_size`, or where that is 0 all test images.
 
     Raises:
-        UserError: fewer than two training images would be left, or the statistics are not one a channel.
+        UserError: see check_data.
     """
-    val_size, total = int(config.val_size or 0), len(dataset.train)
-    channels = dataset.input_shape[0]
-    for name, values in (("mean", config.mean), ("std", config.std)):
-        if len(values or []) != channels:
-            raise UserError(f"data.{name}={values} needs one number for each of the images' {channels} channels")
-    if val_size > total - 2:
-        raise UserError(f"data.val_size={val_size} must be at most {total - 2}: there are {total} training images")
+    check_data(config, len(dataset.train), dataset.input_shape[0])
+    val_size = int(config.val_size or 0)
     if val_size == 0:
-        return torch.arange(total), dataset.test, torch.arange(len(dataset.test))
+        return torch.arange(len(dataset.train)), dataset.test, torch.arange(len(dataset.test))
     train, val = stratified_split(dataset.train.labels.numpy(), val_size, seed)
     return torch.from_numpy(train), dataset.train, torch.from_numpy(val)

@@ -16,7 +16,7 @@ MEASURES = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "trai
 
 
 class Events:
-    """The event file of one run.
+    """The event file of one run, as a context.
 
     Steps are epochs. The clock of a step is the run's creation plus its training seconds so far, so that TensorBoard's
     relative axis compares training time, without evaluations and interruptions.
@@ -53,7 +53,10 @@ class Events:
         for tag, value in measures.items():
             self.writer.add_scalar(tag, value, result["best_epoch"], walltime=self.clock)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Events":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.writer.close()
 
 

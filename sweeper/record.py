@@ -62,14 +62,16 @@ class Record:
     def last(self) -> Path:
         return self.checkpoints / "last.pt"
 
-    def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> None:
-        """Make the directory with run.json and Hydra's own description of the job, unless they are there."""
+    def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> dict[str, Any]:
+        """Make the directory with Hydra's description of the job, and with run.json unless it is there; return that."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.folder / ".hydra").mkdir(exist_ok=True)
         for name, text in hydra_files.items():
             write_text(self.folder / ".hydra" / name, text)
-        if self.run() is None:
+        before = self.run()
+        if before is None:
             write_json(self.folder / "run.json", run)
+        return before or run
 
     def run(self) -> dict[str, Any] | None:
         return read_json(self.folder / "run.json")

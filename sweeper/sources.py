@@ -7,12 +7,15 @@ import hashlib
 import importlib.metadata
 import logging
 import os
+import shutil
 import socket
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +89,8 @@ def labelled_files(root: Path, split: str) -> Iterator[tuple[str, "os.DirEntry[s
     if not kinds:
         raise UserError(f"{folder} holds no class folders; data.root needs train/<class>/* and test/<class>/* images")
     for name in kinds:
-        files = [entry for entry in os.scandir(folder / name) if entry.name.lower().endswith(SUFFIXES)]
+        entries = [entry for entry in os.scandir(folder / name) if not entry.name.startswith(".")]
+        files = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
         if not files:
             raise UserError(f"{folder / name} holds no images ({choices(SUFFIXES)})")
         for file in sorted(files, key=lambda entry: entry.name):
@@ -98,7 +102,7 @@ def read_image(path: str, mode: str, image_size: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return as_array(image.convert(mode), image_size)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image: {error}") from error
 
 
@@ -148,7 +152,15 @@ def cifar10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
                 raise UserError(
                     f"{root}/{CIFAR10.base_folder} is damaged; delete it or put {archive.name} beside it"
                 ) from error
-        with FileLock(archive.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=root) as folder:
+        with ExitStack() as stack:
+            try:
+                archive.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(archive.with_suffix(".lock")))
+                for left_over in archive.parent.glob(".unpacked-*"):
+                    shutil.rmtree(left_over, ignore_errors=True)
+                folder = stack.enter_context(tempfile.TemporaryDirectory(dir=root, prefix=".unpacked-"))
+            except OSError as error:
+                raise UserError(f"data.root={root} cannot be written: {error}") from error
             fetch(url, archive, sha256)
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
@@ -188,7 +200,7 @@ def fetch(url: str, archive: Path, sha256: str) -> None:
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         download_url_to_file(url, str(archive), hash_prefix=sha256, progress=False)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, HTTPException, RuntimeError, ValueError) as error:
         raise UserError(
             f"CIFAR-10 could not be downloaded from {url} ({error}). Name a mirror with data.url=URL, put "
             f"{archive.name} into data.root={archive.parent}, or use data=image_folder or data=digits"

@@ -13,9 +13,8 @@ def stratified_split(labels: NDArray[np.int64], size: int, seed: int) -> tuple[N
         Indices of the images that stay and of those held out, both ascending.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    shares = counts * size / len(labels)
-    quotas = np.floor(shares).astype(np.int64)
-    for place in np.argsort(quotas - shares, kind="stable")[: size - quotas.sum()]:
+    quotas, remainders = np.divmod(counts * size, len(labels))
+    for place in np.argsort(-remainders, kind="stable")[: size - quotas.sum()]:
         quotas[place] += 1
     generator = np.random.Generator(np.random.PCG64(seed))
     held = [

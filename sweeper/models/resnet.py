@@ -110,8 +110,7 @@ def imagenet_state() -> dict[str, Tensor]:
 
 def file_state(path: str) -> dict[str, Tensor]:
     """The state dict in a file: a plain one, or the `model` entry of a run's checkpoint. Tensors only, no code."""
-    if not Path(path).is_file():
-        raise UserError(f"model.weights={path}: there is no such file; choose null, imagenet or an existing file")
+    require_file(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
@@ -122,6 +121,11 @@ def file_state(path: str) -> dict[str, Tensor]:
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"model.weights={path} holds no state dict")
     return dict(state)
+
+
+def require_file(weights: str) -> None:
+    if not Path(weights).is_file():
+        raise UserError(f"model.weights={weights}: there is no such file; choose null, imagenet or an existing file")
 
 
 def first_line(error: Exception) -> str:

@@ -1,0 +1,1 @@
+"""Sweeps: which runs a command asks for, checked before the first one starts."""
