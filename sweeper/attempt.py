@@ -125,7 +125,8 @@ class Attempt:
         checkpoint.save(self.record.last, state, keep_previous=True)
 
     def save_best(self, best: Row, model_state: dict[str, Any]) -> None:
-        content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "model": model_state}
+        norm = self.run["effective"].get("norm", {}).get("name", "none")
+        content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "model": model_state, "norm": norm}
         checkpoint.save(self.record.best, content | {"epoch": best["epoch"], "val_acc": best["val_acc"]})
 
     def open_events(self, rows: list[Row]) -> Events:

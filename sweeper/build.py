@@ -13,7 +13,7 @@ from sweeper.errors import UserError
 from sweeper.identity import Choices
 from sweeper.loop import Training
 from sweeper.models import build_model
-from sweeper.models.resnet import require_file
+from sweeper.models.resnet import require_norm
 
 
 @dataclass
@@ -57,6 +57,8 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     device = choose_device(config.device)
     if device.type == "cuda":  # bit-exact resume is worth more than the last percent of speed
         torch.use_deterministic_algorithms(True)
+    if start_weights:
+        check_weights(config)
     train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
     model = seeded_model(config, choices, dataset, start_weights)
     is_conv = any(isinstance(module, nn.Conv2d) for module in model.modules())
@@ -88,6 +90,11 @@ def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, st
     )
 
 
+def check_weights(config: Config) -> None:
+    if config.model.weights not in (None, "imagenet"):
+        require_norm(str(config.model.weights), config.norm.name)
+
+
 def check(config: Config, choices: Choices, cached: Cached) -> None:
     """Find what would stop the run before its first step, without reading images or making weights.
 
@@ -95,8 +102,7 @@ def check(config: Config, choices: Choices, cached: Cached) -> None:
         UserError: see build.
     """
     choose_device(config.device)
-    if config.model.weights not in (None, "imagenet"):
-        require_file(str(config.model.weights))
+    check_weights(config)
     check_data(config.data, cached.num_train, cached.input_shape[0])
     with torch.device("meta"):
         seeded_model(config, choices, cached, start_weights=False)

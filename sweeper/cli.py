@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -39,6 +40,8 @@ def run_with_sentences(main: Callable[[], None]) -> None:
         leave(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         leave(explain(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         leave(f"{error}; HYDRA_FULL_ERROR=1 shows where")
     finally:

@@ -17,14 +17,17 @@ REFRESH = 0.2  # seconds between two looks of the bar at the progress
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Append what the program logs to a file, with the time."""
+    """Append what the program logs, DEBUG too, to a file, with the time."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("sweeper")
+    root = logging.getLogger("sweeper")  # the parent of all our loggers
+    level = root.level
     root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
     try:
         yield
     finally:
+        root.setLevel(level)
         root.removeHandler(handler)
         handler.close()
 
@@ -64,7 +67,7 @@ class Console:
             f"val_loss {row['val_loss']:.4f}  val_acc {row['val_acc']:.4f}  "
             f"{row['train_seconds']:.1f} s  {row['images_per_second']:,.0f} images/s"
         )
-        log.info("%s: %s", self.run_id, line)
+        log.log(logging.INFO if self.bar is None else logging.DEBUG, "%s: %s", self.run_id, line)
         if self.bar is not None:
             shown = f"epoch {row['epoch'] + 1}  val_acc {row['val_acc']:.4f}" if row["epoch"] < self.epochs else "done"
             self.bar.update(self.task, description=shown, completed=row["epoch"] * self.batches)

@@ -93,7 +93,7 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     if "dropout" in effective:  # what counts is the rate, not the name it was chosen by
         rate = effective.pop("dropout")["rate"]
         effective |= {"dropout": {"rate": rate}} if rate > 0 else {}
-    if config.model.weights is not None and Path(config.model.weights).is_file():
+    if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
         content = Path(config.model.weights).read_bytes()
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
     return effective

@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The file's content; None where it is missing, torn, foreign or of another schema."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None
 
@@ -97,9 +97,12 @@ class Record:
         """The rows of metrics.jsonl up to the first that is torn."""
         rows = []
         try:
-            for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-                rows.append(json.loads(line))
-        except (OSError, ValueError):
+            for line in (self.folder / "metrics.jsonl").read_bytes().splitlines():
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    break
+                rows.append(row)
+        except (OSError, ValueError, RecursionError):
             pass
         return rows
 
@@ -109,17 +112,18 @@ class Record:
 
 def is_lost(status: dict[str, Any]) -> bool:
     """Whether the process that claims to run is gone: no heartbeat for a while, and on this host no such process."""
-    silent = time.time() - float(status.get("heartbeat", 0))
+    heartbeat, pid = status.get("heartbeat"), status.get("pid")
+    silent = time.time() - (heartbeat if isinstance(heartbeat, int | float) else 0)
     if status.get("host") != socket.gethostname():
         return silent > LOST_ELSEWHERE_AFTER
-    return silent > LOST_AFTER and not is_alive(int(status.get("pid", 0)))
+    return silent > LOST_AFTER and not (isinstance(pid, int) and pid > 0 and is_alive(pid))
 
 
 def is_alive(pid: int) -> bool:
     """Whether this host has such a process."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -45,7 +45,7 @@ def build_model(
     Raises:
         UserError: the model cannot be built for these images or settings.
     """
-    self_normalising = isinstance(activation(), nn.SELU)
+    self_normalising = "activation" in keyword_only(model) and isinstance(activation(), nn.SELU)
     slots: dict[str, Any] = {
         "activation": activation,
         "norm": norm,

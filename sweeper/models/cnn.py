@@ -56,6 +56,6 @@ def classifier(layers: list[nn.Module], input_shape: Shape, num_classes: int) ->
     try:
         with torch.no_grad():
             width = features.eval()(torch.zeros(1, *input_shape)).shape[1]
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise UserError(f"images of {input_shape[1]}x{input_shape[2]} pixels are too small for the layers") from error
     return features.train().append(nn.Linear(width, num_classes))

@@ -65,8 +65,10 @@ def group(num_features: int, dims: int, *, num_groups: int) -> nn.Module:
     """Group normalisation (Wu & He 2018).
 
     Raises:
-        UserError: the number of groups does not divide the number of channels.
+        UserError: the number of groups does not divide the number of channels, or a group would be a single number.
     """
+    if dims == 1 and num_groups == num_features:
+        raise UserError(f"norm.num_groups={num_groups} leaves one unit a group, which would always be normalised to 0")
     if num_features % num_groups:
         raise UserError(f"norm.num_groups={num_groups} does not divide a hidden layer's {num_features} channels")
     return nn.GroupNorm(num_groups, num_features)

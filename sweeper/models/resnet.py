@@ -99,8 +99,8 @@ def imagenet_state() -> dict[str, Tensor]:
 
     weights = ResNet18_Weights.IMAGENET1K_V1
     try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError) as error:
+        return state_dict("imagenet", weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except Exception as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
             f"ImageNet weights could not be had from {weights.url} ({error}): "
@@ -109,18 +109,52 @@ def imagenet_state() -> dict[str, Tensor]:
 
 
 def file_state(path: str) -> dict[str, Tensor]:
-    """The state dict in a file: a plain one, or the `model` entry of a run's checkpoint. Tensors only, no code."""
+    """The state dict in a file: a plain one, or the `model` entry of a run's checkpoint."""
+    return state_dict(path, read_file(path))
+
+
+def read_file(path: str) -> Any:
+    """What a file of weights holds; tensors and plain values only, no code.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
     require_file(path)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"model.weights={path} cannot be read as a state dict: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses with pickle.UnpicklingError and a page of advice
         raise UserError(f"model.weights={path} holds more than tensors and plain values; refused") from error
-    state = content.get("model", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"model.weights={path} holds no state dict")
-    return dict(state)
+
+
+def require_norm(path: str, norm: str) -> None:
+    """Refuse to start from a run's checkpoint with another norm than it was trained with.
+
+    Layer and group norm have the same parameters, so that their names and shapes alone would not tell.
+
+    Raises:
+        UserError: the norm differs, or the file cannot be read.
+    """
+    content = read_file(path)
+    trained_with = content.get("norm", norm) if isinstance(content, dict) else norm
+    if trained_with != norm:
+        raise UserError(
+            f"model.weights={path} was trained with norm={trained_with}: choose that instead of norm={norm}"
+        )
+
+
+def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
+    """The state dict in what was loaded.
+
+    Raises:
+        UserError: there is none.
+    """
+    state = content.get("model", content) if isinstance(content, dict) else None
+    pairs = list(state.items()) if isinstance(state, dict) else []
+    if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
+        raise UserError(f"model.weights={weights} holds no state dict")
+    return dict(pairs)
 
 
 def require_file(weights: str) -> None:

@@ -46,15 +46,18 @@ def read_run(record: Record) -> dict[str, Any] | None:
     run, status = record.run(), record.status()
     if run is None or not isinstance(run.get("effective"), dict):
         return None
-    metrics, result = record.metrics(), record.result() or {}
+    metrics = [row for row in record.metrics() if {"epoch", "val_acc", "train_seconds"} <= row.keys()]
+    result = record.result() or {}
     best: dict[str, Any] = max(metrics, key=lambda row: row["val_acc"], default={})
     row: dict[str, Any] = {"run_id": record.run_id, **settings(run["effective"])}
     row |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
     row |= {name: result.get(name) for name in MEASURES if name in result}
     row["train_seconds"] = sum(row["train_seconds"] for row in metrics)
     row["epochs_done"] = len(metrics)
+    if result.get("target_acc") is not None and result.get("epochs_to_target") is None:
+        row["epochs_to_target"] = f">{len(metrics)}"
     row["parameters"] = run.get("parameters")
-    row["state"] = status["state"] if status is not None else "unknown"
+    row["state"] = (status or {}).get("state", "unknown")
     return row
 
 

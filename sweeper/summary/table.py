@@ -1,5 +1,6 @@
 """The table of all runs: what varies as columns, what does not in the caption, best first."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,13 @@ def is_implied(frame: pd.DataFrame, name: str) -> bool:
 def caption(frame: pd.DataFrame, constant: list[str], unreadable: list[str]) -> str:
     """What the runs share, how they ended, and what the accuracies mean."""
     states = frame["state"].value_counts().sort_index()
-    lines = [f"{len(frame)} runs: " + ", ".join(f"{count} {state}" for state, count in states.items())]
+    lines = [
+        f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: "
+        + ", ".join(f"{count} {state}" for state, count in states.items())
+    ]
     shared = [f"{name}={frame[name].iloc[0]}" for name in constant if pd.notna(frame[name].iloc[0])]
     lines += ["All with " + ", ".join(shared)] if shared else []
-    if (frame["data.val_size"] == 0).any():
+    if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic")
     lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
     return "\n".join(lines)
@@ -73,8 +77,8 @@ def show(name: str, value: Any) -> str:
     if name in DIGITS:
         return DIGITS[name].format(value)
     if isinstance(value, float) and value.is_integer():
-        return f"{int(value):,}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        return str(int(value))
+    return f"{value:,}" if name == "parameters" else str(value)
 
 
 def neutral(value: Any) -> Any:
@@ -100,7 +104,7 @@ def print_table(table: pd.DataFrame, text: str) -> None:
 def grid(table: pd.DataFrame, text: str) -> Table:
     """The table as rich draws it. The header of a number may wrap, the number may not."""
     shown = cells(table)
-    drawn = Table(caption=text, caption_justify="left")
+    drawn = Table(caption=Text(text), caption_justify="left")
     for name in map(str, shown.columns):
         number = name in MEASURES and name != "state"
         header = Text(name.replace("_", " ") if number else name)
@@ -118,8 +122,13 @@ def width_of(table: pd.DataFrame) -> int:
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, text: str, output_dir: Path) -> None:
     """Write summary.csv, every setting and full precision, and summary.md as the table is shown."""
-    write_text(output_dir / "summary.csv", frame.map(neutral).to_csv(index=False))
-    shown = cells(table).map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
+    safe = frame.map(neutral).rename(columns=neutral)
+    write_text(output_dir / "summary.csv", safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
+    shown = cells(table).map(markdown_cell).rename(columns=markdown_cell)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
     lines += ["| " + " | ".join(row) + " |" for row in shown.itertuples(index=False)]
     write_text(output_dir / "summary.md", "\n".join([*lines, "", *(f"{line}.  " for line in text.splitlines()), ""]))
+
+
+def markdown_cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
