@@ -14,6 +14,7 @@ from sweeper.record import write_text
 from sweeper.summary.gather import MEASURES, gather
 
 DIGITS = {"best_val_acc": "{:.4f}", "test_acc": "{:.4f}", "convergence_seconds": "{:.1f}", "train_seconds": "{:.1f}"}
+SLOTS = ("activation", "norm")  # missing where the model has no such slot, which is no difference between runs
 EXPENDABLE = ("run_id", "parameters", "train_seconds", "convergence_seconds", "epochs_done")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a cell that begins so
 
@@ -35,7 +36,7 @@ def read_runs(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
 def lay_out(frame: pd.DataFrame, unreadable: list[str]) -> tuple[pd.DataFrame, str]:
     """The columns that tell runs apart, and the caption that says what they share."""
     settings = [name for name in frame.columns if name not in MEASURES and name != "run_id"]
-    constant = [name for name in settings if frame[name].nunique(dropna=False) == 1]
+    constant = [name for name in settings if frame[name].nunique(dropna=name in SLOTS) <= 1]
     implied = [name for name in settings if name not in constant and is_implied(frame, name)]
     table = frame.drop(columns=[*constant, *implied])
     if table["epochs_to_target"].isna().all():
@@ -58,7 +59,7 @@ def caption(frame: pd.DataFrame, constant: list[str], unreadable: list[str]) -> 
         f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: "
         + ", ".join(f"{count} {state}" for state, count in states.items())
     ]
-    shared = [f"{name}={frame[name].iloc[0]}" for name in constant if pd.notna(frame[name].iloc[0])]
+    shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
     lines += ["All with " + ", ".join(shared)] if shared else []
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic")
