@@ -1,7 +1,6 @@
 """hydra/sweeper=grid: the sweeper behind `python train.py -m`. Its logic is in sweeper/sweep/."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(Sweeper):
-    """Runs every combination of the swept values, after all of them have been checked.
+    """Runs every combination of the swept values that is not finished, after all of them have been checked.
 
     Args:
         params: sweeps that the config asks for by itself, as {key: values}; the command line's come after them.
@@ -30,20 +29,15 @@ class GridSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Launch the jobs and wait for them.
-
-        Raises:
-            UserError: a job cannot run, in which case none was started, or some did not finish.
-        """
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
         from sweeper.cli import typed
-        from sweeper.errors import UserError
-        from sweeper.sweep.plan import check_all, expand
+        from sweeper.sweep.execute import run_sweep
 
         assert self.hydra_context is not None and self.config is not None  # Hydra calls setup first
         config, loader = self.config, self.hydra_context.config_loader
         asked_for = [f"{key}={value}" for key, value in self.params.items()] + arguments
-        jobs = expand(OverridesParser.create(config_loader=loader).parse_overrides(asked_for))
+        overrides = OverridesParser.create(config_loader=loader).parse_overrides(asked_for)
 
         def compose(job: list[str]) -> Any:
             composed = loader.load_sweep_config(config, job)
@@ -51,22 +45,4 @@ class GridSweeper(Sweeper):
             del composed["hydra"]
             return typed(composed)
 
-        check_all(jobs, compose)
-        folder = Path(str(config.hydra.sweep.dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "multirun.yaml")
-        returns = self.launcher.launch(jobs, initial_job_idx=0)
-        unfinished = [" ".join(job) for job, one in zip(jobs, returns, strict=True) if not succeeded(one)]
-        if unfinished:
-            raise UserError(f"{len(unfinished)} of {len(jobs)} runs did not finish: {'; '.join(unfinished)}")
-        return [returns]
-
-
-def succeeded(one: JobReturn) -> bool:
-    """Whether a job returned; where it raised, Hydra prints its overrides and this its error."""
-    try:
-        _ = one.return_value
-    except Exception as error:
-        print(f"error: {error}")
-        return False
-    return True
+        return run_sweep(overrides, compose, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0))

@@ -53,6 +53,11 @@ def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
     return field(default=default, metadata={"help": help, "check": check})
 
 
+def listing(help: str) -> Any:
+    """A setting that is an empty list unless given."""
+    return field(default_factory=list, metadata={"help": help, "check": None})
+
+
 @dataclass
 class DataConfig:
     """Which images, how they are scaled and which of them are held out."""
@@ -155,6 +160,10 @@ class SweepConfig:
         "same_code",
         one_of("same_code", "any", "none"),
     )
+    name: str | None = setting("the sweep's folder in outputs/sweeps/; null: from what is swept")
+    exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")
+    zip: list[list[str]] = listing("swept keys that advance together, such as [[model,optimizer]]")
+    dry_run: bool = setting("print the plan and stop", False)
 
 
 @dataclass

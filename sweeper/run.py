@@ -88,12 +88,17 @@ def is_stale(record: Record, code: dict[str, str], reuse: str) -> bool:
     status = record.status()
     if reuse == "none" and status is not None and status["state"] == "finished":
         return True
-    before = (record.run() or {}).get("code", code)
-    changed = sorted(name for name in before.keys() | code.keys() if before.get(name) != code.get(name))
+    changed = changed_modules(record, code)
     if not changed or reuse == "any":
         return False
     log.warning("%s: stale, since %s changed; it is trained again", record.run_id, ", ".join(changed))
     return True
+
+
+def changed_modules(record: Record, code: dict[str, str]) -> list[str]:
+    """The training modules that are not what the run was trained with; none where there is no run."""
+    before = (record.run() or {}).get("code", code)
+    return sorted(name for name in before.keys() | code.keys() if before.get(name) != code.get(name))
 
 
 def set_aside(record: Record) -> None:
@@ -106,11 +111,17 @@ def set_aside(record: Record) -> None:
 
 def found_finished(record: Record, result: dict[str, Any], config: Config) -> float:
     """Say that the run is finished, and read its curve as this config asks."""
-    reading = convergence(record.metrics(), config.convergence_fraction, config.target_acc)
-    if any(result[key] != value for key, value in reading.items()):
-        record.write_result(result | reading)
+    reread(record, config)
     log.info("%s: finished already, %s", record.run_id, summary_of(result))
     return float(result["best_val_acc"])
+
+
+def reread(record: Record, config: Config) -> None:
+    """Read a finished run's curve as this config asks, which may differ from how it was read before."""
+    result = record.result() or {}
+    reading = convergence(record.metrics(), config.convergence_fraction, config.target_acc)
+    if any(result.get(key) != value for key, value in reading.items()):
+        record.write_result(result | reading)
 
 
 def summary_of(result: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """From run directories to one table: a row for every run, whatever its state."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ MEASURES = (
 )
 
 
-def gather(runs: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Read every run below a folder.
+def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Read every run below a folder, or of these only those with the given ids.
 
     Returns:
         A row for each run: run_id, its effective settings under their dotted names, the MEASURES. A run that is not
@@ -31,7 +32,7 @@ def gather(runs: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
+    for folder in sorted(path for path in runs.glob("*") if path.is_dir() and (only is None or path.name in only)):
         row = read_run(Record(folder))
         if row is None:
             unreadable.append(folder.name)

@@ -1,6 +1,7 @@
 """The table of all runs: what varies as columns, what does not in the caption, best first."""
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,18 @@ EXPENDABLE = ("run_id", "parameters", "train_seconds", "convergence_seconds", "e
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a cell that begins so
 
 
-def read_runs(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
-    """All runs, best validation accuracy first, and the names of folders that are no readable runs.
+def read_runs(output_dir: Path, only: Collection[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Runs, best validation accuracy first, and the names of folders that are no readable runs.
+
+    Args:
+        output_dir: the folder that has runs/.
+        only: ids of the runs that are wanted; None for all.
 
     Raises:
         UserError: there are no runs.
     """
     runs = output_dir / "runs"
-    frame, unreadable = gather(runs)
+    frame, unreadable = gather(runs, only)
     if frame.empty:
         raise UserError(f"there are no runs in {runs}; train one: python train.py model=softmax data=digits")
     frame = frame.sort_values(["best_val_acc", "run_id"], ascending=[False, True], na_position="last")
