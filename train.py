@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from sweeper.cli import command, hydra_files, register_schema, run_with_sentences, typed
+from sweeper.cli import command, hydra_files, one_sentence_for_one_run, register_schema, run_with_sentences, typed
 
 register_schema()
 
@@ -17,7 +17,8 @@ def main(config: DictConfig) -> float:
     """
     from sweeper.run import run  # imports torch, which --help and tab completion do without
 
-    return run(typed(config), hydra_files=hydra_files(config), command=command())
+    with one_sentence_for_one_run():
+        return run(typed(config), hydra_files=hydra_files(config), command=command())
 
 
 if __name__ == "__main__":

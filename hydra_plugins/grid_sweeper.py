@@ -32,6 +32,7 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
         from sweeper.cli import typed
+        from sweeper.errors import UserError
         from sweeper.sweep.execute import run_sweep
 
         assert self.hydra_context is not None and self.config is not None  # Hydra calls setup first
@@ -41,6 +42,10 @@ class GridSweeper(Sweeper):
 
         def compose(job: list[str]) -> Any:
             composed = loader.load_sweep_config(config, job)
+            if OmegaConf.select(composed, "hydra.sweeper.params") != config.hydra.sweeper.params:
+                raise UserError(
+                    "an experiment that is a sweep by itself cannot be one value of another: start it alone"
+                )
             OmegaConf.set_struct(composed, False)
             del composed["hydra"]
             return typed(composed)

@@ -82,7 +82,7 @@ def main() -> None:
     """Run a command; what a user can cause ends in one sentence and exit status 1."""
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
         leave(str(error))
 
 

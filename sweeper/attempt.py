@@ -1,12 +1,18 @@
 """One attempt at a run: go on from where it stands, train, measure, and keep its records true whatever happens."""
 
 import logging
+import signal
+import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
+
+import torch
 
 from sweeper import checkpoint
 from sweeper.build import Built
@@ -34,41 +40,48 @@ class Attempt:
 
     config: Config
     record: Record
-    built: Built
     run: dict[str, Any]
     number: int
     progress: Progress = field(default_factory=Progress)
+    built: Built = field(init=False)
 
-    def live(self) -> dict[str, Any]:
-        """Train to the end and measure.
+    def live(self, build: Callable[[], Built]) -> dict[str, Any]:
+        """Build, train to the end and measure.
 
         Returns:
             What result.json says.
 
         Raises:
-            UserError: the checkpoint must not be loaded.
+            UserError: a checkpoint must not be loaded, or the images have changed meanwhile.
             Diverged: the loss is not finite any more.
             SystemExit: a signal stopped the attempt; another one goes on from there.
         """
         with log_to(self.record.folder / "train.log"), StopFlag() as stop:
-            self.progress = self.resume()
             self.write_status("running")
             try:
+                self.built = build()
+                self.progress = self.resume()
+                self.write_status("running")
                 self.train(stop)
                 result = self.measure()
             except (Stopped, KeyboardInterrupt):
                 self.write_status("interrupted")
                 epoch = self.progress.epoch
                 log.info("%s: interrupted in epoch %d; the same command goes on", self.record.run_id, epoch)
-                sys.exit(128 + (stop.signum or 0))
+                sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
+                log.error("%s: diverged: %s", self.record.run_id, error)
                 self.write_status("diverged", str(error))
                 raise Diverged(f"{self.record.run_id} diverged: {error}") from error
-            except BaseException:
+            except BaseException as error:
+                log.error("%s: failed: %s: %s", self.record.run_id, type(error).__name__, error)
                 self.write_status("failed", traceback.format_exc())
                 raise
             self.write_status("finished")
-        (self.record.checkpoints / "previous.pt").unlink(missing_ok=True)
+        for path in (self.record.last, self.record.best):
+            checkpoint.previous(path).unlink(missing_ok=True)
+        if stop.signum is not None:  # it came too late for this run, but whoever runs the next one must know
+            sys.exit(128 + stop.signum)
         return result
 
     def write_status(self, state: str, error: str | None = None) -> None:
@@ -77,13 +90,14 @@ class Attempt:
 
     def resume(self) -> Progress:
         """Go on from the newest whole checkpoint, with metrics and best.pt brought into line; without one, begin."""
-        for path in (self.record.last, self.record.checkpoints / "previous.pt"):
+        for path in (self.record.last, checkpoint.previous(self.record.last)):
             try:
-                saved = checkpoint.load(path)
+                saved = checkpoint.load(path, self.record.run_id)
             except FileNotFoundError:
                 continue
             except checkpoint.Damaged as error:
                 log.warning("%s; going on from the one before it", error)
+                path.unlink()  # lest the next save keeps it as the previous one
                 continue
             if not self.best_matches(saved):
                 log.warning("%s is not that of %s; starting again", self.record.best, path)
@@ -91,6 +105,7 @@ class Attempt:
             progress = checkpoint.restore(saved, self.built.training.model, self.built.training.optimizer)
             self.record.write_metrics(progress.rows)
             log.info("%s: going on in epoch %d after step %d", self.record.run_id, progress.epoch, progress.batch)
+            self.warn_of_other_conditions()
             return progress
         for left_over in self.record.checkpoints.glob("*"):
             left_over.unlink()
@@ -105,27 +120,45 @@ class Attempt:
         return Progress()
 
     def best_matches(self, saved: checkpoint.Checkpoint) -> bool:
-        """Whether best.pt holds the checkpoint's best epoch; written now, where a kill came between the two."""
+        """Whether best.pt holds the checkpoint's best epoch; brought about where it can be.
+
+        A kill between the two saves leaves best.pt an epoch behind, whose weights last.pt has. Going on from the
+        checkpoint before leaves it an epoch ahead, and the one before it is the right one.
+        """
         best = Progress(**saved["progress"]).best
         if best is None:
             return True
-        try:
-            if checkpoint.load(self.record.best)["epoch"] == best["epoch"]:
+        for path in (self.record.best, checkpoint.previous(self.record.best)):
+            try:
+                kept = checkpoint.load(path, self.record.run_id)
+            except (FileNotFoundError, checkpoint.Damaged):
+                continue
+            if kept["epoch"] == best["epoch"]:
+                path.replace(self.record.best)
                 return True
-        except (FileNotFoundError, checkpoint.Damaged):
-            pass
         if best["epoch"] != saved["progress"]["epoch"] - 1 or saved["progress"]["batch"] > 0:
             return False
         self.save_best(best, saved["model"])
         return True
 
+    def warn_of_other_conditions(self) -> None:
+        """Say where bit-exact resumption cannot be hoped for."""
+        now = {"threads": torch.get_num_threads(), "torch": version("torch"), "host": socket.gethostname()}
+        before = {"threads": self.run["threads"], "torch": self.run["versions"]["torch"], "host": self.run["host"]}
+        for name, value in now.items():
+            if before[name] != value:
+                log.warning(
+                    "%s: began with %s %s and goes on with %s: the last digits may differ from an uninterrupted run's",
+                    *(self.record.run_id, name, before[name], value),
+                )
+
     def save(self) -> None:
         training = self.built.training
         state = checkpoint.capture(self.record.run_id, training.model, training.optimizer, self.progress)
-        checkpoint.save(self.record.last, state, keep_previous=True)
+        checkpoint.save(self.record.last, state)
 
     def save_best(self, best: Row, model_state: dict[str, Any]) -> None:
-        norm = self.run["effective"].get("norm", {}).get("name", "none")
+        norm = self.run["effective"].get("norm", {"name": "none"})
         content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "model": model_state, "norm": norm}
         checkpoint.save(self.record.best, content | {"epoch": best["epoch"], "val_acc": best["val_acc"]})
 
@@ -179,7 +212,7 @@ class Attempt:
         """Look at the test images, once, with the weights of the best epoch, and write the result."""
         best, rows, built = self.progress.best, self.progress.rows, self.built
         assert best is not None
-        checkpoint.load_model(checkpoint.load(self.record.best), built.training.model)
+        checkpoint.load_model(checkpoint.load(self.record.best, self.record.run_id), built.training.model)
         test_loss, test_acc, predictions = evaluate(built.training.model, built.test_batches())
         result = {
             "best_val_acc": best["val_acc"],

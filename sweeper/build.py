@@ -1,7 +1,7 @@
 """From a typed config and a dataset to what trains: model, optimizer, schedule, batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from sweeper.errors import UserError
 from sweeper.identity import Choices
 from sweeper.loop import Training
 from sweeper.models import build_model
-from sweeper.models.resnet import require_norm
+from sweeper.models.resnet import fitting_weights
 
 
 @dataclass
@@ -57,8 +57,6 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     device = choose_device(config.device)
     if device.type == "cuda":  # bit-exact resume is worth more than the last percent of speed
         torch.use_deterministic_algorithms(True)
-    if start_weights:
-        check_weights(config)
     train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
     model = seeded_model(config, choices, dataset, start_weights)
     is_conv = any(isinstance(module, nn.Conv2d) for module in model.modules())
@@ -79,30 +77,34 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
 
 def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, start_weights: bool) -> nn.Module:
     torch.manual_seed(derived_seed(config.seed, "weights"))
-    return build_model(
+    model = build_model(
         choices.model,
         dataset.input_shape,
         len(dataset.classes),
         activation=choices.activation,
         norm=choices.norm,
         dropout=choices.dropout,
-        weights=config.model.weights if start_weights else None,
     )
+    if config.model.weights is not None and start_weights:
+        model.load_state_dict(fitting_weights(model, config.model.weights, asdict(config.norm)), strict=False)
+    return model
 
 
-def check_weights(config: Config) -> None:
-    if config.model.weights not in (None, "imagenet"):
-        require_norm(str(config.model.weights), config.norm.name)
+def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
+    """Find what would stop the run before its first step, without reading images or drawing weights.
 
-
-def check(config: Config, choices: Choices, cached: Cached) -> None:
-    """Find what would stop the run before its first step, without reading images or making weights.
+    Returns:
+        The model on torch's meta device: its shapes without its numbers.
 
     Raises:
         UserError: see build.
     """
     choose_device(config.device)
-    check_weights(config)
     check_data(config.data, cached.num_train, cached.input_shape[0])
     with torch.device("meta"):
-        seeded_model(config, choices, cached, start_weights=False)
+        model = seeded_model(config, choices, cached, start_weights=False)
+    if config.model.weights is not None:
+        fitting_weights(model, config.model.weights, asdict(config.norm))
+    choices.optimizer([nn.Parameter(torch.zeros(1))])
+    choices.scheduler(1, 1)
+    return model

@@ -64,8 +64,8 @@ def load_model(checkpoint: Checkpoint, model: nn.Module) -> None:
         ) from error
 
 
-def save(path: Path, checkpoint: Checkpoint, *, keep_previous: bool = False) -> None:
-    """Write the checkpoint atomically; with `keep_previous`, the one that was there stays as previous.pt."""
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint atomically; what was there stays as previous_<name>."""
     partial = path.with_suffix(".partial")
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -75,20 +75,29 @@ def save(path: Path, checkpoint: Checkpoint, *, keep_previous: bool = False) -> 
             file.write(hashlib.sha256(buffer.getbuffer()).digest())
             file.flush()
             os.fsync(file.fileno())
-        if keep_previous and path.exists():
-            path.replace(path.with_name("previous.pt"))
+        if path.exists():
+            path.replace(previous(path))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def load(path: Path) -> Checkpoint:
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` is kept."""
+    return path.with_name(f"previous_{path.name}")
+
+
+def load(path: Path, run_id: str | None = None) -> Checkpoint:
     """Read a checkpoint, tensors and plain values only.
+
+    Args:
+        path: the file.
+        run_id: the run that it must belong to, if any.
 
     Raises:
         FileNotFoundError: there is none.
         Damaged: it is cut off, a byte is wrong, or it was never a checkpoint.
-        UserError: it holds other objects, which could run code when loaded.
+        UserError: it holds other objects, which could run code when loaded, or belongs to another run.
     """
     content = path.read_bytes()
     if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
@@ -101,4 +110,6 @@ def load(path: Path) -> Checkpoint:
         raise UserError(f"{path} holds more than tensors and plain values and is not loaded; delete it") from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT}); delete it")
+    if run_id is not None and checkpoint.get("run_id") != run_id:
+        raise UserError(f"{path} is a checkpoint of {checkpoint.get('run_id')}, not of {run_id}; delete it")
     return checkpoint

@@ -45,6 +45,6 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
             raise UserError(f"{group}.{name}={value} is not used by {group}={config.name}, which {valid}")
     hints = get_type_hints(function)
     for name in [*used, *common]:
-        if given[name] is None and (name in common or type(None) not in getattr(hints[name], "__args__", ())):
+        if given[name] is None and name not in common and type(None) not in getattr(hints[name], "__args__", ()):
             raise UserError(f"{group}.{name}=null: {group}={config.name} needs a value")
     return partial(function, **{name: given[name] for name in used})

@@ -3,18 +3,20 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config import Config, help_text, settings
-from sweeper.errors import Diverged, UserError, choices, leave, nearest
+from sweeper.errors import SENTENCES, Diverged, UserError, choices, leave, nearest
 
 
 def register_schema() -> None:
@@ -33,9 +35,20 @@ def run_with_sentences(main: Callable[[], None]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
         main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = os.environ[SENTENCES] = "1"
     try:
-        main()
+        with sentences():
+            main()
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = "0"
+        del os.environ[SENTENCES]
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what a user can cause into one sentence on standard error and exit status 1."""
+    try:
+        yield
     except (UserError, Diverged) as error:
         leave(str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -44,8 +57,14 @@ def run_with_sentences(main: Callable[[], None]) -> None:
         sys.exit(130)
     except OSError as error:
         leave(f"{error}; HYDRA_FULL_ERROR=1 shows where")
-    finally:
-        os.environ["HYDRA_FULL_ERROR"] = "0"
+
+
+@contextmanager
+def one_sentence_for_one_run() -> Iterator[None]:
+    """In a single run, leave with the sentence before Hydra adds a line; in a sweep, let the sweeper see the error."""
+    alone = HydraConfig.get().mode == RunMode.RUN
+    with sentences() if alone and SENTENCES in os.environ else nullcontext():
+        yield
 
 
 def explain(error: BaseException) -> str:

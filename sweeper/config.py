@@ -69,7 +69,7 @@ class DataConfig:
     sha256: str | None = setting("SHA-256 that the archive must have")
     image_size: int | None = setting("height and width in pixels that images are resized to", check=at_least(1))
     channels: int | None = setting("3 for colour, 1 for grey", check=Check("1 or 3", lambda value: value in (1, 3)))
-    val_size: int | None = setting("training images held out for validation; 0: test images", check=at_least(0))
+    val_size: int | None = setting("images held out of training; null: a tenth; 0: test images", check=at_least(0))
     mean: list[float] | None = setting("subtracted from pixels in [0, 1], per channel")
     std: list[float] | None = setting("divides after the mean is subtracted, per channel", check=above(0))
 
@@ -214,6 +214,8 @@ def validate(config: Config) -> None:
     """
     for key, item, value in settings(config):
         check: Check | None = item.metadata["check"]
+        if value == [] and key not in ("sweep.exclude", "sweep.zip"):
+            raise UserError(f"{key}=[] needs at least one number")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise UserError(f"{key}={number} is not a finite number")

@@ -42,6 +42,7 @@ class Cached:
     classes: list[str]
     input_shape: tuple[int, int, int]  # channels, height, width of an image
     num_train: int  # validation images included
+    num_test: int
 
 
 @dataclass
@@ -84,6 +85,8 @@ def prepare(config: DataConfig) -> Cached:
         UserError: the images are missing or unreadable, or the cache cannot be written.
     """
     source = choose("data", config, DATASETS, COMMON)()
+    if config.cache is None:
+        raise UserError("data.cache=null: name a folder for the decoded images")
     name = hashlib.sha256(f"{CACHE_VERSION} {source.key}".encode()).hexdigest()[:16]
     folder = Path(str(config.cache)) / f"{config.name}-{name}"
     return read_index(source, folder) or decode(source, folder)
@@ -93,8 +96,8 @@ def read_index(source: Source, folder: Path) -> Cached | None:
     """What a cache folder says of itself; None where there is no whole one."""
     try:
         index = json.loads((folder / "index.json").read_text())
-        shape = index["shapes"]["train_images"]
-        return Cached(source, folder, index["fingerprint"], index["classes"], tuple(shape[1:]), shape[0])
+        (num_train, *shape), (num_test, *_) = index["shapes"]["train_images"], index["shapes"]["test_images"]
+        return Cached(source, folder, index["fingerprint"], index["classes"], tuple(shape), num_train, num_test)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
@@ -107,7 +110,8 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
         path = partial / f"{name}.npy"
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         with path.open("r+b") as file:  # a full disk is an error here, and not a bus error while writing
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
 
     try:
@@ -169,6 +173,12 @@ def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
     except Exception:  # numpy parses the header as Python, so that damage there raises anything
         return None
     return arrays if fingerprint(arrays, cached.classes) == cached.fingerprint else None
+
+
+def settle_val_size(config: DataConfig, cached: Cached) -> None:
+    """Turn `val_size: null` into its number, a tenth of the training images."""
+    if config.val_size is None:
+        config.val_size = cached.num_train // 10
 
 
 def check_data(config: DataConfig, num_train: int, channels: int) -> None:

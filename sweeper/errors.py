@@ -4,6 +4,8 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+SENTENCES = "SWEEPER_SENTENCES"  # in the environment while this program keeps tracebacks to itself
+
 
 class UserError(ValueError):
     """Something in the user's hands is wrong: a setting, a file, a folder. The message is all that is shown."""

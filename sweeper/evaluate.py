@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from omegaconf.errors import OmegaConfBaseException
 
 from sweeper import checkpoint
 from sweeper.build import build
@@ -44,13 +45,16 @@ def evaluate_run(folder: Path) -> Evaluation:
     if result is None:
         state = (record.status() or {}).get("state", "unknown")
         raise UserError(f"{folder.name} has no result (it is {state}); finish it with: {run['command']}")
-    config = typed(run["config"])
+    try:
+        config = typed(run["config"])
+    except (OmegaConfBaseException, KeyError) as error:
+        raise UserError(f"{folder}/run.json was written by another version of this program") from error
     torch.set_num_threads(run["threads"])
     cached = prepare(config.data)
     if cached.fingerprint != run["dataset"]["fingerprint"]:
         raise UserError(f"the images of data={config.data.name} are not those that {folder.name} was trained on")
     try:
-        best = checkpoint.load(record.best)
+        best = checkpoint.load(record.best, folder.name)
     except (FileNotFoundError, checkpoint.Damaged) as error:
         raise UserError(f"{record.best} cannot be used: {error}") from error
     built = build(config, choose_all(config), load(cached), start_weights=False)

@@ -12,7 +12,7 @@ SCALARS = {
     "lr": "lr",
     "images_per_second": "images_per_second",
 }
-MEASURES = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
+RESULTS = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
 
 
 class Events:
@@ -47,7 +47,7 @@ class Events:
         from torch.utils.tensorboard.summary import hparams
 
         file_writer: Any = self.writer._get_file_writer()
-        measures = {f"result/{key}": result[key] for key in MEASURES}
+        measures = {f"result/{key}": result[key] for key in RESULTS}
         for summary in hparams(flatten(effective), measures):
             file_writer.add_summary(summary)
         for tag, value in measures.items():

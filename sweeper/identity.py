@@ -1,4 +1,4 @@
-"""Which run this is: config -> effective config -> run id. Equal results have equal ids, whatever was typed."""
+"""Which run this is: config -> effective config -> run id. What cannot change the result does not change the id."""
 
 import ast
 import hashlib

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from sweeper.errors import UserError
+
 Parameters = Iterable[nn.Parameter]
 
 
@@ -14,18 +16,30 @@ def sgd(parameters: Parameters, *, lr: float, weight_decay: float) -> Optimizer:
 
 
 def momentum(parameters: Parameters, *, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Optimizer:
-    """Gradient descent with (Nesterov) momentum, Sutskever et al. 2013."""
+    """Gradient descent with (Nesterov) momentum, Sutskever et al. 2013.
+
+    Raises:
+        UserError: Nesterov momentum of 0.
+    """
+    if nesterov and momentum == 0:
+        raise UserError("optimizer.nesterov=true needs optimizer.momentum above 0")
     return SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+
+
+def pair(betas: list[float]) -> tuple[float, float]:
+    if len(betas) != 2:
+        raise UserError(f"optimizer.betas={betas} must be two numbers")
+    return betas[0], betas[1]
 
 
 def adam(parameters: Parameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
     """Adam, Kingma & Ba 2015; weight decay as an L2 penalty."""
-    return Adam(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True)
+    return Adam(parameters, lr=lr, betas=pair(betas), weight_decay=weight_decay, fused=True)
 
 
 def adamw(parameters: Parameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
     """Adam with decoupled weight decay, Loshchilov & Hutter 2019."""
-    return AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True)
+    return AdamW(parameters, lr=lr, betas=pair(betas), weight_decay=weight_decay, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw}

@@ -10,8 +10,7 @@ from typing import Any
 
 SCHEMA = 1
 LOST_AFTER = 60.0  # seconds without a heartbeat, after which a vanished owner counts as gone
-LOST_ELSEWHERE_AFTER = 900.0  # the same where the owner's host cannot be asked
-STATES = ("running", "finished", "failed", "diverged", "interrupted", "lost")
+LOST_ELSEWHERE_AFTER = 900.0  # the same whatever process the owner's host has, or where it cannot be asked
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,8 +113,8 @@ def is_lost(status: dict[str, Any]) -> bool:
     """Whether the process that claims to run is gone: no heartbeat for a while, and on this host no such process."""
     heartbeat, pid = status.get("heartbeat"), status.get("pid")
     silent = time.time() - (heartbeat if isinstance(heartbeat, int | float) else 0)
-    if status.get("host") != socket.gethostname():
-        return silent > LOST_ELSEWHERE_AFTER
+    if silent > LOST_ELSEWHERE_AFTER or status.get("host") != socket.gethostname():
+        return silent > LOST_ELSEWHERE_AFTER  # even where a process has that number again
     return silent > LOST_AFTER and not (isinstance(pid, int) and pid > 0 and is_alive(pid))
 
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import nn
 
 from sweeper import identity
 from sweeper.attempt import Attempt
-from sweeper.build import Built, build
+from sweeper.build import build, check, choose_device
 from sweeper.config import Config, validate
-from sweeper.data import Dataset, load, prepare
+from sweeper.data import Cached, load, prepare, settle_val_size
 from sweeper.errors import Diverged, UserError
 from sweeper.record import Record, convergence
 
@@ -43,22 +44,23 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     cached = prepare(config.data)
+    settle_val_size(config.data, cached)
     effective = identity.effective_config(config, choices, cached.fingerprint)
     record = Record(Path(config.output_dir) / "runs" / identity.run_id(effective))
     code = identity.code_fingerprint()
     with owned(record):
         if record.folder.exists() and is_stale(record, code, config.sweep.reuse):
             set_aside(record)
-        status = record.status() or {"state": "new", "attempt": 0}
+        status = record.status() or {}
         result = record.result()
-        if status["state"] == "finished" and result is not None:
+        if status.get("state") == "finished" and result is not None:
             return found_finished(record, result, config)
-        if status["state"] == "diverged":
-            raise Diverged(f"{record.run_id} diverged before: {status['error']}")
-        dataset = load(cached)
-        built = build(config, choices, dataset)
-        described = record.create(describe(config, effective, code, dataset, built, command), hydra_files)
-        result = Attempt(config, record, built, described, number=status["attempt"] + 1).live()
+        if status.get("state") == "diverged":
+            raise Diverged(f"{record.run_id} diverged before: {status.get('error')}")
+        model = check(config, choices, cached)
+        described = record.create(describe(config, effective, code, cached, model, command), hydra_files)
+        attempt = Attempt(config, record, described, number=int(status.get("attempt", 0)) + 1)
+        result = attempt.live(lambda: build(config, choices, load(cached)))
         log.info("%s: finished, %s", record.run_id, summary_of(result))
         return float(result["best_val_acc"])
 
@@ -86,7 +88,7 @@ def owned(record: Record) -> Iterator[None]:
 def is_stale(record: Record, code: dict[str, str], reuse: str) -> bool:
     """Whether what is there must not be used: other code trained it, or finished runs are not wanted."""
     status = record.status()
-    if reuse == "none" and status is not None and status["state"] == "finished":
+    if reuse == "none" and status is not None and status.get("state") in ("finished", "diverged"):
         return True
     changed = changed_modules(record, code)
     if not changed or reuse == "any":
@@ -105,7 +107,7 @@ def set_aside(record: Record) -> None:
     """Move a run's directory to <output_dir>/stale/, where nothing counts it."""
     stale = record.folder.parent.parent / "stale"
     stale.mkdir(exist_ok=True)
-    number = sum(1 for _ in stale.glob(f"{record.run_id}.*")) + 1
+    number = 1 + max((int(path.suffix[1:]) for path in stale.glob(f"{record.run_id}.*")), default=0)
     shutil.move(record.folder, stale / f"{record.run_id}.{number}")
 
 
@@ -118,8 +120,11 @@ def found_finished(record: Record, result: dict[str, Any], config: Config) -> fl
 
 def reread(record: Record, config: Config) -> None:
     """Read a finished run's curve as this config asks, which may differ from how it was read before."""
-    result = record.result() or {}
-    reading = convergence(record.metrics(), config.convergence_fraction, config.target_acc)
+    result, rows = record.result() or {}, record.metrics()
+    if len(rows) != result.get("epochs"):
+        log.warning("%s: metrics.jsonl is damaged; the result stays as it was recorded", record.run_id)
+        return
+    reading = convergence(rows, config.convergence_fraction, config.target_acc)
     if any(result.get(key) != value for key, value in reading.items()):
         record.write_result(result | reading)
 
@@ -131,11 +136,12 @@ def summary_of(result: dict[str, Any]) -> str:
 
 
 def describe(
-    config: Config, effective: dict[str, Any], code: dict[str, str], dataset: Dataset, built: Built, command: str
+    config: Config, effective: dict[str, Any], code: dict[str, str], cached: Cached, model: nn.Module, command: str
 ) -> dict[str, Any]:
     """What run.json says."""
-    parameters = list(built.training.model.parameters())
-    device = built.normalise.mean.device
+    parameters = list(model.parameters())
+    device = choose_device(config.device)
+    val_size = int(config.data.val_size or 0)
     return {
         "run_id": identity.run_id(effective),
         "created": time.time(),
@@ -154,11 +160,11 @@ def describe(
         "threads": torch.get_num_threads(),
         "dataset": {
             "fingerprint": effective["data"]["fingerprint"],
-            "classes": dataset.classes,
-            "input_shape": list(dataset.input_shape),
-            "train": len(built.train.indices),
-            "val": len(built.val[1]),
-            "test": len(built.test),
+            "classes": cached.classes,
+            "input_shape": list(cached.input_shape),
+            "train": cached.num_train - val_size,
+            "val": val_size or cached.num_test,
+            "test": cached.num_test,
         },
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),

@@ -7,13 +7,11 @@ import hashlib
 import importlib.metadata
 import logging
 import os
-import shutil
 import socket
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -64,7 +62,7 @@ def image_folder(*, root: str, image_size: int, channels: int) -> Source:
     for split, found in files.items():
         for name, file in found:
             stat = file.stat()
-            digest.update(f"{split}/{name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{split}/{name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
 
     def decode(allocate: Allocate) -> list[str]:
         mode = "RGB" if channels == 3 else "L"
@@ -101,6 +99,10 @@ def read_image(path: str, mode: str, image_size: int) -> NDArray[np.uint8]:
     """One image file as (C, H, W) uint8."""
     try:
         with Image.open(path) as image:
+            if image.mode == "F":
+                raise ValueError("its pixels are floating-point numbers of unknown range")
+            if image.mode.startswith("I"):  # 16 bits a pixel, which PIL would cut off and not scale
+                return as_array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode), image_size)
             return as_array(image.convert(mode), image_size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image: {error}") from error
@@ -152,18 +154,9 @@ def cifar10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
                 raise UserError(
                     f"{root}/{CIFAR10.base_folder} is damaged; delete it or put {archive.name} beside it"
                 ) from error
-        with ExitStack() as stack:
-            try:
-                archive.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(FileLock(archive.with_suffix(".lock")))
-                for left_over in archive.parent.glob(".unpacked-*"):
-                    shutil.rmtree(left_over, ignore_errors=True)
-                folder = stack.enter_context(tempfile.TemporaryDirectory(dir=root, prefix=".unpacked-"))
-            except OSError as error:
-                raise UserError(f"data.root={root} cannot be written: {error}") from error
-            fetch(url, archive, sha256)
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+        fetch(url, archive, sha256)
+        with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
             return fill(allocate, lambda train: Verified(folder, train=train))
 
     def fill(allocate: Allocate, read: Callable[[bool], object]) -> list[str]:
@@ -181,19 +174,40 @@ def cifar10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
 
 
 def fetch(url: str, archive: Path, sha256: str) -> None:
-    """Have the archive at its place, whole and verified; the caller holds its lock.
+    """Have the archive at its place, whole and verified; one process downloads while others wait.
 
     Raises:
         UserError: it is not there and cannot be downloaded; the sentence says what to do.
     """
+    if holds(archive, sha256):
+        return
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(archive.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        raise UserError(f"data.root={archive.parent} cannot be written: {error}") from error
+    try:
+        if not holds(archive, sha256):
+            download(url, archive, sha256)
+    finally:
+        lock.release()
+
+
+def holds(archive: Path, sha256: str) -> bool:
+    if not archive.exists():
+        return False
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def download(url: str, archive: Path, sha256: str) -> None:
+    """Download to a temporary name, verify, rename; the caller holds the lock."""
     from torch.hub import download_url_to_file
 
     for left_over in archive.parent.glob(f"{archive.name}.*.partial"):
         left_over.unlink()
     if archive.exists():
-        with archive.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                return
         log.warning("%s is not what was published (its SHA-256 differs); it is downloaded again", archive)
     log.info("downloading %s into %s", url, archive.parent)
     timeout = socket.getdefaulttimeout()

@@ -82,12 +82,18 @@ def test_a_restored_run_goes_on_as_if_nothing_had_happened(kind: str, tmp_path: 
     assert same(other_optimizer.state_dict(), optimizer.state_dict())
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_the_checkpoint_before_is_kept_where_asked(keep: bool, tmp_path: Path) -> None:
+def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
     for number in range(3):
-        save(tmp_path / "last.pt", trained() | {"run_id": f"{number}"}, keep_previous=keep)
+        save(tmp_path / "last.pt", trained() | {"run_id": f"{number}"})
     found = {path.name: load(path)["run_id"] for path in tmp_path.iterdir()}
-    assert found == ({"last.pt": "2", "previous.pt": "1"} if keep else {"last.pt": "2"})
+    assert found == {"last.pt": "2", "previous_last.pt": "1"}
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "last.pt", trained() | {"run_id": "one"})
+    assert load(tmp_path / "last.pt", "one")["run_id"] == "one"
+    with pytest.raises(UserError, match="is a checkpoint of one, not of other; delete it"):
+        load(tmp_path / "last.pt", "other")
 
 
 @pytest.fixture(scope="module")
@@ -185,12 +191,12 @@ def test_another_model(model: nn.Module) -> None:
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path: Path) -> None:
     save(tmp_path / "last.pt", trained())
-    save(tmp_path / "last.pt", trained(), keep_previous=True)
+    save(tmp_path / "last.pt", trained())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     script = """import pathlib, resource, sys, torch; from sweeper.checkpoint import save
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    save(pathlib.Path(sys.argv[1]), {"format": 1, "weights": torch.zeros(100_000)}, keep_previous=True)
+    save(pathlib.Path(sys.argv[1]), {"format": 1, "weights": torch.zeros(100_000)})
 except (OSError, RuntimeError):
     sys.exit(3)"""
     child = subprocess.run([sys.executable, "-c", script, tmp_path / "last.pt"], cwd=REPOSITORY, check=False)

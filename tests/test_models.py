@@ -18,7 +18,7 @@ from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
 from sweeper.models.layers import ACTIVATIONS, NORMS, dropout
 from sweeper.models.linear import Shape
-from sweeper.models.resnet import load_weights
+from sweeper.models.resnet import fitting_weights
 
 Settings = dict[str, Any]
 RESNET: Settings = {"weights": None, "stem": "imagenet", "freeze_backbone": False}
@@ -49,15 +49,17 @@ def build(name: str, shape: Shape = BIG, num_classes: int = 10, *, rate: float =
     activation, norm = changes.pop("activation", "relu"), changes.pop("norm", "none")
     groups = {"num_groups": changes.pop("num_groups", 4)} if norm == "group" else {}
     torch.manual_seed(0)
-    return build_model(
+    model = build_model(
         partial(MODELS[name], **{**SETTINGS[name], **changes}),
         shape,
         num_classes,
         activation=partial(ACTIVATIONS[activation], **({"negative_slope": 0.2} if activation == "leaky_relu" else {})),
         norm=partial(NORMS[norm], **groups),
         dropout=partial(dropout, rate=rate),
-        weights=changes.get("weights"),
     )
+    if (weights := changes.get("weights")) is not None:
+        model.load_state_dict(fitting_weights(model, weights, {"name": norm, **groups}), strict=False)
+    return model
 
 
 @pytest.mark.parametrize("shape, num_classes", [((1, 28, 28), 7), ((4, 9, 9), 2), ((3, 20, 12), 101)])
@@ -267,7 +269,7 @@ def test_files_without_weights(content: Any, file: Path, name: str) -> None:
     else:
         torch.save(content, file)
     with pytest.raises(UserError, match=f"model.weights={name}|put that file into {HUB_FILE.parent.absolute()}"):
-        load_weights(build("softmax"), name)
+        fitting_weights(build("softmax"), name, {"name": "none"})
     assert not Path("canary").exists()
 
 
@@ -277,7 +279,7 @@ def test_imagenet_weights_offline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "")
         with pytest.raises(UserError, match=f"put that file into {HUB_FILE.parent.absolute()}"):
-            load_weights(build("softmax"), "imagenet")
+            fitting_weights(build("softmax"), "imagenet", {"name": "none"})
 
 
 def test_torchvision_is_not_imported_for_small_models() -> None:

@@ -123,7 +123,7 @@ def gone() -> int:
         ("running", 50, "gone", True, "running"),
         ("running", 70, "gone", True, "lost"),
         ("running", 70, "alive", True, "running"),  # it may have been suspended
-        ("running", 1e9, "alive", True, "running"),
+        ("running", 1e9, "alive", True, "lost"),
         ("running", 70, "of another user", True, "running"),
         ("running", 800, "gone", False, "running"),
         ("running", 1000, "alive", False, "lost"),

@@ -169,7 +169,7 @@ def undamaged(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.parametrize("damage", [cut_short, flip_a_byte, Path.unlink])
-@pytest.mark.parametrize("files", [["last.pt"], ["last.pt", "previous.pt"], ["best.pt"]], ids=str)
+@pytest.mark.parametrize("files", [["last.pt"], ["last.pt", "previous_last.pt"], ["best.pt"]], ids=str)
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     damage: Any, files: list[str], undamaged: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:
@@ -214,6 +214,39 @@ def test_a_hostile_checkpoint_is_refused_and_silent(with_checksum: bool, train: 
     else:  # not written by this program, so no checkpoint: said, and trained again
         assert again.returncode == 0
         assert "last.pt is damaged" in again.stdout
+
+
+def test_a_checkpoint_of_another_run_is_refused(train: Train, tmp_path: Path) -> None:
+    train(*TINY, "epochs=1", "seed=1")
+    other = the_run(tmp_path) / "checkpoints" / "last.pt"
+    train(*TINY, "epochs=1", "seed=2")
+    (run,) = (tmp_path / "outputs" / "runs").glob("*-s2-*")
+    (run / "result.json").unlink()
+    shutil.copy(other, run / "checkpoints" / "last.pt")
+    again = train(*TINY, "epochs=1", "seed=2")
+    assert again.returncode == 1
+    assert "is a checkpoint of softmax-sgd-image_folder-s1-" in again.stderr
+
+
+def test_damaged_metrics_do_not_change_a_finished_result(train: Train, tmp_path: Path) -> None:
+    train(*TINY, "epochs=3")
+    run = the_run(tmp_path)
+    before = (run / "result.json").read_text()
+    (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text()[:20])
+    again = train(*TINY, "epochs=3", "target_acc=0.5")
+    assert again.returncode == 0
+    assert "metrics.jsonl is damaged" in again.stdout
+    assert (run / "result.json").read_text() == before
+
+
+def test_a_run_that_cannot_be_built_is_failed(train: Train, tmp_path: Path, small: list[str]) -> None:
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (9_000_000_000,) * 2); "
+    code = limit + f"sys.argv[0] = {str(REPOSITORY / 'train.py')!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", code, *small, "model=mlp", "model.hidden=[3000000]"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert status(the_run(tmp_path))["state"] == "failed"
+    assert "memory" in status(the_run(tmp_path))["error"]
 
 
 def test_tensorboard_shows_every_epoch_once_after_resuming(small: list[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sweeper.models.cnn import cnn, cnn_pool
 from sweeper.models.layers import lecun_normal_
 from sweeper.models.linear import Shape, softmax
 from sweeper.models.mlp import mlp
-from sweeper.models.resnet import load_weights, resnet18
+from sweeper.models.resnet import resnet18
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "softmax": softmax,
@@ -32,7 +32,6 @@ def build_model(
     activation: Callable[[], nn.Module],
     norm: Callable[[int, int], nn.Module],
     dropout: Callable[..., nn.Module],
-    weights: str | None = None,
 ) -> nn.Module:
     """Build a network with the slots that it has, its weights drawn from torch's global generator.
 
@@ -40,7 +39,6 @@ def build_model(
         model: a function of MODELS with its own settings filled in (functools.partial).
         input_shape: channels, height, width of an image.
         activation, norm, dropout: functions of layers.py with their settings filled in.
-        weights: trained weights to start from, as resnet.load_weights takes them.
 
     Raises:
         UserError: the model cannot be built for these images or settings.
@@ -54,6 +52,4 @@ def build_model(
     network = model(input_shape, num_classes, **{name: slots[name] for name in slots if name in keyword_only(model)})
     if self_normalising:
         lecun_normal_(network)
-    if weights is not None:
-        load_weights(network, weights)
     return network

@@ -32,7 +32,7 @@ def resnet18(
     """ResNet-18 (He et al. 2016) as in torchvision, with a new last layer of `num_classes`.
 
     Args:
-        weights: None trains from scratch; "imagenet" or a file's path: load_weights fills them in afterwards.
+        weights: None trains from scratch; else they are filled in afterwards, see fitting_weights.
         stem: "imagenet" is the original 7x7 stride 2 with pooling, "cifar" a 3x3 stride 1 without.
         freeze_backbone: train the last layer only, batch statistics fixed.
 
@@ -71,16 +71,22 @@ def resnet18(
     return network
 
 
-def load_weights(model: nn.Module, weights: str) -> None:
-    """Copy trained weights, all but the classifier, into the model.
+def fitting_weights(model: nn.Module, weights: str, norm: dict[str, Any]) -> dict[str, Tensor]:
+    """Trained weights for everything but the classifier of a model, which may be on the meta device.
 
     Args:
         weights: "imagenet" takes torchvision's; else the path of a state dict or of a run's best.pt.
+        norm: the model's norm, name and settings; a run's checkpoint must have been trained with the same, since layer
+            and group norm have parameters of the same names and shapes.
 
     Raises:
         UserError: the weights do not exist, cannot be read or belong to another network.
     """
-    state = imagenet_state() if weights == "imagenet" else file_state(weights)
+    content = {} if weights == "imagenet" else read_file(weights)
+    state = imagenet_state() if weights == "imagenet" else state_dict(weights, content)
+    trained_with = content.get("norm", norm) if isinstance(content, dict) else norm
+    if named(trained_with) != named(norm):
+        raise UserError(f"model.weights={weights} was trained with norm={named(trained_with)}, not with {named(norm)}")
     own = model.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     wrong = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
@@ -90,7 +96,13 @@ def load_weights(model: nn.Module, weights: str) -> None:
             f"model.weights={weights} does not fit this model: {len(wrong)} of its tensors differ, first {wrong[0]}; "
             "norm, model.stem and the number of channels must be those that the weights were trained with"
         )
-    model.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+    return {key: value for key, value in state.items() if key in own}
+
+
+def named(norm: dict[str, Any]) -> str:
+    """A norm with its settings in a sentence, such as `group (num_groups=8)`."""
+    settings = ", ".join(f"{key}={value}" for key, value in sorted(norm.items()) if key != "name" and value is not None)
+    return f"{norm['name']} ({settings})" if settings else str(norm["name"])
 
 
 def imagenet_state() -> dict[str, Tensor]:
@@ -108,40 +120,20 @@ def imagenet_state() -> dict[str, Tensor]:
         ) from error
 
 
-def file_state(path: str) -> dict[str, Tensor]:
-    """The state dict in a file: a plain one, or the `model` entry of a run's checkpoint."""
-    return state_dict(path, read_file(path))
-
-
 def read_file(path: str) -> Any:
     """What a file of weights holds; tensors and plain values only, no code.
 
     Raises:
         UserError: there is no such file, or it holds something else.
     """
-    require_file(path)
+    if not Path(path).is_file():
+        raise UserError(f"model.weights={path}: there is no such file; choose null, imagenet or an existing file")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"model.weights={path} cannot be read as a state dict: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses with pickle.UnpicklingError and a page of advice
         raise UserError(f"model.weights={path} holds more than tensors and plain values; refused") from error
-
-
-def require_norm(path: str, norm: str) -> None:
-    """Refuse to start from a run's checkpoint with another norm than it was trained with.
-
-    Layer and group norm have the same parameters, so that their names and shapes alone would not tell.
-
-    Raises:
-        UserError: the norm differs, or the file cannot be read.
-    """
-    content = read_file(path)
-    trained_with = content.get("norm", norm) if isinstance(content, dict) else norm
-    if trained_with != norm:
-        raise UserError(
-            f"model.weights={path} was trained with norm={trained_with}: choose that instead of norm={norm}"
-        )
 
 
 def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
@@ -155,11 +147,6 @@ def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
     if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
         raise UserError(f"model.weights={weights} holds no state dict")
     return dict(pairs)
-
-
-def require_file(weights: str) -> None:
-    if not Path(weights).is_file():
-        raise UserError(f"model.weights={weights}: there is no such file; choose null, imagenet or an existing file")
 
 
 def first_line(error: Exception) -> str:

@@ -23,6 +23,9 @@ MEASURES = (
 )
 
 
+READINGS = ("convergence_fraction", "target_acc")  # how the curve was read, which may differ between runs
+
+
 def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
     """Read every run below a folder, or of these only those with the given ids.
 
@@ -33,7 +36,10 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
     for folder in sorted(path for path in runs.glob("*") if path.is_dir() and (only is None or path.name in only)):
-        row = read_run(Record(folder))
+        try:
+            row = read_run(Record(folder))
+        except (TypeError, ValueError, KeyError, AttributeError):  # values of kinds that we never write
+            row = None
         if row is None:
             unreadable.append(folder.name)
         else:
@@ -51,6 +57,7 @@ def read_run(record: Record) -> dict[str, Any] | None:
     result = record.result() or {}
     best: dict[str, Any] = max(metrics, key=lambda row: row["val_acc"], default={})
     row: dict[str, Any] = {"run_id": record.run_id, **settings(run["effective"])}
+    row |= {name: result.get(name, run.get("config", {}).get(name)) for name in READINGS}
     row |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
     row |= {name: result.get(name) for name in MEASURES if name in result}
     row["train_seconds"] = sum(row["train_seconds"] for row in metrics)

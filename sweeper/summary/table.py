@@ -46,7 +46,26 @@ def lay_out(frame: pd.DataFrame, unreadable: list[str]) -> tuple[pd.DataFrame, s
     table = frame.drop(columns=[*constant, *implied])
     if table["epochs_to_target"].isna().all():
         table = table.drop(columns="epochs_to_target")
-    return table, caption(frame, [name for name in constant if name != "data.fingerprint"], unreadable)
+    lines = caption(frame, [name for name in constant if name != "data.fingerprint"])
+    lines += [f"With {text}" for text in implied_settings(frame, implied)]
+    lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
+    return table, "\n".join(lines)
+
+
+def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
+    """For each choice of a group, the settings that come with it in all runs, such as `model=mlp: hidden=[1024]`."""
+    lines = []
+    for group in dict.fromkeys(name.partition(".")[0] for name in implied):
+        names = [name for name in implied if name.partition(".")[0] == group]
+        for choice, runs in frame.groupby(group):
+            values = [(name.partition(".")[2], runs[name].iloc[0]) for name in names]
+            shown = ", ".join(f"{name}={value}" for name, value in values if not is_missing(value))
+            lines += [f"{group}={choice}: {shown}"] if shown else []
+    return lines
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and pd.isna(value))
 
 
 def is_implied(frame: pd.DataFrame, name: str) -> bool:
@@ -57,7 +76,7 @@ def is_implied(frame: pd.DataFrame, name: str) -> bool:
     return bool((frame.groupby(group, dropna=False)[name].nunique(dropna=False) <= 1).all())
 
 
-def caption(frame: pd.DataFrame, constant: list[str], unreadable: list[str]) -> str:
+def caption(frame: pd.DataFrame, constant: list[str]) -> list[str]:
     """What the runs share, how they ended, and what the accuracies mean."""
     states = frame["state"].value_counts().sort_index()
     lines = [
@@ -68,8 +87,7 @@ def caption(frame: pd.DataFrame, constant: list[str], unreadable: list[str]) -> 
     lines += ["All with " + ", ".join(shared)] if shared else []
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic")
-    lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
-    return "\n".join(lines)
+    return lines
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +96,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
+    if is_missing(value):
         return "-"
     if name in DIGITS:
         return DIGITS[name].format(value)
@@ -133,8 +151,11 @@ def write_files(frame: pd.DataFrame, table: pd.DataFrame, text: str, output_dir:
     shown = cells(table).map(markdown_cell).rename(columns=markdown_cell)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
     lines += ["| " + " | ".join(row) + " |" for row in shown.itertuples(index=False)]
-    write_text(output_dir / "summary.md", "\n".join([*lines, "", *(f"{line}.  " for line in text.splitlines()), ""]))
+    write_text(
+        output_dir / "summary.md",
+        "\n".join([*lines, "", *(f"{markdown_cell(line)}.  " for line in text.splitlines()), ""]),
+    )
 
 
 def markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

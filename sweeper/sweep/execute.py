@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
 from sweeper.config import Config
-from sweeper.errors import UserError
+from sweeper.errors import SENTENCES, UserError
 from sweeper.record import Record
 from sweeper.run import reread
 from sweeper.summary.table import lay_out, print_table, read_runs
@@ -54,7 +55,7 @@ def run_sweep(overrides: list[Override], compose: Callable[[Job], Config], launc
     states = {one.run_id: run_state(base, one) for one in plan if one.run_id}
     unfinished = [one for one in plan if one.fate != "equal" and states.get(one.run_id, "finished") != "finished"]
     if unfinished:
-        shown = "; ".join(f"{' '.join(one.overrides)} ({states[one.run_id]})" for one in unfinished)
+        shown = "; ".join(f"{one.run_id} ({states[one.run_id]})" for one in unfinished)
         raise UserError(f"{len(unfinished)} of {len(states)} runs did not finish: {shown}")
     return returns
 
@@ -74,9 +75,9 @@ def report(one: Planned, returned: JobReturn) -> None:
     try:
         _ = returned.return_value
     except Exception as error:
-        log.error("error: %s (%s)", error, one.run_id)
+        log.error("error: %s (%s)", error, one.run_id, exc_info=SENTENCES not in os.environ)
 
 
 def run_state(base: Config, one: Planned) -> str:
     status = Record(Path(base.output_dir) / "runs" / one.run_id).status()
-    return "not started" if status is None else str(status["state"])
+    return "not started" if status is None else str(status.get("state"))

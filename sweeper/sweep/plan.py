@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.build import check
 from sweeper.config import Config, validate
-from sweeper.data import Cached, prepare
+from sweeper.data import Cached, prepare, settle_val_size
 from sweeper.errors import UserError, choices
 from sweeper.identity import choose_all, code_fingerprint, effective_config, run_id
 from sweeper.record import Record, write_json
@@ -57,6 +57,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
             chosen = choose_all(config)
             key = repr(config.data)
             prepared[key] = prepared.get(key) or prepare(config.data)
+            settle_val_size(config.data, prepared[key])
             check(config, chosen, prepared[key])
         except UserError as error:
             raise UserError(f"{error} (in {' '.join(job)}; nothing was started)") from error
@@ -86,8 +87,8 @@ def look_up(record: Record, code: dict[str, str], reuse: str) -> tuple[str, str]
         return "run", "new"
     if reuse != "any" and (changed := changed_modules(record, code)):
         return "run", f"stale, since {', '.join(changed)} changed"
-    state = status["state"]
-    if state in DONE and not (state == "finished" and (reuse == "none" or record.result() is None)):
+    state = str(status.get("state"))
+    if state in DONE and reuse != "none" and not (state == "finished" and record.result() is None):
         return state, ""
     return "run", f"{state}, from epoch {status.get('epoch')}"
 
