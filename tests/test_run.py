@@ -168,8 +168,16 @@ def undamaged(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dic
     return outcome(the_run(folder))
 
 
-@pytest.mark.parametrize("damage", [cut_short, flip_a_byte, Path.unlink])
-@pytest.mark.parametrize("files", [["last.pt"], ["last.pt", "previous_last.pt"], ["best.pt"]], ids=str)
+@pytest.mark.parametrize(
+    ("damage", "files"),
+    [
+        (cut_short, ["last.pt"]),
+        (flip_a_byte, ["last.pt", "previous_last.pt"]),
+        (flip_a_byte, ["best.pt"]),
+        (Path.unlink, ["last.pt"]),
+        (Path.unlink, ["best.pt", "previous_best.pt"]),
+    ],
+)
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     damage: Any, files: list[str], undamaged: dict[str, Any], small: list[str], tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
         names = [name for name in implied if name.partition(".")[0] == group]
         for choice, runs in frame.groupby(group):
             values = [(name.partition(".")[2], runs[name].iloc[0]) for name in names]
-            shown = ", ".join(f"{name}={value}" for name, value in values if not is_missing(value))
+            shown = ", ".join(f"{name}={show(name, value)}" for name, value in values if not is_missing(value))
             lines += [f"{group}={choice}: {shown}"] if shown else []
     return lines
 
