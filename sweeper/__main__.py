@@ -28,7 +28,7 @@ def summary(output_dir: OutputDir = Path("outputs")) -> None:
 
 @app.command()
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="A run's directory, outputs/runs/RUN_ID.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="A run: its directory, its id or the id's last digits.")] = None,
     best: Annotated[bool, typer.Option("--best", help="The finished run of the best validation accuracy.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
@@ -37,11 +37,17 @@ def evaluate(
         raise UserError("name a run's directory, or --best")
     from sweeper.evaluate import evaluate_run
 
-    folder = run or best_run(output_dir)
+    folder = best_run(output_dir) if run is None else find_run(run, output_dir)
     evaluation = evaluate_run(folder)
     print_evaluation(folder.name, evaluation)
     if evaluation.test_acc != evaluation.recorded_acc:
         raise UserError(f"the test accuracy is {evaluation.test_acc}, but {evaluation.recorded_acc} was recorded")
+
+
+def find_run(run: Path, output_dir: Path) -> Path:
+    """The directory of a run named by its path, its id or the id's last digits."""
+    found = [path for path in (output_dir / "runs").glob("*") if path.name.endswith(run.name)]
+    return found[0] if not run.exists() and len(found) == 1 else run
 
 
 def best_run(output_dir: Path) -> Path:

@@ -1,6 +1,7 @@
 """The command line of train.py: Hydra's, its errors as sentences."""
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -55,8 +56,8 @@ def sentences() -> Iterator[None]:
         leave(explain(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:
-        leave(f"{error}; HYDRA_FULL_ERROR=1 shows where")
+    except Exception as error:
+        leave(f"{type(error).__name__}: {' '.join(str(error).split())}; HYDRA_FULL_ERROR=1 shows where")
 
 
 @contextmanager
@@ -72,12 +73,17 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}"
+    if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
+        return f"{swept[1]} names several values, which needs -m: python train.py -m {swept[1]}"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(inner, "full_key", None)
     if key is None:
         return " ".join(str(error).split())
     if "not in" in str(inner):
         valid = keys_beside(key)
+        elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
+        if elsewhere:
+            return f"there is no setting {key}; there is {choices(elsewhere)}"
         where = f"{key.rpartition('.')[0]} has" if "." in key else "there are"
         return f"there is no setting {key}{nearest(key, valid)}; {where} {choices(valid)}"
     kinds = {name: item.type for name, item, _ in settings(Config())}

@@ -44,7 +44,8 @@ def evaluate_run(folder: Path) -> Evaluation:
         raise UserError(f"{folder} is not the directory of a run; name one of outputs/runs/")
     if result is None:
         state = (record.status() or {}).get("state", "unknown")
-        raise UserError(f"{folder.name} has no result (it is {state}); finish it with: {run['command']}")
+        advice = "" if state in ("running", "diverged") else f"; finish it with: {run['command']}"
+        raise UserError(f"{folder.name} has no result (it is {state}){advice}")
     try:
         config = typed(run["config"])
     except (OmegaConfBaseException, KeyError) as error:
@@ -56,7 +57,8 @@ def evaluate_run(folder: Path) -> Evaluation:
     try:
         best = checkpoint.load(record.best, folder.name)
     except (FileNotFoundError, checkpoint.Damaged) as error:
-        raise UserError(f"{record.best} cannot be used: {error}") from error
+        again = f"train it again with: {run['command']} sweep.reuse=none"
+        raise UserError(f"{record.best} is missing or damaged; {again}") from error
     built = build(config, choose_all(config), load(cached), start_weights=False)
     checkpoint.load_model(best, built.training.model)
     _, test_acc, predictions = evaluate(built.training.model, built.test_batches())

@@ -78,6 +78,12 @@ class Record:
     def result(self) -> dict[str, Any] | None:
         return read_json(self.folder / "result.json")
 
+    def is_finished(self) -> bool:
+        """Whether the run ended well and its files say which it is and what came out."""
+        status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
+        whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
+        return whole and status.get("state") == "finished"
+
     def write_result(self, result: dict[str, Any]) -> None:
         write_json(self.folder / "result.json", result)
 

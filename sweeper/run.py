@@ -20,6 +20,7 @@ from torch import nn
 from sweeper import identity
 from sweeper.attempt import Attempt
 from sweeper.build import build, check, choose_device
+from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config, validate
 from sweeper.data import Cached, load, prepare, settle_val_size
 from sweeper.errors import Diverged, UserError
@@ -48,13 +49,15 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
     effective = identity.effective_config(config, choices, cached.fingerprint)
     record = Record(Path(config.output_dir) / "runs" / identity.run_id(effective))
     code = identity.code_fingerprint()
+    for slot in SLOTS:
+        if slot not in keyword_only(choices.model) and f" {slot}" in command:
+            log.warning("model=%s has no %s: it trains without", config.model.name, slot)
     with owned(record):
         if record.folder.exists() and is_stale(record, code, config.sweep.reuse):
             set_aside(record)
         status = record.status() or {}
-        result = record.result()
-        if status.get("state") == "finished" and result is not None:
-            return found_finished(record, result, config)
+        if record.is_finished():
+            return found_finished(record, config)
         if status.get("state") == "diverged":
             raise Diverged(f"{record.run_id} diverged before: {status.get('error')}")
         model = check(config, choices, cached)
@@ -111,9 +114,10 @@ def set_aside(record: Record) -> None:
     shutil.move(record.folder, stale / f"{record.run_id}.{number}")
 
 
-def found_finished(record: Record, result: dict[str, Any], config: Config) -> float:
+def found_finished(record: Record, config: Config) -> float:
     """Say that the run is finished, and read its curve as this config asks."""
     reread(record, config)
+    result = record.result() or {}
     log.info("%s: finished already, %s", record.run_id, summary_of(result))
     return float(result["best_val_acc"])
 

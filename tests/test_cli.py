@@ -48,7 +48,9 @@ BAD = [
     ("optimizer=momentum optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true needs"),
     ("model=mlp model.hidden=[]", "model.hidden=[] needs at least one number"),
     ("epochs", "missing EQUAL"),
-    ("model=mlp,cnn", "To sweep over it, add --multirun"),
+    ("model=mlp,cnn", "model=mlp,cnn names several values, which needs -m: python train.py -m model=mlp,cnn"),
+    ("lr=0.1", "there is no setting lr; there is optimizer.lr"),
+    ("dropout=0.3", "Config group override must be a string"),
 ]
 
 

@@ -16,7 +16,8 @@ from sweeper.summary.gather import MEASURES, gather
 
 DIGITS = {"best_val_acc": "{:.4f}", "test_acc": "{:.4f}", "convergence_seconds": "{:.1f}", "train_seconds": "{:.1f}"}
 SLOTS = ("activation", "norm")  # missing where the model has no such slot, which is no difference between runs
-EXPENDABLE = ("run_id", "parameters", "train_seconds", "convergence_seconds", "epochs_done")
+EXPENDABLE = ("parameters", "train_seconds", "convergence_seconds", "epochs_done")
+DIGITS_OF_ID = 10
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a cell that begins so
 
 
@@ -98,10 +99,12 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
 def show(name: str, value: Any) -> str:
     if is_missing(value):
         return "-"
+    if name == "data.fingerprint":
+        return str(value)[:8]
     if name in DIGITS:
         return DIGITS[name].format(value)
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+        return str(int(value)) if abs(value) < 1e15 else f"{value:g}"
     return f"{value:,}" if name == "parameters" else str(value)
 
 
@@ -111,24 +114,30 @@ def neutral(value: Any) -> Any:
 
 
 def print_table(table: pd.DataFrame, text: str) -> None:
-    """Print the table with its caption; in a narrow terminal, without the columns that matter least."""
+    """Print the table with its caption.
+
+    Too narrow a terminal gets the last digits of run ids, then no columns of little weight, then fewer settings.
+    """
     console = Console()
-    needed = width_of(table)
     left_out: list[str] = []
-    while console.is_terminal and needed > console.width and len(left_out) < len(EXPENDABLE):
-        left_out.append(EXPENDABLE[len(left_out)])
-        needed = width_of(table.drop(columns=left_out))
+    if not console.is_terminal:
+        console = Console(width=width_of(table))
+    elif width_of(table) > console.width:
+        table = table.assign(run_id=table["run_id"].str[-DIGITS_OF_ID:])
+        settings = [name for name in table.columns if name not in MEASURES and name not in ("run_id", "model")]
+        spare = [name for name in (*EXPENDABLE, *settings) if name in table]
+        while width_of(table.drop(columns=left_out)) > console.width and len(left_out) < len(spare):
+            left_out.append(spare[len(left_out)])
     if left_out:
         text += f"\nLeft out for lack of width: {', '.join(left_out)}; summary.csv has them"
-    if not console.is_terminal:
-        console = Console(width=needed)
-    console.print(grid(table.drop(columns=left_out), text), markup=False)
+    console.print(grid(table.drop(columns=left_out)), markup=False)
+    console.print(Text(text, style="dim italic"), soft_wrap=not console.is_terminal)
 
 
-def grid(table: pd.DataFrame, text: str) -> Table:
+def grid(table: pd.DataFrame) -> Table:
     """The table as rich draws it. The header of a number may wrap, the number may not."""
     shown = cells(table)
-    drawn = Table(caption=Text(text), caption_justify="left")
+    drawn = Table()
     for name in map(str, shown.columns):
         number = name in MEASURES and name != "state"
         header = Text(name.replace("_", " ") if number else name)
@@ -141,7 +150,7 @@ def grid(table: pd.DataFrame, text: str) -> Table:
 
 def width_of(table: pd.DataFrame) -> int:
     """Characters across: each column's cells, its border and a space on both sides."""
-    return 1 + sum(int(column.max_width or 0) + 3 for column in grid(table, "").columns)
+    return 1 + sum(int(column.max_width or 0) + 3 for column in grid(table).columns)
 
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, text: str, output_dir: Path) -> None:

@@ -37,6 +37,8 @@ def run_sweep(overrides: list[Override], compose: Callable[[Job], Config], launc
     fixed = expand(override for override in overrides if not override.is_sweep_override())
     base = compose(fixed[0])
     jobs = expand(overrides, base.sweep.zip)
+    if not jobs:
+        raise UserError("nothing matches what is swept: a glob or a range has no values")
     plan = make_plan(jobs, compose)
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
     log.info("sweep %s\n%s", folder.name, describe(plan))

@@ -88,7 +88,7 @@ def look_up(record: Record, code: dict[str, str], reuse: str) -> tuple[str, str]
     if reuse != "any" and (changed := changed_modules(record, code)):
         return "run", f"stale, since {', '.join(changed)} changed"
     state = str(status.get("state"))
-    if state in DONE and reuse != "none" and not (state == "finished" and record.result() is None):
+    if state in DONE and reuse != "none" and (state != "finished" or record.is_finished()):
         return state, ""
     return "run", f"{state}, from epoch {status.get('epoch')}"
 
