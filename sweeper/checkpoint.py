@@ -8,6 +8,7 @@ exists.
 import hashlib
 import io
 import os
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,12 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
     Raises:
         FileNotFoundError: there is none.
         Damaged: it is cut off, a byte is wrong, or it was never a checkpoint.
-        UserError: it holds other objects, which could run code when loaded, or belongs to another run.
+        UserError: it was written by something else, belongs to another run, or holds objects that could run code.
     """
     content = path.read_bytes()
     if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
+        if is_whole_zip(content):
+            raise UserError(f"{path} was not written by this program and is not loaded; delete it")
         raise Damaged(f"{path} is damaged: its checksum is wrong")
     try:
         checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -113,3 +116,12 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
     if run_id is not None and checkpoint.get("run_id") != run_id:
         raise UserError(f"{path} is a checkpoint of {checkpoint.get('run_id')}, not of {run_id}; delete it")
     return checkpoint
+
+
+def is_whole_zip(content: bytes) -> bool:
+    """Whether these are a zip file whose entries have their checksums: if so, it is foreign and not damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged one can raise anything
+        return False
