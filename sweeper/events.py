@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sweeper.record import flat_settings
+
 SCALARS = {
     "loss/train": "train_loss",
     "loss/val": "val_loss",
@@ -48,7 +50,7 @@ class Events:
 
         file_writer: Any = self.writer._get_file_writer()
         measures = {f"result/{key}": result[key] for key in RESULTS}
-        for summary in hparams(flatten(effective), measures):
+        for summary in hparams(flat_settings(effective), measures):
             file_writer.add_summary(summary)
         for tag, value in measures.items():
             self.writer.add_scalar(tag, value, result["best_epoch"], walltime=self.clock)
@@ -58,14 +60,3 @@ class Events:
 
     def __exit__(self, *_: object) -> None:
         self.writer.close()
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested settings as dotted keys, lists as text."""
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
-    return flat

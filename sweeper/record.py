@@ -153,3 +153,16 @@ def convergence(rows: list[dict[str, Any]], fraction: float, target_acc: float |
         "target_acc": target_acc,
         "epochs_to_target": next(reached, None),
     }
+
+
+def flat_settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names; a group's choice under the group's own name."""
+    flat: dict[str, Any] = {}
+    for key, value in effective.items():
+        if isinstance(value, dict):
+            flat |= flat_settings(value, f"{prefix}{key}.")
+        elif key == "name":
+            flat[prefix.rstrip(".")] = value
+        else:
+            flat[prefix + key] = str(value) if isinstance(value, list) else value
+    return flat

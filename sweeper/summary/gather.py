@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.record import Record
+from sweeper.record import Record, flat_settings
 
 # What was measured, in the order of the table's columns.
 MEASURES = (
@@ -56,7 +56,7 @@ def read_run(record: Record) -> dict[str, Any] | None:
     metrics = [row for row in record.metrics() if {"epoch", "val_acc", "train_seconds"} <= row.keys()]
     result = record.result() or {}
     best: dict[str, Any] = max(metrics, key=lambda row: row["val_acc"], default={})
-    row: dict[str, Any] = {"run_id": record.run_id, **settings(run["effective"])}
+    row: dict[str, Any] = {"run_id": record.run_id, **flat_settings(run["effective"])}
     row |= {name: result.get(name, run.get("config", {}).get(name)) for name in READINGS}
     row |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
     row |= {name: result.get(name) for name in MEASURES if name in result}
@@ -67,16 +67,3 @@ def read_run(record: Record) -> dict[str, Any] | None:
     row["parameters"] = run.get("parameters")
     row["state"] = (status or {}).get("state", "unknown")
     return row
-
-
-def settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names; a group's choice under the group's own name."""
-    flat: dict[str, Any] = {}
-    for key, value in effective.items():
-        if isinstance(value, dict):
-            flat |= settings(value, f"{prefix}{key}.")
-        elif key == "name":
-            flat[prefix.rstrip(".")] = value
-        else:
-            flat[prefix + key] = str(value) if isinstance(value, list) else value
-    return flat
