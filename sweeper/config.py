@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -160,7 +161,12 @@ class SweepConfig:
         "same_code",
         one_of("same_code", "any", "none"),
     )
-    name: str | None = setting("the sweep's folder in outputs/sweeps/; null: from what is swept")
+    name: str | None = setting(
+        "the sweep's folder in outputs/sweeps/; null: from what is swept",
+        check=Check(
+            "letters, digits, - and _, with no path", lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None
+        ),
+    )
     exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")
     zip: list[list[str]] = listing("swept keys that advance together, such as [[model,optimizer]]")
     dry_run: bool = setting("print the plan and stop", False)

@@ -28,6 +28,7 @@ BAD = [
     ("optimizer.lr=null", "optimizer.lr=null: optimizer=adam needs a value"),
     ("dropout.rate=1", "dropout.rate=1.0 is out of range: it must be at least 0 and below 1"),
     ("model.hidden=[0]", "model.hidden=0 is out of range"),
+    ("sweep.name=../elsewhere", "sweep.name=../elsewhere is out of range: it must be letters, digits"),
     ("device=tpu", "it must be one of auto, cpu, cuda"),
     (
         "optimizer=sgd optimizer.momentum=0.9",
