@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo summary best tensorboard test lint format
+.PHONY: help setup demo watch summary best tensorboard test lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ setup: .venv/.installed  ## Create .venv and install, when missing or out of dat
 demo: setup  ## Sweep three models and two activations over small offline images, and print the table
 	$(PY) train.py -m model=softmax,mlp,cnn_pool activation=relu,selu data=digits epochs=5
 	@$(PY) -m sweeper summary
+
+watch: setup  ## Follow the runs of the last sweep
+	@$(PY) -m sweeper watch
 
 summary: setup  ## Print the table of all runs; write outputs/summary.csv and outputs/summary.md
 	@$(PY) -m sweeper summary

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from sweeper.cli import command, hydra_files, one_sentence_for_one_run, register_schema, run_with_sentences, typed
+from sweeper.cli import command, hydra_files, job_errors, register_schema, run_with_sentences, typed
 
 register_schema()
 
@@ -17,7 +17,7 @@ def main(config: DictConfig) -> float:
     """
     from sweeper.run import run  # imports torch, which --help and tab completion do without
 
-    with one_sentence_for_one_run():
+    with job_errors(fail_fast=config.sweep.fail_fast):
         return run(typed(config), hydra_files=hydra_files(config), command=command())
 
 

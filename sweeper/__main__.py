@@ -1,4 +1,4 @@
-"""python -m sweeper summary | evaluate: what is done with finished runs."""
+"""python -m sweeper summary | watch | evaluate: what is done with runs besides training them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,15 +15,33 @@ app = typer.Typer(help="Read and check what runs recorded.", add_completion=Fals
 OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
 
 
-@app.command()
-def summary(output_dir: OutputDir = Path("outputs")) -> None:
-    """Print the table of all runs, best first; write summary.csv and summary.md beside them."""
-    from sweeper.summary.table import lay_out, print_table, read_runs, write_files
+SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its folder in sweeps/.")]
 
-    frame, unreadable = read_runs(output_dir)
+
+@app.command()
+def summary(sweep: SweepName = None, output_dir: OutputDir = Path("outputs")) -> None:
+    """Print the table of all runs or of a sweep's, best first; write summary.csv and summary.md beside them."""
+    from sweeper.summary.table import lay_out, print_table, read_runs, write_files
+    from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
+
+    plan = {} if sweep is None else read_plan(find_sweep(output_dir, sweep))
+    only = {job["run_id"] for job in own_jobs(plan)} if plan else None
+    frame, unreadable = read_runs(output_dir, only)
     table, caption = lay_out(frame, unreadable)
     print_table(table, caption)
     write_files(frame, table, caption, output_dir)
+
+
+@app.command()
+def watch(
+    sweep: SweepName = None,
+    once: Annotated[bool, typer.Option("--once", help="Print it one time.")] = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Show the runs of a sweep, by default the last one, until all have ended."""
+    from sweeper.sweep.watch import watch
+
+    watch(output_dir, sweep, once=once)
 
 
 @app.command()

@@ -70,11 +70,11 @@ class Attempt:
                 log.info("%s: interrupted in epoch %d; the same command goes on", self.record.run_id, epoch)
                 sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
-                log.error("%s: diverged: %s", self.record.run_id, error)
+                log.debug("diverged: %s", error)  # in train.log; who started the run tells the user
                 self.write_status("diverged", str(error))
                 raise Diverged(f"{self.record.run_id} diverged: {error}") from error
-            except BaseException as error:
-                log.error("%s: failed: %s: %s", self.record.run_id, type(error).__name__, error)
+            except BaseException:
+                log.debug("failed", exc_info=True)
                 self.write_status("failed", traceback.format_exc())
                 raise
             self.write_status("finished")

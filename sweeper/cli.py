@@ -1,9 +1,11 @@
 """The command line of train.py: Hydra's, its errors as sentences."""
 
+import logging
 import os
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
@@ -18,6 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config import Config, help_text, settings
 from sweeper.errors import SENTENCES, Diverged, UserError, choices, leave, nearest
+
+log = logging.getLogger(__name__)
+
+LAST_FRAMES = 2  # of a traceback, in a sweep's output; train.log has all
 
 
 def register_schema() -> None:
@@ -61,11 +67,34 @@ def sentences() -> Iterator[None]:
 
 
 @contextmanager
-def one_sentence_for_one_run() -> Iterator[None]:
-    """In a single run, leave with the sentence before Hydra adds a line; in a sweep, let the sweeper see the error."""
-    alone = HydraConfig.get().mode == RunMode.RUN
-    with sentences() if alone and SENTENCES in os.environ else nullcontext():
+def job_errors(*, fail_fast: bool) -> Iterator[None]:
+    """What becomes of an error in the job that is running.
+
+    A single run leaves with the sentence, before Hydra adds a line. A job of a sweep says at once what went wrong and
+    in which run, and the others go on; with `fail_fast` it stops its sweep.
+    """
+    if HydraConfig.get().mode == RunMode.RUN:
+        with sentences() if SENTENCES in os.environ else nullcontext():
+            yield
+        return
+    try:
         yield
+    except Exception as error:
+        changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
+        log.error("failed: %s: %s", " ".join(changed), told(error))
+        if fail_fast:
+            sys.exit(1)
+        raise
+
+
+def told(error: Exception) -> str:
+    """An error in a job: a sentence, or the last lines of its traceback (HYDRA_FULL_ERROR=1: all of them)."""
+    if SENTENCES not in os.environ:
+        return "".join(traceback.format_exception(error))
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
+    frames = [] if isinstance(error, UserError | Diverged) else traceback.format_tb(error.__traceback__)[-LAST_FRAMES:]
+    return f"{sentence}{notes}\n{''.join(frames)}".rstrip()
 
 
 def explain(error: BaseException) -> str:
@@ -111,6 +140,11 @@ def hydra_files(config: DictConfig) -> dict[str, str]:
 def command() -> str:
     """The command that repeats the job that is running by itself."""
     return shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
+
+
+def command_as_typed() -> str:
+    """The command that this process was started with."""
+    return shlex.join(["python", *sys.argv])
 
 
 def typed(config: DictConfig | dict[str, Any]) -> Config:

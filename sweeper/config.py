@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sweeper.errors import UserError, choices
 
@@ -170,6 +170,8 @@ class SweepConfig:
     exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")
     zip: list[list[str]] = listing("swept keys that advance together, such as [[model,optimizer]]")
     dry_run: bool = setting("print the plan and stop", False)
+    max_retries: int = setting("how often runs that did not finish are launched again", 1, at_least(0))
+    fail_fast: bool = setting("stop at the first run that fails", False)
 
 
 @dataclass
@@ -210,6 +212,15 @@ def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.F
         yield prefix + item.name, item, getattr(config, item.name)
     for item in (item for item in fields if "help" not in item.metadata):
         yield from settings(getattr(config, item.name), f"{prefix}{item.name}.")
+
+
+def from_plain(values: dict[str, Any], config: Any = None) -> Config:
+    """The config that `asdict` turned into these values."""
+    config = Config() if config is None else config
+    for key, value in values.items():
+        group = getattr(config, key)
+        setattr(config, key, from_plain(value, group) if dataclasses.is_dataclass(group) else value)
+    return cast(Config, config)
 
 
 def validate(config: Config) -> None:

@@ -1,6 +1,7 @@
 """What a person sees of a run: a progress bar where a terminal looks on, one line an epoch where not."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Console:
         self.next_refresh = 0.0
 
     def __enter__(self) -> "Console":
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # several runs cannot share a terminal's last line
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -63,29 +63,58 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
         model = check(config, choices, cached)
         described = record.create(describe(config, effective, code, cached, model, command), hydra_files)
         attempt = Attempt(config, record, described, number=int(status.get("attempt", 0)) + 1)
-        result = attempt.live(lambda: build(config, choices, load(cached)))
+        try:
+            result = attempt.live(lambda: build(config, choices, load(cached)))
+        except Exception as error:
+            error.add_note(f"run {record.run_id}, attempt {attempt.number}")
+            raise
         log.info("%s: finished, %s", record.run_id, summary_of(result))
         return float(result["best_val_acc"])
+
+
+def lock_of(record: Record) -> FileLock:
+    """The lock that the process holds that works on the run."""
+    folder = record.folder.parent.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / record.run_id)
 
 
 @contextmanager
 def owned(record: Record) -> Iterator[None]:
     """Be the only process that works on the run; wait while another does. The system frees a dead owner's lock."""
-    folder = record.folder.parent.parent / ".locks"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / record.run_id)
+        lock = lock_of(record)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             log.info("%s: another process is training it; waiting", record.run_id)
             lock.acquire()
     except OSError as error:
-        raise UserError(f"output_dir={folder.parent} cannot be written: {error}") from error
+        raise UserError(f"output_dir={record.folder.parent.parent} cannot be written: {error}") from error
     try:
         yield
     finally:
         lock.release()
+
+
+def state_after(record: Record, reason: str) -> str:
+    """A run's state once whoever was to train it has returned.
+
+    Where it says running and no process owns it, its process died without a word: it is recorded as failed, with the
+    reason.
+    """
+    if record.status() is None:
+        return "not started"
+    try:
+        with lock_of(record).acquire(blocking=False):
+            status = record.status() or {}
+            if status.get("state") in ("running", "lost"):
+                kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+                record.write_status(**kept, state="failed", error=reason)
+                return "failed"
+            return str(status.get("state"))
+    except Timeout:
+        return "running"
 
 
 def is_stale(record: Record, code: dict[str, str], reuse: str) -> bool:

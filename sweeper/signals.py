@@ -19,7 +19,8 @@ class StopFlag:
     def __enter__(self) -> "StopFlag":
         if threading.current_thread() is threading.main_thread():
             for which in (signal.SIGINT, signal.SIGTERM):
-                self.before[which] = signal.signal(which, self.note)
+                if signal.getsignal(which) != signal.SIG_IGN:  # whoever started us wants it ignored
+                    self.before[which] = signal.signal(which, self.note)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,65 +1,147 @@
-"""A sweep from its overrides to its end: plan, launch, and judge by what the runs recorded."""
+"""A sweep from its overrides to its end: plan, launch, launch again, and judge by what the runs recorded."""
 
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable, Sequence
+import math
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
+from sweeper.cli import command_as_typed
 from sweeper.config import Config
-from sweeper.errors import SENTENCES, UserError
-from sweeper.record import Record
-from sweeper.run import reread
+from sweeper.errors import UserError
+from sweeper.run import reread, state_after
 from sweeper.summary.table import lay_out, print_table, read_runs
+from sweeper.sweep.compose import Composer
 from sweeper.sweep.expand import Job, expand
-from sweeper.sweep.plan import Planned, describe, make_plan, save_plan
+from sweeper.sweep.plan import DONE, Planned, describe, make_plan, save_plan
+from sweeper.sweep.saved import read_plan
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[list[Job]], Sequence[JobReturn]]
+LISTED = 10  # unfinished runs in the last sentence
 
 
-def run_sweep(overrides: list[Override], compose: Callable[[Job], Config], launch: Launch) -> Sequence[JobReturn]:
+def run_sweep(
+    overrides: list[Override], compose: Composer, launch: Launch, concurrency: int | None
+) -> Sequence[JobReturn]:
     """Run what a sweep asks for and is not finished; print its table.
 
     Args:
         overrides: the command's, parsed by Hydra.
         compose: makes the config of a job.
         launch: hands jobs to the Hydra launcher and waits for them.
+        concurrency: how many jobs the launcher runs at a time, None where that is not known.
 
     Raises:
         UserError: a job cannot run, in which case none was started, or some did not finish.
+        SystemExit: a signal stopped the sweep; the same command goes on.
     """
     fixed = expand(override for override in overrides if not override.is_sweep_override())
     base = compose(fixed[0])
     jobs = expand(overrides, base.sweep.zip)
     if not jobs:
         raise UserError("nothing matches what is swept: a glob or a range has no values")
-    plan = make_plan(jobs, compose)
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
-    log.info("sweep %s\n%s", folder.name, describe(plan))
+    before = read_plan(folder)
+    compose.remember(folder / CONFIGS)
+    compose.compose_groups(jobs)
+    plan = make_plan(jobs, compose)
+    axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+    log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency))
     if base.sweep.dry_run:
         return []
-    save_plan(folder, plan, [override.input_line or "" for override in overrides])
+    save_plan(folder, plan, command_as_typed(), concurrency)
+    compose.save(folder / CONFIGS)
+    if before is not None and {job["run_id"] for job in before["jobs"]} - {one.run_id for one in plan}:
+        log.warning("sweep %s had other runs before, which stay: %s", folder.name, before["command"])
     for one in plan:
         if one.fate == "finished":
-            reread(Record(Path(base.output_dir) / "runs" / one.run_id), one.config)
-    to_run = [one for one in plan if one.fate == "run"]
-    returns = launch([one.overrides for one in to_run]) if to_run else []
-    for one, returned in zip(to_run, returns, strict=True):
-        report(one, returned)
+            reread(one.record, one.config)
+    to_run = sorted((one for one in plan if one.fate == "run"), key=lambda one: -(one.seconds or math.inf))
+    with stopping_tidily(plan):
+        returns = launch_all(to_run, base, launch)
+    conclude(plan, base)
+    return returns
+
+
+CONFIGS = "configs.json"
+
+
+def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch) -> list[JobReturn]:
+    """Launch runs, and those again that did not finish, up to sweep.max_retries times.
+
+    Raises:
+        Exception: the launcher's own error, where it stopped before any run was touched.
+    """
+    returns: list[JobReturn] = []
+    for retries_left in range(base.sweep.max_retries, -1, -1):
+        if not to_run:
+            break
+        before = [one.record.status() for one in to_run]
+        try:
+            returns += launch([one.overrides for one in to_run])
+        except Exception as error:
+            if [one.record.status() for one in to_run] == before:
+                raise
+            log.error("the launcher stopped: %s: %s", type(error).__name__, error)
+        reason = "its process ended without a word: it was killed, perhaps for lack of memory"
+        to_run = [one for one in to_run if state_after(one.record, reason) not in DONE]
+        if to_run and retries_left:
+            log.warning("%d not finished; launching again", len(to_run))
+    return returns
+
+
+@contextmanager
+def stopping_tidily(plan: Sequence[Planned]) -> Iterator[None]:
+    """Where a signal or sweep.fail_fast ends the sweep, let runs save, and end with the command that goes on."""
+
+    def stop(signum: int, _: Any) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        counts = Counter(state_after(one.record, "it was stopped at once") for one in plan if is_kept(one))
+        shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
+        why = "stopped at the first failure" if code == 1 else "stopped"
+        print(f"{why}: {shown}; to go on:\n{command_as_typed()}", file=sys.stderr)
+        sys.exit(code)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_kept(one: Planned) -> bool:
+    """Whether a combination has a run of its own."""
+    return one.fate not in ("equal", "excluded")
+
+
+def conclude(plan: Sequence[Planned], base: Config) -> None:
+    """Print the sweep's table.
+
+    Raises:
+        UserError: runs are not finished.
+    """
     frame, _ = read_runs(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
     print_table(*lay_out(frame, []))
-    states = {one.run_id: run_state(base, one) for one in plan if one.run_id}
-    unfinished = [one for one in plan if one.fate != "equal" and states.get(one.run_id, "finished") != "finished"]
+    states = {one.run_id: (one.record.status() or {}).get("state", "not started") for one in plan if is_kept(one)}
+    unfinished = [f"{name} ({state})" for name, state in states.items() if state != "finished"]
     if unfinished:
-        shown = "; ".join(f"{one.run_id} ({states[one.run_id]})" for one in unfinished)
-        raise UserError(f"{len(unfinished)} of {len(states)} runs did not finish: {shown}")
-    return returns
+        more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""
+        raise UserError(
+            f"{len(unfinished)} of {len(states)} runs did not finish: {'; '.join(unfinished[:LISTED])}{more}"
+        )
 
 
 def derived_name(overrides: Sequence[Override]) -> str:
@@ -70,16 +152,3 @@ def derived_name(overrides: Sequence[Override]) -> str:
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
     return "-".join([*(axis.replace("/", "_") for axis in axes), digest])
-
-
-def report(one: Planned, returned: JobReturn) -> None:
-    """Say why a job raised; Hydra prints its overrides."""
-    try:
-        _ = returned.return_value
-    except Exception as error:
-        log.error("error: %s (%s)", error, one.run_id, exc_info=SENTENCES not in os.environ)
-
-
-def run_state(base: Config, one: Planned) -> str:
-    status = Record(Path(base.output_dir) / "runs" / one.run_id).status()
-    return "not started" if status is None else str(status.get("state"))

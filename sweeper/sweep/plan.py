@@ -2,8 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ from sweeper.build import check
 from sweeper.config import Config, validate
 from sweeper.data import Cached, prepare, settle_val_size
 from sweeper.errors import UserError, choices
-from sweeper.identity import choose_all, code_fingerprint, effective_config, run_id
+from sweeper.identity import Choices, choose_all, code_fingerprint, effective_config, run_id
 from sweeper.record import Record, write_json
 from sweeper.run import changed_modules
+from sweeper.sweep.estimate import Estimator, about, makespan
 from sweeper.sweep.expand import Job
 
 DONE = ("finished", "diverged")  # states that another attempt would not change
+SHOWN = 20  # combinations of one fate that a plan lists
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Planned:
     Attributes:
         fate: "run", "finished", "diverged", "equal" (to an earlier combination) or "excluded".
         detail: why, or from where it goes on.
+        seconds: estimate of what is left to do; None where there is none.
     """
 
     overrides: Job
@@ -34,6 +39,11 @@ class Planned:
     run_id: str
     fate: str
     detail: str = ""
+    seconds: float | None = None
+
+    @property
+    def record(self) -> Record:
+        return Record(Path(self.config.output_dir) / "runs" / self.run_id)
 
 
 def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Planned]:
@@ -42,40 +52,52 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
     Raises:
         UserError: a job cannot run, or an exclusion leaves nothing or names what is not swept.
     """
-    configs = [compose_named(job, compose) for job in jobs]
+    configs = []
+    for job in jobs:
+        with naming(job):
+            configs.append(compose(job))
     check_exclusions(configs)
     code = code_fingerprint()
     prepared: dict[str, Cached] = {}
+    to_run: list[tuple[Planned, Choices, Cached]] = []
     seen: set[str] = set()
     plan: list[Planned] = []
-    for job, config in zip(jobs, configs, strict=True):
+
+    def add(job: Job, config: Config) -> Planned:
         if matching := [rule for rule in config.sweep.exclude if matches(config, rule)]:
-            plan.append(Planned(job, config, "", "excluded", str(matching[0])))
-            continue
-        try:
-            validate(config)
-            chosen = choose_all(config)
-            key = repr(config.data)
-            prepared[key] = prepared.get(key) or prepare(config.data)
-            settle_val_size(config.data, prepared[key])
-            check(config, chosen, prepared[key])
-        except UserError as error:
-            raise UserError(f"{error} (in {' '.join(job)}; nothing was started)") from error
-        name = run_id(effective_config(config, chosen, prepared[key].fingerprint))
-        if name in seen:
-            plan.append(Planned(job, config, name, "equal", f"to {name}"))
-            continue
-        seen.add(name)
-        fate, detail = look_up(Record(Path(config.output_dir) / "runs" / name), code, config.sweep.reuse)
-        plan.append(Planned(job, config, name, fate, detail))
+            return Planned(job, config, "", "excluded", str(matching[0]))
+        validate(config)
+        chosen = choose_all(config)
+        key = repr(config.data)
+        prepared[key] = cached = prepared.get(key) or prepare(config.data)
+        settle_val_size(config.data, cached)
+        name = run_id(effective_config(config, chosen, cached.fingerprint))
+        one = Planned(job, config, name, "equal", f"to {name}")
+        if name not in seen:
+            seen.add(name)
+            one.fate, one.detail = look_up(one.record, code, config.sweep.reuse)
+        if one.fate == "run":
+            check(config, chosen, cached)
+            to_run.append((one, chosen, cached))
+        return one
+
+    for job, config in zip(jobs, configs, strict=True):
+        with naming(job):
+            plan.append(add(job, config))
     if not seen:
         raise UserError(f"sweep.exclude leaves none of the {len(jobs)} combinations")
+    if to_run:
+        estimator = Estimator(plan[0].record.folder.parent)
+        for one, chosen, cached in to_run:
+            one.seconds = estimator.seconds(one.config, chosen, cached, one.record)
     return plan
 
 
-def compose_named(job: Job, compose: Callable[[Job], Config]) -> Config:
+@contextmanager
+def naming(job: Job) -> Iterator[None]:
+    """Add to a complaint which job it is about."""
     try:
-        return compose(job)
+        yield
     except UserError as error:
         raise UserError(f"{error} (in {' '.join(job)}; nothing was started)") from error
 
@@ -90,6 +112,8 @@ def look_up(record: Record, code: dict[str, str], reuse: str) -> tuple[str, str]
     state = str(status.get("state"))
     if state in DONE and reuse != "none" and (state != "finished" or record.is_finished()):
         return state, ""
+    if state in DONE:
+        return "run", f"{state} before, but sweep.reuse={reuse}" if reuse == "none" else "damaged"
     return "run", f"{state}, from epoch {status.get('epoch')}"
 
 
@@ -119,17 +143,62 @@ def check_exclusions(configs: Sequence[Config]) -> None:
                 raise UserError(f"sweep.exclude names {key}={value}, but the sweep has {choices(map(str, found))}")
 
 
-def describe(plan: Sequence[Planned]) -> str:
-    """The plan as it is printed: a line for each combination that is not simply new, then the counts."""
+def idle_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
+    """The swept keys that change nothing: wherever two combinations differ in that key alone, they are one run."""
+    for axis in axes:
+
+        def others(one: Planned, axis: str = axis) -> list[str]:
+            return [override for override in one.overrides if not override.startswith(f"{axis}=")]
+
+        kept = sorted((one for one in plan if one.run_id), key=others)
+        groups = [[one.run_id for one in group] for _, group in groupby(kept, others)]
+        if any(len(group) > 1 for group in groups) and all(len(set(group)) == 1 for group in groups):
+            yield axis
+
+
+def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | None) -> str:
+    """The plan as it is printed: what is not simply new, then the counts and the time that it takes.
+
+    Args:
+        plan: all combinations.
+        axes: the swept keys.
+        concurrency: runs at a time, None where the launcher decides.
+    """
     common = set.intersection(*(set(one.overrides) for one in plan))
     lines = []
-    for one in plan:
-        if (one.fate, one.detail) != ("run", "new"):
+    for (fate, known), group in groupby(sorted(plan, key=place), place):
+        if (fate, known) == (list(FATES).index("run"), False):
+            continue
+        listed = list(group)
+        for one in listed[:SHOWN]:
             swept = " ".join(override for override in one.overrides if override not in common)
             lines.append(f"  {swept or 'the run'}: {one.fate}{f' ({one.detail})' if one.detail else ''}")
+        if len(listed) > SHOWN:
+            lines.append(f"  and {len(listed) - SHOWN} more: {listed[0].fate}")
+    lines += [f"{axis} changes nothing here: its values are the same runs" for axis in idle_axes(plan, axes)]
     counts = Counter(one.fate for one in plan)
     parts = [f"{counts[fate]} {text}" for fate, text in FATES.items() if counts[fate]]
-    return "\n".join([*lines, f"{len(plan)} combinations: {', '.join(parts)}"])
+    to_run = [one for one in plan if one.fate == "run"]
+    kinds = Counter(one.detail.partition(",")[0] for one in to_run)
+    if to_run and kinds != {"new": len(to_run)}:
+        parts[0] += f" ({', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
+    return "\n".join([*lines, f"{len(plan)} combinations: {', '.join(parts)}{duration(to_run, concurrency)}"])
+
+
+def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
+    """The estimate as a part of a sentence; empty where there is nothing to run or none was possible."""
+    known = [one.seconds for one in to_run if one.seconds is not None]
+    if not known:
+        return ""
+    rest = f" and {len(to_run) - len(known)} of unknown length" if len(known) < len(to_run) else ""
+    if concurrency is None:
+        return f"; {about(sum(known))} of training in all{rest}"
+    at_a_time = f", {concurrency} at a time" if concurrency > 1 else ""
+    return f"; {about(makespan(known, concurrency))}{at_a_time}{rest}"
+
+
+def place(one: Planned) -> tuple[int, bool]:
+    return list(FATES).index(one.fate), one.detail != "new"
 
 
 FATES = {
@@ -141,8 +210,13 @@ FATES = {
 }
 
 
-def save_plan(folder: Path, plan: Sequence[Planned], command: list[str]) -> None:
+def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
     """Write sweep.json: which combinations the sweep has, and which run each one is."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [{"overrides": one.overrides, "run_id": one.run_id, "fate": one.fate, "detail": one.detail} for one in plan]
-    write_json(folder / "sweep.json", {"name": folder.name, "created": time.time(), "command": command, "jobs": jobs})
+    jobs = [
+        {"overrides": one.overrides, "run_id": one.run_id, "fate": one.fate, "detail": one.detail}
+        | {"epochs": one.config.epochs, "seconds": one.seconds}
+        for one in plan
+    ]
+    content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
+    write_json(folder / "sweep.json", content | {"jobs": jobs})

@@ -1,0 +1,205 @@
+"""hydra/launcher=parallel: the runs of a sweep side by side on this machine, each in a process of its own at a time."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.hydra_joblib_launcher._core import execute_job
+from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS = 5.0  # seconds that a worker has to end once it was told to stop at once
+
+
+class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
+    """Executes jobs as the joblib launcher does, on workers that fail alone.
+
+    joblib's pool of processes ends as a whole when one of them is killed, and with it every other run. Here a dead
+    worker costs its own job and is replaced. Workers stay for the next launch.
+
+    Args:
+        n_jobs: runs at a time; None: as many as there are cores, divided by `threads` where that is set, or
+            `runs_per_gpu` for every GPU where there is one and `device` allows it.
+        runs_per_gpu: runs that share a GPU.
+    """
+
+    def __init__(self, n_jobs: int | None = None, runs_per_gpu: int = 1) -> None:
+        super().__init__()
+        self.n_jobs, self.runs_per_gpu = n_jobs, runs_per_gpu
+        self.workers: list[Worker] = []
+
+    @property
+    def concurrency(self) -> int:
+        return len(self.environments())
+
+    def environments(self) -> list[dict[str, str]]:
+        """The environment of each worker."""
+        from joblib import cpu_count
+
+        from sweeper.errors import UserError
+
+        for name in ("n_jobs", "runs_per_gpu"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise UserError(f"hydra.launcher.{name}={value} must be a whole number of at least 1")
+        assert self.config is not None
+        gpus = visible_gpus() if self.config.device != "cpu" else []
+        return places(self.n_jobs, self.runs_per_gpu, cpu_count(), gpus, self.config.threads)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all jobs.
+
+        Returns:
+            What each returned; for a job whose process was killed, a failure that says so.
+
+        Raises:
+            SystemExit: a job asks for the end of the sweep.
+            KeyboardInterrupt: whatever stops this process stops the workers first, and lets them save.
+        """
+        environments = self.environments()
+        task = (self.hydra_context, self.config, self.task_function, Singleton.get_state())
+        waiting = deque(enumerate(job_overrides))
+        returns: dict[int, JobReturn] = {}
+        self.workers = self.workers or [Worker(environment) for environment in environments]
+        try:
+            while waiting or any(worker.job is not None for worker in self.workers):
+                for worker in self.workers:
+                    if waiting and worker.job is None:
+                        number, overrides = waiting.popleft()
+                        worker.start(number, (execute_job, initial_job_idx + number, list(overrides), *task))
+                busy = [worker for worker in self.workers if worker.job is not None]
+                ready = wait([worker.connection for worker in busy])
+                for worker in (worker for worker in busy if worker.connection in ready):
+                    number = worker.job
+                    returns[number] = worker.outcome(list(job_overrides[number]))
+        except BaseException:
+            stop(self.workers)
+            self.workers = []
+            raise
+        return [returns[number] for number in sorted(returns)]
+
+
+@dataclass
+class Worker:
+    """A process that runs one job after the other, and is replaced when it dies."""
+
+    environment: dict[str, str]
+    job: Any = None  # the number of the job that it runs, None between two
+    process: Any = field(init=False, default=None)
+    connection: Connection = field(init=False)
+
+    def start(self, number: int, call: tuple[Any, ...]) -> None:
+        if self.process is None:
+            context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's state
+            self.connection, theirs = context.Pipe()
+            self.process = context.Process(target=serve, args=(theirs, self.environment), daemon=True)
+            self.process.start()
+            theirs.close()
+        self.job = number
+        self.connection.send_bytes(cloudpickle.dumps(call))
+
+    def outcome(self, overrides: list[str]) -> JobReturn:
+        """What the job ended with; where the process is gone, a failure."""
+        self.job = None
+        try:
+            returned = cloudpickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            self.process.join()
+            code, self.process = self.process.exitcode, None
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+            error = RuntimeError(f"its process {how}{hint}")
+            log.error("failed: %s: %s", " ".join(overrides), error)
+            return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
+        if isinstance(returned, SystemExit):
+            if returned.code == 1:  # sweep.fail_fast
+                raise returned
+            return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=RuntimeError("it was stopped"))
+        assert isinstance(returned, JobReturn)
+        return returned
+
+
+def serve(connection: Connection, environment: dict[str, str]) -> None:
+    """What a worker does: call what it is sent and send back what comes out, until its launcher is gone.
+
+    Ctrl-C in a terminal reaches workers too, but it is for the launcher to pass on, once.
+    """
+    os.environ |= environment
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    while True:
+        try:
+            function, *arguments = cloudpickle.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
+        connection.send_bytes(result_of(partial(function, *arguments)))
+
+
+def result_of(call: Callable[[], Any]) -> bytes:
+    """What a call returns or exits with, pickled."""
+    try:
+        returned = call()
+    except SystemExit as stopped:
+        return bytes(cloudpickle.dumps(stopped))
+    try:
+        return bytes(cloudpickle.dumps(returned))
+    except Exception:  # an error that holds what cannot be sent
+        failed = JobReturn(overrides=returned.overrides, status=JobStatus.FAILED)
+        failed._return_value = RuntimeError(str(returned._return_value))
+        return bytes(cloudpickle.dumps(failed))
+
+
+def end_with_parent() -> None:
+    """Stop the run of this process, which saves it, when the launcher dies."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop(workers: Sequence[Worker]) -> None:
+    """Let the runs that go on save themselves and end their processes; a second interruption does not wait for that."""
+    alive = [worker.process for worker in workers if worker.process is not None]
+    try:
+        for process in alive:
+            process.terminate()
+        for process in alive:
+            process.join()
+    except (KeyboardInterrupt, SystemExit):
+        for process in alive:
+            process.terminate()
+        for process in alive:
+            process.join(LAST_WORDS)
+            process.kill()
+            process.join()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by what CUDA_VISIBLE_DEVICES calls them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return [name.strip() for name in named.split(",")][:count] if named else [str(number) for number in range(count)]
+
+
+def places(
+    n_jobs: int | None, runs_per_gpu: int, cores: int, gpus: Sequence[str], threads: int | None
+) -> list[dict[str, str]]:
+    """The environment of each worker: its share of the cores, and its GPU where there is one."""
+    number = n_jobs or (runs_per_gpu * len(gpus) if gpus else max(1, cores // (threads or 1)))
+    share = str(max(1, cores // number))
+    common = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share, "OPENBLAS_NUM_THREADS": share, "TERM": "dumb"}
+    return [common | ({"CUDA_VISIBLE_DEVICES": gpus[one % len(gpus)]} if gpus else {}) for one in range(number)]

@@ -1,0 +1,116 @@
+"""How long runs take: from what earlier runs of the same model took, or from a few steps on random images."""
+
+import heapq
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from sweeper.record import Record
+
+if TYPE_CHECKING:
+    from sweeper.config import Config
+    from sweeper.data import Cached
+    from sweeper.identity import Choices
+
+READ_AT_MOST = 300  # earlier runs, the newest
+PER_RUN = 1.0  # seconds that a run takes besides its epochs: composing, building, saving
+SMALL_BATCH = 8  # images of a probe's first step
+LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small one must do
+
+
+class Estimator:
+    """Estimates runs of a folder's parent sweep; what it measured or read once serves all runs of the same kind."""
+
+    def __init__(self, runs: Path) -> None:
+        self.speeds: dict[str, float] = {}  # seconds an image and epoch, by kind
+        newest = sorted(runs.glob("*/metrics.jsonl"), key=lambda path: path.stat().st_mtime)[-READ_AT_MOST:]
+        found: dict[str, list[float]] = {}
+        for path in newest:
+            for kind, speed in speeds(Record(path.parent)).items():
+                found.setdefault(kind, []).append(speed)
+        self.speeds = {kind: median(values) for kind, values in found.items()}
+
+    def seconds(self, config: "Config", choices: "Choices", cached: "Cached", record: Record) -> float | None:
+        """What is left of a run; None where its model cannot be tried."""
+        from sweeper.build import choose_device
+        from sweeper.identity import effective_config
+
+        effective = effective_config(config, choices, cached.fingerprint)
+        wanted = kinds(effective, list(cached.input_shape), choose_device(config.device).type)
+        speed = next((self.speeds[kind] for kind in wanted if kind in self.speeds), None)
+        if speed is None:
+            speed = probe(config, choices, cached)
+            if speed is None:
+                return None
+            self.speeds |= dict.fromkeys(wanted, speed)
+        images = cached.num_train - int(config.data.val_size or 0)
+        return PER_RUN + (config.epochs - len(record.metrics())) * images * speed
+
+
+def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
+    """What a run's speed follows from: whole, and as little of it as still says something."""
+    model, others = effective.get("model"), ("activation", "norm", "augmentation", "optimizer")
+    whole = [*({**effective}.get(group, {}).get("name") for group in others), effective.get("batch_size")]
+    return [json.dumps([model, input_shape, device, *rest], sort_keys=True) for rest in (whole, [])]
+
+
+def speeds(record: Record) -> dict[str, float]:
+    """Seconds an image and epoch that a run took, validation included, for each of its kinds."""
+    run, rows = record.run() or {}, record.metrics()
+    try:
+        dataset = run["dataset"]
+        seconds = median(row["train_seconds"] + row["eval_seconds"] for row in rows)
+        return dict.fromkeys(
+            kinds(run["effective"], dataset["input_shape"], run["device_type"]), seconds / dataset["train"]
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):  # no epoch yet, or not written by us
+        return {}
+
+
+def probe(config: "Config", choices: "Choices", cached: "Cached") -> float | None:
+    """Seconds an image that training takes, from a few steps of the real loop on random images."""
+    import torch
+
+    from sweeper.build import build
+    from sweeper.data import Dataset, Images
+    from sweeper.loop import Progress, train_epoch
+
+    def measure(batch_size: int) -> float:
+        number = 3 * batch_size  # the first step warms up
+        images = torch.randint(256, (number + 2, *cached.input_shape), dtype=torch.uint8)
+        labels = torch.arange(number + 2) % len(cached.classes)
+        dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
+        small = replace(config, batch_size=batch_size, data=replace(config.data, val_size=0))
+        tame = replace(choices, optimizer=partial(choices.optimizer, lr=1e-9))  # whatever the rate, it takes as long
+        built = build(small, tame, dataset, start_weights=False)
+        times = [time.perf_counter()]
+        train_epoch(built.training, built.train, Progress(), lambda: times.append(time.perf_counter()))
+        return min(times[2] - times[1], times[3] - times[2]) / batch_size
+
+    try:
+        small = measure(SMALL_BATCH)
+        return small if small * config.batch_size > LONG_STEP else measure(config.batch_size)
+    except Exception:  # whatever it is, the run itself will say so
+        return None
+
+
+def makespan(seconds: Sequence[float], places: int) -> float:
+    """When the last of these runs ends, if each starts at the first free of so many places, the longest first."""
+    free = [0.0] * places
+    for one in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + one)
+    return max(free)
+
+
+def about(seconds: float) -> str:
+    """A duration in words, no finer than an estimate deserves."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,50 @@
+"""The plans that sweeps leave in <output_dir>/sweeps/<name>/sweep.json, found and read. No torch here."""
+
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UserError, choices
+from sweeper.record import read_json
+
+
+def find_sweep(output_dir: Path, name: str | None) -> Path:
+    """The folder of a sweep, by default the one that was started last.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = sorted((output_dir / "sweeps").glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
+    names = [path.parent.name for path in files]
+    if not files:
+        raise UserError(f"there is no sweep in {output_dir / 'sweeps'}; start one: python train.py -m model=mlp,cnn")
+    if name is not None and name not in names:
+        raise UserError(f"there is no sweep {name} in {output_dir / 'sweeps'}; there is {choices(names)}")
+    return files[names.index(name) if name is not None else -1].parent
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """What a sweep's sweep.json says; None where there is none.
+
+    Raises:
+        UserError: another version wrote it, or it is damaged.
+    """
+    file = folder / "sweep.json"
+    plan = read_json(file)
+    try:
+        whole = plan is not None and all(
+            isinstance(job["run_id"], str) and isinstance(job["fate"], str) and isinstance(job["overrides"], list)
+            for job in plan["jobs"]
+        )
+    except (KeyError, TypeError):
+        whole = False
+    if not whole and file.exists():
+        raise UserError(
+            f"{file} is damaged or of another version: remove {folder}, or give the sweep another name with "
+            "sweep.name=NAME; runs are kept elsewhere and stay"
+        )
+    return plan
+
+
+def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The combinations of a plan that have runs of their own: neither excluded nor equal to an earlier one."""
+    return [job for job in plan["jobs"] if job["fate"] not in ("equal", "excluded")]
