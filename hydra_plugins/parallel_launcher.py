@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -139,12 +140,10 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
     os.environ |= environment
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
-    while True:
-        try:
+    with suppress(EOFError, OSError):
+        while True:
             function, *arguments = cloudpickle.loads(connection.recv_bytes())
-        except (EOFError, OSError):
-            return
-        connection.send_bytes(result_of(partial(function, *arguments)))
+            connection.send_bytes(result_of(partial(function, *arguments)))
 
 
 def result_of(call: Callable[[], Any]) -> bytes:
@@ -173,8 +172,9 @@ def stop(workers: Sequence[Worker]) -> None:
     """Let the runs that go on save themselves and end their processes; a second interruption does not wait for that."""
     alive = [worker.process for worker in workers if worker.process is not None]
     try:
-        for process in alive:
-            process.terminate()
+        for worker in (worker for worker in workers if worker.process is not None):
+            worker.process.terminate()
+            worker.connection.close()  # so that it ends instead of waiting for another job
         for process in alive:
             process.join()
     except (KeyboardInterrupt, SystemExit):

@@ -1,6 +1,7 @@
 """Fixtures: a small image folder, a cache shared by all tests, and train.py as a real process."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,6 +57,13 @@ def small(image_root: Path, cache: Path) -> list[str]:
 def environment(**extra: str) -> dict[str, str]:
     """The environment of a child process: this one's, one thread, every warning an error shown by its own text."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
+
+
+def copy_program(folder: Path) -> None:
+    """A copy of the program to change."""
+    for name in ("train.py", "sweeper", "conf", "hydra_plugins"):
+        source = REPOSITORY / name
+        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, Train, environment
+from conftest import REPOSITORY, Train, copy_program, environment
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import assert_equal, finish, outcome, start, the_run
 
@@ -111,9 +110,7 @@ def test_a_run_whose_loss_is_not_finite_is_diverged_and_stays_so(train: Train, t
 
 
 def test_changed_training_code_makes_runs_stale_and_keeps_the_old_one_aside(small: list[str], tmp_path: Path) -> None:
-    for name in ("train.py", "sweeper", "conf", "hydra_plugins"):
-        source = REPOSITORY / name
-        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
+    copy_program(tmp_path)
 
     def run(*more: str) -> str:
         return subprocess.run(

@@ -20,6 +20,7 @@ MEASURES = (
     "train_seconds",
     "parameters",
     "state",
+    "error",
 )
 
 
@@ -66,4 +67,11 @@ def read_run(record: Record) -> dict[str, Any] | None:
         row["epochs_to_target"] = f">{len(metrics)}"
     row["parameters"] = run.get("parameters")
     row["state"] = (status or {}).get("state", "unknown")
+    row["error"] = last_line((status or {}).get("error"))
     return row
+
+
+def last_line(error: Any) -> str | None:
+    """What a traceback ends with; None where there is no error."""
+    lines = str(error or "").strip().splitlines()
+    return lines[-1] if lines else None

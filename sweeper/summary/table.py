@@ -44,7 +44,7 @@ def lay_out(frame: pd.DataFrame, unreadable: list[str]) -> tuple[pd.DataFrame, s
     settings = [name for name in frame.columns if name not in MEASURES and name != "run_id"]
     constant = [name for name in settings if frame[name].nunique(dropna=name in SLOTS) <= 1]
     implied = [name for name in settings if name not in constant and is_implied(frame, name)]
-    table = frame.drop(columns=[*constant, *implied])
+    table = frame.drop(columns=[*constant, *implied, "error"])
     if table["epochs_to_target"].isna().all():
         table = table.drop(columns="epochs_to_target")
     lines = caption(frame, [name for name in constant if name != "data.fingerprint"])
@@ -86,6 +86,8 @@ def caption(frame: pd.DataFrame, constant: list[str]) -> list[str]:
     ]
     shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
     lines += ["All with " + ", ".join(shared)] if shared else []
+    errors = frame[["run_id", "state", "error"]].dropna().itertuples(index=False)
+    lines += [f"{run_id} {state}: {error}" for run_id, state, error in errors]
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic")
     return lines

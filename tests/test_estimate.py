@@ -1,0 +1,349 @@
+"""Estimates: from runs of the same kind, else of the same model, else from steps of the real loop that change nothing."""
+
+import copy
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_conf import composed
+
+from sweeper import build
+from sweeper.config import Config
+from sweeper.data import Cached, load, prepare, settle_val_size
+from sweeper.errors import UserError
+from sweeper.identity import Choices, choose_all, effective_config
+from sweeper.loop import Progress, evaluate, fit
+from sweeper.record import Record, write_json
+from sweeper.sweep import estimate
+from sweeper.sweep.estimate import PER_RUN, SMALL_BATCH, Estimator, about, kinds, makespan, probe, speeds
+
+TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
+MLP = ("model=mlp", "model.hidden=[16]")
+
+
+@dataclasses.dataclass
+class Case:
+    """A run that is planned; its 96 training images take as long as the records and the probe of a test say."""
+
+    config: Config
+    choices: Choices
+    cached: Cached
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        return effective_config(self.config, self.choices, self.cached.fingerprint)
+
+    def seconds(self, estimator: Estimator, record: Record) -> float | None:
+        return estimator.seconds(self.config, self.choices, self.cached, record)
+
+    def probe(self) -> float | None:
+        return probe(self.config, self.choices, self.cached)
+
+
+@pytest.fixture
+def case(small: list[str]) -> Any:
+    def make(*overrides: str) -> Case:
+        config = composed(*small, "device=cpu", "epochs=10", *overrides)
+        cached = prepare(config.data)
+        settle_val_size(config.data, cached)
+        return Case(config, choose_all(config), cached)
+
+    return make
+
+
+def recorded(runs: Path, name: str, case: Case, seconds: Sequence[float], **changes: Any) -> Record:
+    """A run of that kind, its epochs of so many seconds for each image."""
+    record = Record(runs / name)
+    dataset = {"input_shape": list(case.cached.input_shape), "train": 96}
+    record.create({"effective": case.effective, "device_type": "cpu", "dataset": dataset} | changes, {})
+    record.write_metrics([{"train_seconds": 72.0 * one, "eval_seconds": 24.0 * one} for one in seconds])
+    return record
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were tried; each takes a quarter of a second for an image."""
+    models: list[str] = []
+
+    def stand_in(config: Config, *_: Any) -> float:
+        models.append(f"{config.model.name} {config.model.hidden}")
+        return 0.25
+
+    monkeypatch.setattr(estimate, "probe", stand_in)
+    return models
+
+
+@pytest.mark.parametrize(
+    ("seconds", "places", "expected"),
+    [
+        ([], 3, 0.0),
+        ([1.5], 4, 1.5),
+        ([3, 2, 2, 1], 1, 8),
+        ([3, 2, 2, 1], 2, 4),  # 3+1 and 2+2
+        ([2, 2, 3], 2, 4),  # in the order given it would be 5
+        ([1, 1, 1, 5], 2, 5),
+        ([4, 3, 3, 2], 2, 6),  # 4+2 and 3+3
+        ([3, 3, 2, 2, 2], 2, 7),  # 3+2+2 and 3+2, not the best that there is
+        ([2, 2, 2], 3, 2),
+        ([2, 2, 2], 2, 4),
+    ],
+)
+def test_makespan(seconds: list[float], places: int, expected: float) -> None:
+    given = list(seconds)
+    assert makespan(seconds, places) == expected
+    assert makespan(seconds[::-1], places) == expected
+    assert seconds == given
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "about 1 s"),
+        (0.4, "about 1 s"),
+        (2.6, "about 3 s"),
+        (89.4, "about 89 s"),
+        (90, "about 2 min"),
+        (150.1, "about 3 min"),
+        (89 * 60, "about 89 min"),
+        (90 * 60, "about 1.5 h"),
+        (100 * 3600, "about 100.0 h"),
+    ],
+)
+def test_about(seconds: float, text: str) -> None:
+    assert about(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "same"),
+    [
+        ([], [True, True]),
+        (["optimizer.lr=0.5", "seed=3", "epochs=2", "dropout.rate=0.5", "scheduler=cosine"], [True, True]),
+        (["activation=selu"], [False, True]),
+        (["norm=batch"], [False, True]),
+        (["augmentation=cutout"], [False, True]),
+        (["optimizer=sgd"], [False, True]),
+        (["batch_size=17"], [False, True]),
+        (["model.hidden=[17]"], [False, False]),
+        (["model=softmax", "model.hidden=null"], [False, False]),
+    ],
+)
+def test_kinds(overrides: list[str], same: list[bool], case: Any) -> None:
+    pairs = zip(
+        kinds(case(*MLP).effective, [3, 16, 16], "cpu"),
+        kinds(case(*MLP, *overrides).effective, [3, 16, 16], "cpu"),
+        strict=True,
+    )
+    assert [one == other for one, other in pairs] == same
+
+
+def test_kinds_know_the_images_size_and_the_device() -> None:
+    effective = {"model": {"name": "softmax"}, "batch_size": 16}
+    found = [
+        kinds(effective, shape, device)
+        for shape, device in (([3, 8, 8], "cpu"), ([3, 9, 8], "cpu"), ([3, 8, 8], "cuda"))
+    ]
+    assert len({kind for pair in found for kind in pair}) == 6
+
+
+def test_a_speed_is_the_median_epochs(case: Any, tmp_path: Path) -> None:
+    one = case(*MLP)
+    record = recorded(tmp_path, "a", one, [0.9, 0.1, 0.2, 0.2, 0.1])
+    found = speeds(record)
+    assert list(found) == kinds(one.effective, [3, 16, 16], "cpu")
+    assert list(found.values()) == pytest.approx([0.2, 0.2])
+
+
+FOREIGN: list[tuple[str, str]] = [
+    ("run.json", ""),
+    ("run.json", '{"schema": 1, "effective": {"mod'),
+    ("run.json", '{"schema": 1}'),
+    ("run.json", '{"schema": 1, "effective": [], "dataset": {"train": 96, "input_shape": [1]}, "device_type": "cpu"}'),
+    ("run.json", '{"schema": 1, "effective": {"norm": 3}, "dataset": {"train": 96, "input_shape": 1}, "device_type": 1}'),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 0, "input_shape": []}, "device_type": "cpu"}'),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": "x", "input_shape": []}, "device_type": "cpu"}'),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": [], "device_type": "cpu"}'),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 96, "input_shape": []}}'),
+    ("metrics.jsonl", ""),
+    ("metrics.jsonl", '{"train_seconds": 1.0, "eval'),
+    ("metrics.jsonl", "\\x00\\xff"),
+    ("metrics.jsonl", "{}\n"),
+    ("metrics.jsonl", '{"train_seconds": 1.0}\n'),
+    ("metrics.jsonl", '{"train_seconds": null, "eval_seconds": 1.0}\n'),
+    ("metrics.jsonl", '{"train_seconds": "x", "eval_seconds": "y"}\n'),
+    ("metrics.jsonl", '{"train_seconds": [1], "eval_seconds": [2]}\n'),
+    pytest.param(
+        "metrics.jsonl",
+        '{"train_seconds": 1%s, "eval_seconds": 1}\n' % ("0" * 400),
+        marks=pytest.mark.xfail(strict=True, raises=OverflowError, reason="a number too large for a float"),
+        id="a huge number",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "content"), FOREIGN)
+def test_an_unreadable_record_is_left_out(
+    file: str, content: str, case: Any, probed: list[str], tmp_path: Path
+) -> None:
+    one = case(*MLP)
+    (recorded(tmp_path, "bad", one, [0.1]).folder / file).write_text(content)
+    recorded(tmp_path, "good", one, [0.5])
+    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) == PER_RUN + 10 * 96 * 0.5
+    assert probed == []
+
+
+def test_where_there_is_no_folder_of_runs_the_model_is_tried(case: Any, probed: list[str], tmp_path: Path) -> None:
+    assert case(*MLP).seconds(Estimator(tmp_path / "runs"), Record(tmp_path / "runs/new")) == PER_RUN + 10 * 96 * 0.25
+    assert probed == ["mlp [16]"]
+
+
+def test_the_exact_kind_counts_before_the_model_and_that_before_a_trial(
+    case: Any, probed: list[str], tmp_path: Path
+) -> None:
+    relu, selu, wide = case(*MLP), case(*MLP, "activation=selu"), case("model=mlp", "model.hidden=[32]")
+    new = Record(tmp_path / "new")
+    recorded(tmp_path, "relu", relu, [0.5])
+    recorded(tmp_path, "selu-1", selu, [2.0])
+    recorded(tmp_path, "selu-2", selu, [4.0])
+    recorded(tmp_path, "selu-3", selu, [8.0])
+    estimator = Estimator(tmp_path)
+    assert relu.seconds(estimator, new) == PER_RUN + 10 * 96 * 0.5
+    assert selu.seconds(estimator, new) == PER_RUN + 10 * 96 * 4.0
+    assert case(*MLP, "activation=gelu").seconds(estimator, new) == PER_RUN + 10 * 96 * 3.0  # the median of all four
+    assert probed == []
+    assert wide.seconds(estimator, new) == PER_RUN + 10 * 96 * 0.25
+    assert probed == ["mlp [32]"]
+
+
+def test_runs_on_another_device_or_with_other_images_say_nothing(case: Any, probed: list[str], tmp_path: Path) -> None:
+    one = case(*MLP)
+    recorded(tmp_path, "a", one, [9.0], device_type="cuda")
+    recorded(tmp_path, "b", one, [9.0], dataset={"input_shape": [3, 32, 32], "train": 96})
+    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) == PER_RUN + 10 * 96 * 0.25
+
+
+def test_a_model_is_tried_once_whatever_else_is_swept(case: Any, probed: list[str], tmp_path: Path) -> None:
+    estimator, new = Estimator(tmp_path), Record(tmp_path / "new")
+    for overrides in ((), ("activation=selu",), ("optimizer.lr=0.5",), ("batch_size=8",)):
+        assert case(*MLP, *overrides).seconds(estimator, new) == PER_RUN + 10 * 96 * 0.25
+    case("model=softmax").seconds(estimator, new)
+    case("model=mlp", "model.hidden=[32]").seconds(estimator, new)
+    assert probed == ["mlp [16]", "softmax None", "mlp [32]"]
+
+
+def test_what_cannot_be_tried_has_no_estimate(case: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    estimator, new = Estimator(tmp_path), Record(tmp_path / "new")
+    monkeypatch.setattr(estimate, "probe", lambda *_: None)
+    assert case(*MLP).seconds(estimator, new) is None
+    monkeypatch.setattr(estimate, "probe", lambda *_: 0.5)
+    assert case(*MLP).seconds(estimator, new) == PER_RUN + 10 * 96 * 0.5
+
+
+@pytest.mark.parametrize(("overrides", "images"), [([], 96), (["data.val_size=0"], 120), (["data.val_size=null"], 108)])
+@pytest.mark.parametrize("done", [0, 4, 10])
+def test_what_is_left_is_the_epochs_to_come_times_the_training_images(
+    overrides: list[str], images: int, done: int, case: Any, probed: list[str], tmp_path: Path
+) -> None:
+    record = Record(tmp_path / "a")
+    record.create({}, {})
+    record.write_metrics([{"epoch": 1 + epoch} for epoch in range(done)])
+    assert case(*MLP, *overrides).seconds(Estimator(tmp_path), record) == PER_RUN + (10 - done) * images * 0.25
+
+
+def test_the_newest_runs_are_read(
+    case: Any, probed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(estimate, "READ_AT_MOST", 2)
+    one = case(*MLP)
+    for time, (name, seconds) in enumerate((("c", 9.0), ("b", 1.0), ("a", 3.0))):
+        os.utime(recorded(tmp_path, name, one, [seconds]).folder / "metrics.jsonl", (time, time))
+    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) == PER_RUN + 10 * 96 * 2.0
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=softmax",),
+        MLP,
+        (*MLP, "norm=batch", "dropout=heavy", "activation=selu", "augmentation=cutout", "optimizer=momentum"),
+        (*MLP, "optimizer=sgd", "optimizer.lr=1e30"),  # a rate that diverges takes as long
+        (*MLP, "scheduler=plateau", "batch_size=500"),
+        ("model=cnn_pool", "scheduler=onecycle"),
+        ("model=resnet18_pretrained", "batch_size=2"),  # whose weights are not fetched
+    ],
+    ids=" ".join,
+)
+def test_a_trial_measures_what_can_be_built(overrides: tuple[str, ...], case: Any) -> None:
+    one = case(*overrides)
+    before = copy.deepcopy(one.config)
+    seconds = one.probe()
+    assert seconds is not None
+    assert 0 < seconds < 1
+    assert one.config == before
+
+
+@pytest.mark.parametrize(("long", "sizes"), [(1e9, [SMALL_BATCH, 32]), (0.0, [SMALL_BATCH])])
+def test_a_whole_batch_is_tried_unless_it_takes_long(
+    long: float, sizes: list[int], case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    original = build.build
+
+    def spy(config: Config, *arguments: Any, **more: Any) -> build.Built:
+        tried.append(config.batch_size)
+        return original(config, *arguments, **more)
+
+    monkeypatch.setattr(build, "build", spy)
+    monkeypatch.setattr(estimate, "LONG_STEP", long)
+    assert case("model=softmax", "batch_size=32").probe() is not None
+    assert tried == sizes
+
+
+@pytest.mark.parametrize("error", [RuntimeError("not enough memory"), MemoryError(), UserError("x"), OverflowError()])
+def test_a_model_that_cannot_be_built_has_no_speed(
+    error: Exception, case: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(build, "build", fail)
+    one = case(*MLP)
+    assert one.probe() is None
+    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) is None
+
+
+def trained(case: Case) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], float]:
+    """Metrics, weights and test loss of two epochs."""
+    built = build.build(case.config, case.choices, load(case.cached))
+    progress = Progress()
+    fit(built.training, built.train, built.val_batches, progress, epochs=2)
+    rows = [{key: value for key, value in row.items() if key not in TIMINGS} for row in progress.rows]
+    return rows, built.training.model.state_dict(), evaluate(built.training.model, built.test_batches())[0]
+
+
+@pytest.mark.parametrize("probed_as", ["itself", "another"])
+def test_a_trial_changes_no_run_after_it(probed_as: str, case: Any) -> None:
+    overrides = (*MLP, "norm=batch", "dropout=heavy", "augmentation=cutout", "optimizer=momentum")
+    rows, weights, loss = trained(case(*overrides))
+    one = case(*overrides)
+    tried = one if probed_as == "itself" else case("model=cnn_pool")
+    assert tried.probe() is not None
+    again, weights_again, loss_again = trained(one)
+    assert json.dumps(again) == json.dumps(rows)
+    assert loss_again == loss
+    assert all(torch.equal(weights_again[name], value) for name, value in weights.items())
+
+
+def test_an_estimate_from_a_trial_is_near_what_training_takes(case: Any, tmp_path: Path) -> None:
+    one = case("model=mlp", "model.hidden=[512]", "batch_size=32")
+    progress = Progress()
+    built = build.build(one.config, one.choices, load(one.cached))
+    fit(built.training, built.train, built.val_batches, progress, epochs=3)
+    taken = min(row["train_seconds"] + row["eval_seconds"] for row in progress.rows)
+    seconds = one.probe()
+    assert seconds is not None
+    assert taken / 30 < 96 * seconds < 30 * taken
