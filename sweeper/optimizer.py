@@ -1,13 +1,52 @@
 """Optimizers by name. A function's keyword-only arguments are the settings that the choice uses."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+import torch
+from torch import nn, optim
+from torch.optim import Optimizer
 
 from sweeper.errors import UserError
 
 Parameters = Iterable[nn.Parameter]
+
+
+def bare(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of torch's optimizers without its wrapper for torch.compile."""
+    unwrapped: Callable[..., Any] = getattr(method, "__wrapped__", method)
+    return unwrapped
+
+
+class Uncompiled(Optimizer):
+    """An optimizer that is not meant for torch.compile.
+
+    torch wraps these methods so that a compiler leaves them alone. The first call of any imports that compiler, which
+    takes longer than importing torch itself.
+    """
+
+    add_param_group = bare(Optimizer.add_param_group)
+    zero_grad = bare(Optimizer.zero_grad)
+    state_dict = bare(Optimizer.state_dict)
+    load_state_dict = bare(Optimizer.load_state_dict)
+
+
+class SGD(Uncompiled, optim.SGD):
+    """torch.optim.SGD."""
+
+    step = torch.no_grad()(bare(optim.SGD.step))
+
+
+class Adam(Uncompiled, optim.Adam):
+    """torch.optim.Adam."""
+
+    step = torch.no_grad()(bare(optim.Adam.step))
+
+
+class AdamW(Uncompiled, optim.AdamW):
+    """torch.optim.AdamW."""
+
+    step = torch.no_grad()(bare(optim.AdamW.step))
 
 
 def sgd(parameters: Parameters, *, lr: float, weight_decay: float) -> Optimizer:

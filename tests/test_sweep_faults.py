@@ -36,7 +36,7 @@ def start(
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=before,
+        preexec_fn=before,  # noqa: PLW1509  # these tests have no threads
     )
 
 
