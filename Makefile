@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary best tensorboard test lint format
+.PHONY: help setup demo watch summary best tensorboard test bench-sweep lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ tensorboard: setup  ## Open TensorBoard on all runs
 
 test: setup  ## Run the tests
 	$(PY) -m pytest
+
+bench-sweep: setup  ## Measure what sweeping costs; DATA=FOLDER adds an image folder
+	@$(PY) benchmarks/sweep.py $(if $(DATA),--data $(DATA))
 
 lint: setup  ## Check style and types
 	.venv/bin/ruff check .

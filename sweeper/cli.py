@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -31,6 +32,20 @@ def register_schema() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
+    adapt_optuna(store)
+
+
+def adapt_optuna(store: ConfigStore) -> None:
+    """Give Hydra's Optuna plugin, where it is installed, defaults that fit the runs here.
+
+    A run returns its best validation accuracy, which is to be high; one that diverges is one failed trial; and with a
+    fixed seed the same command has the same trials and finds those that are finished.
+    """
+    Plugins.instance()  # imports all plugins, which store their own defaults first
+    stored = store.repo["hydra"]["sweeper"]
+    if "optuna.yaml" in stored:
+        stored["optuna.yaml"].node.update({"direction": "maximize", "n_jobs": 1, "max_failure_rate": 1.0})
+        stored["sampler"]["tpe.yaml"].node.seed = 0
 
 
 def run_with_sentences(main: Callable[[], None]) -> None:
@@ -91,8 +106,8 @@ def told(error: Exception) -> str:
     """An error in a job: a sentence, or the last lines of its traceback (HYDRA_FULL_ERROR=1: all of them)."""
     if SENTENCES not in os.environ:
         return "".join(traceback.format_exception(error))
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
     frames = [] if isinstance(error, UserError | Diverged) else traceback.format_tb(error.__traceback__)[-LAST_FRAMES:]
     return f"{sentence}{notes}\n{''.join(frames)}".rstrip()
 
@@ -101,7 +116,8 @@ def explain(error: BaseException) -> str:
     """Hydra's or OmegaConf's complaint about what was typed, with the valid choices."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}"
+        extra = "; optuna is an extra: pip install 'sweeper[optuna]'" if name == "optuna" else ""
+        return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}{extra}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
         return f"{swept[1]} names several values, which needs -m: python train.py -m {swept[1]}"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error

@@ -66,7 +66,7 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
         try:
             result = attempt.live(lambda: build(config, choices, load(cached)))
         except Exception as error:
-            error.add_note(f"run {record.run_id}, attempt {attempt.number}")
+            error.add_note(record.run_id)
             raise
         log.info("%s: finished, %s", record.run_id, summary_of(result))
         return float(result["best_val_acc"])

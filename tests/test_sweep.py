@@ -125,3 +125,27 @@ def test_an_experiment_that_is_a_sweep_by_itself(train: Train, tmp_path: Path) -
     swept = train("experiment=o8_activations,p6_dropout", flags=("-m",))
     assert "an experiment that is a sweep by itself cannot be" in swept.stderr
     assert not (tmp_path / "outputs").exists()
+
+
+def test_optuna_searches_with_the_value_a_run_returns_and_finds_its_trials_again(train: Train, tmp_path: Path) -> None:
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "model=mlp", "model.hidden=[8]", "epochs=1")
+    space = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "activation=relu,selu")
+    first = train(*search, *space, flags=("-m",))
+    assert first.returncode == 0, first.stderr
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/runs/*/result.json")]
+    assert len(results) == 3
+    found = (tmp_path / "outputs" / "sweeps" / "optimization_results.yaml").read_text()
+    assert f"best_value: {max(result['best_val_acc'] for result in results)}" in found
+    again = train(*search, *space, flags=("-m",))
+    assert again.stdout.count("finished already") == 3
+
+
+def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: Path) -> None:
+    file = tmp_path / "outputs" / "sweeps" / "mine" / "sweep.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"schema": 99, "runs": []}')
+    done = train("model=softmax,mlp", "sweep.name=mine", flags=("-m",))
+    assert done.returncode == 1
+    assert "sweep.json is damaged or of another version: remove" in done.stderr
+    assert file.read_text() == '{"schema": 99, "runs": []}'
+    assert not (tmp_path / "outputs" / "runs").exists()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -88,11 +89,12 @@ class Composer:
         new = [job for job in jobs if json.dumps(job) not in self.remembered]
         needed = list(dict.fromkeys(groups for groups, _, is_simple in map(self.split, new) if is_simple))
         if len(needed) >= PARALLEL_FROM:
-            composed = joblib.Parallel(n_jobs=joblib.cpu_count())(
-                joblib.delayed(compose_there)(self.loader, self.master, Singleton.get_state(), groups)
-                for groups in needed
+            cores = joblib.cpu_count()
+            shares = joblib.Parallel(n_jobs=cores)(
+                joblib.delayed(compose_share)(self.loader, self.master, Singleton.get_state(), needed[core::cores])
+                for core in range(cores)
             )
-            self.composed |= {groups: one for groups, one in zip(needed, composed, strict=True) if one is not None}
+            self.composed |= {groups: config for share in shares for groups, config in share.items()}
 
     def by_hydra(self, job: tuple[str, ...]) -> DictConfig:
         return compose_whole(self.loader, self.master, job)
@@ -129,13 +131,14 @@ def compose_whole(loader: ConfigLoader, master: DictConfig, job: tuple[str, ...]
     return composed
 
 
-def compose_there(
-    loader: ConfigLoader, master: DictConfig, singletons: dict[Any, Any], job: tuple[str, ...]
-) -> DictConfig | None:
-    """`compose_whole` in another process; None where that fails, which it will again where the user can be told."""
+def compose_share(
+    loader: ConfigLoader, master: DictConfig, singletons: dict[Any, Any], jobs: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], DictConfig]:
+    """`compose_whole` for many jobs in another process, less those that fail, as they will again in the first one."""
     setup_globals()
     Singleton.set_state(singletons)
-    try:
-        return compose_whole(loader, master, job)
-    except Exception:
-        return None
+    composed = {}
+    for job in jobs:
+        with suppress(Exception):
+            composed[job] = compose_whole(loader, master, job)
+    return composed

@@ -1,0 +1,157 @@
+"""What sweeping costs: planning, each run's share, and runs side by side. Ratios within one run of this script.
+
+python benchmarks/sweep.py [--data FOLDER]    FOLDER: an image folder such as CIFAR-10 as files, beside digits
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+REPOSITORY = Path(__file__).parent.parent
+REPEATS = 3
+
+# 1,000 combinations: of 200 choices of groups with five seeds each, and of 1,000 choices of groups
+MODELS = "model=mlp,mlp_deep,cnn,cnn_pool,resnet18"
+ACTIVATIONS = "activation=relu,selu,gelu,silu,tanh"
+NORMS = "norm=none,batch,group,layer"
+WITH_SEEDS = [MODELS, ACTIVATIONS, NORMS, "optimizer=sgd,adam", "seed=range(5)"]
+ALL_GROUPS = [MODELS, ACTIVATIONS, NORMS, "optimizer=sgd,adam", "scheduler=constant,cosine,onecycle,step,exponential"]
+EIGHT = ["model=softmax,mlp,cnn,cnn_pool", "activation=relu,selu"]
+
+
+def seconds(folder: Path, *overrides: str) -> float:
+    """How long `python train.py -m` takes with these overrides, in that folder."""
+    begin = time.perf_counter()
+    command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"data.cache={folder.parent / 'cache'}", *overrides]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return time.perf_counter() - begin
+
+
+def fresh(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.mkdir()
+    return path
+
+
+def finish_all(folder: Path, sweep: list[str]) -> None:
+    """Make the sweep's runs finished ones: one is trained, the others are recorded as if they had been."""
+    from sweeper.record import Record, write_json
+
+    seconds(folder, "data=digits", "model=softmax", "epochs=30", "seed=0,1")
+    (template, *_) = (folder / "outputs" / "runs").glob("softmax*s0*")
+    run, status, result = (json.loads((template / f"{name}.json").read_text()) for name in ("run", "status", "result"))
+    metrics = (template / "metrics.jsonl").read_text()
+    command = [sys.executable, "-c", LIST, str(REPOSITORY / "train.py"), "-m", "data=digits", "epochs=30", *sweep]
+    listing = subprocess.run(
+        [*command, f"data.cache={folder.parent / 'cache'}"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in listing.stdout.splitlines():
+        if line.startswith("{"):
+            planned = json.loads(line)
+            record = Record(folder / "outputs" / "runs" / planned["run_id"])
+            record.checkpoints.mkdir(parents=True)
+            write_json(record.folder / "run.json", run | planned)
+            write_json(record.folder / "status.json", status)
+            write_json(record.folder / "result.json", result)
+            (record.folder / "metrics.jsonl").write_text(metrics)
+
+
+# Prints which runs a sweep has instead of launching them.
+LIST = """
+import json, runpy, sys
+from dataclasses import asdict
+from sweeper.sweep import execute
+def show(to_run, base, launch):
+    for one in to_run:
+        print(json.dumps({"run_id": one.run_id, "config": asdict(one.config), "effective": EFFECTIVE[one.run_id]}))
+    sys.exit(0)
+EFFECTIVE = {}
+from sweeper import identity
+from sweeper.sweep import plan
+def remember(config, chosen, fingerprint):
+    effective = identity.effective_config(config, chosen, fingerprint)
+    EFFECTIVE[identity.run_id(effective)] = effective
+    return effective
+plan.effective_config = remember
+execute.launch_all = show
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def planning(folder: Path, sweep: list[str]) -> tuple[float, float]:
+    """Seconds to plan 1,000 finished runs for the first time and again, beyond those of a sweep of one run."""
+    finish_all(folder, sweep)
+    for path in (folder / "outputs" / "sweeps").glob("*/*"):
+        path.unlink()
+    whole = ["data=digits", "epochs=30", *sweep, "sweep.name=thousand"]
+    one = ["data=digits", "epochs=30", "model=mlp", "optimizer=sgd", "sweep.name=one"]
+    start = median(seconds(folder, *one) for _ in range(REPEATS))
+    first = seconds(folder, *whole) - start
+    return first, median(seconds(folder, *whole) for _ in range(REPEATS)) - start
+
+
+def overhead(folder: Path, runs: int = 40) -> tuple[float, float]:
+    """Seconds that this sweeper adds to each run, and what Hydra's own takes for one, the run included."""
+    sweep = ["data=digits", "model=softmax", "epochs=1", f"seed=range({runs})"]
+    own, hydras = [], []
+    for repeat in range(REPEATS):
+        own.append(seconds(fresh(folder, f"own{repeat}"), *sweep))
+        hydras.append(seconds(fresh(folder, f"hydras{repeat}"), "hydra/sweeper=basic", *sweep))
+    return (median(own) - median(hydras)) / runs, median(hydras) / runs
+
+
+def side_by_side(folder: Path, *data: str) -> float:
+    """Time of eight small runs with hydra/launcher=parallel over that with Hydra's basic launcher."""
+    ratios = []
+    for repeat in range(REPEATS):
+        alone = seconds(fresh(folder, f"alone{repeat}"), *data, *EIGHT)
+        parallel = seconds(fresh(folder, f"parallel{repeat}"), *data, *EIGHT, "hydra/launcher=parallel")
+        ratios.append(parallel / alone)
+    return median(ratios)
+
+
+def main() -> None:
+    """Measure, and print each figure beside its target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="an image folder for the runs side by side")
+    data: Path | None = parser.parse_args().data
+    table = Table(title=f"Sweeping, {os.cpu_count()} cores, medians of {REPEATS}", title_justify="left")
+    for header in ("what", "measured", "target"):
+        table.add_column(header, justify="left" if header == "what" else "right")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, sweep in (("200 choices of groups, 5 seeds", WITH_SEEDS), ("1,000 choices of groups", ALL_GROUPS)):
+            first, again = planning(fresh(folder, name.partition(" ")[0]), sweep)
+            table.add_row(f"plan 1,000 finished runs, {name}: first", f"{first:.1f} s", "60 s")
+            table.add_row(f"plan 1,000 finished runs, {name}: again", f"{again:.1f} s", "5 s")
+        added, hydras = overhead(fresh(folder, "overhead"))
+        table.add_row("added to each run by this sweeper", f"{1000 * added:.0f} ms", "50 ms")
+        table.add_row("... of each run with Hydra's own sweeper", f"{100 * added / hydras:.0f} %", "")
+        ratio = side_by_side(fresh(folder, "digits"), "data=digits", "epochs=30")
+        table.add_row("eight runs in parallel / one by one, digits", f"{ratio:.2f}", "0.65")
+        if data is not None:
+            images = ["data=image_folder", f"data.root={data.resolve()}", "epochs=2"]
+            ratio = side_by_side(fresh(folder, "images"), *images)
+            table.add_row(f"eight runs in parallel / one by one, {data.name}", f"{ratio:.2f}", "0.65")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
