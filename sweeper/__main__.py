@@ -24,8 +24,8 @@ def summary(sweep: SweepName = None, output_dir: OutputDir = Path("outputs")) ->
     from sweeper.summary.table import lay_out, print_table, read_runs, write_files
     from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
 
-    plan = {} if sweep is None else read_plan(find_sweep(output_dir, sweep))
-    only = {job["run_id"] for job in own_jobs(plan)} if plan else None
+    jobs = None if sweep is None else own_jobs(read_plan(find_sweep(output_dir, sweep)))
+    only = None if jobs is None else {job["run_id"] for job in jobs}
     frame, unreadable = read_runs(output_dir, only)
     table, caption = lay_out(frame, unreadable)
     print_table(table, caption)

@@ -7,6 +7,7 @@ does not use stays None (sweeper.identity checks this). This module imports neit
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import re
@@ -219,7 +220,7 @@ def from_plain(values: dict[str, Any], config: Any = None) -> Config:
     config = Config() if config is None else config
     for key, value in values.items():
         group = getattr(config, key)
-        setattr(config, key, from_plain(value, group) if dataclasses.is_dataclass(group) else value)
+        setattr(config, key, from_plain(value, group) if dataclasses.is_dataclass(group) else copy.deepcopy(value))
     return cast(Config, config)
 
 

@@ -131,7 +131,9 @@ def is_stale(record: Record, code: dict[str, str], reuse: str) -> bool:
 
 def changed_modules(record: Record, code: dict[str, str]) -> list[str]:
     """The training modules that are not what the run was trained with; none where there is no run."""
-    before = (record.run() or {}).get("code", code)
+    before = (record.run() or {"code": code}).get("code")
+    if not isinstance(before, dict):
+        return ["run.json"]  # not as this program writes it
     return sorted(name for name in before.keys() | code.keys() if before.get(name) != code.get(name))
 
 

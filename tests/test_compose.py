@@ -82,6 +82,7 @@ WRONG: list[Job] = [
     ["+model=mlp"],
     ["~extra"],
     ["norm@elsewhere=batch"],
+    ["epochs@elsewhere=3"],
     ["epochs=many"],
     ["epochs=1.5"],
     ["epochs=1,2"],

@@ -24,6 +24,13 @@ from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
 from sweeper.sweep.watch import Watched, clock, draw, look, progress_of, watch
 
 
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests run in, a file is no terminal."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+
+
 def row(val_acc: float, seconds: float = 2.0, speed: float = 100.0) -> dict[str, Any]:
     """An epoch, a quarter of whose seconds went into validation."""
     return {
@@ -262,8 +269,7 @@ def test_a_low_terminal_shows_what_needs_a_look_and_counts_the_rest(
     assert text.count(" more: ") == (line is not None)
     assert line is None or line in text.splitlines()
     assert "7 runs: 1 running, 1 lost, 1 failed, 1 interrupted, 2 waiting, 1 finished" in text
-    rows = len(cells(text))
-    assert len(text.splitlines()) <= rows + module.LINES_AROUND
+    assert len(text.splitlines()) == len(names) + module.LINES_AROUND - (line is None)
 
 
 @pytest.mark.xfail(strict=True, reason="a long name leaves the other columns no width")
@@ -417,6 +423,15 @@ def test_a_sweep_that_has_ended_is_drawn_once(tmp_path: Path, monkeypatch: pytes
         pytest.fail("it waits for what has ended")
 
     assert "1 runs: 1 failed" in watched_live(tmp_path, monkeypatch, fail)
+
+
+def test_where_the_output_is_no_terminal_it_is_printed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, [job("a")])
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    watch(tmp_path, None, once=False)
+    assert capsys.readouterr().out.count("1 runs: 1 waiting") == 1
 
 
 def test_ctrl_c_ends_the_watching_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,8 @@ class Composer:
             self.remembered = saved["configs"]
 
     def save(self, file: Path) -> None:
-        write_json(file, {"follows_from": self.follows_from(), "configs": self.asked})
+        kept = {text: config for text, config in self.asked.items() if "${" not in text}  # which may mean another value
+        write_json(file, {"follows_from": self.follows_from(), "configs": kept})
 
     def follows_from(self) -> str:
         """A hash of all that a config follows from besides the job: YAML files, schema, versions, Hydra's overrides."""

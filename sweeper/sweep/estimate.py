@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 READ_AT_MOST = 300  # earlier runs, the newest
 PER_RUN = 1.0  # seconds that a run takes besides its epochs: composing, building, saving
+PROBED_PARAMETERS = 100_000_000  # a larger model's steps might take this process down for lack of memory
 SMALL_BATCH = 8  # images of a probe's first step
 LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small one must do
 
@@ -28,15 +29,17 @@ class Estimator:
 
     def __init__(self, runs: Path) -> None:
         self.speeds: dict[str, float] = {}  # seconds an image and epoch, by kind
-        newest = sorted(runs.glob("*/metrics.jsonl"), key=lambda path: path.stat().st_mtime)[-READ_AT_MOST:]
+        newest = sorted(runs.glob("*/metrics.jsonl"), key=changed)[-READ_AT_MOST:]
         found: dict[str, list[float]] = {}
         for path in newest:
             for kind, speed in speeds(Record(path.parent)).items():
                 found.setdefault(kind, []).append(speed)
         self.speeds = {kind: median(values) for kind, values in found.items()}
 
-    def seconds(self, config: "Config", choices: "Choices", cached: "Cached", record: Record) -> float | None:
-        """What is left of a run; None where its model cannot be tried."""
+    def seconds(
+        self, config: "Config", choices: "Choices", cached: "Cached", parameters: int, done: int
+    ) -> float | None:
+        """What is left of a run of which so many epochs are done; None where its model cannot be tried."""
         from sweeper.build import choose_device
         from sweeper.identity import effective_config
 
@@ -44,12 +47,20 @@ class Estimator:
         wanted = kinds(effective, list(cached.input_shape), choose_device(config.device).type)
         speed = next((self.speeds[kind] for kind in wanted if kind in self.speeds), None)
         if speed is None:
-            speed = probe(config, choices, cached)
+            speed = probe(config, choices, cached) if parameters <= PROBED_PARAMETERS else None
             if speed is None:
                 return None
             self.speeds |= dict.fromkeys(wanted, speed)
         images = cached.num_train - int(config.data.val_size or 0)
-        return PER_RUN + (config.epochs - len(record.metrics())) * images * speed
+        return PER_RUN + (config.epochs - done) * images * speed
+
+
+def changed(path: Path) -> float:
+    """When a file was written last; long ago where it has just been moved."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
@@ -68,7 +79,7 @@ def speeds(record: Record) -> dict[str, float]:
         return dict.fromkeys(
             kinds(run["effective"], dataset["input_shape"], run["device_type"]), seconds / dataset["train"]
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):  # no epoch yet, or not written by us
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):  # no epoch yet, or not written by us
         return {}
 
 

@@ -52,7 +52,7 @@ def run_sweep(
     if not jobs:
         raise UserError("nothing matches what is swept: a glob or a range has no values")
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
-    before = read_plan(folder)
+    before = read_plan(folder) if (folder / "sweep.json").exists() else None
     compose.remember(folder / CONFIGS)
     compose.compose_groups(jobs)
     plan = make_plan(jobs, compose)

@@ -21,6 +21,7 @@ from sweeper.sweep.estimate import Estimator, about, makespan
 from sweeper.sweep.expand import Job
 
 DONE = ("finished", "diverged")  # states that another attempt would not change
+GOES_ON = "from epoch"  # in the detail of a run that does not begin again
 SHOWN = 20  # combinations of one fate that a plan lists
 
 
@@ -59,7 +60,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
     check_exclusions(configs)
     code = code_fingerprint()
     prepared: dict[str, Cached] = {}
-    to_run: list[tuple[Planned, Choices, Cached]] = []
+    to_run: list[tuple[Planned, Choices, Cached, int]] = []
     seen: set[str] = set()
     plan: list[Planned] = []
 
@@ -77,8 +78,8 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
             seen.add(name)
             one.fate, one.detail = look_up(one.record, code, config.sweep.reuse)
         if one.fate == "run":
-            check(config, chosen, cached)
-            to_run.append((one, chosen, cached))
+            model = check(config, chosen, cached)
+            to_run.append((one, chosen, cached, sum(parameter.numel() for parameter in model.parameters())))
         return one
 
     for job, config in zip(jobs, configs, strict=True):
@@ -88,8 +89,9 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
         raise UserError(f"sweep.exclude leaves none of the {len(jobs)} combinations")
     if to_run:
         estimator = Estimator(plan[0].record.folder.parent)
-        for one, chosen, cached in to_run:
-            one.seconds = estimator.seconds(one.config, chosen, cached, one.record)
+        for one, chosen, cached, parameters in to_run:
+            done = len(one.record.metrics()) if GOES_ON in one.detail else 0
+            one.seconds = estimator.seconds(one.config, chosen, cached, parameters, done)
     return plan
 
 
@@ -109,12 +111,14 @@ def look_up(record: Record, code: dict[str, str], reuse: str) -> tuple[str, str]
         return "run", "new"
     if reuse != "any" and (changed := changed_modules(record, code)):
         return "run", f"stale, since {', '.join(changed)} changed"
-    state = str(status.get("state"))
+    state = status.get("state")
+    if not isinstance(state, str):
+        return "run", "damaged"
     if state in DONE and reuse != "none" and (state != "finished" or record.is_finished()):
         return state, ""
     if state in DONE:
         return "run", f"{state} before, but sweep.reuse={reuse}" if reuse == "none" else "damaged"
-    return "run", f"{state}, from epoch {status.get('epoch')}"
+    return "run", f"{state}, {GOES_ON} {status.get('epoch')}"
 
 
 def value_of(config: Config, key: str) -> Any:

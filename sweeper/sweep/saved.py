@@ -22,27 +22,39 @@ def find_sweep(output_dir: Path, name: str | None) -> Path:
     return files[names.index(name) if name is not None else -1].parent
 
 
-def read_plan(folder: Path) -> dict[str, Any] | None:
-    """What a sweep's sweep.json says; None where there is none.
+def read_plan(folder: Path) -> dict[str, Any]:
+    """What a sweep's sweep.json says.
 
     Raises:
         UserError: another version wrote it, or it is damaged.
     """
-    file = folder / "sweep.json"
-    plan = read_json(file)
-    try:
-        whole = plan is not None and all(
-            isinstance(job["run_id"], str) and isinstance(job["fate"], str) and isinstance(job["overrides"], list)
-            for job in plan["jobs"]
-        )
-    except (KeyError, TypeError):
-        whole = False
-    if not whole and file.exists():
+    plan = read_json(folder / "sweep.json")
+    if plan is None or not is_whole(plan):
         raise UserError(
-            f"{file} is damaged or of another version: remove {folder}, or give the sweep another name with "
-            "sweep.name=NAME; runs are kept elsewhere and stay"
+            f"{folder / 'sweep.json'} is damaged or of another version: remove {folder}, or give the sweep another "
+            "name with sweep.name=NAME; runs are kept elsewhere and stay"
         )
     return plan
+
+
+def is_whole(plan: dict[str, Any]) -> bool:
+    """Whether a plan has what this version writes, in its kinds."""
+    try:
+        return (
+            isinstance(plan["command"], str)
+            and isinstance(plan["created"], float)
+            and isinstance(plan["concurrency"], int | None)
+            and all(
+                all(isinstance(job[key], str) for key in ("run_id", "fate", "detail"))
+                and isinstance(job["epochs"], int)
+                and isinstance(job["seconds"], int | float | None)
+                and isinstance(job["overrides"], list)
+                and all(isinstance(override, str) for override in job["overrides"])
+                for job in plan["jobs"]
+            )
+        )
+    except (KeyError, TypeError):
+        return False
 
 
 def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """A sweep as it goes, wherever its runs are: read from their records alone, without torch."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -23,7 +24,6 @@ ENDED = ("finished", "diverged", "failed")
 ORDER = ("running", "lost", "failed", "diverged", "interrupted", "waiting", "finished")  # what needs a look comes first
 COLOURS = {"running": "cyan", "finished": "green", "waiting": "dim"}  # every other state is not as it should be: red
 WIDE = 200  # characters across, where no terminal sets them
-LINES_AROUND = 7  # of the terminal, which are not rows of runs
 
 
 @dataclass
@@ -47,14 +47,15 @@ class Watched:
     seconds: float | None
 
 
-def look(folder: Path, jobs: Sequence[dict[str, Any]]) -> list[Watched]:
+def look(folder: Path, plan: dict[str, Any]) -> list[Watched]:
     """Every run of a sweep, what needs a look first."""
+    jobs = own_jobs(plan)
     common = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
     runs = folder.parent.parent / "runs"
     watched = []
     for job in jobs:
         swept = " ".join(override for override in job["overrides"] if override not in common)
-        watched.append(look_at(Record(runs / job["run_id"]), swept, job))
+        watched.append(look_at(Record(runs / job["run_id"]), swept, job, plan["created"]))
     return sorted(watched, key=lambda one: (place(one.state), one.run_id))
 
 
@@ -62,34 +63,55 @@ def place(state: str) -> int:
     return ORDER.index(state) if state in ORDER else 1
 
 
-def look_at(record: Record, swept: str, job: dict[str, Any]) -> Watched:
-    rows = [row for row in record.metrics() if {"val_acc", "train_seconds", "eval_seconds"} <= row.keys()]
-    state = str((record.status() or {}).get("state", "waiting"))
-    epochs = int(job.get("epochs") or 0)
-    seconds: float | None = job.get("seconds")
+def look_at(record: Record, swept: str, job: dict[str, Any], planned: float) -> Watched:
+    """A run, given the combination that it is of and when the sweep was planned."""
+    rows = list(readable(record.metrics()))
+    status = record.status() or {"state": "waiting"}
+    state = str(status.get("state"))
+    if job["fate"] == "run" and state in ENDED and (number(status.get("heartbeat")) or 0) < planned:
+        state, rows = "waiting", []  # that is how it ended before; it will be trained again
+    seconds: float | None = job["seconds"]
     if rows:
-        seconds = (epochs - len(rows)) * median(row["train_seconds"] + row["eval_seconds"] for row in rows)
+        seconds = (job["epochs"] - len(rows)) * median(row["seconds"] for row in rows)
     return Watched(
         swept,
         record.run_id,
         state,
         len(rows),
-        len(rows) if state == "finished" else epochs,  # early stopping ends before the last one
+        len(rows) if state == "finished" else job["epochs"],  # early stopping ends before the last one
         max((row["val_acc"] for row in rows), default=None),
-        rows[-1].get("images_per_second") if rows else None,
+        rows[-1]["images_per_second"] if rows else None,
         0.0 if state in ENDED else seconds,
     )
 
 
-def draw(name: str, plan: dict[str, Any], watched: Sequence[Watched], height: int | None) -> Group:
-    """The table, at most `height` rows of it, and a line that counts all runs."""
+def readable(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
+    """The rows that hold what we write, less their other columns."""
+    for row in rows:
+        val_acc, images_per_second, *parts = (
+            number(row.get(name)) for name in ("val_acc", "images_per_second", "train_seconds", "eval_seconds")
+        )
+        known = [part for part in parts if part is not None]
+        if val_acc is not None and images_per_second is not None and len(known) == len(parts):
+            yield {"val_acc": val_acc, "images_per_second": images_per_second, "seconds": sum(known)}
+
+
+def number(value: Any) -> float | None:
+    """A finite number; None for whatever else a file may hold."""
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def draw(name: str, plan: dict[str, Any], watched: Sequence[Watched], shown: int) -> list[Table | Text]:
+    """The table of so many runs, and the lines that count all of them."""
     table = Table(title=Text(f"sweep {name}"), title_justify="left")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state")
+    table.add_column("run", overflow="fold")
+    table.add_column("state", no_wrap=True)
     for header in ("epoch", "best val acc", "images/s", "ETA"):
-        table.add_column(header, justify="right")
-    shown = watched if height is None else watched[: max(1, height)]
-    for one in shown:
+        table.add_column(header, justify="right", no_wrap=True)
+    for one in watched[:shown]:
         table.add_row(
             Text(one.swept or one.run_id),
             Text(one.state, style=COLOURS.get(one.state, "red")),
@@ -98,12 +120,20 @@ def draw(name: str, plan: dict[str, Any], watched: Sequence[Watched], height: in
             "-" if one.images_per_second is None else f"{one.images_per_second:,.0f}",
             "-" if one.state in ENDED or one.seconds is None else clock(one.seconds),
         )
-    return Group(table, *hidden(watched[len(shown) :]), Text(progress_of(plan, watched)))
+    rest = watched[shown:]
+    more = [Text(f"and {len(rest)} more: {count(rest)}")] if rest else []
+    return [table, *more, Text(progress_of(plan, watched))]
 
 
-def hidden(rest: Sequence[Watched]) -> Iterator[Text]:
-    if rest:
-        yield Text(f"and {len(rest)} more: {count(rest)}")
+def draw_fitting(name: str, plan: dict[str, Any], watched: Sequence[Watched], console: Console) -> Group:
+    """As many runs as the terminal has lines for."""
+    shown = min(len(watched), console.height)
+    while True:
+        group = Group(*draw(name, plan, watched, shown))
+        surplus = len(console.render_lines(group)) - console.height + 1  # the cursor has a line of its own
+        if surplus <= 0 or shown <= 1:
+            return group
+        shown = max(1, shown - surplus)
 
 
 def count(watched: Sequence[Watched]) -> str:
@@ -113,13 +143,14 @@ def count(watched: Sequence[Watched]) -> str:
 
 def progress_of(plan: dict[str, Any], watched: Sequence[Watched]) -> str:
     """How many runs are in which state, and when the sweep will be done if as many as now go on at a time."""
-    left = [one.seconds for one in watched if one.state not in ENDED and one.seconds is not None]
+    left = [one.seconds for one in watched if one.state not in ENDED]
+    known = [seconds for seconds in left if seconds is not None]
     running = sum(one.state == "running" for one in watched)
     line = f"{len(watched)} runs: {count(watched)}"
-    if running and left:
-        line += f"; {about(makespan(left, max(running, plan.get('concurrency') or 1)))} left"
-    elif left:
-        line += f"; nothing runs; to go on: {plan.get('command')}"
+    if running and known:
+        line += f"; {about(makespan(known, max(running, plan['concurrency'] or 1)))} left"
+    elif left and not running:
+        line += f"; nothing runs; to go on: {plan['command']}"
     return line
 
 
@@ -136,22 +167,23 @@ def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
         UserError: there is no such sweep.
     """
     folder = find_sweep(output_dir, name)
+    live = sys.stdout.isatty() and not once
     console = Console() if sys.stdout.isatty() else Console(width=WIDE)
 
-    def now(height: int | None) -> tuple[Group, bool]:
-        plan = read_plan(folder) or {"jobs": []}
-        watched = look(folder, own_jobs(plan))
-        return draw(folder.name, plan, watched, height), all(one.state in ENDED for one in watched)
+    def now() -> tuple[dict[str, Any], list[Watched]]:
+        plan = read_plan(folder)
+        return plan, look(folder, plan)
 
-    if once or not console.is_terminal:
-        console.print(now(None)[0])
+    plan, watched = now()
+    if not live:
+        for part in draw(folder.name, plan, watched, len(watched)):
+            console.print(part, soft_wrap=isinstance(part, Text))
         return
-    drawn, ended = now(console.height - LINES_AROUND)
     try:
-        with Live(drawn, console=console, auto_refresh=False) as live:
-            while not ended:
+        with Live(draw_fitting(folder.name, plan, watched, console), console=console, auto_refresh=False) as display:
+            while any(one.state not in ENDED for one in watched):
                 time.sleep(REFRESH)
-                drawn, ended = now(console.height - LINES_AROUND)
-                live.update(drawn, refresh=True)
+                plan, watched = now()
+                display.update(draw_fitting(folder.name, plan, watched, console), refresh=True)
     except KeyboardInterrupt:
         pass  # the sweep goes on; only the watching ends
