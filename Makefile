@@ -3,10 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary best tensorboard test bench-sweep lint format
+.PHONY: help setup demo watch summary effects best tensorboard test bench-sweep bench-summary lint format
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed  ## Create .venv and install, when missing or out of date
 
@@ -25,6 +25,9 @@ watch: setup  ## Follow the runs of the last sweep
 summary: setup  ## Print the table of all runs; write outputs/summary.csv and outputs/summary.md
 	@$(PY) -m sweeper summary
 
+effects: setup  ## Say which training trick helps, and by how much
+	@$(PY) -m sweeper effects
+
 best: setup  ## Load the best run of all and measure its test accuracy again
 	@$(PY) -m sweeper evaluate --best
 
@@ -33,6 +36,9 @@ tensorboard: setup  ## Open TensorBoard on all runs
 
 test: setup  ## Run the tests
 	$(PY) -m pytest
+
+bench-summary: setup  ## Measure what a summary of 10,000 runs costs
+	@$(PY) benchmarks/summary.py
 
 bench-sweep: setup  ## Measure what sweeping costs; DATA=FOLDER adds an image folder
 	@$(PY) benchmarks/sweep.py $(if $(DATA),--data $(DATA))

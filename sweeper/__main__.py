@@ -1,11 +1,14 @@
 """python -m sweeper summary | watch | evaluate: what is done with runs besides training them."""
 
+import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.errors import UserError, leave
+from sweeper.errors import UserError, choices, leave
+from sweeper.record import write_text
 
 if TYPE_CHECKING:
     from sweeper.evaluate import Evaluation
@@ -19,17 +22,55 @@ SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A swee
 
 
 @app.command()
-def summary(sweep: SweepName = None, output_dir: OutputDir = Path("outputs")) -> None:
-    """Print the table of all runs or of a sweep's, best first; write summary.csv and summary.md beside them."""
-    from sweeper.summary.table import lay_out, print_table, read_runs, write_files
-    from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
+def summary(
+    sweep: SweepName = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only runs of which COLUMN=VALUE; may be repeated.")] = None,
+    sort: Annotated[str, typer.Option(help="The column to order by, best first.")] = "best_val_acc",
+    group_by: Annotated[str, typer.Option(help="Average runs that differ in this alone; none: each run.")] = "seed",
+    columns: Annotated[str | None, typer.Option(help="The columns to show, such as model,test_acc.")] = None,
+    format: Annotated[str, typer.Option(help="table, csv, md, latex or json.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Print the table of all runs or of a sweep's, best first.
 
-    jobs = None if sweep is None else own_jobs(read_plan(find_sweep(output_dir, sweep)))
-    only = None if jobs is None else {job["run_id"] for job in jobs}
-    frame, unreadable = read_runs(output_dir, only)
-    table, caption = lay_out(frame, unreadable)
-    print_table(table, caption)
-    write_files(frame, table, caption, output_dir)
+    Without any option it also writes every run to OUTPUT_DIR/summary.csv, and the table to summary.md.
+    """
+    from sweeper.summary import table as tables
+    from sweeper.sweep.saved import ids_of
+
+    if format not in ("table", *tables.FORMATS):
+        raise UserError(f"there is no --format {format}; choose from {choices(['table', *tables.FORMATS])}")
+    frame, unreadable = tables.read_runs(output_dir, ids_of(output_dir, sweep))
+    frame = tables.sort(tables.where(frame, where or []), sort)
+    if group_by != "none":
+        tables.require_columns(frame, [group_by])
+    over, chosen = None if group_by == "none" else group_by, None if columns is None else columns.split(",")
+    table, caption = tables.lay_out(frame, unreadable, over, sort, chosen)
+    if format != "table":
+        text = tables.FORMATS[format](table, caption)
+        sys.stdout.write(text) if output is None else write_text(output, text)
+        return
+    tables.print_table(table, caption, output)
+    if output is None and sweep is None and not where and columns is None:
+        tables.write_files(frame, table, caption, output_dir)
+
+
+@app.command()
+def effects(
+    sweep: SweepName = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option(metavar="AXIS=VALUE", help="What to compare with; may be repeated.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Say which change of a setting helps and by how much, from pairs of finished runs that differ in it alone."""
+    from sweeper.summary.effects import report
+    from sweeper.sweep.saved import ids_of
+
+    report(output_dir, ids_of(output_dir, sweep), baseline or [], format, output)
 
 
 @app.command()
@@ -104,6 +145,9 @@ def print_evaluation(name: str, evaluation: "Evaluation") -> None:
 
 def main() -> None:
     """Run a command; what a user can cause ends in one sentence and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a record may hold what a terminal cannot show
     try:
         app()
     except (UserError, OSError) as error:

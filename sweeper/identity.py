@@ -1,6 +1,5 @@
 """Which run this is: config -> effective config -> run id. What cannot change the result does not change the id."""
 
-import ast
 import hashlib
 import json
 import re
@@ -23,25 +22,6 @@ from sweeper.sources import DATASETS
 NOT_IDENTITY = (
     ("sweep", "device", "threads", "output_dir", "checkpoint_minutes", "convergence_fraction", "target_acc"),
     ("root", "cache", "url", "sha256"),
-)
-
-# The modules whose code decides a run's result, in the package's folder.
-TRAINING_CODE = (
-    "augmentation.py",
-    "batches.py",
-    "build.py",
-    "data.py",
-    "loop.py",
-    "models/__init__.py",
-    "models/cnn.py",
-    "models/layers.py",
-    "models/linear.py",
-    "models/mlp.py",
-    "models/resnet.py",
-    "optimizer.py",
-    "scheduler.py",
-    "sources.py",
-    "split.py",
 )
 
 
@@ -110,20 +90,3 @@ def run_id(effective: dict[str, Any]) -> str:
     canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)
     return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
-
-
-def code_fingerprint() -> dict[str, str]:
-    """For every module that decides a run's result, a hash of its syntax tree, docstrings left out."""
-    package = Path(__file__).parent
-    return {name: syntax_hash((package / name).read_text()) for name in TRAINING_CODE}
-
-
-def syntax_hash(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """The files of a run directory, written so that a reader never sees half of one. No torch here: readers start fast."""
 
 import json
+import math
 import os
 import socket
 import time
@@ -118,7 +119,7 @@ class Record:
 def is_lost(status: dict[str, Any]) -> bool:
     """Whether the process that claims to run is gone: no heartbeat for a while, and on this host no such process."""
     heartbeat, pid = status.get("heartbeat"), status.get("pid")
-    silent = time.time() - (heartbeat if isinstance(heartbeat, int | float) else 0)
+    silent = time.time() - (number(heartbeat) or 0)
     if silent > LOST_ELSEWHERE_AFTER or status.get("host") != socket.gethostname():
         return silent > LOST_ELSEWHERE_AFTER  # even where a process has that number again
     return silent > LOST_AFTER and not (isinstance(pid, int) and pid > 0 and is_alive(pid))
@@ -153,6 +154,14 @@ def convergence(rows: list[dict[str, Any]], fraction: float, target_acc: float |
         "target_acc": target_acc,
         "epochs_to_target": next(reached, None),
     }
+
+
+def number(value: Any) -> float | None:
+    """A finite number; None for whatever else a file may hold."""
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def flat_settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from sweeper.config import Config, validate
 from sweeper.data import Cached, load, prepare, settle_val_size
 from sweeper.errors import Diverged, UserError
 from sweeper.record import Record, convergence
+from sweeper.training_code import changed_modules, code_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
     settle_val_size(config.data, cached)
     effective = identity.effective_config(config, choices, cached.fingerprint)
     record = Record(Path(config.output_dir) / "runs" / identity.run_id(effective))
-    code = identity.code_fingerprint()
+    code = code_fingerprint()
     for slot in SLOTS:
         if slot not in keyword_only(choices.model) and f" {slot}" in command:
             log.warning("model=%s has no %s: it trains without", config.model.name, slot)
@@ -127,14 +128,6 @@ def is_stale(record: Record, code: dict[str, str], reuse: str) -> bool:
         return False
     log.warning("%s: stale, since %s changed; it is trained again", record.run_id, ", ".join(changed))
     return True
-
-
-def changed_modules(record: Record, code: dict[str, str]) -> list[str]:
-    """The training modules that are not what the run was trained with; none where there is no run."""
-    before = (record.run() or {"code": code}).get("code")
-    if not isinstance(before, dict):
-        return ["run.json"]  # not as this program writes it
-    return sorted(name for name in before.keys() | code.keys() if before.get(name) != code.get(name))
 
 
 def set_aside(record: Record) -> None:

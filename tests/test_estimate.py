@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,17 @@ from sweeper.identity import Choices, choose_all, effective_config
 from sweeper.loop import Progress, evaluate, fit
 from sweeper.record import Record
 from sweeper.sweep import estimate
-from sweeper.sweep.estimate import PER_RUN, SMALL_BATCH, Estimator, about, kinds, makespan, probe, speeds
+from sweeper.sweep.estimate import (
+    PER_RUN,
+    PROBED_PARAMETERS,
+    SMALL_BATCH,
+    Estimator,
+    about,
+    kinds,
+    makespan,
+    probe,
+    speeds,
+)
 
 TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
 MLP = ("model=mlp", "model.hidden=[16]")
@@ -41,8 +52,8 @@ class Case:
     def effective(self) -> dict[str, Any]:
         return effective_config(self.config, self.choices, self.cached.fingerprint)
 
-    def seconds(self, estimator: Estimator, record: Record) -> float | None:
-        return estimator.seconds(self.config, self.choices, self.cached, record)
+    def seconds(self, estimator: Estimator, *, parameters: int = 1000, done: int = 0) -> float | None:
+        return estimator.seconds(self.config, self.choices, self.cached, parameters, done)
 
     def probe(self) -> float | None:
         return probe(self.config, self.choices, self.cached)
@@ -182,12 +193,10 @@ FOREIGN: list[Any] = [
     ("metrics.jsonl", '{"train_seconds": null, "eval_seconds": 1.0}\n'),
     ("metrics.jsonl", '{"train_seconds": "x", "eval_seconds": "y"}\n'),
     ("metrics.jsonl", '{"train_seconds": [1], "eval_seconds": [2]}\n'),
-    pytest.param(
-        "metrics.jsonl",
-        '{"train_seconds": 1%s, "eval_seconds": 1}\n' % ("0" * 400),
-        marks=pytest.mark.xfail(strict=True, raises=OverflowError, reason="a number too large for a float"),
-        id="a huge number",
-    ),
+    pytest.param("metrics.jsonl", '{"train_seconds": 1%s, "eval_seconds": 1}\n' % ("0" * 400), id="a huge number"),
+    pytest.param("metrics.jsonl", '{"train_seconds": 1%s, "eval_seconds": 0.5}\n' % ("0" * 400), id="a huge summand"),
+    pytest.param("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 1%s, "input_shape": []}, '
+                 '"device_type": "cpu"}' % ("0" * 400), id="a huge dataset"),
 ]  # fmt: skip
 
 
@@ -198,12 +207,28 @@ def test_an_unreadable_record_is_left_out(
     one = case(*MLP)
     (recorded(tmp_path, "bad", one, [0.1]).folder / file).write_text(content)
     recorded(tmp_path, "good", one, [0.5])
-    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) == PER_RUN + 10 * 96 * 0.5
+    assert one.seconds(Estimator(tmp_path)) == PER_RUN + 10 * 96 * 0.5
     assert probed == []
 
 
+def test_a_run_that_is_moved_while_the_runs_are_read_is_left_out(
+    case: Any, probed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = case(*MLP)
+    metrics = [recorded(tmp_path, name, one, [seconds]).folder / "metrics.jsonl" for name, seconds in SPEEDS.items()]
+    shutil.rmtree(tmp_path / "moved")
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(metrics))
+    assert one.seconds(Estimator(tmp_path)) == PER_RUN + 10 * 96 * 0.5
+    monkeypatch.setattr(estimate, "READ_AT_MOST", 1)  # what is gone is not the newest
+    assert one.seconds(Estimator(tmp_path)) == PER_RUN + 10 * 96 * 0.5
+    assert probed == []
+
+
+SPEEDS = {"there": 0.5, "moved": 9.0}
+
+
 def test_where_there_is_no_folder_of_runs_the_model_is_tried(case: Any, probed: list[str], tmp_path: Path) -> None:
-    assert case(*MLP).seconds(Estimator(tmp_path / "runs"), Record(tmp_path / "runs/new")) == PER_RUN + 10 * 96 * 0.25
+    assert case(*MLP).seconds(Estimator(tmp_path / "runs")) == PER_RUN + 10 * 96 * 0.25
     assert probed == ["mlp [16]"]
 
 
@@ -211,17 +236,16 @@ def test_the_exact_kind_counts_before_the_model_and_that_before_a_trial(
     case: Any, probed: list[str], tmp_path: Path
 ) -> None:
     relu, selu, wide = case(*MLP), case(*MLP, "activation=selu"), case("model=mlp", "model.hidden=[32]")
-    new = Record(tmp_path / "new")
     recorded(tmp_path, "relu", relu, [0.5])
     recorded(tmp_path, "selu-1", selu, [2.0])
     recorded(tmp_path, "selu-2", selu, [4.0])
     recorded(tmp_path, "selu-3", selu, [8.0])
     estimator = Estimator(tmp_path)
-    assert relu.seconds(estimator, new) == PER_RUN + 10 * 96 * 0.5
-    assert selu.seconds(estimator, new) == PER_RUN + 10 * 96 * 4.0
-    assert case(*MLP, "activation=gelu").seconds(estimator, new) == PER_RUN + 10 * 96 * 3.0  # the median of all four
+    assert relu.seconds(estimator) == PER_RUN + 10 * 96 * 0.5
+    assert selu.seconds(estimator) == PER_RUN + 10 * 96 * 4.0
+    assert case(*MLP, "activation=gelu").seconds(estimator) == PER_RUN + 10 * 96 * 3.0  # the median of all four
     assert probed == []
-    assert wide.seconds(estimator, new) == PER_RUN + 10 * 96 * 0.25
+    assert wide.seconds(estimator) == PER_RUN + 10 * 96 * 0.25
     assert probed == ["mlp [32]"]
 
 
@@ -229,24 +253,39 @@ def test_runs_on_another_device_or_with_other_images_say_nothing(case: Any, prob
     one = case(*MLP)
     recorded(tmp_path, "a", one, [9.0], device_type="cuda")
     recorded(tmp_path, "b", one, [9.0], dataset={"input_shape": [3, 32, 32], "train": 96})
-    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) == PER_RUN + 10 * 96 * 0.25
+    assert one.seconds(Estimator(tmp_path)) == PER_RUN + 10 * 96 * 0.25
 
 
 def test_a_model_is_tried_once_whatever_else_is_swept(case: Any, probed: list[str], tmp_path: Path) -> None:
-    estimator, new = Estimator(tmp_path), Record(tmp_path / "new")
+    estimator = Estimator(tmp_path)
     for overrides in ((), ("activation=selu",), ("optimizer.lr=0.5",), ("batch_size=8",)):
-        assert case(*MLP, *overrides).seconds(estimator, new) == PER_RUN + 10 * 96 * 0.25
-    case("model=softmax").seconds(estimator, new)
-    case("model=mlp", "model.hidden=[32]").seconds(estimator, new)
+        assert case(*MLP, *overrides).seconds(estimator) == PER_RUN + 10 * 96 * 0.25
+    case("model=softmax").seconds(estimator)
+    case("model=mlp", "model.hidden=[32]").seconds(estimator)
     assert probed == ["mlp [16]", "softmax None", "mlp [32]"]
 
 
 def test_what_cannot_be_tried_has_no_estimate(case: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    estimator, new = Estimator(tmp_path), Record(tmp_path / "new")
+    estimator = Estimator(tmp_path)
     monkeypatch.setattr(estimate, "probe", lambda *_: None)
-    assert case(*MLP).seconds(estimator, new) is None
+    assert case(*MLP).seconds(estimator) is None
     monkeypatch.setattr(estimate, "probe", lambda *_: 0.5)
-    assert case(*MLP).seconds(estimator, new) == PER_RUN + 10 * 96 * 0.5
+    assert case(*MLP).seconds(estimator) == PER_RUN + 10 * 96 * 0.5
+
+
+def test_a_huge_model_is_not_tried(case: Any, probed: list[str], tmp_path: Path) -> None:
+    estimator, one = Estimator(tmp_path), case(*MLP)
+    assert one.seconds(estimator, parameters=PROBED_PARAMETERS + 1) is None
+    assert probed == []
+    assert one.seconds(estimator, parameters=PROBED_PARAMETERS) == PER_RUN + 10 * 96 * 0.25
+    assert probed == ["mlp [16]"]
+
+
+def test_a_huge_model_that_has_been_trained_has_an_estimate(case: Any, probed: list[str], tmp_path: Path) -> None:
+    one = case(*MLP)
+    recorded(tmp_path, "a", one, [0.5])
+    assert one.seconds(Estimator(tmp_path), parameters=10**10, done=4) == PER_RUN + 6 * 96 * 0.5
+    assert probed == []
 
 
 @pytest.mark.parametrize(("overrides", "images"), [([], 96), (["data.val_size=0"], 120), (["data.val_size=null"], 108)])
@@ -254,10 +293,8 @@ def test_what_cannot_be_tried_has_no_estimate(case: Any, monkeypatch: pytest.Mon
 def test_what_is_left_is_the_epochs_to_come_times_the_training_images(
     overrides: list[str], images: int, done: int, case: Any, probed: list[str], tmp_path: Path
 ) -> None:
-    record = Record(tmp_path / "a")
-    record.create({}, {})
-    record.write_metrics([{"epoch": 1 + epoch} for epoch in range(done)])
-    assert case(*MLP, *overrides).seconds(Estimator(tmp_path), record) == PER_RUN + (10 - done) * images * 0.25
+    expected = PER_RUN + (10 - done) * images * 0.25
+    assert case(*MLP, *overrides).seconds(Estimator(tmp_path), done=done) == expected
 
 
 def test_the_newest_runs_are_read(
@@ -267,7 +304,7 @@ def test_the_newest_runs_are_read(
     one = case(*MLP)
     for time, (name, seconds) in enumerate((("c", 9.0), ("b", 1.0), ("a", 3.0))):
         os.utime(recorded(tmp_path, name, one, [seconds]).folder / "metrics.jsonl", (time, time))
-    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) == PER_RUN + 10 * 96 * 2.0
+    assert one.seconds(Estimator(tmp_path)) == PER_RUN + 10 * 96 * 2.0
 
 
 @pytest.mark.parametrize(
@@ -329,7 +366,7 @@ def test_a_model_that_cannot_be_built_has_no_speed(
     monkeypatch.setattr(build, "build", fail)
     one = case(*MLP)
     assert one.probe() is None
-    assert one.seconds(Estimator(tmp_path), Record(tmp_path / "new")) is None
+    assert one.seconds(Estimator(tmp_path)) is None
 
 
 def trained(case: Case) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], float]:

@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
 
-from sweeper import identity
+from sweeper import identity, training_code
 from sweeper.cli import register_schema, typed
 from sweeper.config import Config, settings
 
@@ -180,7 +180,7 @@ SOURCE = "class A:\n    x = 1\n\n    def f(self, a=(1, 2)):\n        return 'a' 
 )
 def test_syntax_hash(old: str, new: str, equal: bool) -> None:
     assert SOURCE.count(old) == 1
-    assert (identity.syntax_hash(SOURCE) == identity.syntax_hash(SOURCE.replace(old, new))) == equal
+    assert (training_code.syntax_hash(SOURCE) == training_code.syntax_hash(SOURCE.replace(old, new))) == equal
 
 
 def imported(module: str, found: set[str]) -> set[str]:
@@ -198,6 +198,6 @@ def imported(module: str, found: set[str]) -> set[str]:
 
 def test_code_fingerprint_covers_what_decides_a_result() -> None:
     of_settings = {"choice.py", "config.py", "errors.py", "identity.py"}
-    assert imported("build", set()) | imported("loop", set()) == {*identity.TRAINING_CODE, *of_settings}
-    hashes = {name: identity.syntax_hash((PACKAGE / name).read_text()) for name in identity.TRAINING_CODE}
-    assert identity.code_fingerprint() == hashes
+    assert imported("build", set()) | imported("loop", set()) == {*training_code.TRAINING_CODE, *of_settings}
+    hashes = {name: training_code.syntax_hash((PACKAGE / name).read_text()) for name in training_code.TRAINING_CODE}
+    assert training_code.code_fingerprint() == hashes

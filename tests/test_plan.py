@@ -1,7 +1,9 @@
 """The plan of a sweep: what it says of every combination, how long it takes, and which runs it will start."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_conf import composed
@@ -15,6 +17,7 @@ from sweeper.sweep.plan import Planned, describe, idle_axes, look_up, make_plan,
 from sweeper.sweep.saved import own_jobs, read_plan
 
 CODE = {"loop.py": "1", "data.py": "2"}
+PARAMETERS = 3 * (3 * 16 * 16 + 1)  # of softmax on the small images
 
 
 def planned(text: str, fate: str = "run", detail: str = "new", seconds: float | None = None) -> Planned:
@@ -189,12 +192,49 @@ def test_a_run_that_never_started_is_new(reuse: str, tmp_path: Path) -> None:
     assert look_up(Record(tmp_path / "runs/a-run"), CODE, reuse) == ("run", "new")
 
 
-@pytest.mark.parametrize("file", ["run.json", "result.json"])
-@pytest.mark.parametrize("content", ["", '{"schema": 1}', '{"schema": 2, "effective": 1, "config": 1, "test_acc": 1}'])
-def test_a_finished_run_whose_files_do_not_say_so_is_damaged(file: str, content: str, tmp_path: Path) -> None:
+STRIPPED = '{"schema": 1}'
+FOREIGN = '{"schema": 2, "effective": 1, "config": 1, "test_acc": 1}'
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "detail"),
+    [
+        *((file, content, "damaged") for file in ("run.json", "result.json") for content in ("", FOREIGN)),
+        ("result.json", STRIPPED, "damaged"),
+        ("run.json", json.dumps({"schema": 1, "code": CODE}), "damaged"),
+        ("run.json", STRIPPED, "stale, since run.json changed"),
+        ("run.json", '{"schema": 1, "code": {}}', "stale, since data.py, loop.py changed"),
+    ],
+)
+def test_a_finished_run_whose_files_do_not_say_so_is_damaged(
+    file: str, content: str, detail: str, tmp_path: Path
+) -> None:
     record = make(tmp_path, "finished", CODE)
     (record.folder / file).write_text(content)
-    assert look_up(record, CODE, "same_code") == look_up(record, CODE, "any") == ("run", "damaged")
+    assert look_up(record, CODE, "any") == ("run", "damaged")
+    assert look_up(record, CODE, "same_code") == ("run", detail)
+    assert is_stale(record, CODE, "same_code") == detail.startswith("stale")
+
+
+@pytest.mark.parametrize("status", [{}, {"epoch": 3}, {"state": None}, {"state": 3}, {"state": ["finished"]}], ids=str)
+@pytest.mark.parametrize("reuse", ["same_code", "any", "none"])
+def test_a_status_without_a_state_is_damaged(reuse: str, status: dict[str, Any], tmp_path: Path) -> None:
+    record = make(tmp_path, "finished", CODE)
+    write_json(record.folder / "status.json", status)
+    assert look_up(record, CODE, reuse) == ("run", "damaged")
+    assert not is_stale(record, CODE, reuse)
+    if reuse != "any":
+        assert look_up(record, {}, reuse) == ("run", "stale, since data.py, loop.py changed")
+
+
+@pytest.mark.parametrize("code", [None, 3, "loop.py", ["loop.py"]], ids=str)
+def test_a_run_that_does_not_say_what_trained_it_is_stale(code: Any, tmp_path: Path) -> None:
+    record = make(tmp_path, "finished", CODE)
+    write_json(record.folder / "run.json", (record.run() or {}) | {"code": code})
+    for one in (CODE, {}):
+        assert is_stale(record, one, "same_code")
+        assert look_up(record, one, "same_code") == ("run", "stale, since run.json changed")
+        assert look_up(record, one, "any") == ("finished", "")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +244,7 @@ def test_a_finished_run_whose_files_do_not_say_so_is_damaged(file: str, content:
         ({"b.py": "1", "a.py": "1"}, {"b.py": "2", "a.py": "2"}, "a.py, b.py"),
         ({"a.py": "1"}, {"a.py": "1", "b.py": "1"}, "b.py"),
         ({"a.py": "1", "b.py": "1"}, {"a.py": "1"}, "b.py"),
-        (None, {"a.py": "1"}, None),  # it does not say what trained it
+        (None, {"a.py": "1"}, "run.json"),  # it does not say what trained it
     ],
 )
 def test_a_stale_run_names_every_module_that_differs(
@@ -220,11 +260,11 @@ def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
     combinations = [Planned([f"seed={fate}"], Config(epochs=7), f"id-{fate}", fate, "why", 1.5) for fate in fates]
     combinations[0].seconds = None
     save_plan(tmp_path / "sweeps" / "a-sweep", combinations, "python train.py -m", 2)
-    saved = read_plan(tmp_path / "sweeps/a-sweep") or {}
+    saved = read_plan(tmp_path / "sweeps/a-sweep")
     assert abs(saved.pop("created") - (tmp_path / "sweeps/a-sweep/sweep.json").stat().st_mtime) < 60
     jobs = [
         {"overrides": [f"seed={fate}"], "run_id": f"id-{fate}", "fate": fate, "detail": "why", "epochs": 7}
-        | {"seconds": None if fate == "run" else 1.5}
+        | {"seconds": None if fate == "run" else 1.5, "heartbeat": None}
         for fate in fates
     ]
     expected = {"schema": 1, "name": "a-sweep", "command": "python train.py -m", "concurrency": 2, "jobs": jobs}
@@ -261,8 +301,24 @@ def test_an_interrupted_run_is_estimated_from_where_it_goes_on(config: Config) -
     assert left(config) == ("interrupted, from epoch 4", PER_RUN + 6 * 96 * 0.25)
 
 
-@pytest.mark.parametrize(("state", "reuse", "code"), [("finished", "none", CODE), ("interrupted", "same_code", {})])
-@pytest.mark.xfail(strict=True, reason="the epochs of the record that will be set aside count as done")
+@pytest.mark.parametrize("state", ["running", "lost", "failed"])
+def test_whatever_goes_on_is_estimated_from_where_it_goes_on(state: str, config: Config) -> None:
+    record = leave(config, "running" if state == "lost" else state, 4)
+    if state == "lost":
+        write_json(record.folder / "status.json", (record.status() or {}) | {"heartbeat": 1e9})
+    assert left(config) == (f"{state}, from epoch 4", PER_RUN + 6 * 96 * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("state", "reuse", "code"),
+    [
+        ("finished", "none", CODE),
+        ("finished", "same_code", {}),
+        ("diverged", "none", CODE),
+        ("diverged", "same_code", {}),
+        *((state, reuse, {}) for state in ("interrupted", "failed", "running") for reuse in ("same_code", "none")),
+    ],
+)
 def test_a_run_that_begins_again_is_estimated_whole(
     state: str, reuse: str, code: dict[str, str], config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +326,16 @@ def test_a_run_that_begins_again_is_estimated_whole(
     config.sweep.reuse = reuse
     monkeypatch.setattr(plan, "code_fingerprint", lambda: code)
     assert is_stale(record, code, reuse)
-    _, seconds = left(config)
+    detail, seconds = left(config)
+    assert detail.startswith(("stale, since", f"{state} before, but"))
+    assert seconds == PER_RUN + 10 * 96 * 0.25
     set_aside(record)
-    assert seconds == left(config)[1]
+    assert left(config) == ("new", seconds)
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(PARAMETERS, PER_RUN + 10 * 96 * 0.25), (PARAMETERS - 1, None)])
+def test_a_model_with_more_parameters_than_are_tried_has_no_estimate(
+    limit: int, seconds: float | None, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "PROBED_PARAMETERS", limit)
+    assert left(config) == ("new", seconds)

@@ -1,12 +1,17 @@
 """From run directories to one table: a row for every run, whatever its state."""
 
+import hashlib
+import json
+import os
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sweeper.record import Record, flat_settings
+from sweeper.record import Record, flat_settings, read_json, write_text
+from sweeper.training_code import code_fingerprint
 
 # What was measured, in the order of the table's columns.
 MEASURES = (
@@ -20,11 +25,16 @@ MEASURES = (
     "train_seconds",
     "parameters",
     "state",
+    "stale",
     "error",
 )
 
 
 READINGS = ("convergence_fraction", "target_acc")  # how the curve was read, which may differ between runs
+FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # what a row is made of
+ENDED = ("finished", "failed", "diverged", "interrupted")  # states that do not change by themselves
+INDEX = ".index.json"
+INDEX_VERSION = 1  # one more when a row is made of other things
 
 
 def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
@@ -32,21 +42,78 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
 
     Returns:
         A row for each run: run_id, its effective settings under their dotted names, the MEASURES. A run that is not
-        finished has what its metrics say so far. And the names of the folders that are no readable runs.
+        finished has what its metrics say so far; one that other code trained than there is now is stale. And the
+        names of the folders that are no readable runs.
     """
+    index = Index(runs / INDEX)
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    for folder in sorted(path for path in runs.glob("*") if path.is_dir() and (only is None or path.name in only)):
-        try:
-            row = read_run(Record(folder))
-        except (TypeError, ValueError, KeyError, AttributeError):  # values of kinds that we never write
-            row = None
+    for name in sorted(entry.name for entry in scan(runs) if only is None or entry.name in only):
+        row = index.row(Record(runs / name))
         if row is None:
-            unreadable.append(folder.name)
+            unreadable.append(name)
         else:
             rows.append(row)
+    index.save(None if only is not None else {row["run_id"] for row in rows})
+    now = digest(code_fingerprint())
+    rows = [{**row, "stale": row.pop("code") not in (None, now)} for row in rows]
     settings_found = dict.fromkeys(name for row in rows for name in row if name not in MEASURES)
     return pd.DataFrame(rows, columns=[*settings_found, *MEASURES]), unreadable
+
+
+def scan(runs: Path) -> list[os.DirEntry[str]]:
+    try:
+        return [entry for entry in os.scandir(runs) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+@dataclass
+class Index:
+    """The rows of runs that have ended, kept in a file beside them and read again while a run's files are the same."""
+
+    file: Path
+    kept: dict[str, Any] = field(init=False)
+    changed: bool = False
+
+    def __post_init__(self) -> None:
+        saved = read_json(self.file) or {}
+        kept = saved.get("rows") if saved.get("version") == INDEX_VERSION else None
+        self.kept = kept if isinstance(kept, dict) else {}
+
+    def row(self, record: Record) -> dict[str, Any] | None:
+        signature = [one for name in FILES for one in stamp(record.folder / name)]
+        known = self.kept.get(record.run_id)
+        if known is not None and known["signature"] == signature:
+            return dict(known["row"])
+        try:
+            row = read_run(record)
+        except (TypeError, ValueError, KeyError, AttributeError):  # values of kinds that we never write
+            row = None
+        if row is not None and row["state"] in ENDED:
+            self.kept[record.run_id] = {"signature": signature, "row": dict(row)}
+            self.changed = True
+        return row
+
+    def save(self, existing: set[str] | None) -> None:
+        """Write what is new, less runs that are gone; `existing` is None where not all were looked at."""
+        if self.changed:
+            if existing is not None:
+                self.kept = {name: row for name, row in self.kept.items() if name in existing}
+            try:
+                content = {"schema": 1, "version": INDEX_VERSION, "rows": self.kept}
+                write_text(self.file, json.dumps(content))
+            except (OSError, ValueError, TypeError):  # whoever may only read has no index
+                pass
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes with a file: when it was written last, in nanoseconds, and its size."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def read_run(record: Record) -> dict[str, Any] | None:
@@ -68,7 +135,12 @@ def read_run(record: Record) -> dict[str, Any] | None:
     row["parameters"] = run.get("parameters")
     row["state"] = (status or {}).get("state", "unknown")
     row["error"] = last_line((status or {}).get("error"))
+    row["code"] = digest(run["code"]) if isinstance(run.get("code"), dict) else None
     return row
+
+
+def digest(code: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def last_line(error: Any) -> str | None:

@@ -1,21 +1,27 @@
 """The table of all runs: what varies as columns, what does not in the caption, best first."""
 
 import csv
-from collections.abc import Collection
+import io
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, choices, nearest
 from sweeper.record import write_text
+from sweeper.summary.average import average
 from sweeper.summary.gather import MEASURES, gather
 
 DIGITS = {"best_val_acc": "{:.4f}", "test_acc": "{:.4f}", "convergence_seconds": "{:.1f}", "train_seconds": "{:.1f}"}
 SLOTS = ("activation", "norm")  # missing where the model has no such slot, which is no difference between runs
+ERRORS = 10  # reasons of failures that a caption tells
+ROWS = 100  # of a table in the terminal
 EXPENDABLE = ("parameters", "train_seconds", "convergence_seconds", "epochs_done")
 DIGITS_OF_ID = 10
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a cell that begins so
@@ -39,17 +45,91 @@ def read_runs(output_dir: Path, only: Collection[str] | None = None) -> tuple[pd
     return frame.reset_index(drop=True), unreadable
 
 
-def lay_out(frame: pd.DataFrame, unreadable: list[str]) -> tuple[pd.DataFrame, str]:
-    """The columns that tell runs apart, and the caption that says what they share."""
+def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """The runs that meet every condition `column=value`; a value is compared as the table shows it.
+
+    Raises:
+        UserError: a condition has no `=`, or names no column, or nothing has that value.
+    """
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UserError(f"--where {condition}: write COLUMN=VALUE, such as model=mlp")
+        require_columns(frame, [name])
+        shown = frame[name].map(lambda cell, name=name: show(name, cell))
+        chosen = (shown == value) | (frame[name].map(str) == value)
+        if not chosen.any():
+            raise UserError(f"--where {condition}: no run has it; {name} is {choices(set(shown))}")
+        frame = frame[chosen]
+    return frame
+
+
+def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
+    """Refuse a column that is not there, with the valid ones."""
+    for name in names:
+        if name not in frame.columns:
+            valid = list(map(str, frame.columns))
+            raise UserError(f"there is no column {name}{nearest(name, valid)}; choose from {choices(valid)}")
+
+
+def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Best first: accuracies and texts as they are asked for most, high or in order; whatever else from low to high."""
+    require_columns(frame, [by])
+    keys = frame[by].map(lambda value: (2, 0.0, "") if is_missing(value) else order_of(value, by.endswith("_acc")))
+    names = frame["run_id"].map(str)
+    order = sorted(range(len(frame)), key=lambda place: (keys.iloc[place], names.iloc[place]))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def order_of(value: Any, high_first: bool) -> tuple[int, float, str]:
+    """Numbers before texts."""
+    if isinstance(value, int | float):
+        return 0, -float(value) if high_first else float(value), ""
+    return 1, 0.0, str(value)
+
+
+def lay_out(
+    frame: pd.DataFrame,
+    unreadable: list[str],
+    over: str | None = None,
+    by: str = "best_val_acc",
+    columns: Sequence[str] | None = None,
+) -> tuple[pd.DataFrame, str]:
+    """The columns that tell runs apart, and the caption that says what they share.
+
+    Args:
+        frame: a row for each run.
+        unreadable: folders that are no runs.
+        over: a setting such as seed; runs that differ in nothing else become one row, see sweeper.summary.average.
+        by: the column that the frame is sorted by.
+        columns: these instead, a mean's with its standard deviation.
+
+    Raises:
+        UserError: there is no such column, or none any more since its runs were averaged.
+    """
     settings = [name for name in frame.columns if name not in MEASURES and name != "run_id"]
     constant = [name for name in settings if frame[name].nunique(dropna=name in SLOTS) <= 1]
     implied = [name for name in settings if name not in constant and is_implied(frame, name)]
-    table = frame.drop(columns=[*constant, *implied, "error"])
-    if table["epochs_to_target"].isna().all():
-        table = table.drop(columns="epochs_to_target")
-    lines = caption(frame, [name for name in constant if name != "data.fingerprint"])
+    lines = caption(frame, [name for name in constant if name != "data.fingerprint"], by)
     lines += [f"With {text}" for text in implied_settings(frame, implied)]
     lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
+    table = frame
+    if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:
+        averaged = average(frame, over)
+        if len(averaged) < len(frame):
+            table = sort(averaged, by if by in averaged else "best_val_acc")
+            lines.insert(1, f"Mean ± standard deviation over the runs that differ in {over} alone")
+    if columns is not None:
+        require_columns(table, columns)
+        return table[[part for name in columns for part in (name, f"{name}_std") if part in table]], "\n".join(lines)
+    unused = [*constant, *implied, "error"] + ([over] if table is not frame else [])
+    table = table.drop(columns=[name for name in unused if name in table])
+    if "run_id" in table and table["run_id"].isna().any():
+        table = table.drop(columns="run_id")
+    if table["epochs_to_target"].isna().all():
+        table = table.drop(columns=["epochs_to_target", "epochs_to_target_std"], errors="ignore")
+    if not table["stale"].any():
+        table = table.drop(columns="stale")
     return table, "\n".join(lines)
 
 
@@ -77,7 +157,7 @@ def is_implied(frame: pd.DataFrame, name: str) -> bool:
     return bool((frame.groupby(group, dropna=False)[name].nunique(dropna=False) <= 1).all())
 
 
-def caption(frame: pd.DataFrame, constant: list[str]) -> list[str]:
+def caption(frame: pd.DataFrame, constant: list[str], by: str = "best_val_acc") -> list[str]:
     """What the runs share, how they ended, and what the accuracies mean."""
     states = frame["state"].value_counts().sort_index()
     lines = [
@@ -86,16 +166,35 @@ def caption(frame: pd.DataFrame, constant: list[str]) -> list[str]:
     ]
     shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
     lines += ["All with " + ", ".join(shared)] if shared else []
+    if stale := int(frame["stale"].sum()):
+        lines.append(f"{stale} stale: trained by other code than there is now")
+    finished = int((frame["state"] == "finished").sum())
+    if finished > 1 and by in ("best_val_acc", "test_acc"):
+        images, other = ("validation", "; its test_acc is not") if by == "best_val_acc" else ("test", "")
+        lines.append(f"The first of {finished} was chosen on the {images} images: its {by} is optimistic{other}")
     errors = frame[["run_id", "state", "error"]].dropna().itertuples(index=False)
-    lines += [f"{run_id} {state}: {error}" for run_id, state, error in errors]
+    told = [f"{run_id} {state}: {error}" for run_id, state, error in errors]
+    lines += told[:ERRORS] + ([f"and {len(told) - ERRORS} more with errors"] if len(told) > ERRORS else [])
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic")
     return lines
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text, as it is shown."""
-    return pd.DataFrame({name: [show(name, value) for value in table[name]] for name in table.columns})
+    """The table as text, as it is shown: a mean and its standard deviation in one cell."""
+    shown = {}
+    for name in table.columns:
+        if not name.endswith("_std"):
+            spread = table.get(f"{name}_std", pd.Series([None] * len(table)))
+            shown[name] = [show_mean(name, *pair) for pair in zip(table[name], spread, strict=True)]
+    return pd.DataFrame(shown)
+
+
+def show_mean(name: str, value: Any, std: Any) -> str:
+    if is_missing(std):
+        return show(name, value)
+    digits = DIGITS.get(name, "{:.1f}")
+    return f"{digits.format(value)} ± {digits.format(std)}" if std > 0 or name in DIGITS else show(name, value)
 
 
 def show(name: str, value: Any) -> str:
@@ -105,6 +204,8 @@ def show(name: str, value: Any) -> str:
         return str(value)[:8]
     if name in DIGITS:
         return DIGITS[name].format(value)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
     if isinstance(value, float) and value.is_integer():
         return str(int(value)) if abs(value) < 1e15 else f"{value:g}"
     return f"{value:,}" if name == "parameters" else str(value)
@@ -115,21 +216,30 @@ def neutral(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def print_table(table: pd.DataFrame, text: str) -> None:
-    """Print the table with its caption.
+def print_table(table: pd.DataFrame, text: str, output: Path | None = None) -> None:
+    """Print the table with its caption, or write it to a file.
 
     Too narrow a terminal gets the last digits of run ids, then no columns of little weight, then fewer settings.
     """
+    if output is not None:
+        file = io.StringIO()
+        Console(width=width_of(table), file=file).print(grid(table), markup=False)
+        write_text(output, f"{file.getvalue()}{text}\n")
+        return
     console = Console()
     left_out: list[str] = []
+    if len(table) > ROWS:
+        text = f"The first {ROWS} of {len(table)} rows; --format csv has all\n{text}"
+        table = table.head(ROWS)
     if not console.is_terminal:
         console = Console(width=width_of(table))
     elif width_of(table) > console.width:
-        table = table.assign(run_id=table["run_id"].str[-DIGITS_OF_ID:])
+        if "run_id" in table:
+            table = table.assign(run_id=table["run_id"].str[-DIGITS_OF_ID:])
         settings = [name for name in table.columns if name not in MEASURES and name not in ("run_id", "model")]
         spare = [name for name in (*EXPENDABLE, *settings) if name in table]
-        while width_of(table.drop(columns=left_out)) > console.width and len(left_out) < len(spare):
-            left_out.append(spare[len(left_out)])
+        while width_of(table.drop(columns=left_out, errors="ignore")) > console.width and spare:
+            left_out.append(spare.pop(0))
     if left_out:
         text += f"\nLeft out for lack of width: {', '.join(left_out)}; summary.csv has them"
     console.print(grid(table.drop(columns=left_out)), markup=False)
@@ -141,7 +251,7 @@ def grid(table: pd.DataFrame) -> Table:
     shown = cells(table)
     drawn = Table()
     for name in map(str, shown.columns):
-        number = name in MEASURES and name != "state"
+        number = is_number(name)
         header = Text(name.replace("_", " ") if number else name)
         width = max(len(cell) for cell in [*shown[name], *header.plain.split()])
         drawn.add_column(header, justify="right" if number else "left", min_width=width, max_width=width)
@@ -150,23 +260,71 @@ def grid(table: pd.DataFrame) -> Table:
     return drawn
 
 
+def is_number(column: str) -> bool:
+    return column in MEASURES and column not in ("state", "stale")
+
+
 def width_of(table: pd.DataFrame) -> int:
     """Characters across: each column's cells, its border and a space on both sides."""
     return 1 + sum(int(column.max_width or 0) + 3 for column in grid(table).columns)
 
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, text: str, output_dir: Path) -> None:
-    """Write summary.csv, every setting and full precision, and summary.md as the table is shown."""
-    safe = frame.map(neutral).rename(columns=neutral)
-    write_text(output_dir / "summary.csv", safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
+    """Write summary.csv, every run with every setting in full precision, and summary.md as the table is shown."""
+    write_text(output_dir / "summary.csv", as_csv(frame))
+    write_text(output_dir / "summary.md", as_markdown(table, text))
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """In full precision, no cell a formula."""
+    safe = table.map(neutral).rename(columns=neutral)
+    return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+
+
+def as_markdown(table: pd.DataFrame, text: str) -> str:
     shown = cells(table).map(markdown_cell).rename(columns=markdown_cell)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns)]
     lines += ["| " + " | ".join(row) + " |" for row in shown.itertuples(index=False)]
-    write_text(
-        output_dir / "summary.md",
-        "\n".join([*lines, "", *(f"{markdown_cell(line)}.  " for line in text.splitlines()), ""]),
-    )
+    return "\n".join([*lines, "", *(f"{markdown_cell(line)}.  " for line in text.splitlines()), ""])
+
+
+def as_latex(table: pd.DataFrame, text: str) -> str:
+    """A tabular with booktabs' rules, the caption as comments above it."""
+    shown = cells(table).map(latex_cell).rename(columns=latex_cell)
+    align = "".join("r" if is_number(name) else "l" for name in cells(table).columns)
+    rows = [" & ".join(row) + r" \\" for row in shown.itertuples(index=False)]
+    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(shown.columns) + r" \\", r"\midrule", *rows]
+    return "\n".join([*(f"% {line}" for line in text.splitlines()), *lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def as_json(table: pd.DataFrame, text: str) -> str:
+    """{"caption": lines, "rows": [{column: value}]}, in full precision, what is missing as null."""
+    rows = [
+        {name: None if is_missing(value) else value for name, value in row.items()}
+        for row in table.astype(object).to_dict(orient="records")
+    ]
+    content = {"caption": text.splitlines(), "rows": rows}
+    return json.dumps(content, indent=1, default=lambda value: value.item()) + "\n"
 
 
 def markdown_cell(text: str) -> str:
     return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def latex_cell(text: str) -> str:
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "\n": " ",
+    }
+    return "".join(special.get(one, f"\\{one}" if one in "&%$#_{}" else one) for one in text)
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame, str], str]] = {
+    "csv": lambda table, _: as_csv(table),
+    "md": as_markdown,
+    "latex": as_latex,
+    "json": as_json,
+}

@@ -14,14 +14,14 @@ from sweeper.build import check
 from sweeper.config import Config, validate
 from sweeper.data import Cached, prepare, settle_val_size
 from sweeper.errors import UserError, choices
-from sweeper.identity import Choices, choose_all, code_fingerprint, effective_config, run_id
-from sweeper.record import Record, write_json
-from sweeper.run import changed_modules
+from sweeper.identity import Choices, choose_all, effective_config, run_id
+from sweeper.record import Record, number, write_json
 from sweeper.sweep.estimate import Estimator, about, makespan
 from sweeper.sweep.expand import Job
+from sweeper.sweep.saved import GOES_ON
+from sweeper.training_code import changed_modules, code_fingerprint
 
 DONE = ("finished", "diverged")  # states that another attempt would not change
-GOES_ON = "from epoch"  # in the detail of a run that does not begin again
 SHOWN = 20  # combinations of one fate that a plan lists
 
 
@@ -33,6 +33,7 @@ class Planned:
         fate: "run", "finished", "diverged", "equal" (to an earlier combination) or "excluded".
         detail: why, or from where it goes on.
         seconds: estimate of what is left to do; None where there is none.
+        heartbeat: the run's last one when this was planned; None where it had none.
     """
 
     overrides: Job
@@ -41,6 +42,7 @@ class Planned:
     fate: str
     detail: str = ""
     seconds: float | None = None
+    heartbeat: float | None = None
 
     @property
     def record(self) -> Record:
@@ -76,6 +78,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
         one = Planned(job, config, name, "equal", f"to {name}")
         if name not in seen:
             seen.add(name)
+            one.heartbeat = number((one.record.status() or {}).get("heartbeat"))
             one.fate, one.detail = look_up(one.record, code, config.sweep.reuse)
         if one.fate == "run":
             model = check(config, chosen, cached)
@@ -219,7 +222,7 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         {"overrides": one.overrides, "run_id": one.run_id, "fate": one.fate, "detail": one.detail}
-        | {"epochs": one.config.epochs, "seconds": one.seconds}
+        | {"epochs": one.config.epochs, "seconds": one.seconds, "heartbeat": one.heartbeat}
         for one in plan
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}

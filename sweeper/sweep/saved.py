@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError, choices
-from sweeper.record import read_json
+from sweeper.record import number, read_json
+
+GOES_ON = "from epoch"  # in the detail of a job whose run does not begin again
+MANY = 10**6  # more epochs or places than anybody has
 
 
 def find_sweep(output_dir: Path, name: str | None) -> Path:
@@ -42,12 +45,12 @@ def is_whole(plan: dict[str, Any]) -> bool:
     try:
         return (
             isinstance(plan["command"], str)
-            and isinstance(plan["created"], float)
-            and isinstance(plan["concurrency"], int | None)
+            and is_number(plan["created"])
+            and (plan["concurrency"] is None or is_count(plan["concurrency"]))
             and all(
                 all(isinstance(job[key], str) for key in ("run_id", "fate", "detail"))
-                and isinstance(job["epochs"], int)
-                and isinstance(job["seconds"], int | float | None)
+                and all(job[key] is None or is_number(job[key]) for key in ("seconds", "heartbeat"))
+                and is_count(job["epochs"])
                 and isinstance(job["overrides"], list)
                 and all(isinstance(override, str) for override in job["overrides"])
                 for job in plan["jobs"]
@@ -57,6 +60,23 @@ def is_whole(plan: dict[str, Any]) -> bool:
         return False
 
 
+def is_number(value: Any) -> bool:
+    return number(value) is not None
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value < MANY
+
+
 def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The combinations of a plan that have runs of their own: neither excluded nor equal to an earlier one."""
     return [job for job in plan["jobs"] if job["fate"] not in ("equal", "excluded")]
+
+
+def ids_of(output_dir: Path, name: str | None) -> set[str] | None:
+    """The run ids of a sweep; None, which stands for all runs, where no sweep is named.
+
+    Raises:
+        UserError: there is no such sweep, or its plan is damaged.
+    """
+    return None if name is None else {job["run_id"] for job in own_jobs(read_plan(find_sweep(output_dir, name)))}

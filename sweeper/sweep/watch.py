@@ -1,8 +1,8 @@
 """A sweep as it goes, wherever its runs are: read from their records alone, without torch."""
 
-import math
 import sys
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.record import Record
+from sweeper.record import Record, number
 from sweeper.sweep.estimate import about, makespan
-from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
+from sweeper.sweep.saved import GOES_ON, find_sweep, own_jobs, read_plan
 
 REFRESH = 1.0  # seconds between two looks at the records
 ENDED = ("finished", "diverged", "failed")
@@ -55,7 +55,7 @@ def look(folder: Path, plan: dict[str, Any]) -> list[Watched]:
     watched = []
     for job in jobs:
         swept = " ".join(override for override in job["overrides"] if override not in common)
-        watched.append(look_at(Record(runs / job["run_id"]), swept, job, plan["created"]))
+        watched.append(look_at(Record(runs / job["run_id"]), swept, job))
     return sorted(watched, key=lambda one: (place(one.state), one.run_id))
 
 
@@ -63,16 +63,17 @@ def place(state: str) -> int:
     return ORDER.index(state) if state in ORDER else 1
 
 
-def look_at(record: Record, swept: str, job: dict[str, Any], planned: float) -> Watched:
-    """A run, given the combination that it is of and when the sweep was planned."""
+def look_at(record: Record, swept: str, job: dict[str, Any]) -> Watched:
+    """A run, given the combination that it is of."""
     rows = list(readable(record.metrics()))
     status = record.status() or {"state": "waiting"}
-    state = str(status.get("state"))
-    if job["fate"] == "run" and state in ENDED and (number(status.get("heartbeat")) or 0) < planned:
-        state, rows = "waiting", []  # that is how it ended before; it will be trained again
+    state = str(status.get("state", "unknown")).encode(errors="replace").decode()
+    if job["fate"] == "run" and state != "running" and number(status.get("heartbeat")) == job["heartbeat"]:
+        goes_on = GOES_ON in job["detail"]  # as the plan found it
+        state, rows = state if goes_on and state not in ENDED else "waiting", rows if goes_on else []
     seconds: float | None = job["seconds"]
     if rows:
-        seconds = (job["epochs"] - len(rows)) * median(row["seconds"] for row in rows)
+        seconds = number((job["epochs"] - len(rows)) * median(row["seconds"] for row in rows))
     return Watched(
         swept,
         record.run_id,
@@ -94,14 +95,6 @@ def readable(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
         known = [part for part in parts if part is not None]
         if val_acc is not None and images_per_second is not None and len(known) == len(parts):
             yield {"val_acc": val_acc, "images_per_second": images_per_second, "seconds": sum(known)}
-
-
-def number(value: Any) -> float | None:
-    """A finite number; None for whatever else a file may hold."""
-    try:
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def draw(name: str, plan: dict[str, Any], watched: Sequence[Watched], shown: int) -> list[Table | Text]:
@@ -127,13 +120,13 @@ def draw(name: str, plan: dict[str, Any], watched: Sequence[Watched], shown: int
 
 def draw_fitting(name: str, plan: dict[str, Any], watched: Sequence[Watched], console: Console) -> Group:
     """As many runs as the terminal has lines for."""
-    shown = min(len(watched), console.height)
-    while True:
-        group = Group(*draw(name, plan, watched, shown))
-        surplus = len(console.render_lines(group)) - console.height + 1  # the cursor has a line of its own
-        if surplus <= 0 or shown <= 1:
-            return group
-        shown = max(1, shown - surplus)
+
+    def surplus(shown: int) -> int:
+        lines = console.render_lines(Group(*draw(name, plan, watched, shown)))
+        return len(lines) - console.height + 1  # the cursor has a line of its own
+
+    fitting = bisect_right(range(len(watched) + 1), 0, key=surplus) - 1
+    return Group(*draw(name, plan, watched, max(1, fitting)))
 
 
 def count(watched: Sequence[Watched]) -> str:

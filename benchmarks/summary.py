@@ -1,0 +1,128 @@
+"""What a summary costs: 10,000 finished runs of 30 epochs, first and again, and beside TensorBoard's own reader.
+
+python benchmarks/summary.py
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sweeper.events import Events
+from sweeper.record import Record
+from sweeper.training_code import code_fingerprint
+
+REPOSITORY = Path(__file__).parent.parent
+EPOCHS = 30
+COMPARED = 200  # runs that TensorBoard's reader reads too
+REPEATS = 3
+
+
+def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
+    """Finished runs as training leaves them, of made-up numbers: two models, five activations, seeds."""
+    generator = np.random.default_rng(0)
+    code = code_fingerprint()
+    for one in range(number):
+        model, activation = ("mlp", "cnn")[one % 2], ("relu", "selu", "gelu", "silu", "tanh")[one // 2 % 5]
+        effective = {
+            "data": {"name": "digits", "val_size": 200, "fingerprint": "f00d" * 16, "image_size": 32},
+            "model": {"name": model, "hidden": [1024]},
+            "optimizer": {"name": "adam", "lr": 0.0005, "betas": [0.9, 0.999], "weight_decay": 0.0},
+            "scheduler": {"name": "constant", "warmup_epochs": 0.0},
+            "activation": {"name": activation},
+            "norm": {"name": "none"},
+            "augmentation": {"name": "none"},
+            "epochs": EPOCHS,
+            "batch_size": 64,
+            "seed": one // 10,
+            "label_smoothing": 0.0,
+        }
+        record = Record(output_dir / "runs" / f"{model}-{activation}-{one:010}")
+        run = {"effective": effective, "config": effective, "code": code, "created": 1e9, "parameters": 1000}
+        record.create(run, {})
+        rows: list[dict[str, Any]] = [
+            {
+                "epoch": epoch,
+                "train_loss": 2 / epoch,
+                "train_acc": 0.5,
+                "val_loss": 2.1 / epoch,
+                "lr": 0.0005,
+                "val_acc": 0.5 + epoch / 100 + generator.normal(0, 0.01),
+                "train_seconds": 1.5,
+                "eval_seconds": 0.1,
+                "images_per_second": 30_000.0,
+            }
+            for epoch in range(1, EPOCHS + 1)
+        ]
+        best = max(rows, key=lambda row: row["val_acc"])
+        record.write_metrics(rows)
+        record.write_result(
+            {"best_val_acc": best["val_acc"], "best_epoch": best["epoch"], "test_acc": best["val_acc"] - 0.01}
+            | {"convergence_fraction": 0.99, "convergence_epoch": best["epoch"], "convergence_seconds": 40.0}
+            | {"target_acc": None, "epochs_to_target": None, "confusion": [[10] * 10] * 10}
+        )
+        record.write_status(state="finished", attempt=1, epoch=EPOCHS + 1, step=0, error=None)
+        if events:
+            with Events(record.folder / "tensorboard", 1e9, rows):
+                pass
+
+
+def summarise(output_dir: Path) -> tuple[float, int]:
+    """Seconds and peak memory (MB) of the command."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(output_dir)]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return time.perf_counter() - begin, usage.ru_maxrss // 1024
+
+
+def against_tensorboard(output_dir: Path) -> float:
+    """Seconds of TensorBoard's reader for all curves over those of ours, without the start of either."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from sweeper.summary.gather import INDEX, gather
+
+    ratios = []
+    for _ in range(REPEATS):
+        (output_dir / "runs" / INDEX).unlink(missing_ok=True)
+        begin = time.perf_counter()
+        frame, _ = gather(output_dir / "runs")
+        ours = time.perf_counter() - begin
+        begin = time.perf_counter()
+        for name in frame["run_id"]:
+            accumulator = EventAccumulator(str(output_dir / "runs" / name / "tensorboard"))
+            accumulator.Reload()
+            assert len(accumulator.Scalars("accuracy/val")) == EPOCHS
+        ratios.append((time.perf_counter() - begin) / ours)
+    return sorted(ratios)[REPEATS // 2]
+
+
+def main() -> None:
+    """Measure, and print each figure beside its target."""
+    table = Table(title=f"Summaries of finished runs of {EPOCHS} epochs", title_justify="left")
+    for header in ("what", "measured", "target"):
+        table.add_column(header, justify="left" if header == "what" else "right")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for number, limits in ((2_500, ("", "", "")), (10_000, ("10 s", "2 s", "500 MB"))):
+            make_runs(folder / str(number), number)
+            (first, memory), (again, _) = summarise(folder / str(number)), summarise(folder / str(number))
+            table.add_row(f"{number:,} runs, first", f"{first:.1f} s", limits[0])
+            table.add_row(f"{number:,} runs, again", f"{again:.1f} s", limits[1])
+            table.add_row(f"{number:,} runs, peak memory", f"{memory} MB", limits[2])
+        make_runs(folder / "compared", COMPARED, events=True)
+        ratio = against_tensorboard(folder / "compared")
+        table.add_row(f"TensorBoard's EventAccumulator / ours, {COMPARED} runs", f"{ratio:.0f}", "20")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Which code trained a run. No torch here: readers of records ask whether it is still the same."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+from sweeper.record import Record
+
+# The modules whose code decides a run's result, in the package's folder.
+TRAINING_CODE = (
+    "augmentation.py",
+    "batches.py",
+    "build.py",
+    "data.py",
+    "loop.py",
+    "models/__init__.py",
+    "models/cnn.py",
+    "models/layers.py",
+    "models/linear.py",
+    "models/mlp.py",
+    "models/resnet.py",
+    "optimizer.py",
+    "scheduler.py",
+    "sources.py",
+    "split.py",
+)
+
+
+def code_fingerprint() -> dict[str, str]:
+    """For every module that decides a run's result, a hash of its syntax tree, docstrings left out."""
+    package = Path(__file__).parent
+    return {name: syntax_hash((package / name).read_text()) for name in TRAINING_CODE}
+
+
+def syntax_hash(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def changed_modules(record: Record, code: dict[str, str]) -> list[str]:
+    """The training modules that are not what the run was trained with; none where there is no run."""
+    before = (record.run() or {"code": code}).get("code")
+    if not isinstance(before, dict):
+        return ["run.json"]  # not as this program writes it
+    return sorted(name for name in before.keys() | code.keys() if before.get(name) != code.get(name))
