@@ -56,7 +56,7 @@ class Case:
         return estimator.seconds(self.config, self.choices, self.cached, parameters, done)
 
     def probe(self) -> float | None:
-        return probe(self.config, self.choices, self.cached)
+        return probe(self.config, self.choices, self.cached, 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,7 +83,7 @@ def recorded(runs: Path, name: str, case: Case, seconds: Sequence[float], **chan
     """A run of that kind, its epochs of so many seconds for each image."""
     record = Record(runs / name)
     dataset = {"input_shape": list(case.cached.input_shape), "train": 96}
-    record.create({"effective": case.effective, "device_type": "cpu", "dataset": dataset} | changes, {})
+    record.create({"effective": case.effective, "device_type": "cpu", "threads": 1, "dataset": dataset} | changes, {})
     record.write_metrics([{"train_seconds": 72.0 * one, "eval_seconds": 24.0 * one} for one in seconds])
     return record
 
@@ -171,19 +171,20 @@ def test_a_speed_is_the_median_epochs(case: Any, tmp_path: Path) -> None:
     one = case(*MLP)
     record = recorded(tmp_path, "a", one, [0.9, 0.1, 0.2, 0.2, 0.1])
     found = speeds(record)
-    assert list(found) == kinds(one.effective, [3, 16, 16], "cpu")
+    assert list(found) == kinds(one.effective, [3, 16, 16], "cpu with 1 threads")
     assert list(found.values()) == pytest.approx([0.2, 0.2])
 
 
+CPU = '"device_type": "cpu", "threads": 1}'
 FOREIGN: list[Any] = [
     ("run.json", ""),
     ("run.json", '{"schema": 1, "effective": {"mod'),
     ("run.json", '{"schema": 1}'),
-    ("run.json", '{"schema": 1, "effective": [], "dataset": {"train": 96, "input_shape": [1]}, "device_type": "cpu"}'),
-    ("run.json", '{"schema": 1, "effective": {"norm":3}, "dataset": {"train": 9, "input_shape": 1}, "device_type": 1}'),
-    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 0, "input_shape": []}, "device_type": "cpu"}'),
-    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": "x", "input_shape": []}, "device_type": "cpu"}'),
-    ("run.json", '{"schema": 1, "effective": {}, "dataset": [], "device_type": "cpu"}'),
+    ("run.json", '{"schema": 1, "effective": [], "dataset": {"train": 96, "input_shape": [1]}, ' + CPU),
+    ("run.json", '{"schema": 1, "effective": {"norm":3}, "dataset": {"train": 9, "input_shape": 1}, ' + CPU),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 0, "input_shape": []}, ' + CPU),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": "x", "input_shape": []}, ' + CPU),
+    ("run.json", '{"schema": 1, "effective": {}, "dataset": [], ' + CPU),
     ("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 96, "input_shape": []}}'),
     ("metrics.jsonl", ""),
     ("metrics.jsonl", '{"train_seconds": 1.0, "eval'),
@@ -196,7 +197,7 @@ FOREIGN: list[Any] = [
     pytest.param("metrics.jsonl", '{"train_seconds": 1%s, "eval_seconds": 1}\n' % ("0" * 400), id="a huge number"),
     pytest.param("metrics.jsonl", '{"train_seconds": 1%s, "eval_seconds": 0.5}\n' % ("0" * 400), id="a huge summand"),
     pytest.param("run.json", '{"schema": 1, "effective": {}, "dataset": {"train": 1%s, "input_shape": []}, '
-                 '"device_type": "cpu"}' % ("0" * 400), id="a huge dataset"),
+                 '"device_type": "cpu", "threads": 1}' % ("0" * 400), id="a huge dataset"),
 ]  # fmt: skip
 
 
@@ -249,9 +250,10 @@ def test_the_exact_kind_counts_before_the_model_and_that_before_a_trial(
     assert probed == ["mlp [32]"]
 
 
-def test_runs_on_another_device_or_with_other_images_say_nothing(case: Any, probed: list[str], tmp_path: Path) -> None:
+def test_runs_elsewhere_or_with_other_images_say_nothing(case: Any, probed: list[str], tmp_path: Path) -> None:
     one = case(*MLP)
     recorded(tmp_path, "a", one, [9.0], device_type="cuda")
+    recorded(tmp_path, "c", one, [9.0], threads=2)
     recorded(tmp_path, "b", one, [9.0], dataset={"input_shape": [3, 32, 32], "train": 96})
     assert one.seconds(Estimator(tmp_path)) == PER_RUN + 10 * 96 * 0.25
 

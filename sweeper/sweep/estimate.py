@@ -27,7 +27,8 @@ LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small one
 class Estimator:
     """Estimates runs of a folder's parent sweep; what it measured or read once serves all runs of the same kind."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, concurrency: int = 1) -> None:
+        self.concurrency = concurrency  # runs that share the cores
         self.speeds: dict[str, float] = {}  # seconds an image and epoch, by kind
         newest = sorted(runs.glob("*/metrics.jsonl"), key=changed)[-READ_AT_MOST:]
         found: dict[str, list[float]] = {}
@@ -40,14 +41,17 @@ class Estimator:
         self, config: "Config", choices: "Choices", cached: "Cached", parameters: int, done: int
     ) -> float | None:
         """What is left of a run of which so many epochs are done; None where its model cannot be tried."""
+        import torch
+
         from sweeper.build import choose_device
         from sweeper.identity import effective_config
 
         effective = effective_config(config, choices, cached.fingerprint)
-        wanted = kinds(effective, list(cached.input_shape), choose_device(config.device).type)
+        threads = config.threads or max(1, torch.get_num_threads() // self.concurrency)
+        wanted = kinds(effective, list(cached.input_shape), machine(choose_device(config.device).type, threads))
         speed = next((self.speeds[kind] for kind in wanted if kind in self.speeds), None)
         if speed is None:
-            speed = probe(config, choices, cached) if parameters <= PROBED_PARAMETERS else None
+            speed = probe(config, choices, cached, threads) if parameters <= PROBED_PARAMETERS else None
             if speed is None:
                 return None
             self.speeds |= dict.fromkeys(wanted, speed)
@@ -61,6 +65,11 @@ def changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def machine(device: str, threads: int) -> str:
+    """What of the machine a run's speed follows from."""
+    return f"cpu with {threads} threads" if device == "cpu" else device
 
 
 def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
@@ -77,14 +86,15 @@ def speeds(record: Record) -> dict[str, float]:
         dataset = run["dataset"]
         seconds = median(row["train_seconds"] + row["eval_seconds"] for row in rows)
         return dict.fromkeys(
-            kinds(run["effective"], dataset["input_shape"], run["device_type"]), seconds / dataset["train"]
+            kinds(run["effective"], dataset["input_shape"], machine(run["device_type"], run["threads"])),
+            seconds / dataset["train"],
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):  # no epoch yet, or not written by us
         return {}
 
 
-def probe(config: "Config", choices: "Choices", cached: "Cached") -> float | None:
-    """Seconds an image that training takes, from a few steps of the real loop on random images."""
+def probe(config: "Config", choices: "Choices", cached: "Cached", threads: int) -> float | None:
+    """Seconds an image that training takes on so many threads, from a few steps of the real loop on random images."""
     import torch
 
     from sweeper.build import build
@@ -103,11 +113,15 @@ def probe(config: "Config", choices: "Choices", cached: "Cached") -> float | Non
         train_epoch(built.training, built.train, Progress(), lambda: times.append(time.perf_counter()))
         return min(times[2] - times[1], times[3] - times[2]) / batch_size
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         small = measure(SMALL_BATCH)
         return small if small * config.batch_size > LONG_STEP else measure(config.batch_size)
     except Exception:  # whatever it is, the run itself will say so
         return None
+    finally:
+        torch.set_num_threads(before)
 
 
 def makespan(seconds: Sequence[float], places: int) -> float:

@@ -55,7 +55,7 @@ def run_sweep(
     before = read_plan(folder) if (folder / "sweep.json").exists() else None
     compose.remember(folder / CONFIGS)
     compose.compose_groups(jobs)
-    plan = make_plan(jobs, compose)
+    plan = make_plan(jobs, compose, concurrency or 1)
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency))
     if base.sweep.dry_run:

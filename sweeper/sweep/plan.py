@@ -49,8 +49,10 @@ class Planned:
         return Record(Path(self.config.output_dir) / "runs" / self.run_id)
 
 
-def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Planned]:
+def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config], concurrency: int = 1) -> list[Planned]:
     """Compose and check every job, and look up what became of its run; a shared dataset is prepared once.
+
+    Times are estimated for so many runs at a time, which share the cores.
 
     Raises:
         UserError: a job cannot run, or an exclusion leaves nothing or names what is not swept.
@@ -91,7 +93,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config]) -> list[Pla
     if not seen:
         raise UserError(f"sweep.exclude leaves none of the {len(jobs)} combinations")
     if to_run:
-        estimator = Estimator(plan[0].record.folder.parent)
+        estimator = Estimator(plan[0].record.folder.parent, concurrency)
         for one, chosen, cached, parameters in to_run:
             done = len(one.record.metrics()) if GOES_ON in one.detail else 0
             one.seconds = estimator.seconds(one.config, chosen, cached, parameters, done)
