@@ -74,6 +74,18 @@ def effects(
 
 
 @app.command()
+def report(
+    sweep: SweepName = None,
+    output: Annotated[Path | None, typer.Option(help="A file instead of OUTPUT_DIR/report.html.")] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Write one HTML file that says what was asked of all runs or a sweep's, what came out, and how to repeat it."""
+    from sweeper.summary.report import write_report
+
+    print(write_report(output_dir, sweep, output))
+
+
+@app.command()
 def watch(
     sweep: SweepName = None,
     once: Annotated[bool, typer.Option("--once", help="Print it one time.")] = False,
