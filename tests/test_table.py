@@ -198,6 +198,7 @@ def test_runs_of_other_code_are_stale(tmp_path: Path) -> None:
         write_json(record.folder / "run.json", (record.run() or {}) | {"code": trained_with})
     frame, unreadable = read_runs(tmp_path)
     assert dict(zip(frame["run_id"], frame["stale"], strict=True)) == {"now": False, "before": True}
+    assert "code" not in frame
     table, caption = lay_out(frame, unreadable)
     assert "stale" in table
     assert "1 stale: trained by other code than there is now" in caption

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.record import Record, flat_settings, read_json, write_text
+from sweeper.record import Record, flat_settings, number, read_json, write_text
 from sweeper.training_code import code_fingerprint
 
 # What was measured, in the order of the table's columns.
@@ -56,7 +57,8 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
             rows.append(row)
     index.save(None if only is not None else {row["run_id"] for row in rows})
     now = digest(code_fingerprint())
-    rows = [{**row, "stale": row.pop("code") not in (None, now)} for row in rows]
+    for row in rows:
+        row["stale"] = row.pop("code") not in (None, now)
     settings_found = dict.fromkeys(name for row in rows for name in row if name not in MEASURES)
     return pd.DataFrame(rows, columns=[*settings_found, *MEASURES]), unreadable
 
@@ -124,19 +126,24 @@ def read_run(record: Record) -> dict[str, Any] | None:
     metrics = [row for row in record.metrics() if {"epoch", "val_acc", "train_seconds"} <= row.keys()]
     result = record.result() or {}
     best: dict[str, Any] = max(metrics, key=lambda row: row["val_acc"], default={})
-    row: dict[str, Any] = {"run_id": record.run_id, **flat_settings(run["effective"])}
+    row: dict[str, Any] = {"run_id": record.run_id} | flat_settings(run["effective"]) | {"run_id": record.run_id}
     row |= {name: result.get(name, run.get("config", {}).get(name)) for name in READINGS}
     row |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
-    row |= {name: result.get(name) for name in MEASURES if name in result}
+    row |= {name: result[name] if is_measure(result[name]) else None for name in MEASURES if name in result}
     row["train_seconds"] = sum(row["train_seconds"] for row in metrics)
     row["epochs_done"] = len(metrics)
     if result.get("target_acc") is not None and result.get("epochs_to_target") is None:
         row["epochs_to_target"] = f">{len(metrics)}"
-    row["parameters"] = run.get("parameters")
+    row["parameters"] = run.get("parameters") if is_measure(run.get("parameters")) else None
     row["state"] = (status or {}).get("state", "unknown")
     row["error"] = last_line((status or {}).get("error"))
     row["code"] = digest(run["code"]) if isinstance(run.get("code"), dict) else None
     return row
+
+
+def is_measure(value: Any) -> bool:
+    """Whether it is what we write: a number, or none."""
+    return value is None or number(value) is not None or (isinstance(value, float) and math.isnan(value))
 
 
 def digest(code: dict[str, str]) -> str:

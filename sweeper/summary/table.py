@@ -113,6 +113,7 @@ def lay_out(
     lines = caption(frame, [name for name in constant if name != "data.fingerprint"], by)
     lines += [f"With {text}" for text in implied_settings(frame, implied)]
     lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
+    lines = [" ".join(line.splitlines()) for line in lines]
     table = frame
     if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:
         averaged = average(frame, over)
