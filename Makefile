@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects best tensorboard test bench-sweep bench-summary lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard test bench-sweep bench-summary lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,14 @@ summary: setup  ## Print the table of all runs; write outputs/summary.csv and ou
 effects: setup  ## Say which training trick helps, and by how much
 	@$(PY) -m sweeper effects
 
+curves: setup  ## Draw learning curves of all runs into outputs/curves
+	@$(PY) -m sweeper curves
+
 best: setup  ## Load the best run of all and measure its test accuracy again
 	@$(PY) -m sweeper evaluate --best
+
+report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
+	@$(PY) -m sweeper report
 
 tensorboard: setup  ## Open TensorBoard on all runs
 	.venv/bin/tensorboard --logdir outputs/runs

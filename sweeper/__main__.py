@@ -86,6 +86,24 @@ def report(
 
 
 @app.command()
+def curves(
+    sweep: SweepName = None,
+    top: Annotated[int, typer.Option(help="Draw so many configurations, the best by validation accuracy.")] = 16,
+    output: Annotated[Path | None, typer.Option(help="One file instead: .png, .svg or .pdf.")] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Draw accuracy and loss over epochs and over seconds into OUTPUT_DIR/curves/, averaged over seeds."""
+    from sweeper.summary.curves import write_curves
+    from sweeper.summary.table import read_runs
+    from sweeper.sweep.saved import ids_of
+
+    frame, _ = read_runs(output_dir, ids_of(output_dir, sweep))
+    title = "Learning curves" if sweep is None else f"Learning curves of {sweep}"
+    for file in write_curves(output_dir, frame, title=title, top=top, output=output):
+        print(file)
+
+
+@app.command()
 def watch(
     sweep: SweepName = None,
     once: Annotated[bool, typer.Option("--once", help="Print it one time.")] = False,
