@@ -92,7 +92,7 @@ def against_tensorboard(output_dir: Path) -> float:
 
     ratios = []
     for _ in range(REPEATS):
-        (output_dir / "runs" / INDEX).unlink(missing_ok=True)
+        (output_dir / INDEX).unlink(missing_ok=True)
         begin = time.perf_counter()
         frame, _ = gather(output_dir / "runs")
         ours = time.perf_counter() - begin

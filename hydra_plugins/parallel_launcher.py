@@ -21,6 +21,7 @@ from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
 log = logging.getLogger(__name__)
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS = 5.0  # seconds that a worker has to end once it was told to stop at once
 
 
@@ -69,6 +70,7 @@ class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
             SystemExit: a job asks for the end of the sweep.
             KeyboardInterrupt: whatever stops this process stops the workers first, and lets them save.
         """
+        assert self.config is not None
         environments = self.environments()
         task = (self.hydra_context, self.config, self.task_function, Singleton.get_state())
         waiting = deque(enumerate(job_overrides))
@@ -85,11 +87,25 @@ class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
                 for worker in (worker for worker in busy if worker.connection in ready):
                     number = worker.job
                     returns[number] = worker.outcome(list(job_overrides[number]))
+                    if isinstance(returns[number]._return_value, Died) and self.config.sweep.fail_fast:
+                        raise SystemExit(1)
         except BaseException:
             stop(self.workers)
             self.workers = []
             raise
         return [returns[number] for number in sorted(returns)]
+
+
+class Died(RuntimeError):
+    """A worker's process is gone; the message says how it ended."""
+
+    def __init__(self, exitcode: int) -> None:
+        if exitcode >= 0:
+            super().__init__(f"its process ended with status {exitcode}")
+            return
+        name = signal.Signals(-exitcode).name if -exitcode in set(signal.Signals) else f"signal {-exitcode}"
+        hint = ", as the system does when memory runs out" if exitcode == -signal.SIGKILL else ""
+        super().__init__(f"its process was killed by {name}{hint}")
 
 
 @dataclass
@@ -102,14 +118,24 @@ class Worker:
     connection: Connection = field(init=False)
 
     def start(self, number: int, call: tuple[Any, ...]) -> None:
-        if self.process is None:
-            context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's state
-            self.connection, theirs = context.Pipe()
-            self.process = context.Process(target=serve, args=(theirs, self.environment), daemon=True)
-            self.process.start()
-            theirs.close()
+        if self.process is None or not self.process.is_alive():
+            self.spawn()
         self.job = number
-        self.connection.send_bytes(cloudpickle.dumps(call))
+        with suppress(OSError):  # it has just died, as `outcome` will find
+            self.connection.send_bytes(cloudpickle.dumps(call))
+
+    def spawn(self) -> None:
+        """Start a process, with no signal in between; in the new one they wait until `serve` can take them."""
+        context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's state
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs, self.environment), daemon=True)
+            process.start()
+            theirs.close()
+            self.process, self.connection = process, ours
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def outcome(self, overrides: list[str]) -> JobReturn:
         """What the job ended with; where the process is gone, a failure."""
@@ -118,10 +144,8 @@ class Worker:
             returned = cloudpickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             self.process.join()
-            code, self.process = self.process.exitcode, None
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
-            error = RuntimeError(f"its process {how}{hint}")
+            error = Died(self.process.exitcode)
+            self.process = None
             log.error("failed: %s: %s", " ".join(overrides), error)
             return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
         if isinstance(returned, SystemExit):
@@ -137,8 +161,9 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
 
     Ctrl-C in a terminal reaches workers too, but it is for the launcher to pass on, once.
     """
-    os.environ |= environment
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    os.environ |= environment
     threading.Thread(target=end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:

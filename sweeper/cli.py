@@ -158,9 +158,9 @@ def command() -> str:
     return shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
 
 
-def command_as_typed() -> str:
-    """The command that this process was started with."""
-    return shlex.join(["python", *sys.argv])
+def command_as_typed(without: str | None = None) -> str:
+    """The command that this process was started with, less one argument."""
+    return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
 
 
 def typed(config: DictConfig | dict[str, Any]) -> Config:

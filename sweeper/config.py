@@ -17,6 +17,8 @@ from typing import Any, cast
 
 from sweeper.errors import UserError, choices
 
+LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
+
 
 @dataclass
 class Check:
@@ -165,7 +167,8 @@ class SweepConfig:
     name: str | None = setting(
         "the sweep's folder in outputs/sweeps/; null: from what is swept",
         check=Check(
-            "letters, digits, - and _, with no path", lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None
+            f"letters, digits, - and _, with no path, at most {LONGEST_NAME} of them",
+            lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
         ),
     )
     exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")

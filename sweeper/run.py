@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,6 +29,8 @@ from sweeper.record import Record, convergence
 from sweeper.training_code import changed_modules, code_fingerprint
 
 log = logging.getLogger(__name__)
+
+code_fingerprint()  # of the code that is imported now, whatever is edited while runs train
 
 
 def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
@@ -54,23 +57,39 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
         if slot not in keyword_only(choices.model) and f" {slot}" in command:
             log.warning("model=%s has no %s: it trains without", config.model.name, slot)
     with owned(record):
-        if record.folder.exists() and is_stale(record, code, config.sweep.reuse):
-            set_aside(record)
-        status = record.status() or {}
-        if record.is_finished():
-            return found_finished(record, config)
-        if status.get("state") == "diverged":
-            raise Diverged(f"{record.run_id} diverged before: {status.get('error')}")
-        model = check(config, choices, cached)
-        described = record.create(describe(config, effective, code, cached, model, command), hydra_files)
-        attempt = Attempt(config, record, described, number=int(status.get("attempt", 0)) + 1)
         try:
-            result = attempt.live(lambda: build(config, choices, load(cached)))
+            return find_or_train(config, choices, cached, record, code, effective, hydra_files, command)
         except Exception as error:
             error.add_note(record.run_id)
+            if record.folder.exists() and record.status() is None:  # it failed before its attempt began
+                record.write_status(state="failed", attempt=0, epoch=1, step=0, error=traceback.format_exc())
             raise
-        log.info("%s: finished, %s", record.run_id, summary_of(result))
-        return float(result["best_val_acc"])
+
+
+def find_or_train(
+    config: Config,
+    choices: identity.Choices,
+    cached: Cached,
+    record: Record,
+    code: dict[str, str],
+    effective: dict[str, Any],
+    hydra_files: dict[str, str],
+    command: str,
+) -> float:
+    """The best validation accuracy of a run that this process owns."""
+    if record.folder.exists() and is_stale(record, code, config.sweep.reuse):
+        set_aside(record)
+    status = record.status() or {}
+    if record.is_finished():
+        return found_finished(record, config)
+    if status.get("state") == "diverged":
+        raise Diverged(f"{record.run_id} diverged before: {status.get('error')}")
+    model = check(config, choices, cached)
+    described = record.create(describe(config, effective, code, cached, model, command), hydra_files)
+    attempt = Attempt(config, record, described, number=int(status.get("attempt", 0)) + 1)
+    result = attempt.live(lambda: build(config, choices, load(cached)))
+    log.info("%s: finished, %s", record.run_id, summary_of(result))
+    return float(result["best_val_acc"])
 
 
 def lock_of(record: Record) -> FileLock:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from sweeper.record import Record
@@ -26,8 +27,12 @@ TRAINING_CODE = (
 )
 
 
+@cache
 def code_fingerprint() -> dict[str, str]:
-    """For every module that decides a run's result, a hash of its syntax tree, docstrings left out."""
+    """For every module that decides a run's result, a hash of its syntax tree, docstrings left out.
+
+    Read once a process, early: what is edited afterwards is not what the process runs.
+    """
     package = Path(__file__).parent
     return {name: syntax_hash((package / name).read_text()) for name in TRAINING_CODE}
 

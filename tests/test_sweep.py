@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from sweeper.errors import UserError
+from sweeper.sweep.execute import derived_name
 from sweeper.sweep.expand import expand
 
 
@@ -54,6 +55,9 @@ def test_zipped_keys_advance_together(overrides: tuple[str, ...], zips: list[lis
         ([["a", "z"]], "sweep.zip names z, but what is swept is a, b"),
         ([["a", "c"]], "sweep.zip names c, but what is swept is a, b"),
         ([["a", "b"]], "sweep.zip needs keys of equally many values, but a has 2, b has 3"),
+        ([["a", "b"], ["a", "c"]], "must name every key once, and no list may be empty"),
+        ([["a", "a"]], "must name every key once, and no list may be empty"),
+        ([[]], "must name every key once, and no list may be empty"),
     ],
 )
 def test_a_wrong_zip_is_a_sentence(zips: list[list[str]], sentence: str) -> None:
@@ -115,6 +119,22 @@ def test_a_wrong_exclusion_is_a_sentence(rule: str, sentence: str, train: Train,
     assert done.returncode == 1
     assert f"error: {sentence}" in done.stderr
     assert not (tmp_path / "outputs").exists()
+
+
+def test_an_exclusion_may_name_a_list(train: Train) -> None:
+    hidden = ("model=mlp", "model.hidden=[8],[9]", "sweep.dry_run=true")
+    assert (
+        "2 combinations: 1 to run, 1 excluded"
+        in train(*hidden, "sweep.exclude=[{model.hidden:[8]}]", flags=("-m",)).stdout
+    )
+    refused = train(*hidden, "sweep.exclude=[{model.hidden:[7]}]", flags=("-m",)).stderr
+    assert "sweep.exclude names model.hidden=[7], but the sweep has [8], [9]" in refused
+
+
+def test_a_sweeps_name_fits_a_file_system() -> None:
+    axes = [f"optimizer.a_long_name_{number}=1,2" for number in range(40)]
+    assert len(derived_name(parsed(*axes))) < 120
+    assert derived_name(parsed(*axes)) != derived_name(parsed(*axes[:-1], "optimizer.another=1,2"))
 
 
 def test_an_experiment_that_is_a_sweep_by_itself(train: Train, tmp_path: Path) -> None:

@@ -120,18 +120,44 @@ def test_a_killed_worker_costs_its_own_run_alone_which_is_tried_again(small: lis
     assert (status(victim)["attempt"], status(sibling)["attempt"]) == (2, 1)
 
 
-def test_without_retries_a_killed_run_is_a_row_that_says_so(small: list[str], tmp_path: Path) -> None:
-    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1", "epochs=150", "sweep.max_retries=0"]
+def test_a_killed_run_is_a_row_that_says_so_and_stops_a_sweep_that_fails_fast(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=1000", "sweep.fail_fast=true"]
     process = start(sweep, tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
-    victim, _ = training(tmp_path)
+    victim, sibling = training(tmp_path)
     os.kill(status(victim)["pid"], signal.SIGKILL)
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "2 runs: 1 failed, 1 finished" in shown
-    assert f"{victim.name} failed: its process ended without a word: it was killed, perhaps for lack of memory" in shown
-    assert f"error: 1 of 2 runs did not finish: {victim.name} (failed)" in shown
-    assert status(victim)["state"] == "failed"
+    assert "stopped at the first failure: 1 failed, 1 interrupted, 1 not started; to go on:" in shown
+    assert (status(victim)["state"], status(sibling)["state"]) == ("failed", "interrupted")
+    table = subprocess.run(
+        [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(tmp_path / "outputs")],
+        cwd=REPOSITORY,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"{victim.name} failed: its process ended without a word: it was killed, perhaps for lack of memory" in table
+
+
+def test_a_worker_that_dies_between_two_runs_costs_nothing(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "epochs=150", "seed=0,1"]
+    process = start([*sweep, "sweep.dry_run=true"], tmp_path)
+    planned, _ = process.communicate(timeout=120)
+    assert "2 combinations: 2 to run" in planned
+    process = start(sweep, tmp_path)
+    wait_until(lambda: len(training(tmp_path)) == 2, process)
+    failing, going_on = training(tmp_path)
+    (failing / "metrics.jsonl").unlink()
+    (failing / "metrics.jsonl").mkdir()  # so that it fails, and its worker waits for another run
+    wait_until(lambda: status(failing)["state"] == "failed", process)
+    os.kill(status(failing)["pid"], signal.SIGKILL)
+    (failing / "metrics.jsonl").rmdir()
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, shown
+    assert "1 not finished; launching again" in shown
+    assert [status(run)["state"] for run in (failing, going_on)] == ["finished"] * 2
 
 
 def test_one_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_runs_of_other_code_are_stale(tmp_path: Path) -> None:
 
 def test_the_index_is_used_and_never_believed_over_the_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh, _ = read_runs(runs)
-    assert (runs / "runs" / ".index.json").exists()
+    assert (runs / ".index.json").exists()
     read: list[str] = []
     real = gathering.read_run
 
@@ -231,7 +231,7 @@ def test_the_index_is_used_and_never_believed_over_the_records(runs: Path, monke
     read_runs(runs)
     assert read == ["new"]  # what still runs is read each time
     for damage in ("{", '{"schema": 1, "version": 1, "rows": 3}', '{"schema": 1, "version": 0, "rows": {}}'):
-        (runs / "runs" / ".index.json").write_text(damage)
+        (runs / ".index.json").write_text(damage)
         assert read_runs(runs)[0].equals(changed)
 
 
@@ -241,4 +241,4 @@ def test_a_folder_that_may_only_be_read_has_no_index(runs: Path, monkeypatch: py
 
     monkeypatch.setattr(gathering, "write_text", refuse)
     assert len(read_runs(runs)[0]) == 6
-    assert not os.path.exists(runs / "runs" / ".index.json")  # noqa: PTH110
+    assert not os.path.exists(runs / ".index.json")  # noqa: PTH110

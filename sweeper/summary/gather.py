@@ -46,7 +46,7 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
         finished has what its metrics say so far; one that other code trained than there is now is stale. And the
         names of the folders that are no readable runs.
     """
-    index = Index(runs / INDEX)
+    index = Index(runs.parent / INDEX)
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
     for name in sorted(entry.name for entry in scan(runs) if only is None or entry.name in only):

@@ -18,7 +18,13 @@ from sweeper.record import write_text
 from sweeper.summary.average import average
 from sweeper.summary.gather import MEASURES, gather
 
-DIGITS = {"best_val_acc": "{:.4f}", "test_acc": "{:.4f}", "convergence_seconds": "{:.1f}", "train_seconds": "{:.1f}"}
+DIGITS = {
+    "best_val_acc": "{:.4f}",
+    "test_acc": "{:.4f}",
+    "convergence_seconds": "{:.1f}",
+    "train_seconds": "{:.1f}",
+    "parameters": "{:,.0f}",
+}
 SLOTS = ("activation", "norm")  # missing where the model has no such slot, which is no difference between runs
 ERRORS = 10  # reasons of failures that a caption tells
 ROWS = 100  # of a table in the terminal
@@ -195,7 +201,7 @@ def show_mean(name: str, value: Any, std: Any) -> str:
     if is_missing(std):
         return show(name, value)
     digits = DIGITS.get(name, "{:.1f}")
-    return f"{digits.format(value)} ± {digits.format(std)}" if std > 0 or name in DIGITS else show(name, value)
+    return f"{digits.format(value)} ± {digits.format(std)}" if std > 0 or name.endswith("_acc") else show(name, value)
 
 
 def show(name: str, value: Any) -> str:
@@ -209,7 +215,7 @@ def show(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float) and value.is_integer():
         return str(int(value)) if abs(value) < 1e15 else f"{value:g}"
-    return f"{value:,}" if name == "parameters" else str(value)
+    return str(value)
 
 
 def neutral(value: Any) -> Any:

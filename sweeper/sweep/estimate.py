@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 READ_AT_MOST = 300  # earlier runs, the newest
 PER_RUN = 1.0  # seconds that a run takes besides its epochs: composing, building, saving
 PROBED_PARAMETERS = 100_000_000  # a larger model's steps might take this process down for lack of memory
+PROBE_AT_MOST = 15.0  # seconds in all; models beyond that are of unknown length
 SMALL_BATCH = 8  # images of a probe's first step
 LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small one must do
 
@@ -29,6 +30,7 @@ class Estimator:
 
     def __init__(self, runs: Path, concurrency: int = 1) -> None:
         self.concurrency = concurrency  # runs that share the cores
+        self.probing = 0.0  # seconds spent on probes
         self.speeds: dict[str, float] = {}  # seconds an image and epoch, by kind
         newest = sorted(runs.glob("*/metrics.jsonl"), key=changed)[-READ_AT_MOST:]
         found: dict[str, list[float]] = {}
@@ -51,7 +53,10 @@ class Estimator:
         wanted = kinds(effective, list(cached.input_shape), machine(choose_device(config.device).type, threads))
         speed = next((self.speeds[kind] for kind in wanted if kind in self.speeds), None)
         if speed is None:
-            speed = probe(config, choices, cached, threads) if parameters <= PROBED_PARAMETERS else None
+            begin = time.perf_counter()
+            may_try = parameters <= PROBED_PARAMETERS and self.probing < PROBE_AT_MOST
+            speed = probe(config, choices, cached, threads) if may_try else None
+            self.probing += time.perf_counter() - begin
             if speed is None:
                 return None
             self.speeds |= dict.fromkeys(wanted, speed)

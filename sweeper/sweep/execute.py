@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
 from sweeper.cli import command_as_typed
-from sweeper.config import Config
+from sweeper.config import LONGEST_NAME, Config
 from sweeper.errors import UserError
 from sweeper.run import reread, state_after
 from sweeper.summary.table import lay_out, print_table, read_runs
@@ -28,6 +29,7 @@ from sweeper.sweep.saved import read_plan
 log = logging.getLogger(__name__)
 
 Launch = Callable[[list[Job]], Sequence[JobReturn]]
+UNKNOWN = "its process ended without a word: it was killed, perhaps for lack of memory"
 LISTED = 10  # unfinished runs in the last sentence
 
 
@@ -69,12 +71,13 @@ def run_sweep(
             reread(one.record, one.config)
     to_run = sorted((one for one in plan if one.fate == "run"), key=lambda one: -(one.seconds or math.inf))
     with stopping_tidily(plan):
-        returns = launch_all(to_run, base, launch)
+        returns = launch_all(to_run, base, launch) if to_run else []
     conclude(plan, base)
     return returns
 
 
 CONFIGS = "configs.json"
+AGAIN = "sweep.reuse=none"  # which would train anew what this sweep has just finished
 
 
 def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch) -> list[JobReturn]:
@@ -85,18 +88,25 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch) -> list[
     """
     returns: list[JobReturn] = []
     for retries_left in range(base.sweep.max_retries, -1, -1):
-        if not to_run:
-            break
         before = [one.record.status() for one in to_run]
+        launched: Sequence[JobReturn] = []
         try:
-            returns += launch([one.overrides for one in to_run])
+            launched = launch([one.overrides for one in to_run])
         except Exception as error:
-            if [one.record.status() for one in to_run] == before:
+            if not returns and [one.record.status() for one in to_run] == before:
                 raise
             log.error("the launcher stopped: %s: %s", type(error).__name__, error)
-        reason = "its process ended without a word: it was killed, perhaps for lack of memory"
-        to_run = [one for one in to_run if state_after(one.record, reason) not in DONE]
-        if to_run and retries_left:
+            while any(state_after(one.record, UNKNOWN) == "running" for one in to_run):
+                time.sleep(1)  # what it had started goes on without it
+        returns += launched
+        reasons = {tuple(one.overrides or ()): str(one._return_value) for one in launched}
+        states = [state_after(one.record, reasons.get(tuple(one.overrides), UNKNOWN)) for one in to_run]
+        if base.sweep.fail_fast and set(states) != {"finished"}:
+            sys.exit(1)
+        to_run = [one for one, state in zip(to_run, states, strict=True) if state not in DONE]
+        if not to_run:
+            break
+        if retries_left:
             log.warning("%d not finished; launching again", len(to_run))
     return returns
 
@@ -112,11 +122,12 @@ def stopping_tidily(plan: Sequence[Planned]) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
-        counts = Counter(state_after(one.record, "it was stopped at once") for one in plan if is_kept(one))
+        counts = Counter(state_after(one.record, UNKNOWN) for one in plan if is_kept(one))
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
         why = "stopped at the first failure" if code == 1 else "stopped"
-        print(f"{why}: {shown}; to go on:\n{command_as_typed()}", file=sys.stderr)
+        note = "finished runs are not trained again by it; " if AGAIN in sys.argv else ""
+        print(f"{why}: {shown}; {note}to go on:\n{command_as_typed(without=AGAIN)}", file=sys.stderr)
         sys.exit(code)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -151,4 +162,4 @@ def derived_name(overrides: Sequence[Override]) -> str:
         str(override.input_line) for override in overrides if not str(override.input_line).startswith("sweep.")
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
-    return "-".join([*(axis.replace("/", "_") for axis in axes), digest])
+    return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME]}-{digest}"

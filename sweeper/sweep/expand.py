@@ -33,6 +33,9 @@ def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = ()) ->
         else:
             raise HydraException(f"{override.input_line}: a grid needs values, such as {key}=1,2,3 or {key}=range(1,4)")
     axes: dict[str, list[tuple[str, ...]]] = {key: [(value,) for value in one] for key, one in values.items()}
+    named = [key for keys in zips for key in keys]
+    if len(set(named)) < len(named) or not all(zips):
+        raise UserError(f"sweep.zip={[list(keys) for keys in zips]} must name every key once, and no list may be empty")
     for keys in zips:
         if unknown := [key for key in keys if key not in swept]:
             raise UserError(f"sweep.zip names {choices(unknown)}, but what is swept is {choices(swept)}")

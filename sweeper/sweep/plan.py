@@ -147,9 +147,9 @@ def check_exclusions(configs: Sequence[Config]) -> None:
     """Refuse an exclusion whose key or value no combination has: it is a slip, and would exclude nothing."""
     for rule in configs[0].sweep.exclude:
         for key, value in rule.items():
-            found = {value_of(config, str(key)) for config in configs}
+            found = [value_of(config, str(key)) for config in configs]
             if value not in found:
-                raise UserError(f"sweep.exclude names {key}={value}, but the sweep has {choices(map(str, found))}")
+                raise UserError(f"sweep.exclude names {key}={value}, but the sweep has {choices(set(map(str, found)))}")
 
 
 def idle_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
