@@ -161,7 +161,9 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
 
     Ctrl-C in a terminal reaches workers too, but it is for the launcher to pass on, once.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from sweeper.signals import passed_over
+
+    signal.signal(signal.SIGINT, passed_over)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.environ |= environment
     threading.Thread(target=end_with_parent, daemon=True).start()

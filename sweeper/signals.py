@@ -6,6 +6,10 @@ from types import FrameType
 from typing import Any
 
 
+def passed_over(signum: int, frame: FrameType | None) -> None:
+    """The handler of a signal that another process takes for this one, and passes on as another."""
+
+
 class StopFlag:
     """Within `with`, the first SIGINT or SIGTERM is noted in `signum`, and a second one interrupts at once.
 
@@ -19,7 +23,7 @@ class StopFlag:
     def __enter__(self) -> "StopFlag":
         if threading.current_thread() is threading.main_thread():
             for which in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(which) != signal.SIG_IGN:  # whoever started us wants it ignored
+                if signal.getsignal(which) is not passed_over:
                     self.before[which] = signal.signal(which, self.note)
         return self
 

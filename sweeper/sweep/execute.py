@@ -118,7 +118,7 @@ def stopping_tidily(plan: Sequence[Planned]) -> Iterator[None]:
     def stop(signum: int, _: Any) -> None:
         sys.exit(128 + signum)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
@@ -130,7 +130,8 @@ def stopping_tidily(plan: Sequence[Planned]) -> Iterator[None]:
         print(f"{why}: {shown}; {note}to go on:\n{command_as_typed(without=AGAIN)}", file=sys.stderr)
         sys.exit(code)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def is_kept(one: Planned) -> bool:
