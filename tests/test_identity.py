@@ -59,6 +59,8 @@ WITHOUT_EFFECT = {
     "sweep.exclude": ("", "sweep.exclude=[{model:cnn}]"),
     "sweep.zip": ("", "sweep.zip=[[model,seed]]"),
     "sweep.dry_run": ("", "sweep.dry_run=true"),
+    "sweep.max_retries": (1, 3),
+    "sweep.fail_fast": (False, True),
     "data.root": ("", "data.root=elsewhere"),
     "data.cache": ("", "data.cache=elsewhere"),
     "data.url": ("", "data.url=elsewhere"),
