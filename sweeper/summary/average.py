@@ -8,17 +8,7 @@ import pandas as pd
 
 from sweeper.summary.gather import MEASURES
 
-AVERAGED = (
-    "best_val_acc",
-    "best_epoch",
-    "test_acc",
-    "convergence_epoch",
-    "convergence_seconds",
-    "epochs_to_target",
-    "epochs_done",
-    "train_seconds",
-    "parameters",
-)
+AVERAGED = tuple(name for name in MEASURES if name not in ("state", "stale", "error"))
 
 
 def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
