@@ -4,12 +4,14 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS = 5.0  # seconds that a worker has to end once it was told to stop at once
+PRELOADED = ["sweeper.run", "torch.utils.tensorboard"]  # what every run imports
 
 
 class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
@@ -41,6 +44,10 @@ class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
         super().__init__()
         self.n_jobs, self.runs_per_gpu = n_jobs, runs_per_gpu
         self.workers: list[Worker] = []
+
+    def setup(self, **what: Any) -> None:
+        super().setup(**what)
+        start_fork_server()
 
     @property
     def concurrency(self) -> int:
@@ -126,16 +133,14 @@ class Worker:
 
     def spawn(self) -> None:
         """Start a process, with no signal in between; in the new one they wait until `serve` can take them."""
-        context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's state
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
+        context = multiprocessing.get_context("forkserver")
+        start_fork_server()  # again, where it was killed
+        with no_signals():
             ours, theirs = context.Pipe()
             process = context.Process(target=serve, args=(theirs, self.environment), daemon=True)
             process.start()
             theirs.close()
             self.process, self.connection = process, ours
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def outcome(self, overrides: list[str]) -> JobReturn:
         """What the job ended with; where the process is gone, a failure."""
@@ -156,16 +161,47 @@ class Worker:
         return returned
 
 
+def start_fork_server() -> None:
+    """Start the process that workers are forked from, unless it runs. It imports what a run needs, once for all.
+
+    That goes on beside whatever this process does meanwhile, and has no threads and no GPU's state that a fork would
+    break, as this process may have.
+    """
+    forkserver.set_forkserver_preload(PRELOADED)
+    inherited = {name: os.environ.get(name) for name in ("PYTHONPATH", "OPENBLAS_NUM_THREADS")}
+    os.environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        with no_signals():
+            forkserver.ensure_running()
+    finally:
+        os.environ.update({name: value for name, value in inherited.items() if value is not None})
+        for name in (name for name, value in inherited.items() if value is None):
+            del os.environ[name]
+
+
+@contextmanager
+def no_signals() -> Iterator[None]:
+    """Put signals off, here and in processes that are started meanwhile."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def serve(connection: Connection, environment: dict[str, str]) -> None:
     """What a worker does: call what it is sent and send back what comes out, until its launcher is gone.
 
     Ctrl-C in a terminal reaches workers too, but it is for the launcher to pass on, once.
     """
+    import torch
+
     from sweeper.signals import passed_over
 
     signal.signal(signal.SIGINT, passed_over)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.environ |= environment
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # torch is imported: it has read its environment
     threading.Thread(target=end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
