@@ -23,7 +23,7 @@ from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # that ask a run to stop, see sweeper.signals
 LAST_WORDS = 5.0  # seconds that a worker has to end once it was told to stop at once
 PRELOADED = ["sweeper.run", "torch.utils.tensorboard"]  # what every run imports
 
@@ -43,7 +43,7 @@ class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
     def __init__(self, n_jobs: int | None = None, runs_per_gpu: int = 1) -> None:
         super().__init__()
         self.n_jobs, self.runs_per_gpu = n_jobs, runs_per_gpu
-        self.workers: list[Worker] = []
+        self.workers: Workers | None = None
 
     def setup(self, **what: Any) -> None:
         super().setup(**what)
@@ -80,27 +80,9 @@ class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
         assert self.config is not None
         environments = self.environments()
         task = (self.hydra_context, self.config, self.task_function, Singleton.get_state())
-        waiting = deque(enumerate(job_overrides))
-        returns: dict[int, JobReturn] = {}
-        self.workers = self.workers or [Worker(environment) for environment in environments]
-        try:
-            while waiting or any(worker.job is not None for worker in self.workers):
-                for worker in self.workers:
-                    if waiting and worker.job is None:
-                        number, overrides = waiting.popleft()
-                        worker.start(number, (execute_job, initial_job_idx + number, list(overrides), *task))
-                busy = [worker for worker in self.workers if worker.job is not None]
-                ready = wait([worker.connection for worker in busy])
-                for worker in (worker for worker in busy if worker.connection in ready):
-                    number = worker.job
-                    returns[number] = worker.outcome(list(job_overrides[number]))
-                    if isinstance(returns[number]._return_value, Died) and self.config.sweep.fail_fast:
-                        raise SystemExit(1)
-        except BaseException:
-            stop(self.workers)
-            self.workers = []
-            raise
-        return [returns[number] for number in sorted(returns)]
+        self.workers = self.workers or Workers(environments)
+        calls = [(initial_job_idx + place, list(overrides), *task) for place, overrides in enumerate(job_overrides)]
+        return self.workers.run(calls, fail_fast=self.config.sweep.fail_fast)
 
 
 class Died(RuntimeError):
@@ -113,6 +95,48 @@ class Died(RuntimeError):
         name = signal.Signals(-exitcode).name if -exitcode in set(signal.Signals) else f"signal {-exitcode}"
         hint = ", as the system does when memory runs out" if exitcode == -signal.SIGKILL else ""
         super().__init__(f"its process was killed by {name}{hint}")
+
+
+class Workers:
+    """Processes that execute jobs side by side.
+
+    Args:
+        environments: what is added to the environment of each.
+    """
+
+    def __init__(self, environments: Sequence[dict[str, str]]) -> None:
+        self.all = [Worker(environment) for environment in environments]
+
+    def run(
+        self, calls: Sequence[tuple[Any, ...]], *, fail_fast: bool, after: Callable[[int], None] = lambda place: None
+    ) -> list[JobReturn]:
+        """Call execute_job with each of these arguments; `after` hears of the place of each that has returned.
+
+        Raises:
+            SystemExit: a job asks for the end of the sweep.
+            KeyboardInterrupt: and whatever else stops this process stops the workers first, and lets them save.
+        """
+        waiting = deque(enumerate(calls))
+        returns: dict[int, JobReturn] = {}
+        try:
+            while waiting or any(worker.job is not None for worker in self.all):
+                for worker in self.all:
+                    if waiting and worker.job is None:
+                        place, arguments = waiting.popleft()
+                        worker.start(place, (execute_job, *arguments))
+                busy = [worker for worker in self.all if worker.job is not None]
+                ready = wait([worker.connection for worker in busy])
+                for worker in (worker for worker in busy if worker.connection in ready):
+                    place = worker.job
+                    returns[place] = worker.outcome(calls[place][1])
+                    if isinstance(returns[place]._return_value, Died) and fail_fast:
+                        raise SystemExit(1)
+                    after(place)
+        except BaseException:
+            stop(self.all)
+            self.all = [Worker(worker.environment) for worker in self.all]
+            raise
+        return [returns[place] for place in sorted(returns)]
 
 
 @dataclass
@@ -198,7 +222,8 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
 
     from sweeper.signals import passed_over
 
-    signal.signal(signal.SIGINT, passed_over)
+    for which in (signal.SIGINT, signal.SIGUSR2):  # a Slurm job's processes all get the latter
+        signal.signal(which, passed_over)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.environ |= environment
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # torch is imported: it has read its environment
@@ -212,15 +237,20 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
 def result_of(call: Callable[[], Any]) -> bytes:
     """What a call returns or exits with, pickled."""
     try:
-        returned = call()
+        returned = sendable(call())
     except SystemExit as stopped:
         return bytes(cloudpickle.dumps(stopped))
+    return bytes(cloudpickle.dumps(returned))
+
+
+def sendable(returned: JobReturn) -> JobReturn:
+    """What a job returned; without the error in it where that holds what cannot be pickled."""
     try:
-        return bytes(cloudpickle.dumps(returned))
-    except Exception:  # an error that holds what cannot be sent
-        failed = JobReturn(overrides=returned.overrides, status=JobStatus.FAILED)
-        failed._return_value = RuntimeError(str(returned._return_value))
-        return bytes(cloudpickle.dumps(failed))
+        cloudpickle.loads(cloudpickle.dumps(returned))
+    except Exception:
+        error = RuntimeError(str(returned._return_value))
+        return JobReturn(overrides=returned.overrides, status=JobStatus.FAILED, _return_value=error)
+    return returned
 
 
 def end_with_parent() -> None:
@@ -258,11 +288,15 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in named.split(",")][:count] if named else [str(number) for number in range(count)]
 
 
+def thread_limits(number: int) -> dict[str, str]:
+    """The environment in which a process has so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(number))
+
+
 def places(
     n_jobs: int | None, runs_per_gpu: int, cores: int, gpus: Sequence[str], threads: int | None
 ) -> list[dict[str, str]]:
     """The environment of each worker: its share of the cores, and its GPU where there is one."""
     number = n_jobs or (runs_per_gpu * len(gpus) if gpus else max(1, cores // (threads or 1)))
-    share = str(max(1, cores // number))
-    common = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share, "OPENBLAS_NUM_THREADS": share, "TERM": "dumb"}
+    common = thread_limits(max(1, cores // number)) | {"TERM": "dumb"}
     return [common | ({"CUDA_VISIBLE_DEVICES": gpus[one % len(gpus)]} if gpus else {}) for one in range(number)]

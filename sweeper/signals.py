@@ -1,9 +1,13 @@
 """Signals as a flag that the training loop looks at between steps."""
 
+import os
 import signal
 import threading
 from types import FrameType
 from typing import Any
+
+# What asks a run to stop. SIGUSR2 is what Slurm jobs get before their time is up.
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 def passed_over(signum: int, frame: FrameType | None) -> None:
@@ -11,7 +15,9 @@ def passed_over(signum: int, frame: FrameType | None) -> None:
 
 
 class StopFlag:
-    """Within `with`, the first SIGINT or SIGTERM is noted in `signum`, and a second one interrupts at once.
+    """Within `with`, the first signal that asks to stop is noted in `signum`, and a second one interrupts at once.
+
+    Not so in a Slurm job: Slurm sends several for one stop, and kills by itself what takes too long.
 
     Python delivers signals to the main thread only; in another thread this does nothing.
     """
@@ -22,7 +28,7 @@ class StopFlag:
 
     def __enter__(self) -> "StopFlag":
         if threading.current_thread() is threading.main_thread():
-            for which in (signal.SIGINT, signal.SIGTERM):
+            for which in STOPS:
                 if signal.getsignal(which) is not passed_over:
                     self.before[which] = signal.signal(which, self.note)
         return self
@@ -32,6 +38,7 @@ class StopFlag:
             signal.signal(which, handler)
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:
+        if self.signum is None:
+            self.signum = signum
+        elif "SLURM_JOB_ID" not in os.environ:
             raise KeyboardInterrupt
-        self.signum = signum
