@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard test bench-sweep bench-summary lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard test slurm-test bench bench-sweep bench-summary lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,14 @@ tensorboard: setup  ## Open TensorBoard on all runs
 	.venv/bin/tensorboard --logdir outputs/runs
 
 test: setup  ## Run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest --ignore=tests/slurm
+
+slurm-test: setup  ## Run the tests on a real Slurm, which it starts and stops (root on Debian)
+	@trap 'exit 130' INT TERM; trap 'tests/slurm/cluster.sh down' EXIT; \
+	tests/slurm/cluster.sh up && $(PY) -m pytest tests/slurm
+
+bench: setup  ## Measure what training costs, on DATA=FOLDER; write docs/performance.md
+	@$(PY) benchmarks/training.py $(or $(DATA),data/cifar10-jpeg)
 
 bench-summary: setup  ## Measure what a summary of 10,000 runs costs
 	@$(PY) benchmarks/summary.py

@@ -1,6 +1,8 @@
 """hydra/sweeper=grid: the sweeper behind `python train.py -m`. Its logic is in sweeper/sweep/."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -8,6 +10,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from hydra_plugins.slurm_launcher import SlurmLauncher
+
+if TYPE_CHECKING:
+    from sweeper.sweep.plan import Planned
 
 
 class GridSweeper(Sweeper):
@@ -39,4 +46,10 @@ class GridSweeper(Sweeper):
         asked_for = [f"{key}={value}" for key, value in self.params.items()] + arguments
         overrides = compose.parser.parse_overrides(asked_for)
         concurrency = 1 if isinstance(self.launcher, BasicLauncher) else getattr(self.launcher, "concurrency", None)
-        return run_sweep(overrides, compose, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), concurrency)
+        return run_sweep(overrides, compose, self.launch, concurrency)
+
+    def launch(self, runs: "Sequence[Planned]", folder: Path) -> Sequence[JobReturn] | None:
+        """Hand runs to the launcher."""
+        if isinstance(self.launcher, SlurmLauncher):
+            return self.launcher.launch_runs(runs, folder)
+        return self.launcher.launch([one.overrides for one in runs], initial_job_idx=0)

@@ -176,6 +176,7 @@ class SweepConfig:
     dry_run: bool = setting("print the plan and stop", False)
     max_retries: int = setting("how often runs that did not finish are launched again", 1, at_least(0))
     fail_fast: bool = setting("stop at the first run that fails", False)
+    wait: bool = setting("wait for the runs; false, on a cluster: submit them and return", True)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A run: find out which it is, own it, and find it finished or make an attempt at it."""
 
+import json
 import logging
 import platform
 import shutil
@@ -117,11 +118,11 @@ def owned(record: Record) -> Iterator[None]:
         lock.release()
 
 
-def state_after(record: Record, reason: str) -> str:
+def state_after(record: Record, reason: str, then: str = "failed") -> str:
     """A run's state once whoever was to train it has returned.
 
-    Where it says running and no process owns it, its process died without a word: it is recorded as failed, with the
-    reason.
+    Where it says running and no process owns it, its process died without a word: it is recorded as failed, or as what
+    `then` says, with the reason.
     """
     if record.status() is None:
         return "not started"
@@ -130,8 +131,8 @@ def state_after(record: Record, reason: str) -> str:
             status = record.status() or {}
             if status.get("state") in ("running", "lost"):
                 kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
-                record.write_status(**kept, state="failed", error=reason)
-                return "failed"
+                record.write_status(**kept, state=then, error=reason)
+                return then
             return str(status.get("state"))
     except Timeout:
         return "running"
@@ -219,8 +220,14 @@ def describe(
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of the program's checkout and whether files differ from it; nothing where it is no checkout."""
+    """The commit of the program's checkout and whether files differ from it; nothing where it is no checkout.
+
+    A copy of the program for queued jobs says of what it is a copy.
+    """
     here = Path(__file__).parent
+    if (here / "git.json").exists():
+        said: dict[str, Any] = json.loads((here / "git.json").read_text())
+        return said
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout

@@ -61,6 +61,7 @@ WITHOUT_EFFECT = {
     "sweep.dry_run": ("", "sweep.dry_run=true"),
     "sweep.max_retries": ("", "sweep.max_retries=3"),
     "sweep.fail_fast": ("", "sweep.fail_fast=true"),
+    "sweep.wait": ("", "sweep.wait=false"),
     "data.root": ("", "data.root=elsewhere"),
     "data.cache": ("", "data.cache=elsewhere"),
     "data.url": ("", "data.url=elsewhere"),

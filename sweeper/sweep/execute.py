@@ -22,13 +22,13 @@ from sweeper.errors import UserError
 from sweeper.run import reread, state_after
 from sweeper.summary.table import lay_out, print_table, read_runs
 from sweeper.sweep.compose import Composer
-from sweeper.sweep.expand import Job, expand
+from sweeper.sweep.expand import expand
 from sweeper.sweep.plan import DONE, Planned, describe, make_plan, save_plan
 from sweeper.sweep.saved import read_plan
 
 log = logging.getLogger(__name__)
 
-Launch = Callable[[list[Job]], Sequence[JobReturn]]
+Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
 UNKNOWN = "its process ended without a word: it was killed, perhaps for lack of memory"
 LISTED = 10  # unfinished runs in the last sentence
 
@@ -41,7 +41,8 @@ def run_sweep(
     Args:
         overrides: the command's, parsed by Hydra.
         compose: makes the config of a job.
-        launch: hands jobs to the Hydra launcher and waits for them.
+        launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; may keep
+            what it knows of them in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time, None where that is not known.
 
     Raises:
@@ -71,17 +72,30 @@ def run_sweep(
             reread(one.record, one.config)
     to_run = sorted((one for one in plan if one.fate == "run"), key=lambda one: -(one.seconds or math.inf))
     with stopping_tidily(plan):
-        returns = launch_all(to_run, base, launch) if to_run else []
+        returns = launch_all(to_run, base, lambda runs: launch(runs, folder)) if to_run else []
+    if returns is None:
+        log.info("not waiting; `make watch` follows the runs, and this command again waits or goes on:\n%s", waiting())
+        return []
     conclude(plan, base)
     return returns
 
 
 CONFIGS = "configs.json"
+NO_WAIT = "sweep.wait=false"
 AGAIN = "sweep.reuse=none"  # which would train anew what this sweep has just finished
 
 
-def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch) -> list[JobReturn]:
+def waiting() -> str:
+    return command_as_typed(without=NO_WAIT)
+
+
+def launch_all(
+    to_run: Sequence[Planned], base: Config, launch: Callable[[Sequence[Planned]], Sequence[JobReturn] | None]
+) -> list[JobReturn] | None:
     """Launch runs, and those again that did not finish, up to sweep.max_retries times.
+
+    Returns:
+        What they returned; None where the launcher does not wait for them.
 
     Raises:
         Exception: the launcher's own error, where it stopped before any run was touched.
@@ -89,21 +103,23 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch) -> list[
     returns: list[JobReturn] = []
     for retries_left in range(base.sweep.max_retries, -1, -1):
         before = [one.record.status() for one in to_run]
-        launched: Sequence[JobReturn] = []
+        launched: Sequence[JobReturn] | None = []
         try:
-            launched = launch([one.overrides for one in to_run])
+            launched = launch(to_run)
         except Exception as error:
             if not returns and [one.record.status() for one in to_run] == before:
                 raise
             log.error("the launcher stopped: %s: %s", type(error).__name__, error)
             while any(state_after(one.record, UNKNOWN) == "running" for one in to_run):
                 time.sleep(1)  # what it had started goes on without it
+        if launched is None:
+            return None
         returns += launched
         reasons = {tuple(one.overrides or ()): str(one._return_value) for one in launched}
         states = [state_after(one.record, reasons.get(tuple(one.overrides), UNKNOWN)) for one in to_run]
         if base.sweep.fail_fast and set(states) != {"finished"}:
             sys.exit(1)
-        to_run = [one for one, state in zip(to_run, states, strict=True) if state not in DONE]
+        to_run = [one for one, state in zip(to_run, states, strict=True) if state not in (*DONE, "cancelled")]
         if not to_run:
             break
         if retries_left:

@@ -1,0 +1,157 @@
+"""What users write instead of this project, as tutorials and PyTorch Lightning's pages show it, and the limit of all.
+
+python benchmarks/obvious.py SIDE SECONDS OVERRIDE...   prints images a second; the overrides are train.py's
+"""
+
+import logging
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+from hydra import compose, initialize
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from sweeper.build import Built, build
+from sweeper.cli import register_schema, typed
+from sweeper.data import Images, load, prepare, settle_val_size
+from sweeper.identity import choose_all
+
+BATCH = 64
+PREPARED = 8  # batches that the limit goes round: in the processor's cache, as batches just made are
+WARM_UP = 0.5  # seconds
+
+
+class Meter:
+    """Counts steps for some seconds after a warm-up."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.times: list[float] = []  # at the end of each step
+
+    def step(self) -> bool:
+        """Take note of a step; true once the time is over."""
+        self.times.append(time.perf_counter())
+        return self.times[-1] > self.times[0] + WARM_UP + self.seconds
+
+    @property
+    def images_per_second(self) -> float:
+        counted = [moment for moment in self.times if moment > self.times[0] + WARM_UP]
+        return BATCH * (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+class InMemory(Dataset[tuple[Tensor, int]]):
+    """As torchvision.datasets.CIFAR10: all images as one array, of which each is made a PIL image and transformed."""
+
+    def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.data = images.images.numpy().transpose(0, 2, 3, 1)  # (N, H, W, C), a view, there and here
+        self.targets = images.labels.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.data[index])), self.targets[index]
+
+
+def tutorial_loader(built: Built, workers: int) -> DataLoader[tuple[Tensor, int]]:
+    from torchvision import transforms
+
+    mean, std = built.normalise.mean.tolist(), built.normalise.std.tolist()
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
+    return DataLoader(InMemory(built.train.data, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
+
+
+def obvious(built: Built, meter: Meter, workers: int = 0) -> None:
+    """The loop of the tutorials."""
+    loader = tutorial_loader(built, workers)
+    model = built.training.model.to(memory_format=torch.contiguous_format)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=built.training.lr)
+    running_loss = 0.0
+    model.train()
+    while True:
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = criterion(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            running_loss += loss.item()
+            if meter.step():
+                return
+
+
+def lightning(built: Built, meter: Meter) -> None:
+    """Lightning's Trainer on the same loader, with its defaults but no progress bar."""
+    import lightning
+
+    class Classifier(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = built.training.model.to(memory_format=torch.contiguous_format)
+
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            images, labels = batch
+            loss = F.cross_entropy(self.model(images), labels)
+            self.log("train_loss", loss)
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=built.training.lr)
+
+    class Watch(lightning.Callback):  # type: ignore[misc]
+        def on_train_batch_end(self, trainer: Any, *_: object) -> None:
+            trainer.should_stop = meter.step()
+
+    warnings.simplefilter("ignore")  # advice on workers and the like
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"max_epochs": 1000, "enable_progress_bar": False, "default_root_dir": folder}
+        lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(
+            Classifier(), tutorial_loader(built, workers=0)
+        )
+
+
+def limit(built: Built, meter: Meter) -> None:
+    """This project's model, memory format and optimizer on batches that are there already, and nothing else."""
+    prepared = [(images.clone(), labels.clone()) for images, labels in islice(built.train.epoch(1), PREPARED)]
+    model, optimizer = built.training.model, built.training.optimizer
+    model.train()
+    for images, labels in cycle(prepared):
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if meter.step():
+            return
+
+
+def main() -> None:
+    """Measure one side and print its images a second."""
+    side, seconds, *overrides = sys.argv[1:]
+    register_schema()
+    with initialize(config_path="../conf", version_base="1.3"):
+        config = typed(compose("config", overrides))
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    cached = prepare(config.data)
+    settle_val_size(config.data, cached)
+    built, meter = build(config, choose_all(config), load(cached)), Meter(float(seconds))
+    if side == "lightning":
+        lightning(built, meter)
+    elif side == "limit":
+        limit(built, meter)
+    else:
+        obvious(built, meter, workers=2 if side == "workers" else 0)
+    print(meter.images_per_second)
+
+
+if __name__ == "__main__":
+    main()

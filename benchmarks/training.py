@@ -1,0 +1,257 @@
+"""What training costs, beside what users would write instead and the limit; writes docs/performance.md.
+
+python benchmarks/training.py FOLDER [--models NAME...] [--repeats N]    FOLDER: CIFAR-10 as train/<class>/*, test/...
+
+Every figure comes from a process of its own, all of them one after the other, and that N times over.
+"""
+
+import argparse
+import builtins
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent
+THREADS = 2
+SECONDS = 2.5  # of training measured of each side but this project, which trains two epochs
+SMALL = 200  # images a class for a slow model
+
+# model: its overrides, the least share of the limit and the least multiple of the obvious code that it should reach
+MODELS = {
+    "softmax": (["model=softmax"], 0.60, 9.0),
+    "mlp": (["model=mlp"], 0.90, 2.2),
+    "cnn": (["model=cnn"], 0.90, 2.7),
+    "cnn_pool": (["model=cnn_pool"], 0.90, 2.3),
+    "resnet18": (["model=resnet18", "model.stem=imagenet"], 0.90, 1.0),
+}
+SLOW = ("resnet18",)
+FIRST_STEP = 2.0  # times a bare `import torch`, at most
+MEMORY = 450  # MB above a bare `import torch`, at most, of a model that is not slow
+
+SPEED = f"""Images a second of training at batch 64 with Adam, from decoded images in memory.
+
+- **obvious**: the tutorials' loop. A dataset like `torchvision.datasets.CIFAR10` makes a PIL image of an image at every
+  look, then `ToTensor` and `Normalize`; `DataLoader(batch_size=64, shuffle=True)`, without workers and with two;
+  `torch.optim.Adam`; `loss.item()` at every step; the same modules.
+- **Lightning**: its `Trainer` with its defaults but no progress bar, on the loader without workers.
+- **sweeper**: `python train.py` with records, checkpoints and TensorBoard; the training part of the second epoch.
+- **limit**: sweeper's model, memory format and optimizer on batches that are there already, and nothing else.
+
+The images are CIFAR-10 as JPEG files, a tenth of the training images held out; for ResNet-18, which has its original
+stem as in problems 7 and 8, the first {SMALL} of each class."""
+EPOCH = """An epoch from its first step to its last record: training, evaluation on the validation images, saving,
+TensorBoard. The memory is the peak of the whole run and includes its share of the dataset's pages."""
+START = "From the command to the end of the first training step, of runs whose images are in the cache already."
+
+Figures = dict[str, list[float]]  # what was measured: a figure a repeat
+
+
+def process(*arguments: str) -> tuple[str, float, float]:
+    """Run Python with these arguments: the last line it printed, when it was started, and its peak memory in MB."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    begin = time.monotonic()
+    started = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    printed = started.stdout.read()
+    _, status, usage = os.wait4(started.pid, 0)
+    if status != 0:
+        sys.exit(f"{printed}\n{' '.join(arguments)} failed")
+    return printed.splitlines()[-1], begin, usage.ru_maxrss / 1024
+
+
+def clocked(overrides: list[str]) -> None:
+    """train.py as it is, in this process, with a clock around its loop; prints what it saw as the last line.
+
+    The clock is put there when the program itself imports its loop, so that nothing is imported earlier than ever.
+    """
+    seen: dict[str, float] = {}
+    python: Any = builtins
+    plain_import = python.__import__
+
+    def watch(name: str, *arguments: Any) -> Any:
+        module = plain_import(name, *arguments)
+        if name == "sweeper.loop" and python.__import__ is watch:
+            python.__import__ = plain_import
+            loop: Any = sys.modules[name]
+            loop.fit = partial(clocked_fit, loop.fit)
+        return module
+
+    def clocked_fit(fit: Any, training: Any, train: Any, val: Any, *arguments: Any, **settings: Any) -> None:
+        def step() -> None:
+            seen.setdefault("first step", time.monotonic())
+            settings["after_step"]()
+
+        def validation() -> Any:
+            seen["trained"] = time.monotonic()
+            return val()
+
+        def epoch(row: Any) -> None:
+            settings["after_epoch"](row)
+            seen["begin"], seen["end"] = seen.get("end", 0.0), time.monotonic()
+
+        seen["images"] = len(train.indices)
+        fit(training, train, validation, *arguments, **settings | {"after_step": step, "after_epoch": epoch})
+
+    python.__import__ = watch
+    sys.argv = [str(REPOSITORY / "train.py"), *overrides]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    print(json.dumps(seen))
+
+
+def train(epochs: int, overrides: list[str]) -> tuple[dict[str, float], float, float]:
+    """A new run of train.py: when what happened in its last epoch, when it was started, its peak memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        line, begin, memory = process(__file__, "--clocked", f"output_dir={folder}", f"epochs={epochs}", *overrides)
+    return json.loads(line), begin, memory
+
+
+def measure_model(overrides: list[str], sides: list[str], figures: Figures) -> None:
+    """Each side once. Of this project, the second epoch counts: the first has what happens once in a run."""
+    for side in sides:
+        line, _, _ = process(str(REPOSITORY / "benchmarks" / "obvious.py"), side, str(SECONDS), *overrides)
+        figures[side].append(float(line))
+    seen, _, memory = train(2, overrides)
+    training, epoch = seen["trained"] - seen["begin"], seen["end"] - seen["begin"]
+    figures["sweeper"].append(seen["images"] / training)
+    figures["epoch"].append(epoch)
+    figures["training"].append(100 * training / epoch)
+    figures["memory"].append(memory)
+
+
+def measure_start(runs: dict[str, list[str]], figures: Figures) -> None:
+    line, begin, memory = process("-c", "import torch, time; print(time.monotonic())")
+    figures["memory"].append(memory)
+    figures["import torch"].append(float(line) - begin)
+    for name, overrides in runs.items():
+        seen, begin, _ = train(1, overrides)
+        figures[name].append(seen["first step"] - begin)
+
+
+def some_images(root: Path, folder: Path) -> Path:
+    """An image folder with the first images of each class of another."""
+    for files in sorted(root.glob("*/*/")):
+        (folder / files.relative_to(root)).mkdir(parents=True)
+        for file in sorted(files.iterdir())[:SMALL]:
+            (folder / file.relative_to(root)).symlink_to(file)
+    return folder
+
+
+def cell(values: list[float], digits: int = 0, target: float | None = None, *, at_most: bool = False) -> str:
+    """The median, the smallest and the largest, and whether the median meets the target."""
+    middle = median(values)
+    shown = f"{middle:,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+    if target is None:
+        return shown
+    met = middle <= target if at_most else middle >= target
+    return f"{shown} {'≤' if at_most else '≥'} {target:g}{'' if met else ' **missed**'}"
+
+
+def ratio(above: list[float], below: list[float]) -> list[float]:
+    """Of each repeat, so that what slows the machine for a while counts on both sides."""
+    return [one / other for one, other in zip(above, below, strict=True)]
+
+
+def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> list[tuple[str, str, list[list[str]]]]:
+    """Each table's title, text and rows, the first of which is its head."""
+    speed = [["model", *sides, "sweeper"]]
+    ratios = [["model", "sweeper / limit", "sweeper / obvious"]]
+    epochs = [["model", "seconds an epoch", "of it training, %", "MB above `import torch`"]]
+    starts = [["what", "seconds", "times `import torch`"]]
+    for name, figures in measured.items():
+        _, of_limit, of_obvious = MODELS[name]
+        ours, bare = figures["sweeper"], median(start["memory"])
+        speed.append([name, *(cell(figures[side]) for side in sides), cell(ours)])
+        to_limit, to_obvious = ratio(ours, figures["limit"]), ratio(ours, figures["obvious"])
+        ratios.append([name, cell(to_limit, 2, of_limit), cell(to_obvious, 2, of_obvious)])
+        most = None if name in SLOW else MEMORY
+        memory = cell([peak - bare for peak in figures["memory"]], 0, most, at_most=True)
+        epochs.append([name, cell(figures["epoch"], 2), cell(figures["training"]), memory])
+    for name in (name for name in start if name != "memory"):
+        times = cell(ratio(start[name], start["import torch"]), 2, FIRST_STEP, at_most=True)
+        starts.append([name, cell(start[name], 2), times if name != "import torch" else ""])
+    texts = {"Images a second": SPEED, "Ratios": "", "A whole epoch, and memory": EPOCH, "The first step": START}
+    rows = (speed, ratios, epochs, starts)
+    return [(title, text, found) for (title, text), found in zip(texts.items(), rows, strict=True)]
+
+
+def machine(sides: list[str], repeats: int) -> str:
+    """What was measured on, and how often."""
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    packages = ["torch", "torchvision", *(side for side in sides if side == "lightning")]
+    return (
+        f"{(names or ['unknown processor'])[0]}, {os.cpu_count()} cores, {THREADS} threads; "
+        f"Python {sys.version.split()[0]}, {', '.join(f'{name} {version(name)}' for name in packages)}; "
+        f"{time.strftime('%Y-%m-%d')}. Medians of {repeats} interleaved repeats (the smallest to the largest)."
+    )
+
+
+def show(about: str, found: list[tuple[str, str, list[list[str]]]]) -> str:
+    """Print the tables; the same as a page of Markdown."""
+    from rich.console import Console  # not needed in the processes that are measured
+    from rich.table import Table
+
+    console = Console()
+    parts = ["# Performance", "Written by `make bench`. [The log](performance-log.md) says what was tried.", about]
+    console.print(about)
+    for title, text, (head, *rows) in found:
+        table = Table(*head, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---", *["--:"] * (len(head) - 1)], *rows)]
+        parts += [f"## {title}", text, "\n".join(lines)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def main() -> None:
+    """Measure, print each figure beside its target, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="without all, no page")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    if not (options.folder / "train").is_dir():
+        sys.exit(f"{options.folder} is no folder of images; unpack CIFAR-10 there or name another with DATA=FOLDER")
+    sides = ["obvious", "workers", "lightning", "limit"]
+    if find_spec("lightning") is None:
+        sides.remove("lightning")
+        print("Lightning is not installed and is left out: pip install -e '.[lightning]'")
+    measured: dict[str, Figures] = {name: defaultdict(list) for name in options.models}
+    start: Figures = defaultdict(list)
+    with tempfile.TemporaryDirectory() as temporary:
+        part = some_images(options.folder.resolve(), Path(temporary) / "part")
+        cache = f"data.cache={REPOSITORY / 'data' / 'cache'}"
+        common = ["optimizer=adam", "batch_size=64", f"threads={THREADS}"]
+        whole = ["data=image_folder", f"data.root={options.folder.resolve()}", cache, *common]
+        small = ["data=image_folder", f"data.root={part}", f"data.cache={temporary}", *common]
+        runs = {"softmax on digits": ["model=softmax", "data=digits", cache, *common]}
+        runs["softmax on CIFAR-10"] = ["model=softmax", *whole]
+        for overrides in (*runs.values(), ["model=softmax", *small]):
+            train(1, overrides)  # decodes the images where that was never done
+        for repeat in range(options.repeats):
+            measure_start(runs, start)
+            for name in options.models:
+                print(f"repeat {repeat + 1} of {options.repeats}: {name}", flush=True)
+                measure_model([*MODELS[name][0], *(small if name in SLOW else whole)], sides, measured[name])
+    page = show(machine(sides, options.repeats), tables(measured, sides, start))
+    if options.models == list(MODELS):
+        (REPOSITORY / "docs" / "performance.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--clocked"]:
+        clocked(sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,322 @@
+"""hydra/launcher=slurm: the runs of a sweep as Slurm job arrays, preempted, requeued and packed."""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext
+from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+
+from hydra_plugins.parallel_launcher import Workers, sendable, start_fork_server, thread_limits
+
+if TYPE_CHECKING:
+    from sweeper.sweep.follow import Task
+    from sweeper.sweep.plan import Planned
+    from sweeper.sweep.slurm import Submission, Submissions
+
+log = logging.getLogger(__name__)
+
+SETTLED = 2.0  # seconds after which Slurm has said why a job waits
+
+
+class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
+    """Submits as submitit does; follows the jobs by the files they write and by what `squeue` says.
+
+    Every argument is explained in conf/hydra/launcher/slurm.yaml.
+    """
+
+    hydra_context: HydraContext | None
+
+    def __init__(
+        self,
+        *,
+        partition: str | None,
+        account: str | None,
+        qos: str | None,
+        minutes: int,
+        cpus_per_run: int,
+        gpus_per_run: int,
+        memory: float | None,
+        setup: list[str],
+        runs_per_job: int,
+        concurrent: int,
+        array_parallelism: int,
+        max_timeouts: int,
+        signal_seconds: int,
+        additional_parameters: dict[str, Any],
+    ) -> None:
+        super().__init__(
+            partition=partition,
+            account=account,
+            qos=qos,
+            minutes=minutes,
+            cpus_per_run=cpus_per_run,
+            gpus_per_run=gpus_per_run,
+            memory=memory,
+            setup=setup,
+            runs_per_job=runs_per_job,
+            concurrent=concurrent,
+            array_parallelism=array_parallelism,
+            max_timeouts=max_timeouts,
+            signal_seconds=signal_seconds,
+            additional_parameters=additional_parameters,
+        )
+        self.left: list[Task] = []
+
+    # On the login node ------------------------------------------------------------------------------------------------
+
+    def launch_runs(self, runs: Sequence["Planned"], folder: Path) -> Sequence[JobReturn] | None:
+        """Submit what is not queued or running already, and wait for all of it.
+
+        Args:
+            runs: what to run.
+            folder: the sweep's, where the ids of its jobs are kept.
+
+        Returns:
+            What each run returned; None where sweep.wait=false.
+
+        Raises:
+            UserError: a setting is wrong, or Slurm refuses the jobs or would never start them; nothing is submitted.
+        """
+        from filelock import FileLock
+
+        from sweeper.sweep.follow import Task, follow
+        from sweeper.sweep.slurm import Submissions
+
+        self.check()
+        tasks = [
+            Task(one.run_id, number, list(one.overrides), one.record, one.heartbeat) for number, one in enumerate(runs)
+        ]
+        with FileLock(folder / ".jobs.lock"):  # the same sweep started twice submits once
+            submissions = Submissions(folder)
+            missing = [task for task in tasks if task.key not in submissions.places]
+            if len(missing) < len(tasks):
+                log.info("%d runs are queued or running in Slurm already", len(tasks) - len(missing))
+            self.submit(missing, submissions)
+        assert self.config is not None
+        if self.config.sweep.wait:
+            return follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
+        return None
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """The same for sweepers that know nothing of runs, such as Optuna's."""
+        from sweeper.sweep.follow import Task, follow
+        from sweeper.sweep.slurm import Submissions
+
+        self.check()
+        assert self.config is not None
+        numbered = enumerate(job_overrides, start=initial_job_idx)
+        tasks = [Task(f"job {number}", number, list(overrides)) for number, overrides in numbered]
+        folder = self.folder / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        try:
+            submissions = Submissions(folder)
+            self.submit(tasks, submissions)
+            return follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
+        finally:
+            shutil.rmtree(folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where jobs have their scripts, results and logs."""
+        assert self.config is not None
+        return Path(self.config.output_dir).resolve() / "slurm"
+
+    def check(self) -> None:
+        """Find what is wrong in the settings.
+
+        Raises:
+            UserError: something is.
+        """
+        from sweeper.errors import UserError
+        from sweeper.sweep.slurm import newlines, partitions
+
+        for name in ("minutes", "cpus_per_run", "runs_per_job", "concurrent", "array_parallelism", "signal_seconds"):
+            if not isinstance(self.params[name], int) or self.params[name] < 1:
+                raise UserError(f"hydra.launcher.{name}={self.params[name]} must be a whole number of at least 1")
+        for name in ("gpus_per_run", "max_timeouts"):
+            if not isinstance(self.params[name], int) or self.params[name] < 0:
+                raise UserError(f"hydra.launcher.{name}={self.params[name]} must be a whole number of at least 0")
+        if (bad := next(newlines(self.params), None)) is not None:
+            raise UserError(f"hydra.launcher.{bad} has a line break, which a job script cannot have there")
+        valid = partitions()
+        asked_for = set((self.params["partition"] or "").split(",")) - {""}
+        if not asked_for <= set(valid.split(", ")):
+            raise UserError(f"there is no partition {self.params['partition']} here; choose from {valid}")
+
+    def submit(self, tasks: Sequence["Task"], submissions: "Submissions") -> None:
+        """Submit packs of runs, as many arrays as Slurm's limit asks for, all or none."""
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        from sweeper.errors import UserError
+        from sweeper.sweep.slurm import Submission, cancel, complaint, max_array_size, snapshot
+
+        assert self.config is not None and self.hydra_context is not None
+        if not tasks:
+            return
+        size, limit = self.params["runs_per_job"], max_array_size()
+        packs = [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.directory = Path.cwd()
+        self.singletons = Singleton.get_state()
+        sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
+        code = snapshot(sources["main"], self.folder)
+        self.hydra_context = with_configs_of(self.hydra_context, code / "conf")
+        made: list[Submission] = []
+        try:
+            for start in range(0, len(packs), limit):
+                array = packs[start : start + limit]
+                one = Submission(f"sweeper-{uuid.uuid4().hex[:12]}", [[task.key for task in pack] for pack in array])
+                made.append(one)
+                submissions.add(one)
+                executor = SlurmExecutor(self.folder / "%j", max_num_timeout=self.params["max_timeouts"])
+                executor.update_parameters(**self.sbatch(one.token, code))
+                jobs = executor.map_array(self, array)
+                one.job = jobs[0].job_id.partition("_")[0]
+                submissions.add(one)
+            self.refuse_what_never_starts(made)
+        except BaseException as error:
+            cancel([one.job for one in made if one.job is not None])
+            for one in made:
+                submissions.drop(one)
+            for left_over in [*self.folder.glob("*.pkl"), *self.folder.glob(".submission_file_*.sh")]:
+                left_over.unlink()
+            if isinstance(error, FailedJobError):
+                hint = "; where there are no GPUs: hydra.launcher.gpus_per_run=0" if self.params["gpus_per_run"] else ""
+                raise UserError(f"Slurm refuses the job: {complaint(str(error))}{hint}") from error
+            raise
+        ids = ", ".join(str(one.job) for one in made)
+        log.info("submitted %d runs as Slurm job%s %s", len(tasks), "s" if len(made) > 1 else "", ids)
+
+    def sbatch(self, token: str, code: Path) -> dict[str, Any]:
+        """submitit's parameters."""
+        asked, side_by_side = self.params, min(self.params["concurrent"], self.params["runs_per_job"])
+        limits = [f"export {name}={value}" for name, value in thread_limits(asked["cpus_per_run"]).items()]
+        optional = {
+            "partition": asked["partition"],
+            "account": asked["account"],
+            "qos": asked["qos"],
+            "gpus_per_node": asked["gpus_per_run"] or None,
+            "mem": None if asked["memory"] is None else f"{round(1024 * asked['memory'] * side_by_side)}M",
+        }
+        return {
+            **{name: value for name, value in optional.items() if value is not None},
+            "job_name": "sweeper",
+            "comment": token,
+            "time": asked["minutes"],
+            "cpus_per_task": asked["cpus_per_run"] * side_by_side,
+            "setup": [*limits, *asked["setup"]],
+            "array_parallelism": asked["array_parallelism"],
+            "signal_delay_s": min(asked["signal_seconds"], 60 * asked["minutes"] // 4),
+            "additional_parameters": {"requeue": True, "chdir": str(code), **asked["additional_parameters"]},
+        }
+
+    def refuse_what_never_starts(self, made: Sequence["Submission"]) -> None:
+        """Raise UserError where Slurm has accepted jobs but says that it will not start them."""
+        from sweeper.errors import UserError
+        from sweeper.sweep.slurm import queue
+
+        time.sleep(SETTLED)
+        tokens = {one.token for one in made}
+        for job in queue().values():
+            if job.comment in tokens and job.never_starts:
+                raise UserError(f"Slurm would never start the job: {job.reason}; see `man squeue`, JOB REASON CODES")
+
+    # On a compute node ------------------------------------------------------------------------------------------------
+
+    def __call__(self, pack: list["Task"]) -> list[JobReturn]:
+        """Run a pack. When a signal asks the job to end, its runs save themselves first.
+
+        Slurm sends SIGUSR2 before the time is up, as submitit asks it to. It sends SIGTERM to a job that is preempted,
+        which has to see to its being requeued, and to one that is requeued or cancelled already.
+        """
+        from sweeper.signals import passed_over
+
+        os.chdir(self.directory)
+        submitits = signal.getsignal(signal.SIGUSR2)
+        assert callable(submitits)
+
+        def stop(signum: int, _: Any) -> None:
+            raise SystemExit(128 + signum)
+
+        for which in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(which, stop)
+        self.left = list(pack)
+        try:
+            return self.run_pack(pack)
+        except SystemExit as stopped:
+            for which in (signal.SIGTERM, signal.SIGUSR2):
+                signal.signal(which, passed_over)
+            if stopped.code in (128 + signal.SIGTERM, 128 + signal.SIGUSR2):
+                self.end(submitits)
+            raise
+
+    def run_pack(self, pack: list["Task"]) -> list[JobReturn]:
+        """Run one by itself in this process, several in others, so that one that dies takes no other along."""
+        if len(pack) == 1:
+            name = "hydra.sweep.dir"
+            return [sendable(super().__call__(pack[0].overrides, name, pack[0].number, "", self.singletons))]
+        start_fork_server()
+        assert self.config is not None
+        Singleton.set_state(self.singletons)
+        task = (self.hydra_context, self.config, self.task_function, self.singletons)
+        workers = Workers([thread_limits(self.params["cpus_per_run"])] * self.params["concurrent"])
+        return workers.run(
+            [(one.number, one.overrides, *task) for one in pack],
+            fail_fast=self.config.sweep.fail_fast,
+            after=lambda place: self.left.remove(pack[place]),
+        )
+
+    def checkpoint(self, pack: list["Task"]) -> Any:
+        """What submitit keeps for the job's next start: the runs that are left."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, self.left)
+
+    def end(self, submitits: Any) -> None:
+        """Let submitit requeue the job; where it must not or cannot, say so in the records of the runs."""
+        from sweeper.sweep.slurm import state_of
+
+        job_id = os.environ["SLURM_JOB_ID"]
+        state = state_of(job_id)
+        if state == "CANCELLED":
+            self.note("cancelled", f"Slurm job {job_id} was cancelled")
+        if state not in ("RUNNING", None):
+            return
+        try:
+            submitits(signal.SIGUSR2, None)
+        except Exception as error:
+            why = str(error).removeprefix("Job not requeued because: ")
+            if isinstance(error, subprocess.CalledProcessError):
+                why = "Slurm refuses to requeue the job"
+            self.note("interrupted", f"saved and stopped: {why}")
+            raise RuntimeError(f"not requeued: {why}") from error
+
+    def note(self, state: str, error: str) -> None:
+        """Write a state into the records of the interrupted runs of this job."""
+        for task in self.left:
+            status = (task.record.status() if task.record is not None else None) or {}
+            if task.record is not None and status.get("state") == "interrupted":
+                kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+                task.record.write_status(**kept, state=state, error=error)
+
+
+def with_configs_of(context: HydraContext, conf: Path) -> HydraContext:
+    """A context that composes from another folder of configs."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+
+    path = ConfigSearchPathImpl()
+    for element in context.config_loader.get_search_path().get_path():
+        path.append(element.provider, f"file://{conf}" if element.provider == "main" else element.path)
+    return HydraContext(config_loader=ConfigLoaderImpl(config_search_path=path), callbacks=context.callbacks)

@@ -1,0 +1,159 @@
+"""Waiting for the runs that are in Slurm's hands: by the files they write, and by what the queue says of their jobs."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from hydra.core.utils import JobReturn, JobStatus
+from submitit.core.utils import JobPaths
+
+from sweeper.errors import UserError
+from sweeper.record import Record
+from sweeper.run import state_after
+from sweeper.sweep.slurm import Job, Place, accounted, cancel, queue
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = (1.0, 15.0)  # seconds between two looks at the queue, at the beginning and after a while
+LOOKS = 2  # at which a job is over, before its result counts as missing: on a network's disks files come late
+LAST_LINES = 3  # of a traceback
+FORGOTTEN = "Slurm has forgotten it"  # the state of a job that is not listed any more
+
+
+@dataclass
+class Task:
+    """A run as a launcher handles it.
+
+    Attributes:
+        key: its run id, or, under a sweeper that knows of none, a name.
+        number: of the job in Hydra's terms.
+        record: None where it is not known.
+        heartbeat: the record's before it was launched.
+    """
+
+    key: str
+    number: int
+    overrides: list[str]
+    record: Record | None = None
+    heartbeat: float | None = None
+
+
+def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_fast: bool) -> list[JobReturn]:
+    """Wait for the runs, tell failures when they happen, and collect what the runs returned.
+
+    Args:
+        places: which job each task is in, by its key.
+        logs: the folder of submitit's files.
+
+    Raises:
+        SystemExit: a run failed under `fail_fast`; the other jobs were cancelled.
+    """
+    following = Following(tasks, places, logs)
+    begin = time.monotonic()
+    while True:
+        following.look(queue_if_it_answers(following))
+        if following.failed and fail_fast:
+            cancel(sorted({places[task.key].job for task in tasks}))
+            raise SystemExit(1)
+        if len(following.returns) == len(tasks):
+            return [following.returns[task.key] for task in tasks]
+        shortest, longest = LOOK_EVERY
+        time.sleep(min(longest, max(shortest, (time.monotonic() - begin) / 20)))
+
+
+def queue_if_it_answers(following: "Following") -> dict[str, Job] | None:
+    """The queue; None while Slurm's controller is away, which is said once."""
+    try:
+        now = queue()
+    except UserError as error:
+        following.say("away", f"{error}; waiting until it answers again")
+        return None
+    following.said.discard("away")
+    return now
+
+
+@dataclass
+class Following:
+    """What is known of the runs so far.
+
+    Attributes:
+        returns: of the runs that are over.
+        over: how often each other run's job was seen to be over.
+        failed: the runs whose failure was told.
+        said: what need not be said again.
+    """
+
+    tasks: Sequence[Task]
+    places: dict[str, Place]
+    logs: Path
+    returns: dict[str, JobReturn] = field(default_factory=dict)
+    over: Counter[str] = field(default_factory=Counter)
+    failed: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
+
+    def say(self, what: str, sentence: str) -> None:
+        if what not in self.said:
+            self.said.add(what)
+            log.warning(sentence)
+
+    def look(self, now: dict[str, Job] | None) -> None:
+        """Take in what has changed: the queue as it is now, None where it is not known, and the files."""
+        for task in (task for task in self.tasks if task.key not in self.returns):
+            place = self.places[task.key]
+            job = (now or {}).get(place.job)
+            if job is not None and job.is_held:
+                self.say(place.job, f"Slurm holds job {place.job} ({job.reason}): scontrol release {place.job}")
+            returned = self.returned(place)
+            if returned is None and now is not None and (job is None or not job.is_alive):
+                self.over[task.key] += 1
+                if self.over[task.key] >= LOOKS:
+                    state = accounted(place.job) or (FORGOTTEN if job is None else job.state)
+                    returned = self.lost(task, place, state)
+            if returned is not None:
+                self.returns[task.key] = returned
+        for task in (task for task in self.tasks if task.key not in self.failed):
+            if (words := failure(task, self.returns.get(task.key))) is not None:
+                self.failed.add(task.key)
+                log.error("failed: %s: %s", " ".join(task.overrides), words)
+
+    def paths(self, place: Place) -> Any:
+        """Where submitit keeps the files of a job."""
+        return JobPaths(self.logs / "%j", job_id=place.job)
+
+    def returned(self, place: Place) -> JobReturn | None:
+        """What a run returned, None as long as its job has not written that."""
+        try:
+            outcome, value = cloudpickle.loads(self.paths(place).result_pickle.read_bytes())
+        except FileNotFoundError:
+            return None
+        if outcome == "success":
+            returned = value[place.at]
+            assert isinstance(returned, JobReturn)
+            return returned
+        reason = str(value).strip().splitlines()[-1].rpartition("Error: ")[2]
+        return JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError(f"Slurm job {place.job}: {reason}"))
+
+    def lost(self, task: Task, place: Place, state: str) -> JobReturn:
+        """What stands for the result of a run whose job is over without one."""
+        reason, paths = f"Slurm job {place.job}: {state}", self.paths(place)
+        if state.startswith("CANCELLED"):
+            if task.record is not None:
+                state_after(task.record, reason, "cancelled")
+        elif not (paths.stdout.exists() or paths.stderr.exists()):
+            reason += f", and no log in {paths.folder}; can the compute nodes see that folder?"
+        else:
+            reason += f"; its log: {paths.stderr}"
+        return JobReturn(overrides=task.overrides, status=JobStatus.FAILED, _return_value=RuntimeError(reason))
+
+
+def failure(task: Task, returned: JobReturn | None) -> str | None:
+    """Why a run has failed, None where it has not: by its record, or else by what it returned."""
+    status = (task.record.status() if task.record is not None else None) or {}
+    if status.get("state") in ("failed", "diverged") and status.get("heartbeat") != task.heartbeat:
+        return "\n".join(str(status.get("error")).strip().splitlines()[-LAST_LINES:])
+    return str(returned._return_value) if returned is not None and returned.status != JobStatus.COMPLETED else None

@@ -1,0 +1,238 @@
+"""Slurm as a sweep sees it: what it has of this user, what was submitted for which runs, and the code for the jobs."""
+
+import getpass
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sweeper
+from sweeper.errors import UserError, choices
+from sweeper.record import read_json, write_json
+from sweeper.run import git_state
+
+JOBS = "jobs.json"  # beside a sweep's plan
+MISSING = "Slurm has forgotten it"  # the state of a job that squeue does not list any more
+# States that end by themselves, see squeue(1); in any other a job is over.
+ALIVE = (
+    *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"),
+    *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
+)
+# Reasons of pending jobs that waiting does not change.
+NEVER = (
+    *("PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig", "PartitionInactive", "BadConstraints"),
+    *("AccountNotAllowed", "QOSNotAllowed", "InvalidAccount", "InvalidQOS", "DependencyNeverSatisfied"),
+    *("QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit"),
+)
+
+
+@dataclass
+class Job:
+    """A job, or one element of an array, in Slurm's words."""
+
+    state: str
+    reason: str
+    comment: str
+
+    @property
+    def is_alive(self) -> bool:
+        return self.state in ALIVE
+
+    @property
+    def never_starts(self) -> bool:
+        return self.state == "PENDING" and self.reason in NEVER
+
+    @property
+    def is_held(self) -> bool:
+        return self.state == "PENDING" and "held" in self.reason.lower()
+
+
+def call(*command: str) -> str:
+    """A Slurm command's output.
+
+    Raises:
+        UserError: it is not installed, or it complains.
+    """
+    if shutil.which(command[0]) is None:
+        raise UserError(
+            f"hydra/launcher=slurm needs Slurm's commands, and there is no {command[0]} on this machine; start the "
+            "sweep on a cluster's login node, or choose hydra/launcher=parallel"
+        )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UserError(f"Slurm: {complaint(done.stderr)}")
+    return done.stdout
+
+
+def complaint(stderr: str) -> str:
+    """What is essential in what a Slurm command printed as its errors."""
+    lines = [re.sub(r"^\w+: (error|fatal): ", "", line) for line in stderr.splitlines() if ": error: " in line]
+    return "; ".join(
+        dict.fromkeys(line for line in lines if "Batch job submission failed" not in line or len(lines) == 1)
+    )
+
+
+def queue() -> dict[str, Job]:
+    """Every job of this user that Slurm knows, those included that ended a while ago, by id: 12 or, in an array, 12_3.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    lines = call(
+        "squeue", "--user", getpass.getuser(), "--array", "--states=all", "--noheader", "--format=%i|%T|%r|%k"
+    ).splitlines()
+    return {job_id: Job(*words) for job_id, *words in (line.split("|", 3) for line in lines)}
+
+
+def accounted(job_id: str) -> str | None:
+    """The state that a job ended in, from Slurm's accounting where there is one: also long after its end."""
+    if shutil.which("sacct") is None:
+        return None
+    command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.split()[0] if done.returncode == 0 and done.stdout.split() else None
+
+
+def state_of(job_id: str) -> str | None:
+    """A job's state, asked from within it when it is told to end; None where Slurm does not answer."""
+    done = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=False)
+    found = re.search(r"JobState=(\w+)", done.stdout)
+    return found[1] if found else None
+
+
+def cancel(job_ids: Sequence[str]) -> None:
+    for job_id in job_ids:
+        subprocess.run(["scancel", job_id], capture_output=True, check=False)
+
+
+def max_array_size() -> int:
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"))
+    return max(1, int(found[1])) if found else 1000
+
+
+def partitions() -> str:
+    """The valid choices."""
+    return choices(set(call("sinfo", "--noheader", "--format=%R").split()))
+
+
+@dataclass
+class Submission:
+    """One job array, or one job.
+
+    Attributes:
+        token: its comment in Slurm, by which it is found where its id could not be written down any more.
+        packs: the run ids of each element.
+        job: its id; None while it is being submitted.
+    """
+
+    token: str
+    packs: list[list[str]]
+    job: str | None = None
+
+    def places(self) -> Iterator[tuple[str, "Place"]]:
+        """Where each run is."""
+        for number, pack in enumerate(self.packs):
+            element = f"{self.job}_{number}" if len(self.packs) > 1 else str(self.job)
+            yield from ((run_id, Place(element, at, self.token)) for at, run_id in enumerate(pack))
+
+
+@dataclass
+class Place:
+    """Where a run is in Slurm: the job's id, as of `queue`, the run's number in it, and its submission's token."""
+
+    job: str
+    at: int
+    token: str
+
+
+class Submissions:
+    """Those of one sweep whose jobs are not over, kept beside its plan.
+
+    Args:
+        folder: the sweep's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / JOBS
+        kept = (read_json(self.file) or {}).get("submissions", [])
+        found = [Submission(**one) for one in kept]
+        now = queue() if found else {}
+        self.alive = [one for one in found if self.is_alive(one, now)]
+        places = (place for one in self.alive for place in one.places())
+        self.places = {run_id: place for run_id, place in places if place.job in now and now[place.job].is_alive}
+
+    def is_alive(self, one: Submission, now: dict[str, Job]) -> bool:
+        """Whether any of its elements is; finds out its id where that is missing."""
+        ids = [job_id for job_id, job in now.items() if job.comment == one.token and job.is_alive]
+        if ids and one.job is None:
+            one.job = ids[0].partition("_")[0]
+        return bool(ids)
+
+    def add(self, submission: Submission) -> None:
+        """Write it down: before it is submitted, and again with its id."""
+        if submission not in self.alive:
+            self.alive.append(submission)
+        write_json(self.file, {"submissions": [vars(one) for one in self.alive]})
+        if submission.job is not None:
+            self.places |= dict(submission.places())
+
+    def drop(self, submission: Submission) -> None:
+        """Forget one that Slurm refused or that was cancelled."""
+        self.alive.remove(submission)
+        write_json(self.file, {"submissions": [vars(one) for one in self.alive]})
+        self.places = {run_id: place for run_id, place in self.places.items() if place.token != submission.token}
+
+
+def queued_runs(folder: Path) -> set[str]:
+    """The runs that were submitted for a sweep and may be waiting, by its files alone."""
+    kept = (read_json(folder / JOBS) or {}).get("submissions", [])
+    return {run_id for one in kept for pack in one["packs"] for run_id in pack}
+
+
+SNAPSHOT = ("sweeper", "hydra_plugins")
+
+
+def snapshot(conf: Path, into: Path) -> Path:
+    """Copy the program and its configs, so that queued jobs run what was submitted, whatever is edited meanwhile.
+
+    Returns:
+        The folder of the copy, named by its content: equal code is kept once.
+    """
+    program = Path(sweeper.__file__).parent.parent
+    sources = {name: program / name for name in SNAPSHOT} | {"conf": conf}
+    files = {
+        f"{name}/{path.relative_to(source)}": path.read_bytes()
+        for name, source in sources.items()
+        for path in sorted(source.rglob("*"))
+        if path.is_file() and path.suffix in (".py", ".yaml", ".jinja")
+    }
+    git = json.dumps(git_state())
+    digest = hashlib.sha256(repr((sorted(files.items()), git)).encode()).hexdigest()[:10]
+    copy = into.resolve() / f"code-{digest}"
+    if copy.exists():
+        return copy
+    partial = copy.with_name(f".{copy.name}.{time.time_ns()}.partial")
+    for name, content in files.items():
+        path = partial / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (partial / "sweeper" / "git.json").write_text(git)
+    try:
+        partial.rename(copy)
+    except OSError:  # another submission made it at the same time
+        shutil.rmtree(partial)
+    return copy
+
+
+def newlines(settings: dict[str, Any]) -> Iterator[str]:
+    """The settings whose text has a line break, which would end the line of a job script that they are written to."""
+    for name, value in settings.items():
+        texts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else [value]
+        if any(re.search(r"[\r\n\0]", str(text)) for text in texts):
+            yield name
