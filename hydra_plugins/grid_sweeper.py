@@ -11,8 +11,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.slurm_launcher import SlurmLauncher
-
 if TYPE_CHECKING:
     from sweeper.sweep.plan import Planned
 
@@ -49,7 +47,8 @@ class GridSweeper(Sweeper):
         return run_sweep(overrides, compose, self.launch, concurrency)
 
     def launch(self, runs: "Sequence[Planned]", folder: Path) -> Sequence[JobReturn] | None:
-        """Hand runs to the launcher."""
-        if isinstance(self.launcher, SlurmLauncher):
-            return self.launcher.launch_runs(runs, folder)
+        """Hand runs to the launcher: by themselves where it wants to know them, else as overrides."""
+        if hasattr(self.launcher, "launch_runs"):
+            returns: Sequence[JobReturn] | None = self.launcher.launch_runs(runs, folder)
+            return returns
         return self.launcher.launch([one.overrides for one in runs], initial_job_idx=0)

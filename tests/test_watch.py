@@ -110,6 +110,19 @@ def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
 
 
+def test_what_slurm_was_given_is_queued_until_it_runs(tmp_path: Path) -> None:
+    rows = [row(0.5, 2.0, 10)]
+    for name, state in (("a", "running"), ("b", "interrupted"), ("c", "cancelled"), ("d", "interrupted")):
+        make(tmp_path, name, state, rows)
+    jobs = [job(name, f"model={name}") for name in "abcdef"]
+    folder = save(tmp_path, jobs)
+    write_json(folder / "jobs.json", {"submissions": [{"token": "t", "job": "12", "packs": [["a", "b"], ["c", "e"]]}]})
+    seen = look(folder, read_plan(folder))
+    states = {one.run_id: one.state for one in seen}
+    assert states == dict(a="running", b="queued", c="cancelled", d="interrupted", e="queued", f="waiting")
+    assert "nothing runs" not in progress_of(PLAN, seen[1:])
+
+
 def test_every_state_has_its_place_and_its_numbers(tmp_path: Path) -> None:
     rows = [row(0.5, 2.0, 10), row(0.75, 4.0, 20), row(0.625, 9.0, 30)]
     for name, state in (("h", "strange"), ("g", "finished"), ("f", "interrupted"), ("d", "failed"), ("e", "diverged")):

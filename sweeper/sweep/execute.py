@@ -179,4 +179,4 @@ def derived_name(overrides: Sequence[Override]) -> str:
         str(override.input_line) for override in overrides if not str(override.input_line).startswith("sweep.")
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
-    return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME]}-{digest}"
+    return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'one'}-{digest}"

@@ -6,6 +6,7 @@ from typing import Any
 from sweeper.errors import UserError, choices
 from sweeper.record import number, read_json
 
+JOBS = "jobs.json"  # beside a plan: what Slurm has of it
 GOES_ON = "from epoch"  # in the detail of a job whose run does not begin again
 MANY = 10**6  # more epochs or places than anybody has
 
@@ -71,6 +72,12 @@ def is_count(value: Any) -> bool:
 def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The combinations of a plan that have runs of their own: neither excluded nor equal to an earlier one."""
     return [job for job in plan["jobs"] if job["fate"] not in ("equal", "excluded")]
+
+
+def queued_runs(folder: Path) -> set[str]:
+    """The runs of a sweep that Slurm was given, as far as files say: their jobs may be over by now."""
+    submissions = (read_json(folder / JOBS) or {}).get("submissions", [])
+    return {run_id for one in submissions for pack in one["packs"] for run_id in pack}
 
 
 def ids_of(output_dir: Path, name: str | None) -> set[str] | None:

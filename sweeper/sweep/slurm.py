@@ -16,8 +16,8 @@ import sweeper
 from sweeper.errors import UserError, choices
 from sweeper.record import read_json, write_json
 from sweeper.run import git_state
+from sweeper.sweep.saved import JOBS
 
-JOBS = "jobs.json"  # beside a sweep's plan
 MISSING = "Slurm has forgotten it"  # the state of a job that squeue does not list any more
 # States that end by themselves, see squeue(1); in any other a job is over.
 ALIVE = (
@@ -187,12 +187,6 @@ class Submissions:
         self.alive.remove(submission)
         write_json(self.file, {"submissions": [vars(one) for one in self.alive]})
         self.places = {run_id: place for run_id, place in self.places.items() if place.token != submission.token}
-
-
-def queued_runs(folder: Path) -> set[str]:
-    """The runs that were submitted for a sweep and may be waiting, by its files alone."""
-    kept = (read_json(folder / JOBS) or {}).get("submissions", [])
-    return {run_id for one in kept for pack in one["packs"] for run_id in pack}
 
 
 SNAPSHOT = ("sweeper", "hydra_plugins")

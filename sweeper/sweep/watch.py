@@ -17,12 +17,18 @@ from rich.text import Text
 
 from sweeper.record import Record, number
 from sweeper.sweep.estimate import about, makespan
-from sweeper.sweep.saved import GOES_ON, find_sweep, own_jobs, read_plan
+from sweeper.sweep.saved import GOES_ON, find_sweep, own_jobs, queued_runs, read_plan
 
 REFRESH = 1.0  # seconds between two looks at the records
-ENDED = ("finished", "diverged", "failed")
-ORDER = ("running", "lost", "failed", "diverged", "interrupted", "waiting", "finished")  # what needs a look comes first
-COLOURS = {"running": "cyan", "finished": "green", "waiting": "dim"}  # every other state is not as it should be: red
+ENDED = ("finished", "diverged", "failed", "cancelled")
+# what needs a look comes first
+ORDER = ("running", "lost", "failed", "diverged", "cancelled", "interrupted", "queued", "waiting", "finished")
+COLOURS = {
+    "running": "cyan",
+    "finished": "green",
+    "queued": "dim",
+    "waiting": "dim",
+}  # every other state is not as it should be: red
 WIDE = 200  # characters across, where no terminal sets them
 
 
@@ -52,10 +58,14 @@ def look(folder: Path, plan: dict[str, Any]) -> list[Watched]:
     jobs = own_jobs(plan)
     common = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
     runs = folder.parent.parent / "runs"
+    queued = queued_runs(folder)
     watched = []
     for job in jobs:
         swept = " ".join(override for override in job["overrides"] if override not in common)
-        watched.append(look_at(Record(runs / job["run_id"]), swept, job))
+        one = look_at(Record(runs / job["run_id"]), swept, job)
+        if one.run_id in queued and one.state in ("waiting", "interrupted"):
+            one.state = "queued"
+        watched.append(one)
     return sorted(watched, key=lambda one: (place(one.state), one.run_id))
 
 
@@ -142,7 +152,7 @@ def progress_of(plan: dict[str, Any], watched: Sequence[Watched]) -> str:
     line = f"{len(watched)} runs: {count(watched)}"
     if running and known:
         line += f"; {about(makespan(known, max(running, plan['concurrency'] or 1)))} left"
-    elif left and not running:
+    elif left and not running and not any(one.state == "queued" for one in watched):
         line += f"; nothing runs; to go on: {plan['command']}"
     return line
 
