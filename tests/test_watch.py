@@ -119,7 +119,14 @@ def test_what_slurm_was_given_is_queued_until_it_runs(tmp_path: Path) -> None:
     write_json(folder / "jobs.json", {"submissions": [{"token": "t", "job": "12", "packs": [["a", "b"], ["c", "e"]]}]})
     seen = look(folder, read_plan(folder))
     states = {one.run_id: one.state for one in seen}
-    assert states == dict(a="running", b="queued", c="cancelled", d="interrupted", e="queued", f="waiting")
+    assert states == {
+        "a": "running",
+        "b": "queued",
+        "c": "cancelled",
+        "d": "interrupted",
+        "e": "queued",
+        "f": "waiting",
+    }
     assert "nothing runs" not in progress_of(PLAN, seen[1:])
 
 
