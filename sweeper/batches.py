@@ -45,6 +45,15 @@ class Normalise:
         return (self.mean * 255).round().to(torch.uint8)
 
 
+class AsTheyAre:
+    """In place of Normalise, for features, which are what the network's last layer wants."""
+
+    mean_pixel = torch.zeros(1, dtype=torch.uint8)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return features
+
+
 @dataclass
 class TrainBatches:
     """The training images of a run, a fresh order and fresh augmentation every epoch."""
@@ -53,7 +62,7 @@ class TrainBatches:
     indices: Tensor  # (N,), the training images' places in data
     batch_size: int
     seed: int
-    normalise: Normalise
+    normalise: Normalise | AsTheyAre
     augment: Callable[[Tensor, Tensor, Tensor], Tensor]
 
     def __len__(self) -> int:
@@ -83,7 +92,7 @@ class TrainBatches:
         return torch.Generator().manual_seed(derived_seed(self.seed, *purpose))
 
 
-def eval_batches(data: Images, indices: Tensor, normalise: Normalise) -> Iterator[tuple[Tensor, Tensor]]:
+def eval_batches(data: Images, indices: Tensor, normalise: Normalise | AsTheyAre) -> Iterator[tuple[Tensor, Tensor]]:
     """The images in their order, in large batches: (images (B, C, H, W) float32, labels (B,))."""
     for chosen in torch.split(indices.to(data.images.device), EVAL_BATCH):
         yield normalise(data.images[chosen]), data.labels[chosen]

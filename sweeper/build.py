@@ -1,12 +1,15 @@
 """From a typed config and a dataset to what trains: model, optimizer, schedule, batches."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sweeper.batches import Normalise, TrainBatches, derived_seed, eval_batches
+from sweeper.augmentation import none
+from sweeper.batches import AsTheyAre, Normalise, TrainBatches, derived_seed, eval_batches
 from sweeper.config import Config
 from sweeper.data import Cached, Dataset, Images, check_data, validation_split
 from sweeper.errors import UserError
@@ -15,6 +18,8 @@ from sweeper.loop import Training
 from sweeper.models import build_model
 from sweeper.models.resnet import fitting_weights
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Built:
@@ -22,6 +27,7 @@ class Built:
 
     Attributes:
         val: the images that hold the validation images, and the validation images' places there.
+        normalise: for test images; training and validation images may be features already, see features_of.
     """
 
     training: Training
@@ -31,7 +37,7 @@ class Built:
     normalise: Normalise
 
     def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return eval_batches(*self.val, self.normalise)
+        return eval_batches(*self.val, self.train.normalise)
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         return eval_batches(self.test, torch.arange(len(self.test)), self.normalise)
@@ -65,14 +71,30 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     mean, std = torch.tensor(config.data.mean, device=device), torch.tensor(config.data.std, device=device)
     normalise = Normalise(mean, std, memory_format)
     resident = dataset.train.to(device)
-    val = (resident if val_images is dataset.train else val_images.to(device), val_indices)
-    train = TrainBatches(resident, train_indices, config.batch_size, config.seed, normalise, choices.augmentation)
+    held_out = resident if val_images is dataset.train else val_images.to(device)
+    ready: Normalise | AsTheyAre = normalise
+    if config.model.freeze_backbone and choices.augmentation.func is none:
+        in_training = held_out is resident
+        resident = features_of(resident, model, normalise)
+        held_out = resident if in_training else features_of(held_out, model, normalise)
+        ready = AsTheyAre()
+    val = (held_out, val_indices)
+    train = TrainBatches(resident, train_indices, config.batch_size, config.seed, ready, choices.augmentation)
     factor = choices.scheduler(len(train), len(train) * config.epochs)
     optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
     lr = optimizer.param_groups[0]["lr"]
     training = Training(model, optimizer, factor, lr, config.label_smoothing, config.grad_clip)
     torch.manual_seed(derived_seed(config.seed, "training"))  # dropout, whatever the weights drew
     return Built(training, train, val, dataset.test.to(device), normalise)
+
+
+@torch.no_grad()
+def features_of(data: Images, model: nn.Module, normalise: Normalise) -> Images:
+    """What a frozen backbone makes of the images (N, 512), computed once since no epoch would change it."""
+    log.info("computing what the frozen backbone makes of %s images, once", f"{len(data):,}")
+    backbone: Any = model.eval()
+    batches = eval_batches(data, torch.arange(len(data)), normalise)
+    return Images(torch.cat([backbone.features(images) for images, _ in batches]), data.labels)
 
 
 def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, start_weights: bool) -> nn.Module:

@@ -14,6 +14,10 @@ from conftest import REPOSITORY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sweeper.augmentation import none
+from sweeper.batches import EVAL_BATCH, AsTheyAre, Normalise, TrainBatches
+from sweeper.build import features_of
+from sweeper.data import Images
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
 from sweeper.models.layers import ACTIVATIONS, NORMS, dropout
@@ -227,6 +231,34 @@ def test_frozen_backbone_keeps_every_tensor(trained: dict[str, Tensor], freeze: 
     moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     moved |= {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert moved == ({"fc.weight", "fc.bias"} if freeze else before.keys())
+
+
+def test_a_frozen_backbone_takes_features_in_place_of_images(trained: dict[str, Tensor]) -> None:
+    from torchvision.models import resnet18
+
+    torch.save(trained, FILE)
+    model: Any = build("resnet18_pretrained", BIG, 10, norm="batch", weights=str(FILE), freeze_backbone=True).eval()
+    reference = resnet18(num_classes=10).eval()
+    reference.load_state_dict(model.state_dict(), strict=False)
+    images = torch.rand(4, *BIG)
+    features = model.features(images)
+    assert features.shape == (4, 512)
+    assert torch.equal(model(features), model(images))
+    torch.testing.assert_close(model(images), reference(images))  # batch norm in another order of operations
+
+
+def test_features_are_computed_once_and_trained_on(trained: dict[str, Tensor]) -> None:
+    torch.save(trained, FILE)
+    model: Any = build("resnet18_pretrained", BIG, 10, norm="batch", weights=str(FILE), freeze_backbone=True)
+    data = Images(torch.randint(0, 256, (EVAL_BATCH + 3, *BIG), dtype=torch.uint8), torch.arange(EVAL_BATCH + 3))
+    normalise = Normalise(torch.full((3,), 0.5), torch.full((3,), 0.25))
+    features = features_of(data, model, normalise)
+    parts = [data.images[:EVAL_BATCH], data.images[EVAL_BATCH:]]
+    assert torch.equal(features.images, torch.cat([model.features(normalise(part)) for part in parts]))
+    order = torch.randperm(len(data))
+    batches = TrainBatches(features, order, 64, 0, AsTheyAre(), none)
+    for images, labels in batches.epoch(1):
+        assert torch.equal(images, features.images[labels])
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def resnet18(
     Raises:
         UserError: the settings contradict each other.
     """
-    from torchvision.models import resnet18 as torchvision_resnet18
+    from torchvision.models.resnet import BasicBlock, ResNet
     from torchvision.ops import FrozenBatchNorm2d
 
     has_batch_norm = isinstance(norm(64, 2), nn.BatchNorm2d)
@@ -52,7 +52,8 @@ def resnet18(
         raise UserError("model.freeze_backbone=true needs trained weights: set model.weights=imagenet or a file")
     frozen_norm = freeze_backbone and has_batch_norm
     norm_layer = FrozenBatchNorm2d if frozen_norm else lambda num_features: norm(num_features, 2)
-    model: Any = torchvision_resnet18(norm_layer=norm_layer)
+    network_class = with_features(ResNet) if freeze_backbone else ResNet
+    model: Any = network_class(BasicBlock, [2, 2, 2, 2], norm_layer=norm_layer)
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     if stem == "cifar":
         model.conv1 = nn.Conv2d(input_shape[0], 64, kernel_size=3, padding=1, bias=False)
@@ -69,6 +70,21 @@ def resnet18(
         model.fc.requires_grad_(True)
     network: nn.Module = model
     return network
+
+
+def with_features(network_class: Any) -> Any:
+    """torchvision's ResNet whose backbone can be run by itself: its forward takes images or their features."""
+
+    class WithFeatures(network_class):  # type: ignore[misc]
+        def features(self, images: Tensor) -> Tensor:
+            """What the last layer sees of images (N, C, H, W): (N, 512)."""
+            pooled = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+            return torch.flatten(self.avgpool(self.layer4(self.layer3(self.layer2(self.layer1(pooled))))), 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.fc(images if images.ndim == 2 else self.features(images))  # type: ignore[no-any-return]
+
+    return WithFeatures
 
 
 def fitting_weights(model: nn.Module, weights: str, norm: dict[str, Any]) -> dict[str, Tensor]:
