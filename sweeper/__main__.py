@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.errors import UserError, choices, leave
-from sweeper.record import write_text
+from sweeper.summary.output import write_output
 
 if TYPE_CHECKING:
     from sweeper.evaluate import Evaluation
@@ -49,7 +49,7 @@ def summary(
     table, caption = tables.lay_out(frame, unreadable, over, sort, chosen)
     if format != "table":
         text = tables.FORMATS[format](table, caption)
-        sys.stdout.write(text) if output is None else write_text(output, text)
+        sys.stdout.write(text) if output is None else write_output(output, text)
         return
     tables.print_table(table, caption, output)
     if output is None and sweep is None and not where and columns is None:
@@ -67,10 +67,10 @@ def effects(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Say which change of a setting helps and by how much, from pairs of finished runs that differ in it alone."""
-    from sweeper.summary.effects import report
+    from sweeper.summary.effects_text import show_effects
     from sweeper.sweep.saved import ids_of
 
-    report(output_dir, ids_of(output_dir, sweep), baseline or [], format, output)
+    show_effects(output_dir, ids_of(output_dir, sweep), baseline or [], format, output)
 
 
 @app.command()

@@ -21,7 +21,8 @@ from PIL import Image
 from sweeper.errors import UserError
 from sweeper.record import Record
 from sweeper.summary import curves as module
-from sweeper.summary.curves import MOST, Band, Curve, learning_curves, loss_limit, style, write_curves
+from sweeper.summary.curves import MOST, style, write_curves
+from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_limit
 from sweeper.summary.table import read_runs
 
 EFFECTIVE: dict[str, Any] = {

@@ -20,22 +20,13 @@ from scipy import stats
 
 from sweeper.errors import UserError
 from sweeper.record import Record
-from sweeper.summary.effects import (
-    FORMATS,
-    Comparison,
-    Effects,
-    as_json,
-    as_table,
-    caption,
-    config_defaults,
-    effects,
-    holm,
-    paired_t,
-    print_effects,
-    report,
-    seeds_to_tell,
-)
+from sweeper.summary.axes import config_defaults
+from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_text import FORMATS, as_json, as_table, caption, print_effects, show_effects, to_frame
 from sweeper.summary.gather import MEASURES
+from sweeper.summary.inference import Comparison, holm, judge, paired_t, seeds_to_tell
+from sweeper.summary.output import write_output
+from sweeper.summary.pairing import Change, Difference
 
 SOFTMAX: dict[str, Any] = {"model": "softmax", "activation": None, "norm": None}
 
@@ -140,13 +131,15 @@ def test_words_say_what_is_significant(measure: str, words: tuple[str, str]) -> 
     assert re.fullmatch(r"cannot be told apart; about \d+ more seeds would tell", one.words)
 
 
-def test_equal_differences_have_no_spread_which_is_said() -> None:
-    # 0.4 - 0.3, 0.5 - 0.4 and 0.8 - 0.7 differ in floating point, by 1e-16.
+def test_equal_differences_have_no_spread_so_that_their_signs_count() -> None:
+    # 0.4 - 0.3, 0.5 - 0.4 and 0.8 - 0.7 differ in floating point, by 1e-16. A t-test without a spread would be sure.
     (one,) = found(table(*runs("activation", {"relu": [0.3, 0.4, 0.7], "selu": [0.4, 0.5, 0.8]}))).comparisons
-    assert (one.mean, one.spread, one.interval, one.p) == (0.1, 0, (0.1, 0.1), 0)
-    assert one.words == "helps (all 3 differences are equal)"
+    assert (one.mean, one.spread, one.interval, one.p) == (0.1, 0, None, 2 / 2**3)
+    assert one.words == "cannot be told apart; about 3 more seeds would tell"  # 2 / 2^6 is the first below 0.05
+    (one,) = found(table(*runs("activation", {"relu": [7] * 6, "selu": [6] * 6}, "convergence_epoch"))).comparisons
+    assert (one.mean, one.interval, one.p, one.words) == (-1, None, 2 / 2**6, "faster")
     (one,) = found(table(*runs("activation", {"relu": [0.3, 0.4], "selu": [0.3, 0.4]}))).comparisons
-    assert (one.mean, one.spread, one.interval, one.p, one.tied) == (0, 0, (0, 0), 1, 2)
+    assert (one.mean, one.spread, one.interval, one.p, one.tied) == (0, 0, None, 1, 2)
     assert one.words == "cannot be told apart: no difference in any pair"
 
 
@@ -171,13 +164,31 @@ def test_hopeless_is_more_than_a_hundred_seeds() -> None:
         assert one.more_seeds == 101
 
 
-def test_a_seed_adds_as_many_pairs_as_it_has() -> None:
-    accs = {"relu": [0.0, 0.0, 0.0], "selu": [1.0, -1.0, 1.5]}
+def test_a_second_axis_that_changes_nothing_makes_nothing_surer() -> None:
+    accs = {"relu": [0.50, 0.60, 0.55], "selu": [0.51, 0.62, 0.58]}
     (alone,) = found(table(*runs("activation", accs))).comparisons
-    both = found(table(*(run for model in ("mlp", "cnn") for run in runs("activation", accs, model=model)))).comparisons
-    one = next(one for one in both if one.changes[0].axis == "activation")
-    assert (one.pairs, one.seeds) == (6, 3) and (alone.pairs, alone.seeds) == (3, 3)
-    assert seeds_to_tell(one, 0.05) < seeds_to_tell(alone, 0.05)
+    copies = table(*(run for decay in (0, 1, 2, 3) for run in runs("activation", accs, weight_decay=decay)))
+    one = next(one for one in found(copies).comparisons if one.changes[0].axis == "activation")
+    assert (one.pairs, one.seeds) == (12, 3) and (alone.pairs, alone.seeds) == (3, 3)
+    assert (one.mean, one.spread, one.interval, one.p) == (alone.mean, alone.spread, alone.interval, alone.p)
+    assert one.p is not None and one.p > 0.05 > stats.ttest_1samp([0.01, 0.02, 0.03] * 4, 0).pvalue
+
+
+def test_a_seed_is_the_mean_of_its_pairs() -> None:
+    frame = table(
+        *runs("activation", {"relu": [0, 0, 0], "selu": [1, 2, 3]}, model="mlp"),
+        *runs("activation", {"relu": [0, 0], "selu": [5, 4]}, model="cnn"),  # seed 2 is missing
+    )
+    one = next(one for one in found(frame).comparisons if one.changes[0].axis == "activation")
+    # Seeds: (1 + 5) / 2, (2 + 4) / 2, 3.
+    assert (one.pairs, one.seeds, one.mean, one.spread, one.votes) == (5, 3, 3, 0, (3, 0, 0))
+
+
+def test_one_seed_is_no_test_however_many_pairs_it_has() -> None:
+    frame = table(*(run for n in range(9) for run in runs("activation", {"relu": [0], "selu": [n]}, batch_size=n)))
+    one = next(one for one in found(frame).comparisons if one.changes[0].axis == "activation")
+    assert (one.pairs, one.seeds, one.mean, one.interval, one.p) == (9, 1, 4, None, None)
+    assert one.words == "one seed: needs more seeds"
 
 
 # Pairing.
@@ -336,12 +347,25 @@ def test_epochs_are_compared_between_runs_read_alike() -> None:
     assert "convergence_epoch is compared between runs of equal convergence_fraction" in result.notes
 
 
-def test_stale_runs_are_not_paired_with_others() -> None:
-    frame = table(*runs("activation", {"relu": [1, 2], "selu": [2, 4]}))
-    frame["stale"] = [True, False, False, False]
+def test_runs_of_other_code_are_not_paired() -> None:
+    frame = table(*runs("activation", {"relu": [1, 2, 5], "selu": [2, 4, 9]}))
+    frame["code"] = ["now", "old", "older", "now", "old", "old"]  # relu and selu of seed 2 are stale in two ways
+    frame["stale"] = frame["code"] != "now"
     result = found(frame)
-    assert changes(result.comparisons) == {"activation=selu<relu": (2, 1)}
-    assert any("1 of the finished runs" in note for note in result.notes)
+    assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)}
+    assert "4 of the finished runs are stale; a pair was trained by the same code" in result.notes
+    apart = frame[frame["seed"] == 2]
+    assert "the nearest runs of activation=relu differ in code as well" in (found(apart).nothing or "")
+
+
+def test_what_the_numbers_do_not_say_is_said() -> None:
+    frame = table(
+        *runs("optimizer__lr", {0.1: [1, 2], 0.01: [3, 5]}, optimizer="sgd", data__val_size=0),
+        *runs("optimizer__lr", {0.1: [10, 11]}, optimizer="adam", data__val_size=0),
+    )
+    text = as_table(found(frame))
+    assert "optimizer: runs that differ in optimizer.lr alone count as one, their mean" in text
+    assert "runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic" in text
 
 
 # Censored epochs.
@@ -367,8 +391,8 @@ def test_the_order_is_tested_by_the_sign_test() -> None:
     assert one.p == pytest.approx(2 / 64) and one.words == "faster" and (one.lower, one.tied) == (6, 1)
     one = reaching([1, 2, 3, 4, 5, 6], [">9"] * 6)
     assert one.p == pytest.approx(2 / 64) and one.words == "slower" and one.censored == 6
-    one = reaching([2, 2, 2], [1, 1, 1])  # 2 / 2^3 = 0.25, though the differences have no spread
-    assert one.p == pytest.approx(0.25) and one.mean == -1 and one.interval == (-1, -1)
+    one = reaching([2, 2, 2], [1, 1, 1])  # 2 / 2^3 = 0.25
+    assert one.p == 0.25 and one.mean == -1 and one.interval is None
     assert one.words == "cannot be told apart; about 3 more seeds would tell"  # 2 / 2^6 is the first below 0.05
 
 
@@ -376,7 +400,7 @@ def test_without_a_known_order_there_is_no_test() -> None:
     one = reaching([">9", ">9"], [">9", ">5"])
     assert one.p is None and one.corrected is None and one.words == "in no pair is the order known"
     assert one.censored == 4
-    assert reaching([">9", 4], [">9", 3]).words == "one pair of known order: needs more seeds"
+    assert reaching([">9", 4], [">9", 3]).words == "one seed of known order: needs more seeds"
     assert reaching([4, 4], [4, 4]).words == "cannot be told apart: no difference in any pair"
     assert reaching([4], [3]).words == "one pair: needs more seeds"
 
@@ -384,10 +408,25 @@ def test_without_a_known_order_there_is_no_test() -> None:
 def test_no_epoch_beyond_the_last_is_averaged() -> None:
     curves = runs("activation", {"relu": [5, ">9"], "selu": [3, 4]}, "epochs_to_target", target_acc=0.9)
     result = found(table(*curves))
-    row = result.to_frame().iloc[0]
+    row = to_frame(result).iloc[0]
     assert pd.isna(row["mean"]) and (row["lower"], row["censored"]) == (2, 1)
     lines = [line for line in as_table(result).splitlines() if "activation=selu" in line]
-    assert [cell.strip() for cell in lines[0].split("│")[3:11]] == ["2", "-", "-", "0", "2", "0", "0", "1"]
+    cells = [cell.strip() for cell in lines[0].split("│")[3:9]]
+    assert cells == ["2", "2", "-", "-", "0.5000", "2 faster (1 run censored)"]
+
+
+def test_where_a_target_was_missed_a_seed_is_what_most_of_its_pairs_say() -> None:
+    models: dict[str, dict[str, list[Any]]] = {
+        "mlp": {"relu": [5, 5, 5, 5], "selu": [">9", 3, ">9", 4]},  # more, less, more, less
+        "cnn": {"relu": [5, 5, ">3", 4], "selu": [6, 4, 9, 5]},  # more, less, unknown, more
+        "vit": {"relu": [5, 5, ">3", 4], "selu": [4, 6, ">5", 4]},  # less, more, unknown, tied
+    }
+    rows: list[dict[str, Any]] = []
+    for model, epochs in models.items():
+        rows += runs("activation", epochs, "epochs_to_target", model=model, target_acc=0.9)
+    one = next(one for one in found(table(*rows)).comparisons if one.changes[0].axis == "activation")
+    assert (one.pairs, one.higher, one.lower, one.tied, one.censored) == (12, 5, 4, 1, 5)
+    assert (one.seeds, one.votes, one.p) == (4, (2, 1, 1), 1)
 
 
 def test_runs_without_a_target_or_with_another_are_no_pair() -> None:
@@ -492,7 +531,7 @@ def test_the_baseline_run_is_read_from_conf() -> None:
 
 
 def test_without_conf_there_are_no_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeper.summary.effects.CONF", tmp_path)
+    monkeypatch.setattr("sweeper.summary.axes.CONF", tmp_path)
     assert config_defaults() == {}
 
 
@@ -588,10 +627,11 @@ def result_csv(result: Effects) -> str:
     return FORMATS["csv"](result)
 
 
-def test_half_a_surrogate_pair_can_be_written() -> None:
+def test_half_a_surrogate_pair_can_be_written(tmp_path: Path) -> None:
     result = found(table(*runs("activation", {"relu": [1, 2], "half \ud800": [2, 4]})))
-    for text in (form(result) for form in FORMATS.values()):
-        assert "half" in text and text.encode()
+    for form in FORMATS.values():
+        write_output(tmp_path / "new" / "file", form(result))
+        assert "half" in (tmp_path / "new" / "file").read_text(encoding="utf-8")
 
 
 def test_a_hostile_axis_is_an_axis_like_any() -> None:
@@ -601,13 +641,13 @@ def test_a_hostile_axis_is_an_axis_like_any() -> None:
 
 
 def test_rows_say_all_that_is_known() -> None:
-    rows = found(grid_of(CROSSED), {"model": "cnn"}).to_frame()
+    rows = to_frame(found(grid_of(CROSSED), {"model": "cnn"}))
     first, last = rows.iloc[0], rows.iloc[-1]
     assert list(first[["measure", "axis", "value", "baseline"]]) == ["test_acc", "activation", "selu", "relu"]
     assert list(last[["with_axis", "with_value", "with_baseline"]]) == ["model", "mlp", "cnn"]
     assert list(first[["pairs", "seeds", "higher", "lower", "tied"]]) == [6, 3, 5, 0, 1]
     assert first["low"] < first["mean"] < first["high"] and first["p"] <= first["p_holm"]
-    assert found(table()).to_frame().columns.tolist() == rows.columns.tolist()
+    assert to_frame(found(table())).columns.tolist() == rows.columns.tolist()
 
 
 def test_a_narrow_terminal_keeps_the_numbers() -> None:
@@ -698,13 +738,15 @@ def test_the_command_tells_a_users_error_from_nothing_to_compare(tmp_path: Path)
 
 def test_wrong_formats_files_and_sweeps_are_users_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no --format md; choose from csv, json, table"):
-        report(tmp_path, None, [], "md")
-    with pytest.raises(UserError, match="is no file that could be replaced"):
-        report(tmp_path, None, [], output=tmp_path)
+        show_effects(tmp_path, None, [], "md")
+    for place in (tmp_path, Path("/dev/null")):
+        with pytest.raises(UserError, match=f"{place} is no file that could be replaced"):
+            show_effects(tmp_path, None, [], output=place)
+    assert Path("/dev/null").is_char_device()
     for name in ("relu", "selu", "tanh"):
         make(tmp_path, name, 0.5, activation={"name": name})
     with pytest.raises(UserError, match=r"^activation= does not occur; it is relu, selu$"):
-        report(tmp_path, {"relu", "selu"}, ["activation"])
+        show_effects(tmp_path, {"relu", "selu"}, ["activation"])
 
 
 # Statistical sanity.
@@ -725,6 +767,29 @@ def test_without_an_effect_one_in_twenty_is_significant_and_intervals_cover_the_
     # Binomial, 300 trials of 0.05: 15 expected, standard deviation 3.8, three of them to either side.
     assert 4 <= false <= 26 and 4 <= trials - covered <= 26
     assert true > trials / 2  # 0.02 is three standard errors: 0.01 x sqrt 2 / sqrt 5 = 0.0063
+
+
+def test_pairs_that_share_a_seed_make_nothing_surer_than_it_is() -> None:
+    generator = np.random.default_rng(2)
+    wrong = naive = 0
+    for _ in range(1000):
+        of_seed = generator.normal(0, 1, 5)
+        pairs = (of_seed + generator.normal(0, 0.5, (4, 5))).tolist()  # of four models
+        differences = [Difference(one, one, seed) for model in pairs for seed, one in enumerate(model)]
+        one = judge("test_acc", (Change("activation", "selu", "relu"),), differences)
+        assert one.p is not None
+        wrong += one.p < 0.05
+        naive += stats.ttest_1samp(np.ravel(pairs), 0).pvalue < 0.05
+    assert 30 <= wrong <= 70 and naive > 300  # binomial, 1000 trials of 0.05: 50, standard deviation 6.9
+
+
+def test_whole_epochs_that_agree_by_chance_are_no_effect() -> None:
+    differences = np.random.default_rng(3).integers(-1, 2, (1000, 2)).tolist()
+    tested = [
+        judge("convergence_epoch", (), [Difference(one, one, place) for place, one in enumerate(pair)]).p
+        for pair in differences
+    ]
+    assert min(p for p in tested if p is not None) > 0.05  # two of nine pairs agree: with p = 0 they would be effects
 
 
 def test_holm_keeps_the_family_wise_error() -> None:

@@ -205,7 +205,7 @@ def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path)
     done = report("few", "--output-dir", str(tmp_path), "--output", str(tmp_path / "deep/few.html"))
     assert done.stdout.strip() == str(tmp_path / "deep/few.html") and done.returncode == 0, done.stderr
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    assert "jinja2" in imported and not imported & {"torch", "torchvision", "hydra"}
+    assert "jinja2" in imported and not imported & {"torch", "torchvision", "hydra", "matplotlib"}
     text = (tmp_path / "deep/few.html").read_text(encoding="utf-8")
     assert f"<pre>{command}</pre>" in text and "Sweep few" in text and "mlp-0.01-s0" not in text
     assert "5, 1 excluded, 1 equal to another, 1 without a readable run yet" in text

@@ -1,6 +1,7 @@
 """The summary: a row for every run, whatever its state; what varies as columns, what does not in the caption."""
 
 import csv
+import json
 import math
 import re
 import subprocess
@@ -14,7 +15,11 @@ from conftest import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.record import Record, write_json
-from sweeper.summary.table import lay_out, print_table, read_runs, write_files
+from sweeper.summary.effects_text import show_effects
+from sweeper.summary.gather import read_metrics
+from sweeper.summary.output import write_output
+from sweeper.summary.report import write_report
+from sweeper.summary.table import FORMATS, lay_out, print_table, read_runs, write_files
 
 EFFECTIVE: dict[str, Any] = {
     "data": {"name": "digits", "val_size": 200, "mean": [0.5, 0.5], "fingerprint": "f00d"},
@@ -82,7 +87,7 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
         ["failed", "failed", 0.6, 1, 2, 4, None],
         ["lost", "lost", 0.4, 1, 1, 2, None],
         ["diverged", "diverged", None, None, 0, 0, None],
-        ["nan", "failed", None, 1, 1, 2, None],
+        ["nan", "failed", None, None, 1, 2, None],
     ]
     text = summarise(tmp_path)
     assert "7 runs: 1 diverged, 2 failed, 1 finished, 1 lost, 1 running, 1 unknown" in text
@@ -96,23 +101,112 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
         ("status.json", '{"schema": 1}'),
         ("status.json", '{"schema": 1, "state": "running", "heartbeat": null}'),
         ("status.json", "[]"),
+        ("status.json", '{"schema": 1, "state": ["finished"]}'),
+        ("status.json", '{"schema": 1, "state": {"a": 1}, "error": [["no"]]}'),
+        ("status.json", '{"schema": 1, "state": 7}'),
         ("metrics.jsonl", "{}\n"),
         ("metrics.jsonl", "7\n"),
+        ("metrics.jsonl", '{"epoch": "1", "val_acc": "0.5", "train_seconds": [1]}\n'),
+        ("metrics.jsonl", f'{{"epoch": 1{"0" * 400}, "val_acc": 1{"0" * 400}, "train_seconds": 1e999}}\n'),
         ("metrics.jsonl", '{"epoch": 1, "val_acc": null, "train_seconds": 1}\n'),
         ("result.json", '{"schema": 1}'),
         ("result.json", '{"schema": 1, "test_acc": null}'),
+        ("result.json", '{"schema": 1, "test_acc": "0.5", "best_epoch": [1], "convergence_fraction": {}}'),
         ("run.json", '{"schema": 1, "effective": {}}'),
+        ("run.json", '{"schema": 1, "effective": {"seed": [0], "model": {"name": ["mlp"]}}, "config": [], "code": 7}'),
+        ("run.json", f'{{"schema": 1, "effective": {{"seed": 1{"0" * 400}, "lr": Infinity, "\\ud800": "\\ud800"}}}}'),
+        ("run.json", '{"schema": 1, "effective": {"data": {"name": "digits", "test_acc": "x"}}}'),
     ],
 )
 @pytest.mark.parametrize("alone", [True, False])
-def test_no_content_of_a_file_stops_the_summary(file: str, content: str, alone: bool, tmp_path: Path) -> None:
+def test_no_content_of_a_file_stops_anything(file: str, content: str, alone: bool, tmp_path: Path) -> None:
     bad = make(tmp_path, "bad", [0.5])
     bad.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.4})
     (bad.folder / file).write_text(content)
-    if not alone:
-        make(tmp_path, "good", [0.6])
-    text = summarise(tmp_path)
-    assert "bad" in text and ("good" in text) != alone
+    for seed in () if alone else (1, 2):
+        make(tmp_path, f"good-{seed}", [0.6], seed=seed).write_result({"test_acc": 0.5})
+    for _ in range(2):  # from the records, then from the index
+        text = summarise(tmp_path)
+        assert "bad" in text and ("good" in text) != alone
+        show_effects(tmp_path, None, [], "json", tmp_path / "effects.json")
+        write_report(tmp_path)
+        means, caption = lay_out(*read_runs(tmp_path), over="seed")
+        for form in FORMATS.values():
+            write_output(tmp_path / "means", form(means, caption))
+        assert json.loads((tmp_path / "effects.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("depth", [10, 400, 700, 850, 900, 950, 980, 100_000])  # some of them parsed, then too deep
+@pytest.mark.parametrize("file, key", [("run.json", "effective"), ("status.json", "error"), ("run.json", "code")])
+def test_what_is_nested_too_deep_is_left_out(file: str, key: str, depth: int, tmp_path: Path) -> None:
+    make(tmp_path, "good", [0.5])
+    bad = make(tmp_path, "bad", [0.5])
+    content = (bad.folder / file).read_text().rstrip()[:-1]
+    (bad.folder / file).write_text(f'{content}, "{key}": {{"a": {"[" * depth}{"]" * depth}}}}}')
+    assert "bad" in summarise(tmp_path)
+
+
+def test_a_row_of_metrics_without_an_accuracy_is_skipped_and_told(tmp_path: Path) -> None:
+    record = make(tmp_path, "null", [0.5, 0.7, 0.6])
+    metrics = record.folder / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("0.7", "null"))
+    frame, unreadable = read_runs(tmp_path)
+    assert unreadable == []
+    (row,) = frame[["best_val_acc", "best_epoch", "epochs_done", "train_seconds"]].to_numpy().tolist()
+    assert row == [0.6, 3, 3, 6]
+    assert "null finished: 1 of 3 epochs have no val_acc in metrics.jsonl" in summarise(tmp_path)
+
+
+ROW = '{"epoch": 1, "val_acc": 0.5}'
+
+
+@pytest.mark.parametrize(
+    "text, number",
+    [
+        ("", 0),
+        (f"{ROW}\n{ROW}\n", 2),
+        (f"{ROW}\n{ROW}", 2),
+        (f"{ROW}\n{ROW[:-5]}", 1),
+        (f"{ROW}\n\n{ROW}\n", 1),
+        (f"{ROW}\n7\n{ROW}\n", 1),
+        (f"{ROW}\n[{ROW}\n{ROW}]\n", 1),  # two halves that together are something
+        (f"{ROW},{ROW}\n", 0),
+        (f'{ROW}\n{{"a": 1\n"b": 2}}\n', 1),
+        ("[]", 0),
+        ("\x00", 0),
+    ],
+)
+def test_the_quick_reader_reads_what_the_record_says(text: str, number: int, tmp_path: Path) -> None:
+    record = make(tmp_path, "a-run")
+    (record.folder / "metrics.jsonl").write_text(text)
+    assert read_metrics(record) == record.metrics()
+    assert len(record.metrics()) == number
+    (record.folder / "metrics.jsonl").unlink()
+    assert read_metrics(record) == []
+
+
+def test_a_setting_named_as_a_measure_is_a_setting(tmp_path: Path) -> None:
+    for value in ("x", "y"):
+        changes: dict[str, Any] = {"test_acc": value, "runs": value, "a_std": value}
+        make(tmp_path, value, [0.5], **changes).write_result({"test_acc": 0.25})
+    frame, _ = read_runs(tmp_path)
+    assert (frame["run_id"].tolist(), frame["test_acc"].tolist()) == (["x", "y"], [0.25, 0.25])
+    assert frame["test_acc (setting)"].tolist() == frame["runs (setting)"].tolist() == ["x", "y"]
+    assert "| x | x | x | x | 0.5000 |" in summarise(tmp_path)
+
+
+def test_no_text_of_a_record_reaches_the_terminal_as_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        record = make(
+            tmp_path, f"run-{number}", [0.5], model={"name": f"\x1b[31m\x9b{number}\x07"}, note="\x1b]0;x\x07"
+        )
+        record.write_status(state="failed", error="\x1b[2J")
+    summarise(tmp_path)
+    printed = capsys.readouterr().out
+    assert "[31m" in printed
+    assert all(one.isprintable() for one in printed if one != "\n")
 
 
 WIDE, CNN = {"name": "mlp", "hidden": [4096]}, {"name": "cnn", "channels": [16]}

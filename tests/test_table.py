@@ -18,6 +18,7 @@ from test_summary import make
 from sweeper.errors import UserError
 from sweeper.record import Record, write_json
 from sweeper.summary import gather as gathering
+from sweeper.summary.output import write_output
 from sweeper.summary.table import as_json, as_latex, lay_out, read_runs, sort, where
 from sweeper.training_code import code_fingerprint
 
@@ -85,6 +86,15 @@ def test_a_target_that_some_seeds_missed_is_no_number(tmp_path: Path) -> None:
         record.write_result((record.result() or {}) | {"target_acc": 0.55, "epochs_to_target": reached})
     table, _ = lay_out(*read_runs(tmp_path), over="seed")
     assert table["epochs_to_target"].tolist() == ["1 of 2 reached it"]
+
+
+def test_states_of_any_kind_are_counted(tmp_path: Path) -> None:
+    states: list[Any] = [["finished"], {}, 7, None, "finished"]
+    for seed, state in enumerate(states):
+        write_json(finish(tmp_path, f"run-{seed}", 0.5, seed).folder / "status.json", {"state": state})
+    table, caption = lay_out(*read_runs(tmp_path), over="seed")
+    assert table[["runs", "state"]].to_numpy().tolist() == [[1, "1 finished, 4 unknown"]]
+    assert "5 runs: 1 finished, 4 unknown" in caption
 
 
 @pytest.mark.parametrize(
@@ -155,6 +165,22 @@ def test_formats_agree(runs: Path) -> None:
     assert [float(row["test_acc"]) for row in each] == [0.5, 0.6, 0.55]
 
 
+@pytest.mark.parametrize("format", ["csv", "table"])
+@pytest.mark.parametrize("device", ["/dev/null", "."])
+def test_what_is_no_file_is_not_replaced(device: str, format: str, runs: Path) -> None:
+    done = summary(runs, "--format", format, "--output", device)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {device} is no file that could be replaced\n"
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "file")
+    write_output(tmp_path / "link", "half \ud800")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "file").read_text() == "half ?"
+
+
 def test_an_output_file_is_all_that_is_written(runs: Path, tmp_path: Path) -> None:
     for kind in ("table", "csv", "json"):
         done = summary(runs, "--format", kind, "--output", str(tmp_path / f"out.{kind}"))
@@ -198,9 +224,10 @@ def test_runs_of_other_code_are_stale(tmp_path: Path) -> None:
         write_json(record.folder / "run.json", (record.run() or {}) | {"code": trained_with})
     frame, unreadable = read_runs(tmp_path)
     assert dict(zip(frame["run_id"], frame["stale"], strict=True)) == {"now": False, "before": True}
-    assert "code" not in frame
+    assert frame["code"].nunique() == 2
     table, caption = lay_out(frame, unreadable)
     assert "stale" in table
+    assert "code" not in table
     assert "1 stale: trained by other code than there is now" in caption
     current, caption = lay_out(frame[~frame["stale"]], unreadable)
     assert "stale" not in current
@@ -230,9 +257,20 @@ def test_the_index_is_used_and_never_believed_over_the_records(runs: Path, monke
     read.clear()
     read_runs(runs)
     assert read == ["new"]  # what still runs is read each time
-    for damage in ("{", '{"schema": 1, "version": 1, "rows": 3}', '{"schema": 1, "version": 0, "rows": {}}'):
-        (runs / ".index.json").write_text(damage)
+    whole = json.loads((runs / ".index.json").read_text())
+    for damage in (
+        3,
+        {},
+        {"relu-1": 3},
+        *({"relu-1": whole["rows"]["relu-1"] | {"row": row}} for row in (3, {"a": 1})),
+    ):
+        (runs / ".index.json").write_text(json.dumps(whole | {"rows": damage}))
         assert read_runs(runs)[0].equals(changed)
+    for damage in ({}, whole | {"version": 0}, whole | {"schema": 0}):
+        (runs / ".index.json").write_text(json.dumps(damage))
+        read.clear()
+        assert read_runs(runs)[0].equals(changed)
+        assert len(read) == 7
 
 
 def test_a_folder_that_may_only_be_read_has_no_index(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

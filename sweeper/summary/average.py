@@ -8,7 +8,8 @@ import pandas as pd
 
 from sweeper.summary.gather import MEASURES
 
-AVERAGED = tuple(name for name in MEASURES if name not in ("state", "stale", "error"))
+AVERAGED = tuple(name for name in MEASURES if name not in ("state", "stale", "code", "error"))
+SPREADS = {f"{name}_std" for name in AVERAGED}
 
 
 def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
@@ -37,20 +38,17 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
             for name in AVERAGED:
                 row[name], row[f"{name}_std"] = mean_and_std(finished[name])
             row["state"] = states(runs)
-            row["stale"] = bool(finished["stale"].any())
-            row["error"] = None
+            row |= {"stale": bool(finished["stale"].any()), "code": None, "error": None}
         rows.append(row)
     columns = ["run_id", *settings, "runs", *(part for name in MEASURES for part in (name, f"{name}_std"))]
-    known = [name for name in columns if not name.endswith("_std") or name.removesuffix("_std") in AVERAGED]
-    return pd.DataFrame(rows, columns=known)
+    return pd.DataFrame(rows, columns=[name for name in columns if name in rows[0] or name in SPREADS])
 
 
 def mean_and_std(values: "pd.Series[Any]") -> tuple[Any, Any]:
     """Of what was measured; where a target was never reached, how many reached it and no number."""
-    if values.map(lambda value: isinstance(value, str)).any():
-        reached = int(values.map(lambda value: not isinstance(value, str)).sum())
-        return f"{reached} of {len(values)} reached it", None
     numbers = pd.to_numeric(values, errors="coerce").dropna().to_numpy(dtype=float)
+    if values.map(lambda value: isinstance(value, str)).any():
+        return f"{len(numbers)} of {len(values)} reached it", None
     if len(numbers) == 0:
         return None, None
     return float(numbers.mean()), float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None

@@ -1,13 +1,10 @@
-"""Learning curves: each configuration's mean over its seeds, as numbers and as a figure that is read without colour."""
+"""Learning curves as a figure that is read without colour."""
 
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median_low
 from typing import Any
 
 import numpy as np
@@ -22,14 +19,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from sweeper.errors import UserError, choices
-from sweeper.record import Record, number
 from sweeper.summary.average import states
-from sweeper.summary.gather import MEASURES
-from sweeper.summary.table import SLOTS, is_missing, lay_out, show
-
-APART = ("seed", "target_acc")  # runs that differ in these have the same curve but for chance
-METRICS = ("val_acc", "train_loss", "train_seconds")
-LARGEST = 1e100  # no loss or time; sums of numbers below it are finite
+from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
+from sweeper.summary.output import printable, write_output
 
 COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")  # Okabe-Ito, less its yellow
 # Their sizes in points, chosen to look alike.
@@ -42,7 +34,7 @@ MOST = len(MARKERS) * len(DASHES)  # lines that differ without their colour
 TOP = 16
 
 WIDTH, PANELS, TITLE, X_LABEL, MARGIN = 8.27, 5.6, 0.35, 0.55, 0.12  # inches; the width is A4's
-SETTING, VALUE, NAME, CAPTION, CAPTION_LINES = 32, 32, 64, 165, 5  # characters; lines of a paragraph
+NAME, CAPTION, CAPTION_LINES = 64, 165, 5  # characters; lines of a paragraph
 STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -73,152 +65,6 @@ METADATA: dict[str, dict[str, Any]] = {  # neither date nor version: equal recor
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
 }
-
-
-@dataclass
-class Band:
-    """Mean, lowest and highest over runs, each a value an epoch."""
-
-    mean: list[float]
-    low: list[float]
-    high: list[float]
-
-    @classmethod
-    def over(cls, values: Sequence[Sequence[float]]) -> "Band":
-        """Of the runs' values at each epoch."""
-        return cls([fmean(runs) for runs in values], [min(runs) for runs in values], [max(runs) for runs in values])
-
-    def cumulated(self) -> "Band":
-        return Band(*(list(accumulate(values)) for values in (self.mean, self.low, self.high)))
-
-
-@dataclass
-class Curve:
-    """A configuration: the runs that differ in nothing but their seed.
-
-    Attributes:
-        name: `settings` in one line of printable characters, long ones cut; may hold markup.
-        settings: what varies between the compared runs and is not implied by another setting, None where missing;
-            where nothing varies, the model.
-        state: of its runs: `finished`, or such as `1 failed, 2 finished`.
-        seeds: of its runs, in order.
-        epochs: from 1, those that at least one run completed.
-        runs: how many completed each epoch; fewer towards the end where some stopped early.
-        val_acc, train_loss: over the runs that completed the epoch.
-        seconds: training seconds to the end of each epoch: an epoch's mean, lowest and highest, cumulated.
-        best_val_acc: mean over the runs of each one's best.
-        convergence_epoch: mean over the finished runs; None where none is.
-    """
-
-    name: str
-    settings: dict[str, Any]
-    state: str
-    seeds: list[int]
-    epochs: list[int]
-    runs: list[int]
-    val_acc: Band
-    train_loss: Band
-    seconds: Band
-    best_val_acc: float
-    convergence_epoch: float | None
-
-
-def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
-    """The curves of all configurations that completed an epoch, best validation accuracy first.
-
-    Args:
-        output_dir: the folder that has runs/.
-        frame: a row for each compared run, see sweeper.summary.table.read_runs.
-    """
-    frame = countable(frame)
-    settings, varying, _ = split_settings(frame)
-    varying = varying or ["model" if "model" in frame else "run_id"]
-    curves = []
-    for _, runs in frame.groupby([frame[name].map(repr) for name in settings] or (lambda _: 0), sort=False):
-        rows = [readable(Record(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
-        if any(rows):
-            curves.append(curve(runs, [run for run in rows if run], varying))
-    return sorted(curves, key=lambda curve: (-curve.best_val_acc, curve.name))
-
-
-def countable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with cells that can be counted and states that can be sorted, whatever a foreign file holds."""
-    states_as_text = frame["state"].map(str)
-    return frame.map(lambda cell: str(cell) if isinstance(cell, list | dict) else cell).assign(state=states_as_text)
-
-
-def split_settings(frame: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
-    """Settings that make a configuration; of these what tells configurations apart, and what all of them share."""
-    frame = frame.drop(columns=[name for name in APART if name in frame])
-    table, _ = lay_out(frame, [])
-    settings = [name for name in frame.columns if name not in MEASURES and name != "run_id"]
-    varying = [name for name in settings if name in table]
-    shared = [name for name in settings if frame[name].nunique() == 1 == frame[name].nunique(dropna=name in SLOTS)]
-    return settings, varying, shared
-
-
-def readable(rows: Iterable[dict[str, Any]]) -> dict[int, list[float]]:
-    """METRICS by epoch, of the rows that hold what we write."""
-    found = {}
-    for row in rows:
-        epoch, *values = (number(row.get(name)) for name in ("epoch", *METRICS))
-        known = [value for value in values if value is not None and 0 <= value < LARGEST]
-        if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(METRICS) and known[0] <= 1:
-            found[int(epoch)] = known
-    return found
-
-
-def curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], varying: Sequence[str]) -> Curve:
-    """One configuration.
-
-    Args:
-        runs: its rows of the frame.
-        rows: `readable` of those that completed an epoch.
-        varying: the settings that tell it apart.
-    """
-    epochs = sorted(set().union(*rows))
-    there = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
-    val_acc, train_loss, seconds = (
-        Band.over([[values[place] for values in metrics] for metrics in there]) for place in range(len(METRICS))
-    )
-    cells = {name: runs[name].tolist()[0] for name in varying}
-    settings = {name: None if is_missing(cell) else cell for name, cell in cells.items()}
-    seeds = [seed for seed in map(number, runs.get("seed", ())) if seed is not None]
-    reached = [epoch for epoch in map(number, runs["convergence_epoch"]) if epoch is not None]
-    return Curve(
-        name=name_of(settings),
-        settings=settings,
-        state=states(runs),
-        seeds=sorted(map(int, seeds)),
-        epochs=epochs,
-        runs=[len(metrics) for metrics in there],
-        val_acc=val_acc,
-        train_loss=train_loss,
-        seconds=seconds.cumulated(),
-        best_val_acc=fmean(max(val_acc for val_acc, *_ in run.values()) for run in rows),
-        convergence_epoch=fmean(reached) if reached else None,
-    )
-
-
-def name_of(settings: dict[str, Any]) -> str:
-    """Such as `model=mlp, optimizer.lr=0.001`; what is missing is no part of it unless all is."""
-    known = {name: value for name, value in settings.items() if value is not None} or settings
-    return ", ".join(f"{cut(name, SETTING)}={cut(shown(name, value), VALUE)}" for name, value in known.items())
-
-
-def shown(name: str, value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else show(name, value)
-
-
-def cut(text: str, length: int) -> str:
-    """At most so many characters, all of them printable."""
-    text = printable(text)
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """One line, without what controls a terminal or is no XML."""
-    return "".join(one if one.isprintable() else " " for one in text)
 
 
 def write_curves(
@@ -253,8 +99,7 @@ def write_curves(
         rcParams.update(STYLE)
         figure = draw(curves[:top], title, notes(frame, curves, top))
         for file in files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(rendered(figure, file.suffix.lower()))
+            write_output(file, rendered(figure, file.suffix.lower()))
     return files
 
 
@@ -267,7 +112,6 @@ def rendered(figure: Figure, suffix: str) -> bytes:
 
 def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int) -> list[str]:
     """The paragraphs under the figure: what is drawn, how it is read, what all runs share."""
-    frame = countable(frame)
     left_out, no_epoch = len(curves) - top, len(frame) - sum(max(curve.runs) for curve in curves)
     drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(states(frame), CAPTION)})"
     drawn += f". Without an epoch yet: {no_epoch}" if no_epoch > 0 else ""
@@ -343,13 +187,6 @@ def draw_curve(
         axes.plot(*point, **converged(place), zorder=4)
     if curve.state != "finished":
         axes.plot(x[-1], mean[-1], **UNFINISHED, zorder=5)
-
-
-def loss_limit(curves: Sequence[Curve]) -> float | None:
-    """Where the loss panels end lest one exploding line flattens all others; None where none does."""
-    highest = [max(curve.train_loss.mean) for curve in curves]
-    limit = 4 * median_low(highest)
-    return limit if max(highest) > limit > 0 else None
 
 
 def label_axes(panels: Any, limit: float | None) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.record import Record, flat_settings, number, read_json, write_text
+from sweeper.record import Record, flat_settings, read_json, write_text
 from sweeper.training_code import code_fingerprint
 
 # What was measured, in the order of the table's columns.
@@ -27,15 +26,16 @@ MEASURES = (
     "parameters",
     "state",
     "stale",
+    "code",
     "error",
 )
-
-
 READINGS = ("convergence_fraction", "target_acc")  # how the curve was read, which may differ between runs
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # what a row is made of
 ENDED = ("finished", "failed", "diverged", "interrupted")  # states that do not change by themselves
+LARGEST = 1e100  # no result of a run; sums and squares of numbers below it are finite
 INDEX = ".index.json"
-INDEX_VERSION = 1  # one more when a row is made of other things
+INDEX_VERSION = 2  # one more when a row is made of other things
+RESERVED = {"run_id", "runs", *MEASURES, *(f"{name}_std" for name in MEASURES)}  # columns that are no settings
 
 
 def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFrame, list[str]]:
@@ -43,8 +43,8 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
 
     Returns:
         A row for each run: run_id, its effective settings under their dotted names, the MEASURES. A run that is not
-        finished has what its metrics say so far; one that other code trained than there is now is stale. And the
-        names of the folders that are no readable runs.
+        finished has what its metrics say so far. `code` is a digest of the code that trained it; where that is not
+        today's, the run is stale. And the names of the folders that are no readable runs.
     """
     index = Index(runs.parent / INDEX)
     rows: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
     index.save(None if only is not None else {row["run_id"] for row in rows})
     now = digest(code_fingerprint())
     for row in rows:
-        row["stale"] = row.pop("code") not in (None, now)
+        row["stale"] = row["code"] not in (None, now)
     settings_found = dict.fromkeys(name for row in rows for name in row if name not in MEASURES)
     return pd.DataFrame(rows, columns=[*settings_found, *MEASURES]), unreadable
 
@@ -84,13 +84,13 @@ class Index:
         self.kept = kept if isinstance(kept, dict) else {}
 
     def row(self, record: Record) -> dict[str, Any] | None:
-        signature = [one for name in FILES for one in stamp(record.folder / name)]
+        signature = [one for name in FILES for one in stamp(f"{record.folder}/{name}")]
         known = self.kept.get(record.run_id)
-        if known is not None and known["signature"] == signature:
+        if isinstance(known, dict) and known.get("signature") == signature and is_row(known.get("row")):
             return dict(known["row"])
         try:
             row = read_run(record)
-        except (TypeError, ValueError, KeyError, AttributeError):  # values of kinds that we never write
+        except RecursionError:  # nested deeper than anything that we write
             row = None
         if row is not None and row["state"] in ENDED:
             self.kept[record.run_id] = {"signature": signature, "row": dict(row)}
@@ -109,41 +109,72 @@ class Index:
                 pass
 
 
-def stamp(path: Path) -> tuple[int, int]:
+def is_row(row: Any) -> bool:
+    """Whether a row of the index is one of ours, so that nothing else in that file is shown."""
+    return isinstance(row, dict) and {"run_id", *MEASURES} - {"stale"} <= row.keys()
+
+
+def stamp(path: str) -> tuple[int, int]:
     """What changes with a file: when it was written last, in nanoseconds, and its size."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
 
 
 def read_run(record: Record) -> dict[str, Any] | None:
-    """One run as a row; None where the directory does not say which run it is."""
-    run, status = record.run(), record.status()
+    """One run as a row, whatever its files hold; None where the directory does not say which run it is."""
+    run, status, result = record.run(), record.status() or {}, record.result() or {}
     if run is None or not isinstance(run.get("effective"), dict):
         return None
-    metrics = [row for row in record.metrics() if {"epoch", "val_acc", "train_seconds"} <= row.keys()]
-    result = record.result() or {}
-    best: dict[str, Any] = max(metrics, key=lambda row: row["val_acc"], default={})
-    row: dict[str, Any] = {"run_id": record.run_id} | flat_settings(run["effective"]) | {"run_id": record.run_id}
-    row |= {name: result.get(name, run.get("config", {}).get(name)) for name in READINGS}
-    row |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
-    row |= {name: result[name] if is_measure(result[name]) else None for name in MEASURES if name in result}
-    row["train_seconds"] = sum(row["train_seconds"] for row in metrics)
-    row["epochs_done"] = len(metrics)
-    if result.get("target_acc") is not None and result.get("epochs_to_target") is None:
-        row["epochs_to_target"] = f">{len(metrics)}"
-    row["parameters"] = run.get("parameters") if is_measure(run.get("parameters")) else None
-    row["state"] = (status or {}).get("state", "unknown")
-    row["error"] = last_line((status or {}).get("error"))
-    row["code"] = digest(run["code"]) if isinstance(run.get("code"), dict) else None
-    return row
+    rows = [row for row in read_metrics(record) if measure(row.get("epoch")) is not None]
+    measured = [row for row in rows if measure(row.get("val_acc")) is not None]
+    best: dict[str, Any] = max(measured, key=lambda row: row["val_acc"], default={})
+    config, code, state = run.get("config"), run.get("code"), status.get("state")
+    found: dict[str, Any] = dict.fromkeys(MEASURES)
+    found |= {"best_val_acc": best.get("val_acc"), "best_epoch": best.get("epoch")}
+    found |= {name: measure(result[name]) for name in MEASURES if name in result}
+    found["epochs_done"] = len(rows)
+    found["train_seconds"] = sum(measure(row.get("train_seconds")) or 0 for row in rows)
+    if measure(result.get("target_acc")) is not None and result.get("epochs_to_target") is None:
+        found["epochs_to_target"] = f">{len(rows)}"
+    found["parameters"] = measure(run.get("parameters"))
+    found["state"] = state if isinstance(state, str) else "unknown"
+    found["code"] = digest(code) if isinstance(code, dict) else None
+    found["error"] = last_line(status.get("error"))
+    if found["error"] is None and len(measured) < len(rows):
+        found["error"] = f"{len(rows) - len(measured)} of {len(rows)} epochs have no val_acc in metrics.jsonl"
+    settings = {free(name): plain(value) for name, value in flat_settings(run["effective"]).items()}
+    asked = config if isinstance(config, dict) else {}
+    readings = {name: measure(result.get(name, asked.get(name))) for name in READINGS}
+    return {"run_id": record.run_id} | settings | readings | found
 
 
-def is_measure(value: Any) -> bool:
-    """Whether it is what we write: a number, or none."""
-    return value is None or number(value) is not None or (isinstance(value, float) and math.isnan(value))
+def plain(value: Any) -> Any:
+    """A setting that can be counted."""
+    return str(value) if isinstance(value, list | dict) else value
+
+
+def free(name: str) -> str:
+    """A setting's name, which no other column has."""
+    return f"{name} (setting)" if name in RESERVED else name
+
+
+def read_metrics(record: Record) -> list[dict[str, Any]]:
+    """What `Record.metrics` gives, of a whole file in half the time: its lines parsed as one."""
+    try:
+        lines = (record.folder / "metrics.jsonl").read_bytes().splitlines()
+        rows: list[Any] = json.loads(b"[%b]" % b",".join(lines))
+    except (OSError, ValueError, RecursionError):
+        return record.metrics()
+    whole = len(rows) == len(lines) and all(isinstance(row, dict) for row in rows)
+    return rows if whole else record.metrics()
+
+
+def measure(value: Any) -> Any:
+    """What was measured; None for what is no number that a run could have."""
+    return value if isinstance(value, int | float) and -LARGEST < value < LARGEST else None
 
 
 def digest(code: dict[str, str]) -> str:

@@ -13,10 +13,14 @@ from typing import Any, TypeGuard
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sweeper.record import Record, number, write_text
-from sweeper.summary import effects
-from sweeper.summary.curves import Band, Curve, learning_curves, loss_limit
+from sweeper.record import Record, number
+from sweeper.summary.axes import written
+from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_text import caption, shown_p
 from sweeper.summary.gather import ENDED, MEASURES, last_line
+from sweeper.summary.inference import JUDGED, LEVEL, Comparison, Measure
+from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_limit
+from sweeper.summary.output import write_output
 from sweeper.summary.table import cells, is_missing, is_number, lay_out, read_runs, show
 from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
 from sweeper.training_code import changed_modules, code_fingerprint
@@ -68,8 +72,7 @@ def write_report(output_dir: Path, sweep: str | None = None, output: Path | None
     """
     page = render(output_dir, sweep)
     file = output or output_dir / "report.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, page)
+    write_output(file, page)
     return file
 
 
@@ -85,21 +88,21 @@ def render(output_dir: Path, sweep: str | None = None) -> str:
     records = [Record(output_dir / "runs" / str(run_id)) for run_id in frame["run_id"]]
     runs = [record.run() or {} for record in records]
     statuses = [record.status() or {} for record in records]
-    table, caption = lay_out(frame, unreadable, over="seed", by=BY)
+    table, notes = lay_out(frame, unreadable, over="seed", by=BY)
     curves = learning_curves(output_dir, frame)
-    compared = effects.effects(frame, unreadable=unreadable)
+    compared = effects(frame, unreadable=unreadable)
     ended = [number(status.get("heartbeat")) for status in statuses if status.get("state") in ENDED]
     template = environment().get_template(TEMPLATE)
-    page = template.render(
+    return template.render(
         title=f"Sweep {sweep}" if sweep else "All runs",
         sweep=sweep,
         axes=axes_of(frame),
         question=question(frame, runs, plan),
-        notes=caption.split("\n"),
+        notes=notes.split("\n"),
         table={"columns": columns_of(table), "rows": rows_of(table), "by": BY},
         nothing=compared.nothing,
         effects=effect_tables(compared),
-        effect_notes=effects.caption(compared),
+        effect_notes=caption(compared),
         curves=curve_data(curves),
         drawn=DRAWN,
         confusion=confusion(frame, records),
@@ -108,7 +111,6 @@ def render(output_dir: Path, sweep: str | None = None) -> str:
         commands=[plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs}),
         ended=moment(max(filter(None, ended), default=None)),
     )
-    return page.encode(errors="replace").decode()  # a record may hold half of a surrogate pair, a file may not
 
 
 def environment() -> Environment:
@@ -232,22 +234,23 @@ def rows_of(table: pd.DataFrame) -> list[list[Cell]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def effect_tables(found: effects.Effects) -> list[dict[str, Any]]:
+def effect_tables(found: Effects) -> list[dict[str, Any]]:
     """A table for each measure, those of interactions after all others; intervals drawn from -100 to 100."""
     tables = []
     for crossed, family in enumerate((found.comparisons, found.interactions)):
-        for name, measure in effects.JUDGED.items():
+        for name, measure in JUDGED.items():
             judged = [one for one in family if one.measure == name]
             ends = [value for one in judged for value in (one.mean, *(one.interval or ())) if value is not None]
             means = [abs(one.mean) for one in judged if one.mean is not None]
             span = min(max(map(abs, ends), default=0.0), WIDEST * max(means, default=0.0)) or 1.0
             title = measure.title + (": interactions" if crossed else "")
             rows = [effect_row(one, measure, span) for one in judged]
-            tables += [{"title": title, "crossed": crossed, "censored": measure.censored, "rows": rows}] if rows else []
+            censored = any(one.censored for one in judged)
+            tables += [{"title": title, "crossed": crossed, "censored": censored, "rows": rows}] if rows else []
     return tables
 
 
-def effect_row(one: effects.Comparison, measure: effects.Measure, span: float) -> dict[str, Any]:
+def effect_row(one: Comparison, measure: Measure, span: float) -> dict[str, Any]:
     """One comparison as text, and where its interval and mean are drawn; `span` is drawn at 100."""
 
     def drawn(value: float) -> str:
@@ -255,14 +258,15 @@ def effect_row(one: effects.Comparison, measure: effects.Measure, span: float) -
 
     show_difference = measure.digits.format
     return {
-        "changes": [(f"{it.axis}={effects.written(it.value)}", effects.written(it.baseline)) for it in one.changes],
+        "changes": [(f"{it.axis}={written(it.value)}", written(it.baseline)) for it in one.changes],
         "pairs": one.pairs,
+        "seeds": one.seeds,
         "mean": "-" if one.mean is None else show_difference(one.mean),
         "interval": "-" if one.interval is None else " to ".join(map(show_difference, one.interval)),
         "counts": (one.higher, one.lower, one.tied, one.pairs - one.higher - one.lower - one.tied, one.censored),
-        "p": effects.shown_p(one.corrected),
+        "p": shown_p(one.corrected),
         "result": one.words,
-        "sure": one.corrected is not None and one.corrected < effects.LEVEL,
+        "sure": one.corrected is not None and one.corrected < LEVEL,
         "middle": None if one.mean is None else drawn(one.mean),
         "ends": None if one.interval is None else tuple(map(drawn, one.interval)),
     }

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.errors import UserError, choices, nearest
-from sweeper.record import write_text
-from sweeper.summary.average import average
+from sweeper.summary.average import SPREADS, average
 from sweeper.summary.gather import MEASURES, gather
+from sweeper.summary.output import json_text, printable, write_output
 
 DIGITS = {
     "best_val_acc": "{:.4f}",
@@ -81,16 +80,16 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
 def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     """Best first: accuracies and texts as they are asked for most, high or in order; whatever else from low to high."""
     require_columns(frame, [by])
-    keys = frame[by].map(lambda value: (2, 0.0, "") if is_missing(value) else order_of(value, by.endswith("_acc")))
-    names = frame["run_id"].map(str)
-    order = sorted(range(len(frame)), key=lambda place: (keys.iloc[place], names.iloc[place]))
+    keys = [(2, 0.0, "") if is_missing(value) else order_of(value, by.endswith("_acc")) for value in frame[by].tolist()]
+    names = [str(run_id) for run_id in frame["run_id"].tolist()]
+    order = sorted(range(len(frame)), key=lambda place: (keys[place], names[place]))
     return frame.iloc[order].reset_index(drop=True)
 
 
 def order_of(value: Any, high_first: bool) -> tuple[int, float, str]:
     """Numbers before texts."""
     if isinstance(value, int | float):
-        return 0, -float(value) if high_first else float(value), ""
+        return 0, -value if high_first else value, ""
     return 1, 0.0, str(value)
 
 
@@ -119,7 +118,7 @@ def lay_out(
     lines = caption(frame, [name for name in constant if name != "data.fingerprint"], by)
     lines += [f"With {text}" for text in implied_settings(frame, implied)]
     lines += [f"Left out, not readable as runs: {', '.join(unreadable)}"] if unreadable else []
-    lines = [" ".join(line.splitlines()) for line in lines]
+    lines = [printable(line) for line in lines]
     table = frame
     if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:
         averaged = average(frame, over)
@@ -129,7 +128,7 @@ def lay_out(
     if columns is not None:
         require_columns(table, columns)
         return table[[part for name in columns for part in (name, f"{name}_std") if part in table]], "\n".join(lines)
-    unused = [*constant, *implied, "error"] + ([over] if table is not frame else [])
+    unused = [*constant, *implied, "code", "error"] + ([over] if table is not frame else [])
     table = table.drop(columns=[name for name in unused if name in table])
     if "run_id" in table and table["run_id"].isna().any():
         table = table.drop(columns="run_id")
@@ -146,8 +145,9 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
     for group in dict.fromkeys(name.partition(".")[0] for name in implied):
         names = [name for name in implied if name.partition(".")[0] == group]
         for choice, runs in frame.groupby(group):
-            values = [(name.partition(".")[2], runs[name].iloc[0]) for name in names]
-            shown = ", ".join(f"{name}={show(name, value)}" for name, value in values if not is_missing(value))
+            values = [(name, runs[name].iloc[0]) for name in names]
+            told = [f"{name.partition('.')[2]}={show(name, value)}" for name, value in values if not is_missing(value)]
+            shown = ", ".join(told)
             lines += [f"{group}={choice}: {shown}"] if shown else []
     return lines
 
@@ -191,8 +191,8 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     """The table as text, as it is shown: a mean and its standard deviation in one cell."""
     shown = {}
     for name in table.columns:
-        if not name.endswith("_std"):
-            spread = table.get(f"{name}_std", pd.Series([None] * len(table)))
+        if name not in SPREADS:
+            spread = table[f"{name}_std"] if f"{name}_std" in SPREADS & {*table.columns} else [None] * len(table)
             shown[name] = [show_mean(name, *pair) for pair in zip(table[name], spread, strict=True)]
     return pd.DataFrame(shown)
 
@@ -231,7 +231,7 @@ def print_table(table: pd.DataFrame, text: str, output: Path | None = None) -> N
     if output is not None:
         file = io.StringIO()
         Console(width=width_of(table), file=file).print(grid(table), markup=False)
-        write_text(output, f"{file.getvalue()}{text}\n")
+        write_output(output, f"{file.getvalue()}{text}\n")
         return
     console = Console()
     left_out: list[str] = []
@@ -259,11 +259,11 @@ def grid(table: pd.DataFrame) -> Table:
     drawn = Table()
     for name in map(str, shown.columns):
         number = is_number(name)
-        header = Text(name.replace("_", " ") if number else name)
+        header = Text(printable(name.replace("_", " ") if number else name))
         width = max(len(cell) for cell in [*shown[name], *header.plain.split()])
         drawn.add_column(header, justify="right" if number else "left", min_width=width, max_width=width)
     for row in shown.itertuples(index=False):
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     return drawn
 
 
@@ -278,13 +278,14 @@ def width_of(table: pd.DataFrame) -> int:
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, text: str, output_dir: Path) -> None:
     """Write summary.csv, every run with every setting in full precision, and summary.md as the table is shown."""
-    write_text(output_dir / "summary.csv", as_csv(frame))
-    write_text(output_dir / "summary.md", as_markdown(table, text))
+    write_output(output_dir / "summary.csv", as_csv(frame))
+    write_output(output_dir / "summary.md", as_markdown(table, text))
 
 
 def as_csv(table: pd.DataFrame) -> str:
     """In full precision, no cell a formula."""
-    safe = table.map(neutral).rename(columns=neutral)
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    safe = table.assign(**{str(name): table[name].map(neutral) for name in texts}).rename(columns=neutral)
     return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
 
 
@@ -306,12 +307,7 @@ def as_latex(table: pd.DataFrame, text: str) -> str:
 
 def as_json(table: pd.DataFrame, text: str) -> str:
     """{"caption": lines, "rows": [{column: value}]}, in full precision, what is missing as null."""
-    rows = [
-        {name: None if is_missing(value) else value for name, value in row.items()}
-        for row in table.astype(object).to_dict(orient="records")
-    ]
-    content = {"caption": text.splitlines(), "rows": rows}
-    return json.dumps(content, indent=1, default=lambda value: value.item()) + "\n"
+    return json_text({"caption": text.splitlines(), "rows": table.astype(object).to_dict(orient="records")})
 
 
 def markdown_cell(text: str) -> str:

@@ -1,0 +1,230 @@
+"""A real sweep whose table, effects and report say what its records say: everything computed again, from JSON alone."""
+
+import csv
+import html
+import io
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, environment
+
+EPOCHS, TARGET = 4, 0.97  # which some runs reach
+SWEEP = ["model=softmax,mlp", "activation=relu,selu", "seed=0,1", f"epochs={EPOCHS}", f"target_acc={TARGET}"]
+MEASURED = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "convergence_seconds")
+FORMS = {"test_acc": "{:+.4f}", "convergence_epoch": "{:+.2f}", "epochs_to_target": "{:+.2f}"}
+
+Runs = dict[tuple[str, str | None, int], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder that the sweep and the four commands left; what a command printed lies in a file of its name."""
+    folder = tmp_path_factory.mktemp("agreement")
+    settings = ["data=digits", f"data.cache={cache}", "threads=1", "sweep.name=agree"]
+    command(folder, str(REPOSITORY / "train.py"), "-m", *settings, *SWEEP)
+    for name, arguments in {
+        "printed": ("summary",),
+        "rows.csv": ("summary", "agree", "--format", "csv", "--group-by", "none"),
+        "means.json": ("summary", "agree", "--format", "json"),
+        "effects.json": ("effects", "agree", "--format", "json"),
+        "effects.txt": ("effects", "agree"),
+        "page": ("report", "agree"),
+    }.items():
+        (folder / name).write_text(command(folder, "-m", "sweeper", *arguments), encoding="utf-8")
+    return folder
+
+
+def command(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def runs(sweep: Path) -> Runs:
+    """What each run's curve says, by model, activation and seed."""
+    found: Runs = {}
+    for folder in (sweep / "outputs/runs").iterdir():
+        effective = json.loads((folder / "run.json").read_text())["effective"]
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        accs = [row["val_acc"] for row in rows]
+        confusion = json.loads((folder / "result.json").read_text())["confusion"]
+        converged = next(place for place, acc in enumerate(accs) if acc >= 0.99 * max(accs))
+        key = (effective["model"]["name"], effective.get("activation", {}).get("name"), effective["seed"])
+        found[key] = {
+            "run_id": folder.name,
+            "best_val_acc": max(accs),
+            "best_epoch": 1 + accs.index(max(accs)),
+            "test_acc": sum(row[place] for place, row in enumerate(confusion)) / sum(map(sum, confusion)),
+            "convergence_epoch": converged + 1,
+            "convergence_seconds": sum(row["train_seconds"] for row in rows[: converged + 1]),
+            "epochs_to_target": next((1 + place for place, acc in enumerate(accs) if acc >= TARGET), None),
+            "rows": rows,
+        }
+    return found
+
+
+def test_the_sweep_is_six_runs(runs: Runs) -> None:
+    assert sorted(runs, key=str) == [
+        *(("mlp", activation, seed) for activation in ("relu", "selu") for seed in (0, 1)),
+        *(("softmax", None, seed) for seed in (0, 1)),
+    ]
+    assert {run["epochs_to_target"] is None for run in runs.values()} == {True, False}
+    assert all([row["epoch"] for row in run["rows"]] == list(range(1, EPOCHS + 1)) for run in runs.values())
+
+
+def test_results_and_rows_are_the_curves(sweep: Path, runs: Runs) -> None:
+    rows = {row["run_id"]: row for row in csv.DictReader(io.StringIO((sweep / "rows.csv").read_text()))}
+    with (sweep / "outputs/summary.csv").open(newline="", encoding="utf-8") as file:
+        whole = {row["run_id"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == whole.keys() == {run["run_id"] for run in runs.values()}
+    for (model, activation, seed), run in runs.items():
+        result = json.loads((sweep / "outputs/runs" / run["run_id"] / "result.json").read_text())
+        row, full = rows[run["run_id"]], whole[run["run_id"]]
+        assert (row["model"], row["activation"], row["seed"]) == (model, activation or "", str(seed))
+        assert all(full[name] == text for name, text in row.items())
+        for name in MEASURED:
+            assert result[name] == run[name] == float(row[name])
+        assert result["epochs_to_target"] == run["epochs_to_target"]
+        assert row["epochs_to_target"] == (
+            f">{EPOCHS}" if run["epochs_to_target"] is None else str(result["epochs_to_target"])
+        )
+
+
+def test_means_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
+    content = json.loads((sweep / "means.json").read_text())
+    assert content["caption"][0] == "6 runs: 6 finished"
+    order = [(row["model"], row["activation"]) for row in content["rows"]]
+    assert sorted(order, key=str) == [("mlp", "relu"), ("mlp", "selu"), ("softmax", None)]
+    means = [statistics.fmean(runs[*one, seed]["best_val_acc"] for seed in (0, 1)) for one in order]
+    assert means == sorted(means, reverse=True)
+    for row in content["rows"]:
+        pair = [runs[row["model"], row["activation"], seed] for seed in (0, 1)]
+        assert (row["runs"], row["state"]) == (2, "finished")
+        for name in MEASURED:
+            values = [float(run[name]) for run in pair]
+            assert row[name] == statistics.fmean(values)
+            assert row[f"{name}_std"] == pytest.approx(statistics.stdev(values), rel=1e-12)
+    shown = table_of((sweep / "outputs/summary.md").read_text(encoding="utf-8"))
+    assert shown == page_table(sweep)
+    for (model, activation), row in zip(order, shown, strict=True):
+        assert (row["model"], row["activation"], row["runs"]) == (model, activation or "-", "2")
+        for name in ("best_val_acc", "test_acc"):
+            values = [runs[model, activation, seed][name] for seed in (0, 1)]
+            assert row[name] == f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"
+            assert row[name] in (sweep / "printed").read_text(encoding="utf-8")
+
+
+def table_of(markdown: str) -> list[dict[str, str]]:
+    header, _, *lines = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("|")]
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def page_table(sweep: Path) -> list[dict[str, str]]:
+    """The report's table of results."""
+    (table,) = re.findall(r'<table class="sortable".*?</table>', page(sweep), re.DOTALL)
+    names = [re.sub("<.*?>", "", name) for name in re.findall("<button.*?</button>", table)]
+    rows = [row for row in re.findall("<tr>(.*?)</tr>", table, re.DOTALL) if "<td" in row]
+    return [dict(zip(names, map(html.unescape, re.findall(r"<td[^>]*>(.*?)</td>", row)), strict=True)) for row in rows]
+
+
+def page(sweep: Path) -> str:
+    path = (sweep / "page").read_text(encoding="utf-8").strip()
+    return (sweep / path).read_text(encoding="utf-8")
+
+
+def expected_effects(runs: Runs) -> list[dict[str, Any]]:
+    """For each measure what both changes do, by formulas for two seeds: Student's t of one degree is Cauchy's."""
+    selu: Callable[[int], tuple[Any, Any]] = lambda seed: (("mlp", "selu", seed), ("mlp", "relu", seed))  # noqa: E731
+    softmax: Callable[[int], tuple[Any, Any]] = lambda seed: (("softmax", None, seed), ("mlp", "relu", seed))  # noqa: E731
+    found = []
+    for measure in FORMS:
+        family = []
+        for axis, value, baseline, pair in (("activation", "selu", "relu", selu), ("model", "softmax", "mlp", softmax)):
+            values = [[runs[key][measure] for key in pair(seed)] for seed in (0, 1)]
+            one: dict[str, Any] = {"measure": measure, "axis": axis, "value": value, "baseline": baseline}
+            one |= {"pairs": 2, "seeds": 2, "censored": sum(value is None for pair in values for value in pair)}
+            one |= {"mean": None, "low": None, "high": None, "p": None}
+            reached = [[EPOCHS + 1 if value is None else value for value in pair] for pair in values]
+            signs = [(a > b) - (a < b) for (a, b), known in zip(reached, values, strict=True) if known != [None, None]]
+            if one["censored"] == 0:
+                first, second = (round(a - b, 10) for a, b in values)
+                one["mean"] = (first + second) / 2
+                error = abs(first - second) / 2  # the standard deviation is |first - second| / sqrt 2
+                if error > 0:
+                    half = error * math.tan(math.pi * 0.475)
+                    one |= {"low": one["mean"] - half, "high": one["mean"] + half}
+                    one["p"] = 1 - 2 / math.pi * math.atan(abs(one["mean"]) / error)
+            if one["p"] is None and len(signs) == 2:
+                one["p"] = (
+                    0.5 if abs(sum(signs)) == 2 else 1.0
+                )  # two signs that agree do so by chance every second time
+            family.append(one)
+        ps = sorted(one["p"] for one in family if one["p"] is not None)
+        for one in family:
+            holm = [min(1.0, (len(ps) - place) * p) for place, p in enumerate(ps)]
+            one["p_holm"] = None if one["p"] is None else max(holm[: ps.index(one["p"]) + 1])
+        found += family
+    return found
+
+
+def test_effects_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
+    content = json.loads((sweep / "effects.json").read_text())
+    assert content["baseline"] == {"activation": "relu", "model": "mlp"}
+    assert (content["runs"], content["left_out"], content["interactions"]) == (6, {}, [])
+    lines = [
+        [cell.strip() for cell in line.split("│")[1:]]
+        for line in (sweep / "effects.txt").read_text(encoding="utf-8").splitlines()
+        if line.startswith("│")
+    ]
+    rows = re.findall("<tr><td>(.*?)</tr>", page(sweep).partition('<h2 id="effects">')[2].partition("</section>")[0])
+    expected = expected_effects(runs)
+    assert len(content["comparisons"]) == len(expected) == len(lines) == len(rows) == 6
+    for row, one, line, markup in zip(content["comparisons"], expected, lines, rows, strict=True):
+        for name, value in one.items():
+            assert row[name] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), name
+        form = FORMS[one["measure"]].format
+        mean = "-" if one["mean"] is None else form(one["mean"])
+        ends = None if one["low"] is None else [form(one["low"]), form(one["high"])]
+        p = "-" if one["p_holm"] is None else f"{one['p_holm']:.4f}"
+        change = f"{one['axis']}={one['value']}"
+        interval = "-" if ends is None else f"[{ends[0]}, {ends[1]}]"
+        assert line[:7] == [change, one["baseline"], "2", "2", mean, interval, p]
+        cells = [html.unescape(re.sub("<.*?>", "", cell)) for cell in markup.split("</td><td")]
+        cells = [cell.rpartition(">")[2] for cell in cells]
+        assert cells[:5] == [change, one["baseline"], "2", "2", mean]
+        assert cells[5] == ("-" if ends is None else " to ".join(ends))
+        assert p in cells[6:]
+
+
+def test_the_reports_curves_are_those_of_the_records(sweep: Path, runs: Runs) -> None:
+    (text,) = re.findall('<script type="application/json" id="curves-data">(.*?)</script>', page(sweep), re.DOTALL)
+    curves = {curve["name"]: curve for curve in json.loads(text)["curves"]}
+    for model, activation in {key[:2] for key in runs}:
+        name = f"model={model}" + (f", activation={activation}" if activation else "")
+        curve = curves.pop(name)
+        both = [runs[model, activation, seed]["rows"] for seed in (0, 1)]
+        assert curve["epochs"] == list(range(1, EPOCHS + 1))
+        for metric in ("val_acc", "train_loss"):
+            values = [[rows[epoch][metric] for rows in both] for epoch in range(EPOCHS)]
+            for edge, over in (("mean", statistics.fmean), ("low", min), ("high", max)):
+                assert curve[metric][edge] == [float(f"{over(pair):.5g}") for pair in values]
+        epochs = [runs[model, activation, seed]["convergence_epoch"] for seed in (0, 1)]
+        assert curve["convergence_epoch"] == statistics.fmean(epochs)
+    assert curves == {}
