@@ -31,7 +31,7 @@ MEASURES = (
 )
 READINGS = ("convergence_fraction", "target_acc")  # how the curve was read, which may differ between runs
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # what a row is made of
-ENDED = ("finished", "failed", "diverged", "interrupted")  # states that do not change by themselves
+ENDED = ("finished", "failed", "diverged", "interrupted", "cancelled")  # states that do not change by themselves
 LARGEST = 1e100  # no result of a run; sums and squares of numbers below it are finite
 INDEX = ".index.json"
 INDEX_VERSION = 2  # one more when a row is made of other things
