@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard test slurm-test bench bench-sweep bench-summary lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard test slurm-test bench bench-sweep bench-summary bench-slurm lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-summary: setup  ## Measure what a summary of 10,000 runs costs
 
 bench-sweep: setup  ## Measure what sweeping costs; DATA=FOLDER adds an image folder
 	@$(PY) benchmarks/sweep.py $(if $(DATA),--data $(DATA))
+
+bench-slurm: setup  ## Measure what a cluster costs, on a throw-away Slurm (root on Debian)
+	@$(PY) benchmarks/slurm.py
 
 lint: setup  ## Check style and types
 	.venv/bin/ruff check .

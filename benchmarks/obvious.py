@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from sweeper.build import Built, build
+from sweeper.build import Built, build, seeded_model
 from sweeper.cli import register_schema, typed
 from sweeper.data import Images, load, prepare, settle_val_size
 from sweeper.identity import choose_all
@@ -27,6 +27,9 @@ from sweeper.identity import choose_all
 BATCH = 64
 PREPARED = 8  # batches that the limit goes round: in the processor's cache, as batches just made are
 WARM_UP = 0.5  # seconds
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LR = 0.0005
+Loader = DataLoader[tuple[Tensor, int]]
 
 
 class Meter:
@@ -62,20 +65,17 @@ class InMemory(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.data[index])), self.targets[index]
 
 
-def tutorial_loader(built: Built, workers: int) -> DataLoader[tuple[Tensor, int]]:
+def tutorial_loader(images: Images, workers: int) -> Loader:
     from torchvision import transforms
 
-    mean, std = built.normalise.mean.tolist(), built.normalise.std.tolist()
-    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
-    return DataLoader(InMemory(built.train.data, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    return DataLoader(InMemory(images, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
 
 
-def obvious(built: Built, meter: Meter, workers: int = 0) -> None:
+def obvious(model: nn.Module, loader: Loader, meter: Meter) -> None:
     """The loop of the tutorials."""
-    loader = tutorial_loader(built, workers)
-    model = built.training.model.to(memory_format=torch.contiguous_format)
     criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), lr=built.training.lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     running_loss = 0.0
     model.train()
     while True:
@@ -89,14 +89,14 @@ def obvious(built: Built, meter: Meter, workers: int = 0) -> None:
                 return
 
 
-def lightning(built: Built, meter: Meter) -> None:
-    """Lightning's Trainer on the same loader, with its defaults but no progress bar."""
+def lightning(model: nn.Module, loader: Loader, meter: Meter) -> None:
+    """Lightning's Trainer, with its defaults but no progress bar."""
     import lightning
 
     class Classifier(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.model = built.training.model.to(memory_format=torch.contiguous_format)
+            self.model = model
 
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
             images, labels = batch
@@ -105,7 +105,7 @@ def lightning(built: Built, meter: Meter) -> None:
             return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.Adam(self.parameters(), lr=built.training.lr)
+            return torch.optim.Adam(self.parameters(), lr=LR)
 
     class Watch(lightning.Callback):  # type: ignore[misc]
         def on_train_batch_end(self, trainer: Any, *_: object) -> None:
@@ -115,9 +115,7 @@ def lightning(built: Built, meter: Meter) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         settings = {"max_epochs": 1000, "enable_progress_bar": False, "default_root_dir": folder}
-        lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(
-            Classifier(), tutorial_loader(built, workers=0)
-        )
+        lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(Classifier(), loader)
 
 
 def limit(built: Built, meter: Meter) -> None:
@@ -143,13 +141,13 @@ def main() -> None:
     torch.set_num_threads(config.threads or torch.get_num_threads())
     cached = prepare(config.data)
     settle_val_size(config.data, cached)
-    built, meter = build(config, choose_all(config), load(cached)), Meter(float(seconds))
-    if side == "lightning":
-        lightning(built, meter)
-    elif side == "limit":
-        limit(built, meter)
+    choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds))
+    if side == "limit":
+        limit(build(config, choices, dataset), meter)
     else:
-        obvious(built, meter, workers=2 if side == "workers" else 0)
+        model = seeded_model(config, choices, dataset, start_weights=False)  # and nothing else of what build() does
+        loader = tutorial_loader(dataset.train, workers=2 if side == "workers" else 0)
+        (lightning if side == "lightning" else obvious)(model, loader, meter)
     print(meter.images_per_second)
 
 

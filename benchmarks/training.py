@@ -80,8 +80,8 @@ def clocked(overrides: list[str]) -> None:
     python: Any = builtins
     plain_import = python.__import__
 
-    def watch(name: str, *arguments: Any) -> Any:
-        module = plain_import(name, *arguments)
+    def watch(name: str, *arguments: Any, **named: Any) -> Any:
+        module = plain_import(name, *arguments, **named)
         if name == "sweeper.loop" and python.__import__ is watch:
             python.__import__ = plain_import
             loop: Any = sys.modules[name]
@@ -237,7 +237,7 @@ def main() -> None:
         whole = ["data=image_folder", f"data.root={options.folder.resolve()}", cache, *common]
         small = ["data=image_folder", f"data.root={part}", f"data.cache={temporary}", *common]
         runs = {"softmax on digits": ["model=softmax", "data=digits", cache, *common]}
-        runs["softmax on CIFAR-10"] = ["model=softmax", *whole]
+        runs |= {f"{name} on CIFAR-10": [f"model={name}", *whole] for name in ("softmax", "cnn_pool")}
         for overrides in (*runs.values(), ["model=softmax", *small]):
             train(1, overrides)  # decodes the images where that was never done
         for repeat in range(options.repeats):

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SETTLED = 2.0  # seconds after which Slurm has said why a job waits
+# Signals that come before Python can take them must not end a job that Slurm is about to requeue.
+PYTHON = f"""sh -c 'trap "" TERM USR2; exec "$0" "$@"' {shlex.quote(sys.executable)}"""
 
 
 class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
@@ -35,42 +39,6 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
     """
 
     hydra_context: HydraContext | None
-
-    def __init__(
-        self,
-        *,
-        partition: str | None,
-        account: str | None,
-        qos: str | None,
-        minutes: int,
-        cpus_per_run: int,
-        gpus_per_run: int,
-        memory: float | None,
-        setup: list[str],
-        runs_per_job: int,
-        concurrent: int,
-        array_parallelism: int,
-        max_timeouts: int,
-        signal_seconds: int,
-        additional_parameters: dict[str, Any],
-    ) -> None:
-        super().__init__(
-            partition=partition,
-            account=account,
-            qos=qos,
-            minutes=minutes,
-            cpus_per_run=cpus_per_run,
-            gpus_per_run=gpus_per_run,
-            memory=memory,
-            setup=setup,
-            runs_per_job=runs_per_job,
-            concurrent=concurrent,
-            array_parallelism=array_parallelism,
-            max_timeouts=max_timeouts,
-            signal_seconds=signal_seconds,
-            additional_parameters=additional_parameters,
-        )
-        self.left: list[Task] = []
 
     # On the login node ------------------------------------------------------------------------------------------------
 
@@ -89,23 +57,31 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         """
         from filelock import FileLock
 
-        from sweeper.sweep.follow import Task, follow
+        from sweeper.sweep.follow import Task, follow, job_paths
         from sweeper.sweep.slurm import Submissions
 
         self.check()
         tasks = [
-            Task(one.run_id, number, list(one.overrides), one.record, one.heartbeat) for number, one in enumerate(runs)
+            Task(one.run_id, number, list(one.overrides), one.record, (one.record.status() or {}).get("heartbeat"))
+            for number, one in enumerate(runs)
         ]
         with FileLock(folder / ".jobs.lock"):  # the same sweep started twice submits once
             submissions = Submissions(folder)
+            submissions.cancel_if(lambda place: not job_paths(self.folder, place).submitted_pickle.exists())
             missing = [task for task in tasks if task.key not in submissions.places]
             if len(missing) < len(tasks):
                 log.info("%d runs are queued or running in Slurm already", len(tasks) - len(missing))
-            self.submit(missing, submissions)
+            if missing:
+                self.submit(missing, submissions)
         assert self.config is not None
-        if self.config.sweep.wait:
+        if not self.config.sweep.wait:
+            return None
+        try:
             return follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
-        return None
+        except SystemExit as stopped:
+            if stopped.code != 1:  # not fail_fast, which has cancelled them
+                log.warning("Slurm goes on with the jobs; scancel ends them")
+            raise
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """The same for sweepers that know nothing of runs, such as Optuna's."""
@@ -146,6 +122,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         for name in ("gpus_per_run", "max_timeouts"):
             if not isinstance(self.params[name], int) or self.params[name] < 0:
                 raise UserError(f"hydra.launcher.{name}={self.params[name]} must be a whole number of at least 0")
+        if not isinstance(self.params["setup"], list):
+            raise UserError(f"hydra.launcher.setup={self.params['setup']} must be a list of shell lines")
+        if not isinstance(self.params["additional_parameters"] or {}, dict):
+            raise UserError("hydra.launcher.additional_parameters must be options of sbatch: {constraint: a100}")
         if (bad := next(newlines(self.params), None)) is not None:
             raise UserError(f"hydra.launcher.{bad} has a line break, which a job script cannot have there")
         valid = partitions()
@@ -159,14 +139,11 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from submitit.core.utils import FailedJobError
 
         from sweeper.errors import UserError
-        from sweeper.sweep.slurm import Submission, cancel, complaint, max_array_size, snapshot
+        from sweeper.sweep.slurm import Submission, complaint, max_array_size, snapshot
 
         assert self.config is not None and self.hydra_context is not None
-        if not tasks:
-            return
         size, limit = self.params["runs_per_job"], max_array_size()
         packs = [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.directory = Path.cwd()
         self.singletons = Singleton.get_state()
         sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
@@ -179,18 +156,16 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 one = Submission(f"sweeper-{uuid.uuid4().hex[:12]}", [[task.key for task in pack] for pack in array])
                 made.append(one)
                 submissions.add(one)
-                executor = SlurmExecutor(self.folder / "%j", max_num_timeout=self.params["max_timeouts"])
+                executor = SlurmExecutor(self.folder / one.token, self.params["max_timeouts"], python=PYTHON)
                 executor.update_parameters(**self.sbatch(one.token, code))
                 jobs = executor.map_array(self, array)
                 one.job = jobs[0].job_id.partition("_")[0]
                 submissions.add(one)
             self.refuse_what_never_starts(made)
         except BaseException as error:
-            cancel([one.job for one in made if one.job is not None])
+            submissions.withdraw(made)
             for one in made:
-                submissions.drop(one)
-            for left_over in [*self.folder.glob("*.pkl"), *self.folder.glob(".submission_file_*.sh")]:
-                left_over.unlink()
+                shutil.rmtree(self.folder / one.token, ignore_errors=True)
             if isinstance(error, FailedJobError):
                 hint = "; where there are no GPUs: hydra.launcher.gpus_per_run=0" if self.params["gpus_per_run"] else ""
                 raise UserError(f"Slurm refuses the job: {complaint(str(error))}{hint}") from error
@@ -202,6 +177,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         """submitit's parameters."""
         asked, side_by_side = self.params, min(self.params["concurrent"], self.params["runs_per_job"])
         limits = [f"export {name}={value}" for name, value in thread_limits(asked["cpus_per_run"]).items()]
+        additional = {name.replace("_", "-"): value for name, value in (asked["additional_parameters"] or {}).items()}
         optional = {
             "partition": asked["partition"],
             "account": asked["account"],
@@ -218,7 +194,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             "setup": [*limits, *asked["setup"]],
             "array_parallelism": asked["array_parallelism"],
             "signal_delay_s": min(asked["signal_seconds"], 60 * asked["minutes"] // 4),
-            "additional_parameters": {"requeue": True, "chdir": str(code), **asked["additional_parameters"]},
+            "additional_parameters": {"chdir": str(code)}
+            | ({} if "no-requeue" in additional else {"requeue": True})
+            | additional,
         }
 
     def refuse_what_never_starts(self, made: Sequence["Submission"]) -> None:
@@ -251,46 +229,41 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 
         for which in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(which, stop)
-        self.left = list(pack)
         try:
-            return self.run_pack(pack)
+            before = {task.key: ended for task in pack if (ended := task.ended()) is not None}
+            left = [task for task in pack if task.key not in before]
+            now = dict(zip([task.key for task in left], self.run_pack(left, alone=len(pack) == 1), strict=True))
+            return [(before | now)[task.key] for task in pack]
         except SystemExit as stopped:
             for which in (signal.SIGTERM, signal.SIGUSR2):
                 signal.signal(which, passed_over)
             if stopped.code in (128 + signal.SIGTERM, 128 + signal.SIGUSR2):
-                self.end(submitits)
+                self.end(pack, submitits, told=stopped.code - 128)
             raise
 
-    def run_pack(self, pack: list["Task"]) -> list[JobReturn]:
+    def run_pack(self, pack: list["Task"], *, alone: bool) -> list[JobReturn]:
         """Run one by itself in this process, several in others, so that one that dies takes no other along."""
-        if len(pack) == 1:
-            name = "hydra.sweep.dir"
-            return [sendable(super().__call__(pack[0].overrides, name, pack[0].number, "", self.singletons))]
+        if alone:
+            by_itself, name = super().__call__, "hydra.sweep.dir"
+            return [sendable(by_itself(one.overrides, name, one.number, "", self.singletons)) for one in pack]
         start_fork_server()
         assert self.config is not None
         Singleton.set_state(self.singletons)
         task = (self.hydra_context, self.config, self.task_function, self.singletons)
         workers = Workers([thread_limits(self.params["cpus_per_run"])] * self.params["concurrent"])
-        return workers.run(
-            [(one.number, one.overrides, *task) for one in pack],
-            fail_fast=self.config.sweep.fail_fast,
-            after=lambda place: self.left.remove(pack[place]),
-        )
+        calls = [(one.number, one.overrides, *task) for one in pack]
+        return [sendable(returned) for returned in workers.run(calls, fail_fast=self.config.sweep.fail_fast)]
 
-    def checkpoint(self, pack: list["Task"]) -> Any:
-        """What submitit keeps for the job's next start: the runs that are left."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, self.left)
-
-    def end(self, submitits: Any) -> None:
+    def end(self, pack: list["Task"], submitits: Any, told: int) -> None:
         """Let submitit requeue the job; where it must not or cannot, say so in the records of the runs."""
+        from submitit import JobEnvironment
+
         from sweeper.sweep.slurm import state_of
 
-        job_id = os.environ["SLURM_JOB_ID"]
+        job_id = JobEnvironment().job_id
         state = state_of(job_id)
-        if state == "CANCELLED":
-            self.note("cancelled", f"Slurm job {job_id} was cancelled")
+        if state == "CANCELLED" and told == signal.SIGTERM:
+            note(pack, "cancelled", f"Slurm job {job_id} was cancelled")
         if state not in ("RUNNING", None):
             return
         try:
@@ -299,16 +272,17 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             why = str(error).removeprefix("Job not requeued because: ")
             if isinstance(error, subprocess.CalledProcessError):
                 why = "Slurm refuses to requeue the job"
-            self.note("interrupted", f"saved and stopped: {why}")
+            note(pack, "interrupted", f"saved and stopped: {why}")
             raise RuntimeError(f"not requeued: {why}") from error
 
-    def note(self, state: str, error: str) -> None:
-        """Write a state into the records of the interrupted runs of this job."""
-        for task in self.left:
-            status = (task.record.status() if task.record is not None else None) or {}
-            if task.record is not None and status.get("state") == "interrupted":
-                kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
-                task.record.write_status(**kept, state=state, error=error)
+
+def note(pack: Sequence["Task"], state: str, error: str) -> None:
+    """Write a state into the records of the runs of a pack that are interrupted."""
+    for record in (task.record for task in pack if task.record is not None):
+        status = record.status() or {}
+        if status.get("state") == "interrupted":
+            kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+            record.write_status(**kept, state=state, error=error)
 
 
 def with_configs_of(context: HydraContext, conf: Path) -> HydraContext:

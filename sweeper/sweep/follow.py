@@ -42,6 +42,21 @@ class Task:
     record: Record | None = None
     heartbeat: float | None = None
 
+    def status(self) -> dict[str, Any]:
+        """The record's where it was written since the launch; else empty."""
+        status = (self.record.status() if self.record is not None else None) or {}
+        return status if status.get("heartbeat") != self.heartbeat else {}
+
+    def ended(self) -> JobReturn | None:
+        """What the run has come to by its record since the launch; None where it has not ended."""
+        state, result = self.status().get("state"), self.record.result() if self.record is not None else None
+        if state == "finished" and result is not None:
+            return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])
+        return self.failed(self.status().get("error")) if state in ("failed", "diverged") else None
+
+    def failed(self, reason: Any) -> JobReturn:
+        return JobReturn(self.overrides, status=JobStatus.FAILED, _return_value=RuntimeError(str(reason)))
+
 
 def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_fast: bool) -> list[JobReturn]:
     """Wait for the runs, tell failures when they happen, and collect what the runs returned.
@@ -55,15 +70,19 @@ def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_
     """
     following = Following(tasks, places, logs)
     begin = time.monotonic()
+    cancelled = False
     while True:
         following.look(queue_if_it_answers(following))
-        if following.failed and fail_fast:
-            cancel(sorted({places[task.key].job for task in tasks}))
-            raise SystemExit(1)
         if len(following.returns) == len(tasks):
-            return [following.returns[task.key] for task in tasks]
+            break
+        if following.failed and fail_fast and not cancelled:
+            cancel({places[task.key].job for task in tasks})
+            cancelled = True
         shortest, longest = LOOK_EVERY
         time.sleep(min(longest, max(shortest, (time.monotonic() - begin) / 20)))
+    if following.failed and fail_fast:
+        raise SystemExit(1)
+    return [following.returns[task.key] for task in tasks]
 
 
 def queue_if_it_answers(following: "Following") -> dict[str, Job] | None:
@@ -83,6 +102,7 @@ class Following:
 
     Attributes:
         returns: of the runs that are over.
+        seen: the last state of each job.
         over: how often each other run's job was seen to be over.
         failed: the runs whose failure was told.
         said: what need not be said again.
@@ -92,6 +112,7 @@ class Following:
     places: dict[str, Place]
     logs: Path
     returns: dict[str, JobReturn] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
     over: Counter[str] = field(default_factory=Counter)
     failed: set[str] = field(default_factory=set)
     said: set[str] = field(default_factory=set)
@@ -106,11 +127,15 @@ class Following:
         for task in (task for task in self.tasks if task.key not in self.returns):
             place = self.places[task.key]
             job = (now or {}).get(place.job)
+            if job is not None:
+                self.seen[place.job] = job.state
             if job is not None and job.is_held:
-                self.say(place.job, f"Slurm holds job {place.job} ({job.reason}): scontrol release {place.job}")
-            returned = self.returned(place)
-            if returned is None and now is not None and (job is None or not job.is_alive):
-                self.over[task.key] += 1
+                why = f"Slurm holds job {place.job} ({job.reason}): scontrol release {place.job}"
+                self.say(f"{place.token} {job.reason}", why)
+            returned = self.returned(task, place)
+            if returned is None and now is not None:
+                is_over = job is None or not job.is_alive
+                self.over[task.key] = self.over[task.key] + 1 if is_over else 0
                 if self.over[task.key] >= LOOKS:
                     state = accounted(place.job) or (FORGOTTEN if job is None else job.state)
                     returned = self.lost(task, place, state)
@@ -121,14 +146,10 @@ class Following:
                 self.failed.add(task.key)
                 log.error("failed: %s: %s", " ".join(task.overrides), words)
 
-    def paths(self, place: Place) -> Any:
-        """Where submitit keeps the files of a job."""
-        return JobPaths(self.logs / "%j", job_id=place.job)
-
-    def returned(self, place: Place) -> JobReturn | None:
+    def returned(self, task: Task, place: Place) -> JobReturn | None:
         """What a run returned, None as long as its job has not written that."""
         try:
-            outcome, value = cloudpickle.loads(self.paths(place).result_pickle.read_bytes())
+            outcome, value = cloudpickle.loads(job_paths(self.logs, place).result_pickle.read_bytes())
         except FileNotFoundError:
             return None
         if outcome == "success":
@@ -136,24 +157,44 @@ class Following:
             assert isinstance(returned, JobReturn)
             return returned
         reason = str(value).strip().splitlines()[-1].rpartition("Error: ")[2]
-        return JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError(f"Slurm job {place.job}: {reason}"))
+        return task.failed(f"Slurm job {place.job}: {reason}")
 
     def lost(self, task: Task, place: Place, state: str) -> JobReturn:
         """What stands for the result of a run whose job is over without one."""
-        reason, paths = f"Slurm job {place.job}: {state}", self.paths(place)
+        paths = job_paths(self.logs, place)
+        has_log = paths.stdout.exists() or paths.stderr.exists()
+        if state == FORGOTTEN and not has_log and self.seen.get(place.job, "PENDING") == "PENDING":
+            state = "CANCELLED"  # an array's element that has not begun is forgotten as soon as it is cancelled
+        reason = f"Slurm job {place.job}: {state}"
         if state.startswith("CANCELLED"):
-            if task.record is not None:
-                state_after(task.record, reason, "cancelled")
-        elif not (paths.stdout.exists() or paths.stderr.exists()):
+            cancelled(task, reason)
+        elif not has_log:
             reason += f", and no log in {paths.folder}; can the compute nodes see that folder?"
         else:
             reason += f"; its log: {paths.stderr}"
-        return JobReturn(overrides=task.overrides, status=JobStatus.FAILED, _return_value=RuntimeError(reason))
+        return task.failed(reason)
+
+
+def cancelled(task: Task, reason: str) -> None:
+    """Record that a run was cancelled, also while it waited, unless it had ended before."""
+    if task.record is None:
+        return
+    state = state_after(task.record, reason, "cancelled")
+    if state in ("not started", "interrupted") or (state == "failed" and not task.status()):
+        status = task.record.status() or {"attempt": 0, "epoch": 1, "step": 0}
+        kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+        task.record.folder.mkdir(parents=True, exist_ok=True)
+        task.record.write_status(**kept, state="cancelled", error=reason)
+
+
+def job_paths(logs: Path, place: Place) -> Any:
+    """Where submitit keeps the files of a job."""
+    return JobPaths(logs / place.token, job_id=place.job)
 
 
 def failure(task: Task, returned: JobReturn | None) -> str | None:
     """Why a run has failed, None where it has not: by its record, or else by what it returned."""
-    status = (task.record.status() if task.record is not None else None) or {}
-    if status.get("state") in ("failed", "diverged") and status.get("heartbeat") != task.heartbeat:
+    status = task.status()
+    if status.get("state") in ("failed", "diverged"):
         return "\n".join(str(status.get("error")).strip().splitlines()[-LAST_LINES:])
     return str(returned._return_value) if returned is not None and returned.status != JobStatus.COMPLETED else None

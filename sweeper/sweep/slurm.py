@@ -3,11 +3,12 @@
 import getpass
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from sweeper.record import read_json, write_json
 from sweeper.run import git_state
 from sweeper.sweep.saved import JOBS
 
-MISSING = "Slurm has forgotten it"  # the state of a job that squeue does not list any more
 # States that end by themselves, see squeue(1); in any other a job is over.
 ALIVE = (
     *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"),
@@ -72,10 +72,11 @@ def call(*command: str) -> str:
 
 def complaint(stderr: str) -> str:
     """What is essential in what a Slurm command printed as its errors."""
-    lines = [re.sub(r"^\w+: (error|fatal): ", "", line) for line in stderr.splitlines() if ": error: " in line]
-    return "; ".join(
-        dict.fromkeys(line for line in lines if "Batch job submission failed" not in line or len(lines) == 1)
-    )
+    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in said if re.match(r"\w+: (error|fatal): ", line)]
+    telling = [line for line in errors if "Batch job submission failed" not in line] or errors or said
+    less = [re.sub(r"^\w+: (error|fatal): (Batch job submission failed: )?", "", line) for line in telling]
+    return "; ".join(dict.fromkeys(less))
 
 
 def queue() -> dict[str, Job]:
@@ -100,14 +101,19 @@ def accounted(job_id: str) -> str | None:
 
 
 def state_of(job_id: str) -> str | None:
-    """A job's state, asked from within it when it is told to end; None where Slurm does not answer."""
+    """This job's state, asked from within it when it is told to end; None where Slurm does not answer.
+
+    Slurm calls a job completing then, whatever comes next; if that is another start, it has counted it already.
+    """
     done = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=False)
-    found = re.search(r"JobState=(\w+)", done.stdout)
-    return found[1] if found else None
+    found = dict(re.findall(r"(JobState|Restarts)=(\w+)", done.stdout))
+    if found.get("JobState") == "COMPLETING" and found.get("Restarts") == os.environ.get("SLURM_RESTART_COUNT", "0"):
+        return "CANCELLED"
+    return found.get("JobState")
 
 
-def cancel(job_ids: Sequence[str]) -> None:
-    for job_id in job_ids:
+def cancel(job_ids: Iterable[str]) -> None:
+    for job_id in sorted(job_ids):
         subprocess.run(["scancel", job_id], capture_output=True, check=False)
 
 
@@ -182,11 +188,23 @@ class Submissions:
         if submission.job is not None:
             self.places |= dict(submission.places())
 
-    def drop(self, submission: Submission) -> None:
-        """Forget one that Slurm refused or that was cancelled."""
-        self.alive.remove(submission)
+    def withdraw(self, submissions: Sequence[Submission]) -> None:
+        """Cancel some, of which Slurm may have refused the last or have it without our knowing its id, and forget them.
+
+        Raises:
+            UserError: Slurm does not answer; they are not forgotten.
+        """
+        tokens = {one.token for one in submissions}
+        cancel({job_id.partition("_")[0] for job_id, job in queue().items() if job.comment in tokens})
+        self.alive = [one for one in self.alive if one.token not in tokens]
         write_json(self.file, {"submissions": [vars(one) for one in self.alive]})
-        self.places = {run_id: place for run_id, place in self.places.items() if place.token != submission.token}
+        self.places = {run_id: place for run_id, place in self.places.items() if place.token not in tokens}
+
+    def cancel_if(self, useless: Callable[[Place], bool]) -> None:
+        """Cancel jobs and forget that their runs are there."""
+        found = {run_id: place for run_id, place in self.places.items() if useless(place)}
+        cancel({place.job for place in found.values()})
+        self.places = {run_id: place for run_id, place in self.places.items() if run_id not in found}
 
 
 SNAPSHOT = ("sweeper", "hydra_plugins")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A throw-away Slurm of four nodes on this machine: real daemons, in a folder of their own, for tests and CI.
 #   cluster.sh up | status | env | down [--keep-logs]
-#   cluster.sh kill-node NODE | kill-slurmd NODE | start-node NODE | stop-controller | start-controller
+#   cluster.sh kill-node NODE | kill-slurmd NODE | blind-node NODE FOLDER | start-node NODE
+#   cluster.sh stop-controller | start-controller
 # The folder is build/slurm, or $SLURM_CLUSTER_DIR. In a shell: eval "$(tests/slurm/cluster.sh env)"
 set -euo pipefail
 
@@ -156,8 +157,13 @@ case "${1:-}" in
     env) echo "export SLURM_CONF=$SLURM_CONF" ;;
     kill-node) stop "slurmd-$2" KILL && kill_jobs "$2" ;; # as when its power fails
     kill-slurmd) stop "slurmd-$2" KILL ;;                 # its jobs go on, even when Slurm requeues them
+    blind-node) # it sees another, empty folder there
+        stop "slurmd-$2"
+        start "slurmd-$2" unshare --mount sh -c 'mount -t tmpfs blind "$0" && exec "$@"' "$3" \
+            slurmd -N "$2" -f "$SLURM_CONF"
+        ;;
     start-node) start_node "$2" ;;
     stop-controller) stop slurmctld ;;
     start-controller) start_controller ;;
-    *) sed -n '2,5s/^# //p' "$0" && exit 2 ;;
+    *) sed -n '2,6s/^# //p' "$0" && exit 2 ;;
 esac

@@ -1,14 +1,21 @@
-"""A real Slurm to test on (cluster.sh), and what tests ask of it."""
+"""A real Slurm to test on (cluster.sh), what tests ask of it, and sweeps on it as real processes."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from conftest import REPOSITORY, environment
+from test_sweep_faults import outcome, rows, runs, status
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 Environment = dict[str, str]
@@ -52,6 +59,146 @@ def wait_for(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
+def freeze(run: Path) -> None:
+    """Stop the process that trains a run, so that it is still in its middle when something has been done to it."""
+    os.kill(status(run)["pid"], signal.SIGSTOP)
+
+
+def thaw(run: Path) -> None:
+    with suppress(ProcessLookupError):  # Slurm thaws what it ends
+        os.kill(status(run)["pid"], signal.SIGCONT)
+
+
+def has_pending(run: Path, which: signal.Signals) -> bool:
+    """Whether a frozen process was sent a signal; also where that thawed it."""
+    try:
+        lines = Path(f"/proc/{status(run)['pid']}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return True
+    (mask,) = (line.split()[1] for line in lines if line.startswith("ShdPnd:"))
+    return bool(int(mask, 16) >> (which - 1) & 1)
+
+
+@dataclass
+class Sweep:
+    """`python train.py -m` with hydra/launcher=slurm, writing to outputs/ in a folder of its own."""
+
+    env: Environment
+    folder: Path
+    overrides: list[str]
+    program: Path = REPOSITORY
+    process: subprocess.Popen[str] | None = None
+
+    def stop(self) -> None:
+        """Kill what a test that failed has left."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def start(self, *more: str, **extra: str) -> "Sweep":
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / "said").open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, str(self.program / "train.py"), "-m", *self.overrides, *more],
+                cwd=self.folder,
+                env=self.env | extra,
+                text=True,
+                start_new_session=True,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+        return self
+
+    def end(self, code: int = 0, seconds: float = 240) -> str:
+        """Wait for the command; what it said."""
+        assert self.process is not None
+        try:
+            assert self.process.wait(seconds) == code, self.said
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self.said) from None
+        return self.said
+
+    def until(self, holds: Callable[[], Any], what: str, seconds: float = 90) -> None:
+        """Wait for something; not when the command has failed."""
+        process = self.process
+        assert process is not None
+        wait_for(lambda: bool(holds()) or process.poll() not in (None, 0), seconds, what)
+        assert holds(), f"{what}\n{self.said}"
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "said").read_text()
+
+    @property
+    def runs(self) -> list[Path]:
+        return runs(self.folder)
+
+    def run(self, seed: int) -> Path:
+        """The run of a seed, whether it has begun or not."""
+        return next(iter(self.folder.glob(f"outputs/runs/*-s{seed}-*")), self.folder / f"no run of seed {seed} yet")
+
+    def catch(self, *seeds: int) -> list[Path]:
+        """Freeze the runs of these seeds, each in its middle."""
+        free = set(seeds)
+
+        def all_frozen() -> bool:
+            for seed in list(free):
+                if status(self.run(seed))["state"] == "running" and len(rows(self.run(seed))) >= 3:
+                    freeze(self.run(seed))
+                    free.remove(seed)
+            return not free
+
+        self.until(all_frozen, f"the middle of the runs of seeds {free}")
+        return [self.run(seed) for seed in seeds]
+
+    def jobs(self) -> dict[str, str]:
+        """The job of each run that was submitted last: 12, or 12_3 in an array."""
+        (file,) = self.folder.glob("outputs/sweeps/*/jobs.json")
+        return {
+            run_id: f"{one['job']}_{number}" if len(one["packs"]) > 1 else one["job"]
+            for one in json.loads(file.read_text())["submissions"]
+            for number, pack in enumerate(one["packs"])
+            for run_id in pack
+        }
+
+    def states(self) -> dict[str, str]:
+        return {run.name: status(run)["state"] for run in self.runs}
+
+
+SMALL = ("data=digits", "data.image_size=16", "threads=1", "model=mlp", "model.hidden=[64]", "epochs=60")
+ON_NODES = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_run=0", "hydra.launcher.minutes=10")
+SEEDS = 6
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of seeds 0 to 5 without Slurm."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    overrides = [*SMALL, f"data.cache={cache}", f"seed=range({SEEDS})", "hydra/launcher=parallel"]
+    Sweep(environment(), folder, overrides).start().end()
+    return folder
+
+
+@pytest.fixture
+def sweep(cluster: Environment, cache: Path, tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
+    """Makes sweeps of small runs on the cluster; the first override says of which seeds."""
+    made: list[Sweep] = []
+
+    def make(*overrides: str, name: str = "sweep") -> Sweep:
+        made.append(Sweep(cluster, tmp_path / name, [*SMALL, *ON_NODES, f"data.cache={cache}", *overrides]))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def ends_alike(run: Path, undisturbed: Path) -> bool:
+    """Whether a run came to what it comes to without Slurm, bit for bit."""
+    return outcome(run) == outcome(undisturbed / "outputs" / "runs" / run.name)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Environment]:
     """The environment of a process that submits jobs; the cluster is started unless it is up, and then stopped."""
@@ -60,7 +207,7 @@ def cluster() -> Iterator[Environment]:
     was_up = subprocess.run([str(CLUSTER), "status"], capture_output=True, check=False).returncode == 0
     control("up")
     exports = (line.removeprefix("export ").split("=", 1) for line in control("env").splitlines())
-    yield {**os.environ, **dict(exports)}
+    yield environment(**dict(exports))
     if not was_up:
         control("down")
 

@@ -1,0 +1,94 @@
+"""What the cluster costs, on a throw-away Slurm of one machine: submitting 1,000 runs, and eight small runs in one job.
+
+python benchmarks/slurm.py    as root on Debian, or where Slurm is installed
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+REPOSITORY = Path(__file__).parent.parent
+CLUSTER = REPOSITORY / "tests" / "slurm" / "cluster.sh"
+REPEATS = 3
+
+LAUNCHER = ["hydra/launcher=slurm", "hydra.launcher.gpus_per_run=0"]
+SOFTMAX = ["data=digits", "model=softmax"]
+HELD = ["hydra.launcher.additional_parameters={hold: true}", "sweep.wait=false"]
+
+
+@contextmanager
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment of a process that submits jobs; the cluster is started unless it is up, and then stopped."""
+    was_up = subprocess.run([CLUSTER, "status"], capture_output=True, check=False).returncode == 0
+    subprocess.run([CLUSTER, "up"], check=True)
+    try:
+        exports = subprocess.run([CLUSTER, "env"], capture_output=True, text=True, check=True).stdout
+        found = re.findall(r"^export (\w+)=(.*)$", exports, re.MULTILINE)
+        yield {**os.environ, **dict(found)}
+    finally:
+        if not was_up:
+            subprocess.run([CLUSTER, "down"], check=True)
+
+
+def sweep(env: dict[str, str], folder: Path, *overrides: str) -> dict[str, float]:
+    """Run `python train.py -m` in that folder; when it had its plan and when it had submitted, in seconds."""
+    folder.mkdir()
+    command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"data.cache={folder.parent / 'cache'}", *overrides]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    stamps = re.findall(r"^\[(.*?)\]\[HYDRA\] (sweep|submitted) ", done.stdout, re.MULTILINE)
+    return {what: datetime.fromisoformat(stamp.replace(",", ".")).timestamp() for stamp, what in stamps}
+
+
+def submission(env: dict[str, str], folder: Path) -> float:
+    """Seconds from the plan of 1,000 runs until all of them are in the queue, where they are held."""
+    times = sweep(env, folder, *SOFTMAX, *LAUNCHER, *HELD, "seed=range(1000)")
+    (file,) = folder.glob("outputs/sweeps/*/jobs.json")
+    jobs = [one["job"] for one in json.loads(file.read_text())["submissions"]]
+    subprocess.run(["scancel", *jobs], env=env, check=True)
+    return times["submitted"] - times["sweep"]
+
+
+def eight(env: dict[str, str], folder: Path, *packing: str) -> float:
+    """Seconds from the plan of eight runs until the last of them has its result."""
+    times = sweep(env, folder, *SOFTMAX, *LAUNCHER, "hydra.launcher.minutes=10", "seed=range(8)", *packing)
+    results = [path.stat().st_mtime for path in folder.glob("outputs/runs/*/result.json")]
+    assert len(results) == 8
+    return max(results) - times["sweep"]
+
+
+def main() -> None:
+    """Measure, and print each figure beside its target."""
+    table = Table(title=f"A cluster of four nodes on {os.cpu_count()} cores", title_justify="left")
+    for header in ("what", "measured", "target"):
+        table.add_column(header, justify="left" if header == "what" else "right")
+    with cluster() as env, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        sweep(env, folder / "once", *SOFTMAX, "epochs=1")  # the images are prepared
+        table.add_row("submit 1,000 runs, beyond planning", f"{submission(env, folder / 'thousand'):.1f} s", "30 s")
+        pairs = [
+            (eight(env, folder / f"one{repeat}", "hydra.launcher.runs_per_job=8"), eight(env, folder / f"each{repeat}"))
+            for repeat in range(REPEATS)
+        ]
+        together, apart = (median(times) for times in zip(*pairs, strict=True))
+        table.add_row("eight softmax runs on digits, in eight jobs", f"{apart:.1f} s", "")
+        table.add_row("... with runs_per_job=8", f"{together:.1f} s", "")
+        ratio = median(one / other for one, other in pairs)
+        table.add_row(f"... ratio, median of {REPEATS}", f"{ratio:.2f}", "0.40")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
