@@ -24,6 +24,8 @@ REPEATS = 3
 
 LAUNCHER = ["hydra/launcher=slurm", "hydra.launcher.gpus_per_run=0"]
 SOFTMAX = ["data=digits", "model=softmax"]
+PACK = "hydra.launcher.runs_per_job=8"
+PACKINGS = {"eight jobs": [], "one job": [PACK], "one job, two at a time": [PACK, "hydra.launcher.concurrent=2"]}
 HELD = ["hydra.launcher.additional_parameters={hold: true}", "sweep.wait=false"]
 
 
@@ -71,22 +73,25 @@ def eight(env: dict[str, str], folder: Path, *packing: str) -> float:
 
 def main() -> None:
     """Measure, and print each figure beside its target."""
-    table = Table(title=f"A cluster of four nodes on {os.cpu_count()} cores", title_justify="left")
+    table = Table(
+        title=f"A cluster of four nodes on {os.cpu_count()} cores, medians of {REPEATS}", title_justify="left"
+    )
     for header in ("what", "measured", "target"):
         table.add_column(header, justify="left" if header == "what" else "right")
     with cluster() as env, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         sweep(env, folder / "once", *SOFTMAX, "epochs=1")  # the images are prepared
         table.add_row("submit 1,000 runs, beyond planning", f"{submission(env, folder / 'thousand'):.1f} s", "30 s")
-        pairs = [
-            (eight(env, folder / f"one{repeat}", "hydra.launcher.runs_per_job=8"), eight(env, folder / f"each{repeat}"))
-            for repeat in range(REPEATS)
-        ]
-        together, apart = (median(times) for times in zip(*pairs, strict=True))
-        table.add_row("eight softmax runs on digits, in eight jobs", f"{apart:.1f} s", "")
-        table.add_row("... with runs_per_job=8", f"{together:.1f} s", "")
-        ratio = median(one / other for one, other in pairs)
-        table.add_row(f"... ratio, median of {REPEATS}", f"{ratio:.2f}", "0.40")
+        times: dict[str, list[float]] = {name: [] for name in PACKINGS}
+        for repeat in range(REPEATS):
+            for name, packing in PACKINGS.items():
+                times[name].append(eight(env, folder / f"{len(packing)}-{repeat}", *packing))
+        (apart, *_) = times.values()
+        for name, each in times.items():
+            table.add_row(f"eight softmax runs on digits, {name}", f"{median(each):.1f} s", "")
+            ratio = median(one / other for one, other in zip(each, apart, strict=True))
+            if each is not apart:
+                table.add_row("... ratio to eight jobs", f"{ratio:.2f}", "0.40")
     Console().print(table)
 
 

@@ -107,10 +107,8 @@ class Workers:
     def __init__(self, environments: Sequence[dict[str, str]]) -> None:
         self.all = [Worker(environment) for environment in environments]
 
-    def run(
-        self, calls: Sequence[tuple[Any, ...]], *, fail_fast: bool, after: Callable[[int], None] = lambda place: None
-    ) -> list[JobReturn]:
-        """Call execute_job with each of these arguments; `after` hears of the place of each that has returned.
+    def run(self, calls: Sequence[tuple[Any, ...]], *, fail_fast: bool) -> list[JobReturn]:
+        """Call execute_job with each of these arguments.
 
         Raises:
             SystemExit: a job asks for the end of the sweep.
@@ -131,7 +129,6 @@ class Workers:
                     returns[place] = worker.outcome(calls[place][1])
                     if isinstance(returns[place]._return_value, Died) and fail_fast:
                         raise SystemExit(1)
-                    after(place)
         except BaseException:
             stop(self.all)
             self.all = [Worker(worker.environment) for worker in self.all]

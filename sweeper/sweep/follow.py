@@ -14,7 +14,6 @@ from submitit.core.utils import JobPaths
 
 from sweeper.errors import UserError
 from sweeper.record import Record
-from sweeper.run import state_after
 from sweeper.sweep.slurm import Job, Place, accounted, cancel, queue
 
 log = logging.getLogger(__name__)
@@ -177,6 +176,8 @@ class Following:
 
 def cancelled(task: Task, reason: str) -> None:
     """Record that a run was cancelled, also while it waited, unless it had ended before."""
+    from sweeper.run import state_after  # imports torch, which the process that manages a pack does without
+
     if task.record is None:
         return
     state = state_after(task.record, reason, "cancelled")

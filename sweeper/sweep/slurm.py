@@ -16,7 +16,6 @@ from typing import Any
 import sweeper
 from sweeper.errors import UserError, choices
 from sweeper.record import read_json, write_json
-from sweeper.run import git_state
 from sweeper.sweep.saved import JOBS
 
 # States that end by themselves, see squeue(1); in any other a job is over.
@@ -216,6 +215,8 @@ def snapshot(conf: Path, into: Path) -> Path:
     Returns:
         The folder of the copy, named by its content: equal code is kept once.
     """
+    from sweeper.run import git_state  # imports torch, which the process that manages a pack does without
+
     program = Path(sweeper.__file__).parent.parent
     sources = {name: program / name for name in SNAPSHOT} | {"conf": conf}
     files = {

@@ -49,7 +49,8 @@ def test_six_runs_are_each_disturbed(cluster: Environment, sweep: Sweeps, undist
     six = sweep("seed=range(6)", EXCLUSIVE).start()
     caught = six.catch(0, 1, 2, 3)
     jobs = six.jobs()
-    (waiting,) = (element for run_id, element in jobs.items() if "-s4-" in run_id)
+    waiting, later = (element for run_id, element in jobs.items() if "-s4-" in run_id or "-s5-" in run_id)
+    slurm(cluster, "scontrol", "hold", later)  # lest it is over before the others have been dealt with
     slurm(cluster, "scancel", waiting)
     ids = [jobs[run.name] for run in caught]
     os.kill(status(caught[3])["pid"], signal.SIGKILL)
@@ -63,9 +64,10 @@ def test_six_runs_are_each_disturbed(cluster: Environment, sweep: Sweeps, undist
     wait_for(lambda: has_pending(caught[1], signal.SIGTERM), 10, "the signals")
     thaw(caught[1])
     storm(status(caught[1])["pid"])
-    (last,) = six.catch(5)
     six.until(lambda: f"Slurm job {ids[3]}: FAILED" in six.said, "the news of the killed run")
     assert time.monotonic() - killed < 60
+    slurm(cluster, "scontrol", "release", later)
+    (last,) = six.catch(5)
     preempted = six.jobs()[last.name]
     node = describe(cluster, preempted)["NodeList"]
     high = ("--partition=high", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
