@@ -37,8 +37,8 @@ class Normalise:
         self.shift = (-self.mean / self.std)[:, None, None]
 
     def __call__(self, images: Tensor) -> Tensor:
-        pixels = images.to(torch.float32, memory_format=self.memory_format)
-        return pixels.mul_(self.scale).add_(self.shift)
+        pixels = images.to(torch.float32).mul_(self.scale).add_(self.shift)
+        return pixels.contiguous(memory_format=self.memory_format)  # last: over three channels, inner loops are short
 
     @property
     def mean_pixel(self) -> Tensor:
@@ -82,7 +82,7 @@ class TrainBatches:
             stop = min(start + batches_a_chunk, len(self))
             places = slice(start * self.batch_size, stop * self.batch_size)
             chosen = self.indices[order[places]].to(device)
-            pixels = self.augment(self.data.images[chosen], draws[places].to(device), mean_pixel)
+            pixels = self.augment(self.data.images.index_select(0, chosen), draws[places].to(device), mean_pixel)
             images, labels = self.normalise(pixels), self.data.labels[chosen]
             for batch in range(max(start, first), stop):
                 part = slice((batch - start) * self.batch_size, (batch - start + 1) * self.batch_size)
@@ -95,4 +95,4 @@ class TrainBatches:
 def eval_batches(data: Images, indices: Tensor, normalise: Normalise | AsTheyAre) -> Iterator[tuple[Tensor, Tensor]]:
     """The images in their order, in large batches: (images (B, C, H, W) float32, labels (B,))."""
     for chosen in torch.split(indices.to(data.images.device), EVAL_BATCH):
-        yield normalise(data.images[chosen]), data.labels[chosen]
+        yield normalise(data.images.index_select(0, chosen)), data.labels[chosen]
