@@ -206,7 +206,7 @@ def show(about: str, found: list[tuple[str, str, list[list[str]]]]) -> str:
     from rich.table import Table
 
     console = Console()
-    parts = ["# Performance", "Written by `make bench`. [The log](performance-log.md) says what was tried.", about]
+    parts = ["# Performance", "Written by `make bench`.", about]
     console.print(about)
     for title, text, (head, *rows) in found:
         table = Table(*head, title=title, title_justify="left")
