@@ -1,6 +1,8 @@
 """From a typed config and a dataset to what trains: model, optimizer, schedule, batches."""
 
+import ctypes
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +21,8 @@ from sweeper.models import build_model
 from sweeper.models.resnet import fitting_weights
 
 log = logging.getLogger(__name__)
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @dataclass
@@ -43,6 +47,18 @@ class Built:
         return eval_batches(self.test, torch.arange(len(self.test)), self.normalise)
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep what a step frees for the next step, up to a GB.
+
+    Its defaults give a tensor of a few MB back to the system at once, and the next one costs a page fault every 4 kB:
+    half the time of a small convolutional network. Elsewhere than on Linux this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 16 << 20)
+        mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
 def choose_device(name: str) -> torch.device:
     """The device of a `device=` setting.
 
@@ -60,6 +76,7 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     Raises:
         UserError: the settings do not fit the images or each other.
     """
+    keep_freed_memory()
     device = choose_device(config.device)
     if device.type == "cuda":  # bit-exact resume is worth more than the last percent of speed
         torch.use_deterministic_algorithms(True)

@@ -52,17 +52,18 @@ def image_folder(*, root: str, image_size: int, channels: int) -> Source:
         UserError: a folder is missing or empty, or the classes of train/ and test/ differ. While decoding: an image
             cannot be read.
     """
-    files = {split: list(labelled_files(Path(root), split)) for split in ("train", "test")}
+    digest = hashlib.sha256()
+    files: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}  # (class, path): entries with sizes are large
+    for split, paths in files.items():
+        for name, file in labelled_files(Path(root), split):
+            stat = file.stat()
+            digest.update(os.fsencode(f"{split}/{name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
+            paths.append((name, file.path))
     classes = sorted({name for name, _ in files["train"]})
     tested = {name for name, _ in files["test"]}
     if missing := set(classes) ^ tested:
         where = "test" if missing - tested else "train"
         raise UserError(f"{root}/{where} has no images of class {choices(missing)}; both folders need every class")
-    digest = hashlib.sha256()
-    for split, found in files.items():
-        for name, file in found:
-            stat = file.stat()
-            digest.update(os.fsencode(f"{split}/{name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
 
     def decode(allocate: Allocate) -> list[str]:
         mode = "RGB" if channels == 3 else "L"
@@ -70,7 +71,7 @@ def image_folder(*, root: str, image_size: int, channels: int) -> Source:
             images = allocate(f"{split}_images", (len(found), channels, image_size, image_size), "uint8")
             allocate(f"{split}_labels", (len(found),), "int64")[:] = [classes.index(name) for name, _ in found]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                decoded = pool.map(lambda item: read_image(item[1].path, mode, image_size), found)
+                decoded = pool.map(lambda item: read_image(item[1], mode, image_size), found)
                 for place, image in enumerate(decoded):
                     images[place] = image
         return classes

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 from torch import nn
 
 from sweeper.errors import UserError
@@ -47,15 +46,22 @@ def cnn_pool(
 
 
 def classifier(layers: list[nn.Module], input_shape: Shape, num_classes: int) -> nn.Module:
-    """The layers with a linear classifier on top, its inputs counted by a first blank image.
+    """The layers with a linear classifier on top, its inputs counted from what convolutions and pools leave.
+
+    Counted, not tried: a first forward pass on the meta device imports torch's symbolic shapes, 150 MB and a second.
 
     Raises:
         UserError: the images are so small that nothing is left of them after the layers.
     """
-    features = nn.Sequential(*layers, nn.Flatten())
-    try:
-        with torch.no_grad():
-            width = features.eval()(torch.zeros(1, *input_shape)).shape[1]
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"images of {input_shape[1]}x{input_shape[2]} pixels are too small for the layers") from error
-    return features.train().append(nn.Linear(width, num_classes))
+    channels, *sides = input_shape
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            channels = layer.out_channels
+            padding, kernel, stride = int(layer.padding[0]), layer.kernel_size[0], layer.stride[0]
+            sides = [(side + 2 * padding - kernel) // stride + 1 for side in sides]
+        elif isinstance(layer, nn.MaxPool2d):
+            sides = [side // 2 for side in sides]
+        useless = isinstance(layer, nn.GroupNorm) and channels // layer.num_groups * sides[0] * sides[1] == 1
+        if min(sides) < 1 or useless:  # a single value has no variance
+            raise UserError(f"images of {input_shape[1]}x{input_shape[2]} pixels are too small for the layers")
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * sides[0] * sides[1], num_classes))
