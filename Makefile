@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard test slurm-test bench bench-sweep bench-summary bench-slurm lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard test practice transfer slurm-test bench bench-sweep bench-summary bench-slurm lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,43 @@ report: setup  ## Write outputs/report.html: question, results, effects, curves,
 
 tensorboard: setup  ## Open TensorBoard on all runs
 	.venv/bin/tensorboard --logdir outputs/runs
+
+# The practice: what is trained on, where its runs go, and how much of it. `make practice DATA=FOLDER SEEDS=0 EPOCHS=10`
+OUT ?= outputs/practice
+SEEDS ?= 0,1,2
+EPOCHS ?= 30
+RESNET_EPOCHS ?= 10
+IMAGES = $(if $(DATA),data=image_folder data.root='$(DATA)',data=cifar10)
+SMALL = seed=$(SEEDS) epochs=$(EPOCHS)
+
+# A sweep of the practice; where one has failed the others go on, and make fails at the end.
+define SWEEP
+failed=0; sweep() { name=$$1; shift; echo; echo "== $$name: $$*"; \
+    $(PY) train.py -m sweep.name=$$name output_dir='$(OUT)' hydra/launcher=parallel "$$@" \
+    || { code=$$?; [ $$code -eq 1 ] && failed=1 || exit $$code; }; }
+endef
+
+practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
+	@$(SWEEP); \
+	sweep models experiment=p1_softmax,p2_mlp,p3_deep_mlp,p4_cnn,p5_cnn_pool $(IMAGES) $(SMALL); \
+	sweep batch_norm experiment=o7_batch_norm $(IMAGES) $(SMALL); \
+	sweep activations experiment=o8_activations $(IMAGES) $(SMALL); \
+	sweep dropout experiment=p6_dropout $(IMAGES) $(SMALL); \
+	sweep scratch experiment=p8_resnet18_scratch $(IMAGES) epochs=$(RESNET_EPOCHS); \
+	sweep finetuned experiment=p7_resnet18_finetune $(IMAGES) epochs=$(RESNET_EPOCHS); \
+	for name in batch_norm activations dropout; do echo; $(PY) -m sweeper effects $$name --output-dir '$(OUT)' || failed=1; done; \
+	for read in summary curves report; do $(PY) -m sweeper $$read --output-dir '$(OUT)' || failed=1; done; \
+	exit $$failed
+
+transfer: setup  ## Fine-tune from half of the classes to the other half, 50 images each, and train from scratch; DATA=FOLDER
+	@$(PY) benchmarks/halves.py '$(DATA)' '$(OUT)/halves' 50
+	@$(SWEEP); half() { to=$$1 images='$(OUT)'/halves/$$2; shift 2; \
+	    sweep $$to experiment=p8_resnet18_scratch data=image_folder data.root=$$images "$$@"; }; \
+	half first_half first epochs=$(RESNET_EPOCHS); [ $$failed -eq 0 ] || exit $$failed; \
+	run=$$($(PY) -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir '$(OUT)' | tail -1); \
+	half transfer second data.val_size=50 epochs=$(EPOCHS) seed=$(SEEDS) model.freeze_backbone=false,true \
+	    "model.weights=null,'$(OUT)/runs/$$run/checkpoints/best.pt'" 'sweep.exclude=[{model.weights:null,model.freeze_backbone:true}]'; \
+	exit $$failed
 
 test: setup  ## Run the tests
 	$(PY) -m pytest --ignore=tests/slurm

@@ -161,9 +161,10 @@ def conclude(plan: Sequence[Planned], base: Config) -> None:
     Raises:
         UserError: runs are not finished.
     """
-    frame, _ = read_runs(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
-    print_table(*lay_out(frame, []))
     states = {one.run_id: (one.record.status() or {}).get("state", "not started") for one in plan if is_kept(one)}
+    if set(states.values()) - {"not started"}:
+        frame, _ = read_runs(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
+        print_table(*lay_out(frame, []))
     unfinished = [f"{name} ({state})" for name, state in states.items() if state != "finished"]
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""

@@ -1,0 +1,32 @@
+"""Two image folders of symbolic links: half of another folder's classes whole, the other half with a few images each.
+
+python benchmarks/halves.py FOLDER INTO IMAGES    makes INTO/first and INTO/second; test images are all there
+"""
+
+import sys
+from pathlib import Path
+
+
+def link(files: list[Path], folder: Path) -> None:
+    """Have links to these files, and to no others, in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.iterdir():
+        left_over.unlink()
+    for file in files:
+        (folder / file.name).symlink_to(file.resolve())
+
+
+def main() -> None:
+    """Make both folders."""
+    root, into, images = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    classes = sorted(path.name for path in root.glob("train/*/"))
+    if len(classes) < 4:
+        sys.exit(f"{root}/train has {len(classes)} class folders; two halves of two classes or more are needed")
+    for place, name in enumerate(classes):
+        half, some = ("first", None) if place < len(classes) // 2 else ("second", images)
+        link(sorted((root / "train" / name).iterdir())[:some], into / half / "train" / name)
+        link(sorted((root / "test" / name).iterdir()), into / half / "test" / name)
+
+
+if __name__ == "__main__":
+    main()
