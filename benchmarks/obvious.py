@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from hydra import compose, initialize
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeper.build import Built, build, seeded_model
 from sweeper.cli import register_schema, typed
+from sweeper.config import Config
 from sweeper.data import Images, load, prepare, settle_val_size
 from sweeper.identity import choose_all
 
@@ -30,6 +31,13 @@ WARM_UP = 0.5  # seconds
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LR = 0.0005
 Loader = DataLoader[tuple[Tensor, int]]
+
+
+class Ends(Protocol):
+    """Says when a loop ends."""
+
+    def step(self) -> bool:
+        """Take note of a step; true after the last."""
 
 
 class Meter:
@@ -72,7 +80,7 @@ def tutorial_loader(images: Images, workers: int) -> Loader:
     return DataLoader(InMemory(images, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
 
 
-def obvious(model: nn.Module, loader: Loader, meter: Meter) -> None:
+def obvious(model: nn.Module, loader: Loader, meter: Ends) -> None:
     """The loop of the tutorials."""
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
@@ -89,7 +97,7 @@ def obvious(model: nn.Module, loader: Loader, meter: Meter) -> None:
                 return
 
 
-def lightning(model: nn.Module, loader: Loader, meter: Meter) -> None:
+def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
     """Lightning's Trainer, with its defaults but no progress bar."""
     import lightning
 
@@ -118,7 +126,7 @@ def lightning(model: nn.Module, loader: Loader, meter: Meter) -> None:
         lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(Classifier(), loader)
 
 
-def limit(built: Built, meter: Meter) -> None:
+def limit(built: Built, meter: Ends) -> None:
     """This project's model, memory format and optimizer on batches that are there already, and nothing else."""
     prepared = [(images.clone(), labels.clone()) for images, labels in islice(built.train.epoch(1), PREPARED)]
     model, optimizer = built.training.model, built.training.optimizer
@@ -132,13 +140,19 @@ def limit(built: Built, meter: Meter) -> None:
             return
 
 
-def main() -> None:
-    """Measure one side and print its images a second."""
-    side, seconds, *overrides = sys.argv[1:]
+def config_of(overrides: list[str]) -> Config:
+    """The config of a run; its number of threads is set."""
     register_schema()
     with initialize(config_path="../conf", version_base="1.3"):
         config = typed(compose("config", overrides))
     torch.set_num_threads(config.threads or torch.get_num_threads())
+    return config
+
+
+def main() -> None:
+    """Measure one side and print its images a second."""
+    side, seconds, *overrides = sys.argv[1:]
+    config = config_of(overrides)
     cached = prepare(config.data)
     settle_val_size(config.data, cached)
     choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds))

@@ -143,11 +143,11 @@ def measure_start(runs: dict[str, list[str]], figures: Figures) -> None:
         figures[name].append(seen["first step"] - begin)
 
 
-def some_images(root: Path, folder: Path) -> Path:
+def some_images(root: Path, folder: Path, images: int) -> Path:
     """An image folder with the first images of each class of another."""
     for files in sorted(root.glob("*/*/")):
         (folder / files.relative_to(root)).mkdir(parents=True)
-        for file in sorted(files.iterdir())[:SMALL]:
+        for file in sorted(files.iterdir())[:images]:
             (folder / file.relative_to(root)).symlink_to(file)
     return folder
 
@@ -235,7 +235,7 @@ def main() -> None:
     measured: dict[str, Figures] = {name: defaultdict(list) for name in options.models}
     start: Figures = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
-        part = some_images(options.folder.resolve(), Path(temporary) / "part")
+        part = some_images(options.folder.resolve(), Path(temporary) / "part", SMALL)
         cache = f"data.cache={REPOSITORY / 'data' / 'cache'}"
         common = ["optimizer=adam", "batch_size=64", f"threads={THREADS}"]
         whole = ["data=image_folder", f"data.root={options.folder.resolve()}", cache, *common]
