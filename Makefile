@@ -59,11 +59,11 @@ practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER
 	@$(SWEEP); \
 	sweep models experiment=p1_softmax,p2_mlp,p3_deep_mlp,p4_cnn,p5_cnn_pool $(IMAGES) $(SMALL); \
 	sweep batch_norm experiment=o7_batch_norm $(IMAGES) $(SMALL); \
-	sweep activations experiment=o8_activations $(IMAGES) $(SMALL); \
 	sweep dropout experiment=p6_dropout $(IMAGES) $(SMALL); \
+	sweep activations experiment=o8_activations $(IMAGES) $(SMALL); \
 	sweep scratch experiment=p8_resnet18_scratch $(IMAGES) epochs=$(RESNET_EPOCHS); \
 	sweep finetuned experiment=p7_resnet18_finetune $(IMAGES) epochs=$(RESNET_EPOCHS); \
-	for name in batch_norm activations dropout; do echo; $(PY) -m sweeper effects $$name --output-dir '$(OUT)' || failed=1; done; \
+	for name in batch_norm dropout activations; do echo; $(PY) -m sweeper effects $$name --output-dir '$(OUT)' || failed=1; done; \
 	for read in summary curves report; do $(PY) -m sweeper $$read --output-dir '$(OUT)' || failed=1; done; \
 	exit $$failed
 
