@@ -94,7 +94,7 @@ def against_tensorboard(output_dir: Path) -> dict[str, float]:
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from sweeper.summary.gather import INDEX, gather, read_metrics
+    from sweeper.summary.gather import INDEX, gather
 
     runs = sorted((output_dir / "runs").iterdir())
 
@@ -107,7 +107,7 @@ def against_tensorboard(output_dir: Path) -> dict[str, float]:
 
     def by_us() -> None:
         for run in runs:
-            assert len([list(row.values()) for row in read_metrics(Record(run))]) == EPOCHS
+            assert len([list(row.values()) for row in Record(run).metrics()]) == EPOCHS
 
     def table() -> None:
         (output_dir / INDEX).unlink(missing_ok=True)

@@ -158,6 +158,11 @@ def test_a_status_without_an_owner_is_lost(status: dict[str, Any]) -> None:
         (b'{"epoch": 1}\n{"epoch": 2, "\xff\xff', [1]),
         (b'{"epoch": 1}\n{"ep\n{"epoch": 3}\n', [1]),
         (b'{"epoch": 1}\n7\n', [1]),
+        (b'{"epoch": 1}\n\n{"epoch": 2}\n', [1]),
+        (b'{"epoch": 1}\n[{"epoch": 2}\n{"epoch": 3}]\n', [1]),  # two halves that together are something
+        (b'{"epoch": 1}\n{"a": 1\n"b": 2}\n', [1]),
+        (b'{"epoch": 1},{"epoch": 2}\n', []),
+        (b"[]", []),
         (b"\xff\xfe", []),
         (b"", []),
     ],

@@ -16,7 +16,6 @@ from conftest import REPOSITORY, environment
 from sweeper.errors import UserError
 from sweeper.record import Record, write_json
 from sweeper.summary.effects_text import show_effects
-from sweeper.summary.gather import read_metrics
 from sweeper.summary.output import write_output
 from sweeper.summary.report import write_report
 from sweeper.summary.table import FORMATS, lay_out, print_table, read_runs, write_files
@@ -158,31 +157,6 @@ def test_a_row_of_metrics_without_an_accuracy_is_skipped_and_told(tmp_path: Path
 
 
 ROW = '{"epoch": 1, "val_acc": 0.5}'
-
-
-@pytest.mark.parametrize(
-    "text, number",
-    [
-        ("", 0),
-        (f"{ROW}\n{ROW}\n", 2),
-        (f"{ROW}\n{ROW}", 2),
-        (f"{ROW}\n{ROW[:-5]}", 1),
-        (f"{ROW}\n\n{ROW}\n", 1),
-        (f"{ROW}\n7\n{ROW}\n", 1),
-        (f"{ROW}\n[{ROW}\n{ROW}]\n", 1),  # two halves that together are something
-        (f"{ROW},{ROW}\n", 0),
-        (f'{ROW}\n{{"a": 1\n"b": 2}}\n', 1),
-        ("[]", 0),
-        ("\x00", 0),
-    ],
-)
-def test_the_quick_reader_reads_what_the_record_says(text: str, number: int, tmp_path: Path) -> None:
-    record = make(tmp_path, "a-run")
-    (record.folder / "metrics.jsonl").write_text(text)
-    assert read_metrics(record) == record.metrics()
-    assert len(record.metrics()) == number
-    (record.folder / "metrics.jsonl").unlink()
-    assert read_metrics(record) == []
 
 
 def test_a_setting_named_as_a_measure_is_a_setting(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweeper.record import Record, number
 from sweeper.summary.average import states
-from sweeper.summary.gather import LARGEST, MEASURES, read_metrics
+from sweeper.summary.gather import LARGEST, MEASURES
 from sweeper.summary.output import printable
 from sweeper.summary.table import SLOTS, is_missing, lay_out, show
 
@@ -79,7 +79,7 @@ def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
     varying = varying or ["model" if "model" in frame else "run_id"]
     curves = []
     for _, runs in frame.groupby([frame[name].map(repr) for name in settings] or (lambda _: 0), sort=False):
-        rows = [readable(read_metrics(Record(output_dir / "runs" / str(run_id)))) for run_id in runs["run_id"]]
+        rows = [readable(Record(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
         if any(rows):
             curves.append(curve(runs, [run for run in rows if run], varying))
     return sorted(curves, key=lambda curve: (-curve.best_val_acc, curve.name))

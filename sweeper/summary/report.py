@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sweeper.record import Record, number
-from sweeper.summary.axes import written
+from sweeper.summary.axes import rank, written
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_text import caption, shown_p
 from sweeper.summary.gather import ENDED, MEASURES, last_line
@@ -96,7 +96,7 @@ def render(output_dir: Path, sweep: str | None = None) -> str:
     return template.render(
         title=f"Sweep {sweep}" if sweep else "All runs",
         sweep=sweep,
-        axes=axes_of(frame),
+        axes=shown_axes(frame),
         question=question(frame, runs, plan),
         notes=notes.split("\n"),
         table={"columns": columns_of(table), "rows": rows_of(table), "by": BY},
@@ -137,7 +137,7 @@ def level(count: int, row: Sequence[int]) -> int:
     return round(9 * math.sqrt(count / sum(row))) if count else 0
 
 
-def axes_of(frame: pd.DataFrame) -> dict[str, list[str]]:
+def shown_axes(frame: pd.DataFrame) -> dict[str, list[str]]:
     """For each setting that tells runs apart, the seed too, its values as they are shown, in order."""
     table, _ = lay_out(frame, [])
     axes = {}
@@ -153,11 +153,6 @@ def distinct(name: str, values: "pd.Series[Any]") -> list[str]:
     """The different values as they are shown: numbers, then texts, then what stands for a missing one."""
     found = {show(name, value): value for value in values.tolist()}
     return sorted(found, key=lambda text: (is_missing(found[text]), *rank(found[text]), text))
-
-
-def rank(value: Any) -> tuple[bool, float]:
-    found = number(value)
-    return found is None, found or 0.0
 
 
 def question(frame: pd.DataFrame, runs: Sequence[dict[str, Any]], plan: dict[str, Any] | None) -> dict[str, str]:
