@@ -17,7 +17,6 @@ setup: .venv/.installed  ## Create .venv and install, when missing or out of dat
 
 demo: setup  ## Sweep three models and two activations over small offline images, and print the table
 	$(PY) train.py -m model=softmax,mlp,cnn_pool activation=relu,selu data=digits epochs=5
-	@$(PY) -m sweeper summary
 
 watch: setup  ## Follow the runs of the last sweep
 	@$(PY) -m sweeper watch
@@ -48,6 +47,8 @@ RESNET_EPOCHS ?= 10
 IMAGES = $(if $(DATA),data=image_folder data.root='$(DATA)',data=cifar10)
 SMALL = seed=$(SEEDS) epochs=$(EPOCHS)
 
+REQUIRE_IMAGES = test -d '$(DATA)/train' || { echo "error: DATA=FOLDER must name a folder with train/<class>/* and test/<class>/* images"; exit 1; }
+
 # A sweep of the practice; where one has failed the others go on, and make fails at the end.
 define SWEEP
 failed=0; sweep() { name=$$1; shift; echo; echo "== $$name: $$*"; \
@@ -56,6 +57,7 @@ failed=0; sweep() { name=$$1; shift; echo; echo "== $$name: $$*"; \
 endef
 
 practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
+	@$(if $(DATA),$(REQUIRE_IMAGES))
 	@$(SWEEP); \
 	sweep models experiment=p1_softmax,p2_mlp,p3_deep_mlp,p4_cnn,p5_cnn_pool $(IMAGES) $(SMALL); \
 	sweep batch_norm experiment=o7_batch_norm $(IMAGES) $(SMALL); \
@@ -68,6 +70,7 @@ practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER
 	exit $$failed
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, 50 images each, and train from scratch; DATA=FOLDER
+	@$(REQUIRE_IMAGES)
 	@$(PY) benchmarks/halves.py '$(DATA)' '$(OUT)/halves' 50
 	@$(SWEEP); half() { to=$$1 images='$(OUT)'/halves/$$2; shift 2; \
 	    sweep $$to experiment=p8_resnet18_scratch data=image_folder data.root=$$images "$$@"; }; \

@@ -129,8 +129,9 @@ def explain(error: BaseException) -> str:
         elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
         if elsewhere:
             return f"there is no setting {key}; there is {choices(elsewhere)}"
-        where = f"{key.rpartition('.')[0]} has" if "." in key else "there are"
-        return f"there is no setting {key}{nearest(key, valid)}; {where} {choices(valid)}"
+        group, dot, _ = key.rpartition(".")
+        where = f"{group} has" if group else "there are"
+        return f"there is no setting {key}{nearest(key, valid, group + dot)}; {where} {choices(valid)}"
     kinds = {name: item.type for name, item, _ in settings(Config())}
     return f"{key} takes {kinds.get(key, 'another kind of value')}: {str(inner).splitlines()[0]}"
 

@@ -24,10 +24,13 @@ def choices(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The question `did you mean X?` where a valid name looks like the given one, else the empty string."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """The question `did you mean X?` where a valid name looks like the given one, else the empty string.
+
+    A prefix that all of them share is not looked at.
+    """
+    close = difflib.get_close_matches(name.removeprefix(prefix), [one.removeprefix(prefix) for one in names], n=1)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 def leave(sentence: str) -> None:

@@ -16,6 +16,7 @@ BAD = [
     ("experiment=p9", "there is no experiment=p9"),
     ("hydra/launcher=zz", "there is no hydra/launcher=zz"),
     ("modle=mlp", "there is no setting modle (did you mean model?)"),
+    ("optimizer.learning_rate=1", "there is no setting optimizer.learning_rate; optimizer has optimizer.betas, "),
     ("model.hiden=[3]", "there is no setting model.hiden (did you mean model.hidden?)"),
     ("+extra=1", "there is no setting extra"),
     ("epochs=many", "epochs takes int"),

@@ -9,10 +9,12 @@ import pytest
 from test_conf import composed
 
 from sweeper.config import Config
+from sweeper.errors import UserError
 from sweeper.record import Record, write_json
 from sweeper.run import is_stale, set_aside
 from sweeper.sweep import estimate, plan
 from sweeper.sweep.estimate import PER_RUN
+from sweeper.sweep.execute import conclude
 from sweeper.sweep.plan import Planned, describe, idle_axes, look_up, make_plan, save_plan
 from sweeper.sweep.saved import own_jobs, read_plan
 
@@ -75,8 +77,8 @@ NEW = [planned("seed=1 epochs=2"), planned("seed=2 epochs=2")]
         ),
         ([planned("seed=3 epochs=2", "finished", "")], "  the run: finished\n1 combinations: 1 finished"),
         (
-            [planned("seed=1", "excluded", "{'seed': 1}"), planned("seed=2", "equal", "to x"), *NEW],
-            "  seed=2: equal (to x)\n  seed=1: excluded ({'seed': 1})\n"
+            [planned("seed=1", "excluded", "seed=1"), planned("seed=2", "equal", "to x"), *NEW],
+            "  seed=2: equal (to x)\n  seed=1: excluded (seed=1)\n"
             "4 combinations: 2 to run, 1 equal to another, 1 excluded",
         ),
         (
@@ -339,3 +341,11 @@ def test_a_model_with_more_parameters_than_are_tried_has_no_estimate(
 ) -> None:
     monkeypatch.setattr(estimate, "PROBED_PARAMETERS", limit)
     assert left(config) == ("new", seconds)
+
+
+def test_runs_that_were_lost_before_they_began_are_named(tmp_path: Path) -> None:
+    config = Config(output_dir=str(tmp_path))
+    lost = [Planned([f"seed={seed}"], config, f"run-{seed}", "run", "new") for seed in (1, 2)]
+    sentence = r"2 of 2 runs did not finish: run-1 \(not started\); run-2 \(not started\)"
+    with pytest.raises(UserError, match=sentence):
+        conclude([*lost, Planned(["seed=3"], config, "", "excluded", "seed=3")], config)
