@@ -1,6 +1,6 @@
 """Whether this project is as accurate as what users would write instead, on the same images, with the same settings.
 
-python -m benchmarks.accuracy FOLDER [--images N] [--epochs N] [--seeds N]
+python -m benchmarks.accuracy FOLDER [--images N] [--epochs N] [--seeds N] [--threads N]
 
 FOLDER has CIFAR-10 as train/<class>/* and test/<class>/*. Nothing is held out; what counts on both sides is the test
 accuracy after the last epoch.
@@ -20,7 +20,7 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.obvious import BATCH, config_of, obvious, tutorial_loader
-from benchmarks.training import REPOSITORY, THREADS, some_images
+from benchmarks.training import REPOSITORY, some_images
 from sweeper.build import seeded_model
 from sweeper.config import Config
 from sweeper.data import load, prepare
@@ -73,13 +73,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="training images a class")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     title = f"Test accuracy, {options.images} images a class, {options.epochs} epochs, {options.seeds} seeds"
     table = Table("model", "obvious", "sweeper", "difference", "95 % interval", title=title, title_justify="left")
     with tempfile.TemporaryDirectory() as temporary:
         images = some_images(options.folder.resolve(), Path(temporary) / "images", options.images)
         data = ["data=image_folder", f"data.root={images}", f"data.cache={temporary}", "data.val_size=0"]
-        common = [*data, "optimizer=adam", f"batch_size={BATCH}", f"threads={THREADS}", f"epochs={options.epochs}"]
+        common = [
+            *data,
+            "optimizer=adam",
+            f"batch_size={BATCH}",
+            f"threads={options.threads}",
+            f"epochs={options.epochs}",
+        ]
         for name in MODELS:
             theirs, ours = [], []
             for seed in range(options.seeds):
