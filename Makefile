@@ -60,11 +60,12 @@ practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER
 	@$(if $(DATA),$(REQUIRE_IMAGES))
 	@$(SWEEP); \
 	sweep models experiment=p1_softmax,p2_mlp,p3_deep_mlp,p4_cnn,p5_cnn_pool $(IMAGES) $(SMALL); \
+	sweep softmax_lr experiment=p1_softmax optimizer.lr=0.0003,0.001,0.003,0.01 $(IMAGES) $(SMALL); \
 	sweep batch_norm experiment=o7_batch_norm $(IMAGES) $(SMALL); \
 	sweep dropout experiment=p6_dropout $(IMAGES) $(SMALL); \
 	sweep activations experiment=o8_activations $(IMAGES) $(SMALL); \
-	sweep scratch experiment=p8_resnet18_scratch $(IMAGES) epochs=$(RESNET_EPOCHS); \
-	sweep finetuned experiment=p7_resnet18_finetune $(IMAGES) epochs=$(RESNET_EPOCHS); \
+	sweep scratch experiment=p8_resnet18_scratch $(IMAGES) epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; \
+	sweep finetuned experiment=p7_resnet18_finetune $(IMAGES) epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; \
 	for name in batch_norm dropout activations; do echo; $(PY) -m sweeper effects $$name --output-dir '$(OUT)' || failed=1; done; \
 	for read in summary curves report; do $(PY) -m sweeper $$read --output-dir '$(OUT)' || failed=1; done; \
 	exit $$failed
@@ -74,8 +75,8 @@ transfer: setup  ## Fine-tune from half of the classes to the other half, 50 ima
 	@$(PY) benchmarks/halves.py '$(DATA)' '$(OUT)/halves' 50
 	@$(SWEEP); half() { to=$$1 images='$(OUT)'/halves/$$2; shift 2; \
 	    sweep $$to experiment=p8_resnet18_scratch data=image_folder data.root=$$images "$$@"; }; \
-	half first_half first epochs=$(RESNET_EPOCHS); [ $$failed -eq 0 ] || exit $$failed; \
-	run=$$($(PY) -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir '$(OUT)' | tail -1); \
+	half first_half first epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; [ $$failed -eq 0 ] || exit $$failed; \
+	run=$$($(PY) -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir '$(OUT)' | tail -1 | tr -d '"'); \
 	half transfer second data.val_size=50 epochs=$(EPOCHS) seed=$(SEEDS) model.freeze_backbone=false,true \
 	    "model.weights=null,'$(OUT)/runs/$$run/checkpoints/best.pt'" 'sweep.exclude=[{model.weights:null,model.freeze_backbone:true}]'; \
 	exit $$failed

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import REPOSITORY, environment
-from test_summary import make
+from test_summary import make, summarise
 
 from sweeper.errors import UserError
 from sweeper.record import Record, write_json
@@ -280,3 +280,12 @@ def test_a_folder_that_may_only_be_read_has_no_index(runs: Path, monkeypatch: py
     monkeypatch.setattr(gathering, "write_text", refuse)
     assert len(read_runs(runs)[0]) == 6
     assert not os.path.exists(runs / ".index.json")  # noqa: PTH110
+
+
+def test_weights_are_shown_by_the_first_digits_of_their_hash(tmp_path: Path) -> None:
+    for place, digest in enumerate(("0123456789" * 6 + "abcd", "f" * 64)):
+        finish(tmp_path, f"run-{place}", 0.5, 0, model={"name": "resnet18", "weights": f"sha256:{digest}"})
+    frame, _ = read_runs(tmp_path)
+    (shown,) = where(frame, ["model.weights=sha256:01234567"])["run_id"]
+    assert shown == "run-0"
+    assert "sha256:ffffffff " in summarise(tmp_path)

@@ -29,6 +29,7 @@ ERRORS = 10  # reasons of failures that a caption tells
 ROWS = 100  # of a table in the terminal
 EXPENDABLE = ("parameters", "train_seconds", "convergence_seconds", "epochs_done")
 DIGITS_OF_ID = 10
+SHA256 = "sha256:"  # how the content of weights is named
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a cell that begins so
 
 
@@ -207,8 +208,8 @@ def show_mean(name: str, value: Any, std: Any) -> str:
 def show(name: str, value: Any) -> str:
     if is_missing(value):
         return "-"
-    if name == "data.fingerprint":
-        return str(value)[:8]
+    if name == "data.fingerprint" or str(value).startswith(SHA256):
+        return str(value)[: 8 if name == "data.fingerprint" else len(SHA256) + 8]
     if name in DIGITS:
         return DIGITS[name].format(value)
     if isinstance(value, bool | np.bool_):

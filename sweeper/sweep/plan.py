@@ -70,9 +70,8 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config], concurrency
 
     def add(job: Job, config: Config) -> Planned:
         if matching := [rule for rule in config.sweep.exclude if matches(config, rule)]:
-            return Planned(
-                job, config, "", "excluded", ",".join(f"{key}={value}" for key, value in matching[0].items())
-            )
+            named = {key: "null" if value is None else value for key, value in matching[0].items()}
+            return Planned(job, config, "", "excluded", ",".join(f"{key}={value}" for key, value in named.items()))
         validate(config)
         chosen = choose_all(config)
         key = repr(config.data)

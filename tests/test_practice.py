@@ -1,0 +1,107 @@
+"""The documented practice: its tables say what its runs did, recomputed here with other means than the program's."""
+
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+from scipy import stats
+
+DOCS = REPOSITORY / "docs"
+RUNS = pd.read_csv(DOCS / "practice.csv", dtype=str, keep_default_na=False)
+MEASURED = {"best_val_acc": 4, "best_epoch": 1, "test_acc": 4, "convergence_epoch": 1, "train_seconds": 1}
+# What a table's runs have in common; the rest is in its columns.
+SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
+    "Problems 1 to 5": {
+        "activation": ("relu", ""),
+        "norm": ("none", ""),
+        "dropout.rate": ("",),
+        "optimizer.lr": ("0.01", "0.0005"),
+    },
+    "The softmax's learning rate": {"model": ("softmax",)},
+    "Batch normalisation": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
+    "Dropout": {"optimizer": ("adam",), "activation": ("relu",), "norm": ("none",)},
+    "Activations": {"optimizer": ("adam",), "norm": ("none",), "dropout.rate": ("",)},
+}
+Row = dict[str, str]
+
+
+def tables(path: Path) -> Iterator[tuple[str, list[Row]]]:
+    """Every table of a page, with the heading above it; a row by its columns' names."""
+    heading = ""
+    rows: list[Row] = []
+    head: list[str] = []
+    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("#"):
+            heading = line.strip("# ")
+        elif not line.startswith("|"):
+            if rows:
+                yield heading, rows
+            rows, head = [], []
+        elif not head:
+            head = cells
+        elif not re.fullmatch(r"[-:]+", cells[0]):
+            rows.append(dict(zip(head, cells, strict=True)))
+
+
+def swept(heading: str) -> pd.DataFrame:
+    """The runs that a section is about."""
+    runs = RUNS[(RUNS["state"] == "finished") & (RUNS["model"] != "resnet18")]
+    for column, values in SWEPT[heading].items():
+        if column in runs:
+            runs = runs[runs[column].isin(values)]
+    return runs
+
+
+def averaged(values: list[float], digits: int) -> str:
+    """As a table shows the values of several seeds."""
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    if digits == 4 or deviation > 0:
+        return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+    return f"{mean:g}"
+
+
+PAGE = list(tables(DOCS / "practice.md"))
+MEANS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "runs" in row]
+EFFECTS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "pairs" in row]
+
+
+def test_the_page_has_tables() -> None:
+    assert len(MEANS) >= 5
+    assert EFFECTS
+
+
+@pytest.mark.parametrize(("heading", "row"), MEANS)
+def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
+    runs = swept(heading)
+    for column, value in row.items():
+        if column in RUNS and column not in MEASURED:
+            runs = runs[runs[column] == ("" if value == "-" else value.replace(",", ""))]
+    assert len(runs) == int(row["runs"])
+    for column, digits in MEASURED.items():
+        if column in row:
+            assert row[column] == averaged([float(value) for value in runs[column]], digits), column
+
+
+@pytest.mark.parametrize(("heading", "row"), EFFECTS)
+def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
+    axis, _, value = row["change"].partition("=")
+    runs = swept(heading)
+    runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0.0")} if "dropout.rate" in runs else {})
+    keys = [name for name in ("model", "seed", "norm", "activation", "dropout.rate") if name in runs and name != axis]
+    accuracy = runs.set_index([*keys, axis])["test_acc"].astype(float)
+    differences: dict[str, list[float]] = {}
+    for key in {index[:-1] for index in accuracy.index}:
+        if (*key, value) in accuracy.index and (*key, row["against"]) in accuracy.index:
+            seed = str(key[keys.index("seed")])
+            differences.setdefault(seed, []).append(accuracy[(*key, value)] - accuracy[(*key, row["against"])])
+    assert sum(map(len, differences.values())) == int(row["pairs"])
+    means = [statistics.mean(found) for found in differences.values()]
+    low, high = stats.t.interval(
+        0.95, len(means) - 1, statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
+    )
+    assert (row["mean"], row["95 % interval"]) == (f"{statistics.mean(means):+.4f}", f"[{low:+.4f}, {high:+.4f}]")
