@@ -56,7 +56,7 @@ failed=0; sweep() { name=$$1; shift; echo; echo "== $$name: $$*"; \
     || { code=$$?; [ $$code -eq 1 ] && failed=1 || exit $$code; }; }
 endef
 
-practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
+practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10 (one seed)
 	@$(if $(DATA),$(REQUIRE_IMAGES))
 	@$(SWEEP); \
 	sweep models experiment=p1_softmax,p2_mlp,p3_deep_mlp,p4_cnn,p5_cnn_pool $(IMAGES) $(SMALL); \
@@ -74,9 +74,9 @@ transfer: setup  ## Fine-tune from half of the classes to the other half, 50 ima
 	@$(REQUIRE_IMAGES)
 	@$(PY) benchmarks/halves.py '$(DATA)' '$(OUT)/halves' 50
 	@$(SWEEP); half() { to=$$1 images='$(OUT)'/halves/$$2; shift 2; \
-	    sweep $$to experiment=p8_resnet18_scratch data=image_folder data.root=$$images "$$@"; }; \
+	    sweep $$to experiment=p8_resnet18_scratch data=image_folder "data.root=$$images" "$$@"; }; \
 	half first_half first epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; [ $$failed -eq 0 ] || exit $$failed; \
-	run=$$($(PY) -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir '$(OUT)' | tail -1 | tr -d '"'); \
+	run=$$($(PY) -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir '$(OUT)' | tail -1 | tr -d '"'); [ -n "$$run" ] || exit 1; \
 	half transfer second data.val_size=50 epochs=$(EPOCHS) seed=$(SEEDS) model.freeze_backbone=false,true \
 	    "model.weights=null,'$(OUT)/runs/$$run/checkpoints/best.pt'" 'sweep.exclude=[{model.weights:null,model.freeze_backbone:true}]'; \
 	exit $$failed

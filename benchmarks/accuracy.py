@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds must be at least 2: one difference has no interval")
     title = f"Test accuracy, {options.images} images a class, {options.epochs} epochs, {options.seeds} seeds"
     table = Table("model", "obvious", "sweeper", "difference", "95 % interval", title=title, title_justify="left")
     with tempfile.TemporaryDirectory() as temporary:

@@ -3,15 +3,14 @@
 python benchmarks/halves.py FOLDER INTO IMAGES    makes INTO/first and INTO/second; test images are all there
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 
 def link(files: list[Path], folder: Path) -> None:
-    """Have links to these files, and to no others, in the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.iterdir():
-        left_over.unlink()
+    """Have links to these files in a new folder."""
+    folder.mkdir(parents=True)
     for file in files:
         (folder / file.name).symlink_to(file.resolve())
 
@@ -22,6 +21,8 @@ def main() -> None:
     classes = sorted(path.name for path in root.glob("train/*/"))
     if len(classes) < 4:
         sys.exit(f"{root}/train has {len(classes)} class folders; two halves of two classes or more are needed")
+    for half in ("first", "second"):
+        shutil.rmtree(into / half, ignore_errors=True)
     for place, name in enumerate(classes):
         half, some = ("first", None) if place < len(classes) // 2 else ("second", images)
         link(sorted((root / "train" / name).iterdir())[:some], into / half / "train" / name)

@@ -3,7 +3,8 @@
 python -m benchmarks.practice [OUT]    OUT: where `make practice` put its runs (outputs/practice)
 
 For each configuration the tutorials' loop of benchmarks/obvious.py is timed for some seconds; its evaluations are not
-counted, which favours it. This project's time is that of its runs with all they do, evaluation and saving too.
+counted, which favours it. This project's time is that in which its runs were going, with all they do, evaluation and
+saving too. Runs that were interrupted, whose pause is not known, are left out on both sides.
 """
 
 import json
@@ -18,9 +19,11 @@ from rich.table import Table
 
 from benchmarks.training import REPOSITORY, process
 from sweeper.record import Record
+from sweeper.sweep.saved import ids_of
 
 SECONDS = 2.0
 SHAPES = ("model", "activation", "norm", "dropout", "augmentation")  # settings that change what a step costs
+SWEEPS = ("models", "softmax_lr", "batch_norm", "dropout", "activations", "scratch", "finetuned")
 
 
 def overrides_of(record: Record) -> list[str]:
@@ -47,10 +50,11 @@ def busy(spans: list[tuple[float, float]]) -> float:
 def main() -> None:
     """Time the obvious code for every configuration; print both totals."""
     output_dir = Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "outputs" / "practice")
-    records = [Record(folder) for folder in sorted((output_dir / "runs").iterdir())]
+    begun = [sweep for sweep in SWEEPS if (output_dir / "sweeps" / sweep).is_dir()]
+    names = sorted({name for sweep in begun for name in ids_of(output_dir, sweep) or ()})
     groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.is_finished():
+    for record in (Record(output_dir / "runs" / name) for name in names):
+        if record.is_finished() and (record.status() or {})["attempt"] == 1:
             effective: dict[str, Any] = (record.run() or {})["effective"]
             groups[json.dumps({name: effective.get(name) for name in SHAPES})].append(record)
     table = Table("configuration", "runs", "epochs", "obvious, images/s", "hours", title_justify="left")

@@ -49,7 +49,8 @@ SPEED = f"""Images a second of training at batch 64 with Adam, from decoded imag
 - **sweeper**: `python train.py` with records, checkpoints and TensorBoard; the training part of the second epoch.
 - **limit**: sweeper's model, memory format and optimizer on batches that are there already, and nothing else.
 
-Each side is a process of its own, so that the machine's noise is in their ratios: one above the limit is noise.
+Each side is a process of its own and measured for seconds, so that the machine's noise is in their ratios; one above
+the limit says that the limit was measured too low.
 The images are CIFAR-10 as JPEG files, a tenth of the training images held out; for ResNet-18, which has its original
 stem as in problems 7 and 8, the first {SMALL} of each class."""
 EPOCH = """An epoch from its first step to its last record: training, evaluation on the validation images, saving,

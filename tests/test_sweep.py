@@ -121,6 +121,12 @@ def test_a_wrong_exclusion_is_a_sentence(rule: str, sentence: str, train: Train,
     assert not (tmp_path / "outputs").exists()
 
 
+def test_an_exclusion_is_shown_as_it_is_written(train: Train) -> None:
+    rule = ("sweep.exclude=[{patience:null,sweep.fail_fast:false}]", "sweep.dry_run=true")
+    shown = train("model=softmax", "patience=null,3", *rule, flags=("-m",)).stdout
+    assert "patience=null: excluded (patience=null,sweep.fail_fast=false)" in shown
+
+
 def test_an_exclusion_may_name_a_list(train: Train) -> None:
     hidden = ("model=mlp", "model.hidden=[8],[9]", "sweep.dry_run=true")
     assert (

@@ -1,5 +1,6 @@
 """What a sweep will do, known before its first run starts: every combination, and what becomes of it."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -70,8 +71,8 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config], concurrency
 
     def add(job: Job, config: Config) -> Planned:
         if matching := [rule for rule in config.sweep.exclude if matches(config, rule)]:
-            named = {key: "null" if value is None else value for key, value in matching[0].items()}
-            return Planned(job, config, "", "excluded", ",".join(f"{key}={value}" for key, value in named.items()))
+            rule = ",".join(f"{key}={written(value)}" for key, value in matching[0].items())
+            return Planned(job, config, "", "excluded", rule)
         validate(config)
         chosen = choose_all(config)
         key = repr(config.data)
@@ -144,13 +145,19 @@ def matches(config: Config, rule: dict[str, Any]) -> bool:
     return all(value_of(config, str(key)) == value for key, value in rule.items())
 
 
+def written(value: Any) -> str:
+    """A value of an exclusion as one writes it, such as null and true."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def check_exclusions(configs: Sequence[Config]) -> None:
     """Refuse an exclusion whose key or value no combination has: it is a slip, and would exclude nothing."""
     for rule in configs[0].sweep.exclude:
         for key, value in rule.items():
             found = [value_of(config, str(key)) for config in configs]
             if value not in found:
-                raise UserError(f"sweep.exclude names {key}={value}, but the sweep has {choices(set(map(str, found)))}")
+                has = choices(set(map(written, found)))
+                raise UserError(f"sweep.exclude names {key}={written(value)}, but the sweep has {has}")
 
 
 def idle_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
