@@ -70,6 +70,7 @@ practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER
 	for read in summary curves report; do $(PY) -m sweeper $$read --output-dir '$(OUT)' || failed=1; done; \
 	exit $$failed
 
+transfer: OUT = outputs/transfer
 transfer: setup  ## Fine-tune from half of the classes to the other half, 50 images each, and train from scratch; DATA=FOLDER
 	@$(REQUIRE_IMAGES)
 	@$(PY) benchmarks/halves.py '$(DATA)' '$(OUT)/halves' 50
