@@ -11,7 +11,15 @@ from conftest import REPOSITORY
 from scipy import stats
 
 DOCS = REPOSITORY / "docs"
-RUNS = pd.read_csv(DOCS / "practice.csv", dtype=str, keep_default_na=False)
+PRACTICE, TRANSFER = (
+    pd.read_csv(DOCS / name, dtype=str, keep_default_na=False) for name in ("practice.csv", "transfer.csv")
+)
+SETTINGS = (
+    *("model", "seed", "norm", "activation", "dropout.rate"),
+    *("model.freeze_backbone", "model.weights"),
+)
+MEANT = {"null": "", "true": "True", "false": "False"}  # in an effect
+SHOWN = {"True": "yes", "False": "no"}
 MEASURED = {"best_val_acc": 4, "best_epoch": 1, "test_acc": 4, "convergence_epoch": 1, "train_seconds": 1}
 # What a table's runs have in common; the rest is in its columns.
 SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
@@ -25,6 +33,7 @@ SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
     "Batch normalisation": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
     "Dropout": {"optimizer": ("adam",), "activation": ("relu",), "norm": ("none",)},
     "Activations": {"optimizer": ("adam",), "norm": ("none",), "dropout.rate": ("",)},
+    "Transfer": {},
 }
 Row = dict[str, str]
 
@@ -50,7 +59,10 @@ def tables(path: Path) -> Iterator[tuple[str, list[Row]]]:
 
 def swept(heading: str) -> pd.DataFrame:
     """The runs that a section is about."""
-    runs = RUNS[(RUNS["state"] == "finished") & (RUNS["model"] != "resnet18")]
+    if heading == "Transfer":
+        weights = TRANSFER["model.weights"].map(lambda text: text[:15])
+        return TRANSFER.assign(**{"model.weights": weights})
+    runs = PRACTICE[PRACTICE["model"] != "resnet18"]
     for column, values in SWEPT[heading].items():
         if column in runs:
             runs = runs[runs[column].isin(values)]
@@ -79,8 +91,8 @@ def test_the_page_has_tables() -> None:
 def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
     runs = swept(heading)
     for column, value in row.items():
-        if column in RUNS and column not in MEASURED:
-            runs = runs[runs[column] == ("" if value == "-" else value.replace(",", ""))]
+        if column in runs and column not in MEASURED:
+            runs = runs[runs[column].replace(SHOWN) == ("" if value == "-" else value.replace(",", ""))]
     assert len(runs) == int(row["runs"])
     for column, digits in MEASURED.items():
         if column in row:
@@ -89,16 +101,17 @@ def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
 
 @pytest.mark.parametrize(("heading", "row"), EFFECTS)
 def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
-    axis, _, value = row["change"].partition("=")
+    axis, _, changed = row["change"].partition("=")
+    value, baseline = (MEANT.get(text, text) for text in (changed, row["against"]))
     runs = swept(heading)
     runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0.0")} if "dropout.rate" in runs else {})
-    keys = [name for name in ("model", "seed", "norm", "activation", "dropout.rate") if name in runs and name != axis]
+    keys = [name for name in SETTINGS if name in runs and name != axis]
     accuracy = runs.set_index([*keys, axis])["test_acc"].astype(float)
     differences: dict[str, list[float]] = {}
     for key in {index[:-1] for index in accuracy.index}:
-        if (*key, value) in accuracy.index and (*key, row["against"]) in accuracy.index:
+        if (*key, value) in accuracy.index and (*key, baseline) in accuracy.index:
             seed = str(key[keys.index("seed")])
-            differences.setdefault(seed, []).append(accuracy[(*key, value)] - accuracy[(*key, row["against"])])
+            differences.setdefault(seed, []).append(accuracy[(*key, value)] - accuracy[(*key, baseline)])
     assert sum(map(len, differences.values())) == int(row["pairs"])
     means = [statistics.mean(found) for found in differences.values()]
     low, high = stats.t.interval(
