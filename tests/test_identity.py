@@ -34,7 +34,7 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("dropout=heavy dropout.rate=0.1", "dropout=light"),
         ("dropout=none dropout.rate=0.5", "dropout=heavy"),
         ("model=resnet18 dropout=heavy", "model=resnet18"),
-        ("experiment=p4_cnn", "model=cnn optimizer=adam"),
+        ("experiment=p4_cnn", "model=cnn optimizer=adam patience=5"),
         ("data.mean=[0,0,0] data.std=[1,1,1]", "data.mean=[0.0,0.0,0.0] data.std=[1.0,1.0,1.0]"),
         ("label_smoothing=0", "label_smoothing=0.0"),
         ("scheduler.warmup_epochs=1", "scheduler.warmup_epochs=1.0"),
