@@ -145,6 +145,7 @@ class Attempt:
         """Say where bit-exact resumption cannot be hoped for."""
         now = {"threads": torch.get_num_threads(), "torch": version("torch"), "host": socket.gethostname()}
         before = {"threads": self.run["threads"], "torch": self.run["versions"]["torch"], "host": self.run["host"]}
+        now["compile"], before["compile"] = self.config.compile, self.run["config"].get("compile", False)
         for name, value in now.items():
             if before[name] != value:
                 log.warning(
@@ -213,7 +214,7 @@ class Attempt:
         best, rows, built = self.progress.best, self.progress.rows, self.built
         assert best is not None
         checkpoint.load_model(checkpoint.load(self.record.best, self.record.run_id), built.training.model)
-        test_loss, test_acc, predictions = evaluate(built.training.model, built.test_batches())
+        test_loss, test_acc, predictions = evaluate(built.training, built.test_batches())
         result = {
             "best_val_acc": best["val_acc"],
             "best_epoch": best["epoch"],

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -59,6 +60,16 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
+def be_deterministic() -> None:
+    """Have a GPU compute the same every time: bit-exact resume is worth more than the last percent of speed.
+
+    An operation that cannot is warned of by torch, and done.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS refuses to be deterministic
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write
+
+
 def choose_device(name: str) -> torch.device:
     """The device of a `device=` setting.
 
@@ -78,8 +89,8 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     """
     keep_freed_memory()
     device = choose_device(config.device)
-    if device.type == "cuda":  # bit-exact resume is worth more than the last percent of speed
-        torch.use_deterministic_algorithms(True)
+    if device.type == "cuda":
+        be_deterministic()
     train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
     model = seeded_model(config, choices, dataset, start_weights)
     is_conv = any(isinstance(module, nn.Conv2d) for module in model.modules())
@@ -90,28 +101,32 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     resident = dataset.train.to(device)
     held_out = resident if val_images is dataset.train else val_images.to(device)
     ready: Normalise | AsTheyAre = normalise
+    autocast = getattr(torch, config.autocast) if config.autocast is not None else None
     if config.model.freeze_backbone and choices.augmentation.func is none:
         in_training = held_out is resident
-        resident = features_of(resident, model, normalise)
-        held_out = resident if in_training else features_of(held_out, model, normalise)
+        resident = features_of(resident, model, normalise, autocast)
+        held_out = resident if in_training else features_of(held_out, model, normalise, autocast)
         ready = AsTheyAre()
     val = (held_out, val_indices)
     train = TrainBatches(resident, train_indices, config.batch_size, config.seed, ready, choices.augmentation)
     factor = choices.scheduler(len(train), len(train) * config.epochs)
     optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
     lr = optimizer.param_groups[0]["lr"]
-    training = Training(model, optimizer, factor, lr, config.label_smoothing, config.grad_clip)
+    training = Training(model, optimizer, factor, lr, config.label_smoothing, config.grad_clip, autocast)
+    if config.compile:  # each shape by itself, so that which shapes came before decides nothing
+        model.compile(dynamic=False)
     torch.manual_seed(derived_seed(config.seed, "training"))  # dropout, whatever the weights drew
     return Built(training, train, val, dataset.test.to(device), normalise)
 
 
 @torch.no_grad()
-def features_of(data: Images, model: nn.Module, normalise: Normalise) -> Images:
+def features_of(data: Images, model: nn.Module, normalise: Normalise, autocast: torch.dtype | None) -> Images:
     """What a frozen backbone makes of the images (N, 512), computed once since no epoch would change it."""
     log.info("computing what the frozen backbone makes of %s images, once", f"{len(data):,}")
     backbone: Any = model.eval()
     batches = eval_batches(data, torch.arange(len(data)), normalise)
-    return Images(torch.cat([backbone.features(images) for images, _ in batches]), data.labels)
+    with torch.autocast(data.images.device.type, autocast, enabled=autocast is not None):
+        return Images(torch.cat([backbone.features(images).float() for images, _ in batches]), data.labels)
 
 
 def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, start_weights: bool) -> nn.Module:
@@ -139,6 +154,8 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
         UserError: see build.
     """
     choose_device(config.device)
+    if config.compile and not any(map(shutil.which, ("c++", "g++", "clang++", os.environ.get("CXX", "c++")))):
+        raise UserError("compile=true needs a C++ compiler, such as g++, and there is none here; choose compile=false")
     check_data(config.data, cached.num_train, cached.input_shape[0])
     with torch.device("meta"):
         model = seeded_model(config, choices, cached, start_weights=False)

@@ -197,6 +197,11 @@ class Config:
     seed: int = setting("weights, split, shuffle, augmentation and dropout follow from it", 0, between(0, 2**63 - 1))
     label_smoothing: float = setting("share of the target spread over all classes", 0.0, from_up_to(0, 1))
     grad_clip: float | None = setting("largest norm of a step's gradient; null: no limit", None, above(0))
+    autocast: str | None = setting(
+        "bfloat16: the network in mixed precision, its weights in float32; null: all in float32",
+        None,
+        one_of("bfloat16"),
+    )
     patience: int | None = setting("stop after so many epochs without a better one; null: never", None, at_least(1))
     target_acc: float | None = setting(
         "validation accuracy whose first epoch is reported; null: none", None, above_up_to(0, 1)
@@ -207,6 +212,7 @@ class Config:
     checkpoint_minutes: float = setting("minutes between two saves within an epoch", 5.0, at_least(0))
     device: str = setting("auto (a GPU where there is one), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
     threads: int | None = setting("CPU threads; null: as many as torch takes", None, at_least(1))
+    compile: bool = setting("compile the network with torch.compile; a minute at first, and pays on a GPU", False)
     output_dir: str = setting("folder of runs and summaries", "outputs")
 
 

@@ -61,7 +61,7 @@ def evaluate_run(folder: Path) -> Evaluation:
         raise UserError(f"{record.best} is missing or damaged; {again}") from error
     built = build(config, choose_all(config), load(cached), start_weights=False)
     checkpoint.load_model(best, built.training.model)
-    _, test_acc, predictions = evaluate(built.training.model, built.test_batches())
+    _, test_acc, predictions = evaluate(built.training, built.test_batches())
     classes = run["dataset"]["classes"]
     counts = confusion(built.test.labels, predictions, len(classes)).numpy()
     return Evaluation(result["test_acc"], test_acc, classes, counts)

@@ -20,7 +20,7 @@ from sweeper.sources import DATASETS
 
 # What cannot change the weights: where files lie, how the machine is used, and how the finished curve is read.
 NOT_IDENTITY = (
-    ("sweep", "device", "threads", "output_dir", "checkpoint_minutes", "convergence_fraction", "target_acc"),
+    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "convergence_fraction", "target_acc"),
     ("root", "cache", "url", "sha256"),
 )
 

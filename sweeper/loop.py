@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,7 @@ class Training:
         lr: peak learning rate.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
         grad_clip: largest norm of a step's gradient, or None (Pascanu et al. 2013).
+        autocast: the type that layers compute in where that is safe, or None (Micikevicius et al. 2018).
     """
 
     model: nn.Module
@@ -70,6 +71,14 @@ class Training:
     lr: float
     label_smoothing: float = 0.0
     grad_clip: float | None = None
+    autocast: torch.dtype | None = None
+
+    def logits(self, images: Tensor) -> Tensor:
+        """What the network says of a batch: (B, classes) float32."""
+        if self.autocast is None:
+            return cast(Tensor, self.model(images))
+        with torch.autocast(images.device.type, self.autocast):
+            return cast(Tensor, self.model(images)).float()
 
 
 def fit(
@@ -93,7 +102,7 @@ def fit(
     while progress.epoch <= epochs and not out_of_patience(progress, patience):
         train_epoch(training, train, progress, after_step)
         begin = time.perf_counter()
-        val_loss, val_acc, _ = evaluate(training.model, val(), after_step)
+        val_loss, val_acc, _ = evaluate(training, val(), after_step)
         if not math.isfinite(val_loss):
             raise Diverged(f"the validation loss is {val_loss} after epoch {progress.epoch}")
         row = {
@@ -133,7 +142,7 @@ def train_epoch(
         lr = training.lr * training.factor(first_step + progress.batch, val_accs)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        logits = model(images)
+        logits = training.logits(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
@@ -161,13 +170,13 @@ def require_finite(progress: Progress) -> None:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Batches, after_batch: Callable[[], None] = lambda: None
+    training: Training, batches: Batches, after_batch: Callable[[], None] = lambda: None
 ) -> tuple[float, float, Tensor]:
     """Mean cross-entropy, accuracy, and the predicted classes (N,) of all images."""
-    model.eval()
+    training.model.eval()
     loss_sum, correct, predictions = 0.0, 0, []
     for images, labels in batches:
-        logits = model(images)
+        logits = training.logits(images)
         loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
         predicted = logits.argmax(1)
         correct += int((predicted == labels).sum())

@@ -377,7 +377,7 @@ def trained(case: Case) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], 
     progress = Progress()
     fit(built.training, built.train, built.val_batches, progress, epochs=2)
     rows = [{key: value for key, value in row.items() if key not in TIMINGS} for row in progress.rows]
-    return rows, built.training.model.state_dict(), evaluate(built.training.model, built.test_batches())[0]
+    return rows, built.training.model.state_dict(), evaluate(built.training, built.test_batches())[0]
 
 
 @pytest.mark.parametrize("probed_as", ["itself", "another"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -60,16 +60,24 @@ def equal(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(*pair) for pair in pairs)
 
 
-def reference(epochs: int, label_smoothing: float, grad_clip: float | None) -> tuple[nn.Module, list[Row]]:
+def reference(
+    epochs: int, label_smoothing: float = 0.0, grad_clip: float | None = None, autocast: torch.dtype | None = None
+) -> tuple[nn.Module, list[Row]]:
     """The same training, written out."""
     model, (train, val), rows = network(), task(), list[Row]()
+
+    def logits_of(images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast is not None):
+            return cast(Tensor, model(images)).float()
+
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
     for epoch in range(1, epochs + 1):
         loss_sum, correct = 0.0, 0
         for number, (images, labels) in enumerate(train.epoch(epoch)):
             lr = LR * decaying(3 * (epoch - 1) + number, [row["val_acc"] for row in rows])
             optimizer.param_groups[0]["lr"] = lr
-            logits = model.train()(images)
+            model.train()
+            logits = logits_of(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
             optimizer.zero_grad()
             loss.backward()
@@ -77,8 +85,9 @@ def reference(epochs: int, label_smoothing: float, grad_clip: float | None) -> t
             optimizer.step()
             loss_sum += float(loss.detach() * len(labels))
             correct += int((logits.argmax(1) == labels).sum())
+        model.eval()
         with torch.no_grad():
-            outputs = [(model.eval()(images), labels) for images, labels in val()]
+            outputs = [(logits_of(images), labels) for images, labels in val()]
         val_loss = sum(float(F.cross_entropy(logits, labels, reduction="sum")) for logits, labels in outputs) / 14
         val_acc = sum(int((logits.argmax(1) == labels).sum()) for logits, labels in outputs) / 14
         row = {"epoch": epoch, "train_loss": loss_sum / 22, "train_acc": correct / 22}
@@ -88,17 +97,20 @@ def reference(epochs: int, label_smoothing: float, grad_clip: float | None) -> t
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("grad_clip", [None, 0.05])
-def test_fit_is_the_reference(label_smoothing: float, grad_clip: float | None) -> None:
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_fit_is_the_reference(label_smoothing: float, grad_clip: float | None, autocast: torch.dtype | None) -> None:
+    settings: dict[str, Any] = {"label_smoothing": label_smoothing, "grad_clip": grad_clip, "autocast": autocast}
     model, progress, (train, val) = network(), Progress(), task()
-    fit(training(model, label_smoothing=label_smoothing, grad_clip=grad_clip), train, val, progress, epochs=3)
-    expected, rows = reference(3, label_smoothing, grad_clip)
+    fit(training(model, **settings), train, val, progress, epochs=3)
+    expected, rows = reference(3, **settings)
     assert equal(model, expected)
     assert untimed(progress.rows) == rows
     assert (progress.epoch, progress.batch, progress.seen) == (4, 0, 0)
     assert all(
         row["images_per_second"] == 22 / row["train_seconds"] and row["eval_seconds"] > 0 for row in progress.rows
     )
-    assert equal(model, reference(3, 0.0, None)[0]) == (label_smoothing == 0 and grad_clip is None)
+    assert all(value.dtype in (torch.float32, torch.int64) for value in model.state_dict().values())
+    assert equal(model, reference(3)[0]) == (label_smoothing == 0 and grad_clip is None and autocast is None)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +188,7 @@ def test_diverged(batch_size: int, passes: int, batch: int, sentence: str) -> No
 def test_evaluate_counts_and_changes_nothing() -> None:
     model, (_, val), calls = network(), task(), list[None]()
     before, state = {key: value.clone() for key, value in model.state_dict().items()}, torch.get_rng_state()
-    loss, acc, predicted = evaluate(model.train(), val(), lambda: calls.append(None))
+    loss, acc, predicted = evaluate(training(model.train()), val(), lambda: calls.append(None))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     images, labels = (torch.cat(parts) for parts in zip(*val(), strict=True))

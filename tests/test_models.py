@@ -247,14 +247,18 @@ def test_a_frozen_backbone_takes_features_in_place_of_images(trained: dict[str, 
     torch.testing.assert_close(model(images), reference(images))  # batch norm in another order of operations
 
 
-def test_features_are_computed_once_and_trained_on(trained: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_features_are_computed_once_and_trained_on(trained: dict[str, Tensor], autocast: torch.dtype | None) -> None:
     torch.save(trained, FILE)
     model: Any = build("resnet18_pretrained", BIG, 10, norm="batch", weights=str(FILE), freeze_backbone=True)
     data = Images(torch.randint(0, 256, (EVAL_BATCH + 3, *BIG), dtype=torch.uint8), torch.arange(EVAL_BATCH + 3))
     normalise = Normalise(torch.full((3,), 0.5), torch.full((3,), 0.25))
-    features = features_of(data, model, normalise)
+    features = features_of(data, model, normalise, autocast)
     parts = [data.images[:EVAL_BATCH], data.images[EVAL_BATCH:]]
-    assert torch.equal(features.images, torch.cat([model.features(normalise(part)) for part in parts]))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast is not None):
+        assert torch.equal(features.images, torch.cat([model.features(normalise(part)) for part in parts]))
+        logits = torch.cat([model(normalise(part)) for part in parts])
+        assert torch.equal(torch.cat([model(part) for part in features.images.split(EVAL_BATCH)]), logits)
     order = torch.randperm(len(data))
     batches = TrainBatches(features, order, 64, 0, AsTheyAre(), none)
     for images, labels in batches.epoch(1):

@@ -32,6 +32,8 @@ CASES = {
     "scheduler=multistep scheduler.milestones=[2] epochs=4 checkpoint_minutes=0",
     "options": "model=mlp model.hidden=[16] norm=batch scheduler=cosine scheduler.warmup_epochs=1.5 grad_clip=0.5 "
     "label_smoothing=0.1 patience=8 seed=3 checkpoint_minutes=0",
+    "autocast": "model=cnn_pool norm=batch autocast=bfloat16 checkpoint_minutes=0",
+    "compile": "model=mlp model.hidden=[16] dropout=light batch_size=20 compile=true checkpoint_minutes=0",
 }
 TIMINGS = ("train_seconds", "eval_seconds", "images_per_second", "convergence_seconds")
 
@@ -105,6 +107,8 @@ def assert_equal(one: object, other: object, where: str = "") -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_started_again_equals_uninterrupted(case: str, small: list[str], tmp_path: Path) -> None:
+    if case == "compile" and shutil.which("c++") is None:
+        pytest.skip("there is no C++ compiler")
     overrides = [*small, "epochs=12", *CASES[case].split()]
     if "pretrained" in case:
         torch.manual_seed(0)

@@ -80,7 +80,7 @@ def machine(device: str, threads: int) -> str:
 def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
     """What a run's speed follows from: whole, and as little of it as still says something."""
     model, others = effective.get("model"), ("activation", "norm", "augmentation", "optimizer")
-    whole = [*({**effective}.get(group, {}).get("name") for group in others), effective.get("batch_size")]
+    whole = [*({**effective}.get(group, {}).get("name") for group in others), effective.get("batch_size"), effective.get("autocast")]
     return [json.dumps([model, input_shape, device, *rest], sort_keys=True) for rest in (whole, [])]
 
 
@@ -111,7 +111,7 @@ def probe(config: "Config", choices: "Choices", cached: "Cached", threads: int) 
         images = torch.randint(256, (number + 2, *cached.input_shape), dtype=torch.uint8)
         labels = torch.arange(number + 2) % len(cached.classes)
         dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
-        small = replace(config, batch_size=batch_size, data=replace(config.data, val_size=0))
+        small = replace(config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0))
         tame = replace(choices, optimizer=partial(choices.optimizer, lr=1e-9))  # whatever the rate, it takes as long
         built = build(small, tame, dataset, start_weights=False)
         times = [time.perf_counter()]
