@@ -27,7 +27,7 @@ from sweeper.identity import choose_all
 
 BATCH = 64
 PREPARED = 8  # batches that the limit goes round: in the processor's cache, as batches just made are
-WARM_UP = 0.5  # seconds
+WARM_UP = 2.0  # seconds; this project's first epoch does not count either
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LR = 0.0005
 Loader = DataLoader[tuple[Tensor, int]]

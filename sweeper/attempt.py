@@ -103,13 +103,13 @@ class Attempt:
                 log.warning("%s is not that of %s; starting again", self.record.best, path)
                 break
             progress = checkpoint.restore(saved, self.built.training.model, self.built.training.optimizer)
-            self.record.write_metrics(progress.rows)
+            self.record.write_metrics(progress.rows, sync=False)
             log.info("%s: going on in epoch %d after step %d", self.record.run_id, progress.epoch, progress.batch)
             self.warn_of_other_conditions()
             return progress
         for left_over in self.record.checkpoints.glob("*"):
             left_over.unlink()
-        self.record.write_metrics([])
+        self.record.write_metrics([], sync=False)
         num_images, num_parameters = len(self.built.train.indices), self.run["parameters"]
         log.info(
             "%s: starting, %s training images, %s parameters",
@@ -190,7 +190,7 @@ class Attempt:
             last_save = time.monotonic()
             if self.progress.best is row:
                 self.save_best(row, self.built.training.model.state_dict())
-            self.record.write_metrics(self.progress.rows)
+            self.record.write_metrics(self.progress.rows, sync=False)  # the checkpoint has them, too
             self.write_status("running")
             if not events:
                 events.append(closing.enter_context(self.open_events(self.progress.rows[:-1])))
@@ -226,6 +226,7 @@ class Attempt:
             "eval_seconds": sum(row["eval_seconds"] for row in rows),
             "confusion": confusion(built.test.labels, predictions, len(self.run["dataset"]["classes"])).tolist(),
         }
+        self.record.write_metrics(rows)
         self.record.write_result(result)
         with self.open_events(rows) as events:
             events.write_hparams(self.run["effective"], result)

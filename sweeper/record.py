@@ -14,21 +14,25 @@ LOST_AFTER = 60.0  # seconds without a heartbeat, after which a vanished owner c
 LOST_ELSEWHERE_AFTER = 900.0  # the same whatever process the owner's host has, or where it cannot be asked
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file atomically: written beside it, synced, renamed."""
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replace a file atomically: written beside it, synced, renamed.
+
+    Unsynced, no reader sees half of it either, but what a machine that loses power keeps of it is not sure.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n")
+def write_json(path: Path, content: dict[str, Any], *, sync: bool = True) -> None:
+    write_text(path, json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n", sync=sync)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -97,7 +101,8 @@ class Record:
 
     def write_status(self, **status: Any) -> None:
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
-        write_json(self.folder / "status.json", {**status, "heartbeat": time.time(), **owner})
+        content = {**status, "heartbeat": time.time(), **owner}
+        write_json(self.folder / "status.json", content, sync=status.get("state") != "running")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl up to the first that is torn."""
@@ -123,8 +128,8 @@ class Record:
             pass
         return rows
 
-    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    def write_metrics(self, rows: list[dict[str, Any]], *, sync: bool = True) -> None:
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows), sync=sync)
 
 
 def is_lost(status: dict[str, Any]) -> bool:

@@ -85,6 +85,18 @@ def test_read_json_where_there_is_no_file(tmp_path: Path) -> None:
     assert read_json(tmp_path) is None
 
 
+def test_what_the_checkpoint_has_too_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, synced = Record(tmp_path), list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    record.write_status(state="running", epoch=2)
+    record.write_metrics([{"epoch": 1}], sync=False)
+    assert synced == [] and record.metrics() == [{"epoch": 1}]
+    record.write_status(state="finished", epoch=2)
+    record.write_metrics([{"epoch": 1}])
+    record.write_result({"test_acc": 0.1})
+    assert len(synced) == 3
+
+
 def test_a_record_is_created_once_and_written_again(tmp_path: Path) -> None:
     record = Record(tmp_path / "runs" / "a-run")
     assert (record.run(), record.status(), record.result(), record.metrics()) == (None, None, None, [])
