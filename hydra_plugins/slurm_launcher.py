@@ -90,6 +90,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 
         self.check()
         assert self.config is not None
+        if not self.config.sweep.wait:
+            log.warning("sweep.wait=false is passed over: this sweeper needs what its jobs return")
         numbered = enumerate(job_overrides, start=initial_job_idx)
         tasks = [Task(f"job {number}", number, list(overrides)) for number, overrides in numbered]
         folder = self.folder / uuid.uuid4().hex
