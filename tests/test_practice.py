@@ -104,7 +104,7 @@ def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> Non
     axis, _, changed = row["change"].partition("=")
     value, baseline = (MEANT.get(text, text) for text in (changed, row["against"]))
     runs = swept(heading)
-    runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0.0")} if "dropout.rate" in runs else {})
+    runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0")} if "dropout.rate" in runs else {})
     keys = [name for name in SETTINGS if name in runs and name != axis]
     accuracy = runs.set_index([*keys, axis])["test_acc"].astype(float)
     differences: dict[str, list[float]] = {}
