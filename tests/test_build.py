@@ -27,7 +27,7 @@ def test_compile_compiles_each_shape_by_itself(small: list[str], monkeypatch: py
 def test_compile_without_a_compiler_is_a_sentence(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     config = composed(*small, "device=cpu", "model=mlp", "compile=true")
-    with pytest.raises(UserError, match="compile=true needs a C.. compiler"):
+    with pytest.raises(UserError, match=r"compile=true needs a C\+\+ compiler"):
         check(config, choose_all(config), prepare(config.data))
     config.compile = False
     check(config, choose_all(config), prepare(config.data))

@@ -80,7 +80,8 @@ def machine(device: str, threads: int) -> str:
 def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
     """What a run's speed follows from: whole, and as little of it as still says something."""
     model, others = effective.get("model"), ("activation", "norm", "augmentation", "optimizer")
-    whole = [*({**effective}.get(group, {}).get("name") for group in others), effective.get("batch_size"), effective.get("autocast")]
+    whole = [effective.get(group, {}).get("name") for group in others]
+    whole += [effective.get("batch_size"), effective.get("autocast")]
     return [json.dumps([model, input_shape, device, *rest], sort_keys=True) for rest in (whole, [])]
 
 
