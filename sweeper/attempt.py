@@ -71,6 +71,7 @@ class Attempt:
                 sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
                 log.debug("diverged: %s", error)  # in train.log; who started the run tells the user
+                self.record.write_metrics(self.progress.rows)  # synced: nothing goes on from the checkpoint
                 self.write_status("diverged", str(error))
                 raise Diverged(f"{self.record.run_id} diverged: {error}") from error
             except BaseException:

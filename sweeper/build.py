@@ -3,7 +3,9 @@
 import ctypes
 import logging
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -61,9 +63,9 @@ def keep_freed_memory() -> None:
 
 
 def be_deterministic() -> None:
-    """Have a GPU compute the same every time: bit-exact resume is worth more than the last percent of speed.
+    """Have a GPU compute the same every time where it can: bit-exact resume is worth more than some speed.
 
-    An operation that cannot is warned of by torch, and done.
+    An operation that cannot is done all the same, and torch warns of it.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -114,7 +116,8 @@ def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: 
     optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
     lr = optimizer.param_groups[0]["lr"]
     training = Training(model, optimizer, factor, lr, config.label_smoothing, config.grad_clip, autocast)
-    if config.compile:  # each shape by itself, so that which shapes came before decides nothing
+    if config.compile:  # each shape by itself and nothing of earlier runs: what came before must decide nothing
+        torch.compiler.reset()
         model.compile(dynamic=False)
     torch.manual_seed(derived_seed(config.seed, "training"))  # dropout, whatever the weights drew
     return Built(training, train, val, dataset.test.to(device), normalise)
@@ -155,8 +158,9 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
         UserError: see build.
     """
     choose_device(config.device)
-    if config.compile and not any(map(shutil.which, ("c++", "g++", "clang++", os.environ.get("CXX", "c++")))):
-        raise UserError("compile=true needs a C++ compiler, such as g++, and there is none here; choose compile=false")
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
+    if config.compile and shutil.which(shlex.split(compiler)[0]) is None:
+        raise UserError(f"compile=true needs a C++ compiler, and there is no {compiler} here; choose compile=false")
     check_data(config.data, cached.num_train, cached.input_shape[0])
     with torch.device("meta"):
         model = seeded_model(config, choices, cached, start_weights=False)

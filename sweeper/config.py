@@ -198,7 +198,7 @@ class Config:
     label_smoothing: float = setting("share of the target spread over all classes", 0.0, from_up_to(0, 1))
     grad_clip: float | None = setting("largest norm of a step's gradient; null: no limit", None, above(0))
     autocast: str | None = setting(
-        "bfloat16: the network in mixed precision, its weights in float32; null: all in float32",
+        "bfloat16: the network in mixed precision, its weights in float32; null: float32, on a GPU as torch has it",
         None,
         one_of("bfloat16"),
     )

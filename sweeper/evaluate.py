@@ -50,6 +50,7 @@ def evaluate_run(folder: Path) -> Evaluation:
         config = typed(run["config"])
     except (OmegaConfBaseException, KeyError) as error:
         raise UserError(f"{folder}/run.json was written by another version of this program") from error
+    config.compile = False  # no evaluation is worth a minute of compiling
     torch.set_num_threads(run["threads"])
     cached = prepare(config.data)
     if cached.fingerprint != run["dataset"]["fingerprint"]:

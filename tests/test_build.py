@@ -15,19 +15,23 @@ from sweeper.errors import UserError
 from sweeper.identity import choose_all
 
 
-def test_compile_compiles_each_shape_by_itself(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+def test_compile_begins_afresh_and_takes_each_shape_by_itself(
+    small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: calls.append("reset"))
     monkeypatch.setattr(nn.Module, "compile", lambda module, **how: calls.append((type(module), how)))
     for overrides in ([], ["compile=true"]):
         config = composed(*small, "device=cpu", "model=mlp", *overrides)
         built = build(config, choose_all(config), load(prepare(config.data)))
-        assert calls == ([(type(built.training.model), {"dynamic": False})] if overrides else [])
+        assert calls == (["reset", (type(built.training.model), {"dynamic": False})] if overrides else [])
 
 
 def test_compile_without_a_compiler_is_a_sentence(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "g++ -O2")
     config = composed(*small, "device=cpu", "model=mlp", "compile=true")
-    with pytest.raises(UserError, match=r"compile=true needs a C\+\+ compiler"):
+    with pytest.raises(UserError, match=r"compile=true needs a C\+\+ compiler, and there is no g\+\+ -O2 here"):
         check(config, choose_all(config), prepare(config.data))
     config.compile = False
     check(config, choose_all(config), prepare(config.data))

@@ -107,7 +107,7 @@ def assert_equal(one: object, other: object, where: str = "") -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_started_again_equals_uninterrupted(case: str, small: list[str], tmp_path: Path) -> None:
-    if case == "compile" and shutil.which("c++") is None:
+    if case == "compile" and shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler")
     overrides = [*small, "epochs=12", *CASES[case].split()]
     if "pretrained" in case:
