@@ -212,7 +212,7 @@ class Config:
     checkpoint_minutes: float = setting("minutes between two saves within an epoch", 5.0, at_least(0))
     device: str = setting("auto (a GPU where there is one), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
     threads: int | None = setting("CPU threads; null: as many as torch takes", None, at_least(1))
-    compile: bool = setting("compile the network with torch.compile; a minute at first, and pays on a GPU", False)
+    compile: bool = setting("compile the network by torch.compile: a minute at first; meant for a GPU", False)
     output_dir: str = setting("folder of runs and summaries", "outputs")
 
 
