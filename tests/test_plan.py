@@ -65,7 +65,7 @@ NEW = [planned("seed=1 epochs=2"), planned("seed=2 epochs=2")]
 @pytest.mark.parametrize(
     ("combinations", "text"),
     [
-        (NEW[:1], "1 combinations: 1 to run"),
+        (NEW[:1], "1 combination: 1 to run"),
         (NEW, "2 combinations: 2 to run"),
         (
             [*NEW, planned("seed=3 epochs=2", "finished", "")],
@@ -75,7 +75,7 @@ NEW = [planned("seed=1 epochs=2"), planned("seed=2 epochs=2")]
             [planned("seed=3 epochs=2", "diverged", ""), planned("seed=4 epochs=2", "finished", "")],
             "  seed=4: finished\n  seed=3: diverged\n2 combinations: 1 finished, 1 diverged before",
         ),
-        ([planned("seed=3 epochs=2", "finished", "")], "  the run: finished\n1 combinations: 1 finished"),
+        ([planned("seed=3 epochs=2", "finished", "")], "  the run: finished\n1 combination: 1 finished"),
         (
             [planned("seed=1", "excluded", "seed=1"), planned("seed=2", "equal", "to x"), *NEW],
             "  seed=2: equal (to x)\n  seed=1: excluded (seed=1)\n"

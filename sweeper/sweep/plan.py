@@ -199,7 +199,8 @@ def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | No
     kinds = Counter(one.detail.partition(",")[0] for one in to_run)
     if to_run and kinds != {"new": len(to_run)}:
         parts[0] += f" ({', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
-    return "\n".join([*lines, f"{len(plan)} combinations: {', '.join(parts)}{duration(to_run, concurrency)}"])
+    whole = f"{len(plan)} combination{'s' if len(plan) > 1 else ''}"
+    return "\n".join([*lines, f"{whole}: {', '.join(parts)}{duration(to_run, concurrency)}"])
 
 
 def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
