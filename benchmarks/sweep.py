@@ -77,7 +77,7 @@ LIST = """
 import json, runpy, sys
 from dataclasses import asdict
 from sweeper.sweep import execute
-def show(to_run, base, launch):
+def show(to_run, base, launch, folder):
     for one in to_run:
         print(json.dumps({"run_id": one.run_id, "config": asdict(one.config), "effective": EFFECTIVE[one.run_id]}))
     sys.exit(0)

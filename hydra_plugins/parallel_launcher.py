@@ -107,8 +107,13 @@ class Workers:
     def __init__(self, environments: Sequence[dict[str, str]]) -> None:
         self.all = [Worker(environment) for environment in environments]
 
-    def run(self, calls: Sequence[tuple[Any, ...]], *, fail_fast: bool) -> list[JobReturn]:
+    def run(
+        self, calls: Sequence[tuple[Any, ...]], *, fail_fast: bool, died: Callable[[int, Died], None] | None = None
+    ) -> list[JobReturn]:
         """Call execute_job with each of these arguments.
+
+        Args:
+            died: is told which call's process is gone, as soon as it is.
 
         Raises:
             SystemExit: a job asks for the end of the sweep.
@@ -127,8 +132,11 @@ class Workers:
                 for worker in (worker for worker in busy if worker.connection in ready):
                     place = worker.job
                     returns[place] = worker.outcome(calls[place][1])
-                    if isinstance(returns[place]._return_value, Died) and fail_fast:
-                        raise SystemExit(1)
+                    if isinstance(error := returns[place]._return_value, Died):
+                        if died is not None:
+                            died(place, error)
+                        if fail_fast:
+                            raise SystemExit(1)
         except BaseException:
             stop(self.all)
             self.all = [Worker(worker.environment) for worker in self.all]

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 
-from hydra_plugins.parallel_launcher import Workers, sendable, start_fork_server, thread_limits
+from hydra_plugins.parallel_launcher import Died, Workers, places, sendable, start_fork_server, thread_limits
 
 if TYPE_CHECKING:
     from sweeper.sweep.follow import Task
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOCK = ".jobs.lock"  # beside jobs.json
+OURS = ("array", "chdir", "comment", "error", "open-mode", "output", "signal")  # options of sbatch
 SETTLED = 2.0  # seconds after which Slurm has said why a job waits
 # Signals that come before Python can take them must not end a job that Slurm is about to requeue.
 PYTHON = f"""sh -c 'trap "" TERM USR2; exec "$0" "$@"' {shlex.quote(sys.executable)}"""
@@ -39,6 +43,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
     """
 
     hydra_context: HydraContext | None
+    code: Path | None = None  # the snapshot that jobs run
 
     # On the login node ------------------------------------------------------------------------------------------------
 
@@ -57,6 +62,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         """
         from filelock import FileLock
 
+        from sweeper.errors import UserError
         from sweeper.sweep.follow import Task, follow, job_paths
         from sweeper.sweep.slurm import Submissions
 
@@ -65,7 +71,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             Task(one.run_id, number, list(one.overrides), one.record, (one.record.status() or {}).get("heartbeat"))
             for number, one in enumerate(runs)
         ]
-        with FileLock(folder / ".jobs.lock"):  # the same sweep started twice submits once
+        with FileLock(folder / LOCK):  # the same sweep started twice submits once
             submissions = Submissions(folder)
             submissions.cancel_if(lambda place: not job_paths(self.folder, place).submitted_pickle.exists())
             missing = [task for task in tasks if task.key not in submissions.places]
@@ -77,11 +83,14 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         if not self.config.sweep.wait:
             return None
         try:
-            return follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
+            returns = follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
         except SystemExit as stopped:
             if stopped.code != 1:  # not fail_fast, which has cancelled them
                 log.warning("Slurm goes on with the jobs; scancel ends them")
             raise
+        with FileLock(folder / LOCK), suppress(UserError):  # Slurm does not answer: they are forgotten another time
+            Submissions(folder).forget({place.token for place in submissions.places.values()})
+        return returns
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """The same for sweepers that know nothing of runs, such as Optuna's."""
@@ -128,10 +137,19 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             raise UserError(f"hydra.launcher.setup={self.params['setup']} must be a list of shell lines")
         if not isinstance(self.params["additional_parameters"] or {}, dict):
             raise UserError("hydra.launcher.additional_parameters must be options of sbatch: {constraint: a100}")
+        memory = self.params["memory"]
+        if memory is not None and not (isinstance(memory, int | float) and memory > 0):
+            raise UserError(f"hydra.launcher.memory={memory} must be a number of GiB above 0")
         if (bad := next(newlines(self.params), None)) is not None:
             raise UserError(f"hydra.launcher.{bad} has a line break, which a job script cannot have there")
+        given = {name.replace("_", "-") for name in self.params["additional_parameters"] or {}}
+        if given & set(OURS):
+            raise UserError(
+                f"hydra.launcher.additional_parameters cannot set {', '.join(sorted(given & set(OURS)))}: the launcher "
+                "needs it to find its jobs and what they write"
+            )
         valid = partitions()
-        asked_for = set((self.params["partition"] or "").split(",")) - {""}
+        asked_for = set(str(self.params["partition"] or "").split(",")) - {""}
         if not asked_for <= set(valid.split(", ")):
             raise UserError(f"there is no partition {self.params['partition']} here; choose from {valid}")
 
@@ -149,7 +167,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         self.directory = Path.cwd()
         self.singletons = Singleton.get_state()
         sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
-        code = snapshot(sources["main"], self.folder)
+        # once, for those as well that are submitted again, after somebody may have edited
+        code = self.code = self.code or snapshot(sources["main"], self.folder)
         self.hydra_context = with_configs_of(self.hydra_context, code / "conf")
         made: list[Submission] = []
         try:
@@ -160,7 +179,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 submissions.add(one)
                 executor = SlurmExecutor(self.folder / one.token, self.params["max_timeouts"], python=PYTHON)
                 executor.update_parameters(**self.sbatch(one.token, code))
-                jobs = executor.map_array(self, array)
+                with outside_of_jobs():
+                    jobs = executor.map_array(self, array)
                 one.job = jobs[0].job_id.partition("_")[0]
                 submissions.add(one)
             self.refuse_what_never_starts(made)
@@ -193,12 +213,11 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             "comment": token,
             "time": asked["minutes"],
             "cpus_per_task": asked["cpus_per_run"] * side_by_side,
-            "setup": [*limits, *asked["setup"]],
+            "setup": [*limits, "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK", *asked["setup"]],
+            "srun_args": ["--chdir", str(code)],  # from where Python imports the snapshot
             "array_parallelism": asked["array_parallelism"],
             "signal_delay_s": min(asked["signal_seconds"], 60 * asked["minutes"] // 4),
-            "additional_parameters": {"chdir": str(code)}
-            | ({} if "no-requeue" in additional else {"requeue": True})
-            | additional,
+            "additional_parameters": ({} if "no-requeue" in additional else {"requeue": True}) | additional,
         }
 
     def refuse_what_never_starts(self, made: Sequence["Submission"]) -> None:
@@ -227,6 +246,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         assert callable(submitits)
 
         def stop(signum: int, _: Any) -> None:
+            for which in (signal.SIGTERM, signal.SIGUSR2):  # Slurm sends several for one stop
+                signal.signal(which, passed_over)
             raise SystemExit(128 + signum)
 
         for which in (signal.SIGTERM, signal.SIGUSR2):
@@ -237,8 +258,6 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             now = dict(zip([task.key for task in left], self.run_pack(left, alone=len(pack) == 1), strict=True))
             return [(before | now)[task.key] for task in pack]
         except SystemExit as stopped:
-            for which in (signal.SIGTERM, signal.SIGUSR2):
-                signal.signal(which, passed_over)
             if stopped.code in (128 + signal.SIGTERM, 128 + signal.SIGUSR2):
                 self.end(pack, submitits, told=stopped.code - 128)
             raise
@@ -252,9 +271,12 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         assert self.config is not None
         Singleton.set_state(self.singletons)
         task = (self.hydra_context, self.config, self.task_function, self.singletons)
-        workers = Workers([thread_limits(self.params["cpus_per_run"])] * self.params["concurrent"])
+        concurrent, gpus = self.params["concurrent"], os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        cores = concurrent * self.params["cpus_per_run"]
+        workers = Workers(places(concurrent, 1, cores, gpus.split(",") if gpus else [], None))
         calls = [(one.number, one.overrides, *task) for one in pack]
-        return [sendable(returned) for returned in workers.run(calls, fail_fast=self.config.sweep.fail_fast)]
+        fail_fast = self.config.sweep.fail_fast
+        return [sendable(returned) for returned in workers.run(calls, fail_fast=fail_fast, died=partial(bury, pack))]
 
     def end(self, pack: list["Task"], submitits: Any, told: int) -> None:
         """Let submitit requeue the job; where it must not or cannot, say so in the records of the runs."""
@@ -278,6 +300,15 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             raise RuntimeError(f"not requeued: {why}") from error
 
 
+def bury(pack: Sequence["Task"], place: int, error: Died) -> None:
+    """Record at once that a run's process is gone: the rest of its pack may take hours."""
+    from sweeper.run import state_after  # imports torch, which the process that manages a pack does without
+
+    record = pack[place].record
+    if record is not None:
+        state_after(record, str(error))
+
+
 def note(pack: Sequence["Task"], state: str, error: str) -> None:
     """Write a state into the records of the runs of a pack that are interrupted."""
     for record in (task.record for task in pack if task.record is not None):
@@ -285,6 +316,17 @@ def note(pack: Sequence["Task"], state: str, error: str) -> None:
         if status.get("state") == "interrupted":
             kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
             record.write_status(**kept, state=state, error=error)
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide from sbatch the job that this process may itself be in, whose settings new jobs would inherit."""
+    names = [name for name in os.environ if name.startswith("SLURM_") and name not in ("SLURM_CONF", "SLURM_CLUSTERS")]
+    hidden = {name: os.environ.pop(name) for name in names} if "SLURM_JOB_ID" in os.environ else {}
+    try:
+        yield
+    finally:
+        os.environ |= hidden
 
 
 def with_configs_of(context: HydraContext, conf: Path) -> HydraContext:

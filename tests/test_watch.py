@@ -114,9 +114,12 @@ def test_what_slurm_was_given_is_queued_until_it_runs(tmp_path: Path) -> None:
     rows = [row(0.5, 2.0, 10)]
     for name, state in (("a", "running"), ("b", "interrupted"), ("c", "cancelled"), ("d", "interrupted")):
         make(tmp_path, name, state, rows)
-    jobs = [job(name, f"model={name}") for name in "abcdef"]
+    for name, told_at in (("g", 3e9), ("h", 1e9)):  # why they ended: after they were submitted, and before
+        change_status(make(tmp_path, name, "interrupted", rows), error="timed-out too many times", heartbeat=told_at)
+    jobs = [job(name, f"model={name}") for name in "abcdefgh"]
     folder = save(tmp_path, jobs)
-    write_json(folder / "jobs.json", {"submissions": [{"token": "t", "job": "12", "packs": [["a", "b"], ["c", "e"]]}]})
+    packs = [["a", "b"], ["c", "e"], ["g", "h"]]
+    write_json(folder / "jobs.json", {"submissions": [{"token": "t", "job": "12", "made": 2e9, "packs": packs}]})
     seen = look(folder, read_plan(folder))
     states = {one.run_id: one.state for one in seen}
     assert states == {
@@ -126,6 +129,8 @@ def test_what_slurm_was_given_is_queued_until_it_runs(tmp_path: Path) -> None:
         "d": "interrupted",
         "e": "queued",
         "f": "waiting",
+        "g": "interrupted",
+        "h": "queued",
     }
     assert "nothing runs" not in progress_of(PLAN, seen[1:])
 

@@ -19,12 +19,13 @@ from hydra.core.utils import JobReturn
 from sweeper.cli import command_as_typed
 from sweeper.config import LONGEST_NAME, Config
 from sweeper.errors import UserError
+from sweeper.record import Record
 from sweeper.run import reread, state_after
 from sweeper.summary.table import lay_out, print_table, read_runs
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.expand import expand
 from sweeper.sweep.plan import DONE, Planned, describe, make_plan, save_plan
-from sweeper.sweep.saved import read_plan
+from sweeper.sweep.saved import queued_runs, read_plan
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,8 @@ def run_sweep(
         if one.fate == "finished":
             reread(one.record, one.config)
     to_run = sorted((one for one in plan if one.fate == "run"), key=lambda one: -(one.seconds or math.inf))
-    with stopping_tidily(plan):
-        returns = launch_all(to_run, base, lambda runs: launch(runs, folder)) if to_run else []
+    with stopping_tidily(plan, folder):
+        returns = launch_all(to_run, base, launch, folder) if to_run else []
     if returns is None:
         log.info("not waiting; `make watch` follows the runs, and this command again waits or goes on:\n%s", waiting())
         return []
@@ -89,9 +90,7 @@ def waiting() -> str:
     return command_as_typed(without=NO_WAIT)
 
 
-def launch_all(
-    to_run: Sequence[Planned], base: Config, launch: Callable[[Sequence[Planned]], Sequence[JobReturn] | None]
-) -> list[JobReturn] | None:
+def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: Path) -> list[JobReturn] | None:
     """Launch runs, and those again that did not finish, up to sweep.max_retries times.
 
     Returns:
@@ -105,12 +104,12 @@ def launch_all(
         before = [one.record.status() for one in to_run]
         launched: Sequence[JobReturn] | None = []
         try:
-            launched = launch(to_run)
+            launched = launch(to_run, folder)
         except Exception as error:
             if not returns and [one.record.status() for one in to_run] == before:
                 raise
             log.error("the launcher stopped: %s: %s", type(error).__name__, error)
-            while any(state_after(one.record, UNKNOWN) == "running" for one in to_run):
+            while "running" in states_after(to_run, folder):
                 time.sleep(1)  # what it had started goes on without it
         if launched is None:
             return None
@@ -127,8 +126,18 @@ def launch_all(
     return returns
 
 
+def states_after(runs: Sequence[Planned], folder: Path) -> list[str]:
+    """The states of runs whose launcher was stopped. Those that Slurm still has are its to end, or to start again."""
+    elsewhere = queued_runs(folder)
+    return [recorded_state(one.record) if one.run_id in elsewhere else state_after(one.record, UNKNOWN) for one in runs]
+
+
+def recorded_state(record: Record) -> str:
+    return str((record.status() or {}).get("state", "not started"))
+
+
 @contextmanager
-def stopping_tidily(plan: Sequence[Planned]) -> Iterator[None]:
+def stopping_tidily(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
     """Where a signal or sweep.fail_fast ends the sweep, let runs save, and end with the command that goes on."""
 
     def stop(signum: int, _: Any) -> None:
@@ -138,7 +147,7 @@ def stopping_tidily(plan: Sequence[Planned]) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
-        counts = Counter(state_after(one.record, UNKNOWN) for one in plan if is_kept(one))
+        counts = Counter(states_after([one for one in plan if is_kept(one)], folder))
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
         why = "stopped at the first failure" if code == 1 else "stopped"
@@ -161,7 +170,7 @@ def conclude(plan: Sequence[Planned], base: Config) -> None:
     Raises:
         UserError: runs are not finished.
     """
-    states = {one.run_id: (one.record.status() or {}).get("state", "not started") for one in plan if is_kept(one)}
+    states = {one.run_id: recorded_state(one.record) for one in plan if is_kept(one)}
     if set(states.values()) - {"not started"}:
         frame, _ = read_runs(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
         print_table(*lay_out(frame, []))

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from sweeper.sweep.slurm import Job, Place, accounted, cancel, queue
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = (1.0, 15.0)  # seconds between two looks at the queue, at the beginning and after a while
-LOOKS = 2  # at which a job is over, before its result counts as missing: on a network's disks files come late
+LATE = 15.0  # seconds that a job must be over before its result counts as missing: on a network's disks files come late
 LAST_LINES = 3  # of a traceback
 FORGOTTEN = "Slurm has forgotten it"  # the state of a job that is not listed any more
 
@@ -102,7 +101,7 @@ class Following:
     Attributes:
         returns: of the runs that are over.
         seen: the last state of each job.
-        over: how often each other run's job was seen to be over.
+        over: since when each other run's job is over, as far as was seen.
         failed: the runs whose failure was told.
         said: what need not be said again.
     """
@@ -112,7 +111,7 @@ class Following:
     logs: Path
     returns: dict[str, JobReturn] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
-    over: Counter[str] = field(default_factory=Counter)
+    over: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     said: set[str] = field(default_factory=set)
 
@@ -131,11 +130,13 @@ class Following:
             if job is not None and job.is_held:
                 why = f"Slurm holds job {place.job} ({job.reason}): scontrol release {place.job}"
                 self.say(f"{place.token} {job.reason}", why)
+            if job is not None and job.never_starts:
+                self.say(place.token, f"Slurm does not start job {place.job}: {job.reason}; see `man squeue`")
             returned = self.returned(task, place)
             if returned is None and now is not None:
-                is_over = job is None or not job.is_alive
-                self.over[task.key] = self.over[task.key] + 1 if is_over else 0
-                if self.over[task.key] >= LOOKS:
+                if job is not None and job.is_alive:
+                    self.over.pop(task.key, None)
+                elif time.monotonic() - self.over.setdefault(task.key, time.monotonic()) > LATE:
                     state = accounted(place.job) or (FORGOTTEN if job is None else job.state)
                     returned = self.lost(task, place, state)
             if returned is not None:

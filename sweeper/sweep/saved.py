@@ -74,10 +74,10 @@ def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [job for job in plan["jobs"] if job["fate"] not in ("equal", "excluded")]
 
 
-def queued_runs(folder: Path) -> set[str]:
-    """The runs of a sweep that Slurm was given, as far as files say: their jobs may be over by now."""
+def queued_runs(folder: Path) -> dict[str, float]:
+    """The runs of a sweep that Slurm was given, and when: as far as files say, for their jobs may be over by now."""
     submissions = (read_json(folder / JOBS) or {}).get("submissions", [])
-    return {run_id for one in submissions for pack in one["packs"] for run_id in pack}
+    return {run_id: one.get("made", 0.0) for one in submissions for pack in one["packs"] for run_id in pack}
 
 
 def ids_of(output_dir: Path, name: str | None) -> set[str] | None:

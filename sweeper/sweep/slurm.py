@@ -1,6 +1,5 @@
 """Slurm as a sweep sees it: what it has of this user, what was submitted for which runs, and the code for the jobs."""
 
-import getpass
 import hashlib
 import json
 import os
@@ -8,8 +7,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,15 @@ from sweeper.errors import UserError, choices
 from sweeper.record import read_json, write_json
 from sweeper.sweep.saved import JOBS
 
-# States that end by themselves, see squeue(1); in any other a job is over.
-ALIVE = (
-    *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"),
-    *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
+# States in which a job is over, see squeue(1); in any other it goes on, or will.
+OVER = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
 )
 # Reasons of pending jobs that waiting does not change.
 NEVER = (
-    *("PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig", "PartitionInactive", "BadConstraints"),
-    *("AccountNotAllowed", "QOSNotAllowed", "InvalidAccount", "InvalidQOS", "DependencyNeverSatisfied"),
+    *("PartitionTimeLimit", "PartitionConfig", "BadConstraints", "DependencyNeverSatisfied"),
+    *("AccountNotAllowed", "QOSNotAllowed", "InvalidAccount", "InvalidQOS"),
     *("QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit"),
 )
 
@@ -41,7 +40,7 @@ class Job:
 
     @property
     def is_alive(self) -> bool:
-        return self.state in ALIVE
+        return self.state not in OVER
 
     @property
     def never_starts(self) -> bool:
@@ -85,9 +84,10 @@ def queue() -> dict[str, Job]:
         UserError: Slurm does not answer.
     """
     lines = call(
-        "squeue", "--user", getpass.getuser(), "--array", "--states=all", "--noheader", "--format=%i|%T|%r|%k"
+        "squeue", "--user", str(os.getuid()), "--array", "--states=all", "--noheader", "--format=%i|%T|%r|%k"
     ).splitlines()
-    return {job_id: Job(*words) for job_id, *words in (line.split("|", 3) for line in lines)}
+    rows = (line.split("|", 3) for line in lines if line.count("|") >= 3)  # not what follows a line break in a comment
+    return {job_id: Job(*words) for job_id, *words in rows}
 
 
 def accounted(job_id: str) -> str | None:
@@ -96,7 +96,8 @@ def accounted(job_id: str) -> str | None:
         return None
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.split()[0] if done.returncode == 0 and done.stdout.split() else None
+    said = done.stdout.split() if done.returncode == 0 else []
+    return said[0] if said and said[0] in OVER else None  # accounts may lag behind
 
 
 def state_of(job_id: str) -> str | None:
@@ -105,15 +106,17 @@ def state_of(job_id: str) -> str | None:
     Slurm calls a job completing then, whatever comes next; if that is another start, it has counted it already.
     """
     done = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=False)
-    found = dict(re.findall(r"(JobState|Restarts)=(\w+)", done.stdout))
+    found = dict(re.findall(r"\b(JobState|Restarts|Reason|PreemptTime)=(\w+)", done.stdout))
     if found.get("JobState") == "COMPLETING" and found.get("Restarts") == os.environ.get("SLURM_RESTART_COUNT", "0"):
-        return "CANCELLED"
+        if found.get("Reason") == "TimeLimit":
+            return "TIMEOUT"
+        return "CANCELLED" if found.get("PreemptTime", "None") == "None" else "PREEMPTED"
     return found.get("JobState")
 
 
 def cancel(job_ids: Iterable[str]) -> None:
-    for job_id in sorted(job_ids):
-        subprocess.run(["scancel", job_id], capture_output=True, check=False)
+    if ids := sorted(job_ids):
+        subprocess.run(["scancel", *ids], capture_output=True, check=False)
 
 
 def max_array_size() -> int:
@@ -123,7 +126,7 @@ def max_array_size() -> int:
 
 def partitions() -> str:
     """The valid choices."""
-    return choices(set(call("sinfo", "--noheader", "--format=%R").split()))
+    return choices(set(call("sinfo", "--all", "--noheader", "--format=%R").split()))
 
 
 @dataclass
@@ -134,11 +137,13 @@ class Submission:
         token: its comment in Slurm, by which it is found where its id could not be written down any more.
         packs: the run ids of each element.
         job: its id; None while it is being submitted.
+        made: when, in seconds since 1970.
     """
 
     token: str
     packs: list[list[str]]
     job: str | None = None
+    made: float = field(default_factory=time.time)
 
     def places(self) -> Iterator[tuple[str, "Place"]]:
         """Where each run is."""
@@ -195,6 +200,10 @@ class Submissions:
         """
         tokens = {one.token for one in submissions}
         cancel({job_id.partition("_")[0] for job_id, job in queue().items() if job.comment in tokens})
+        self.forget(tokens)
+
+    def forget(self, tokens: Container[str]) -> None:
+        """Strike some off the list, whatever Slurm does with them."""
         self.alive = [one for one in self.alive if one.token not in tokens]
         write_json(self.file, {"submissions": [vars(one) for one in self.alive]})
         self.places = {run_id: place for run_id, place in self.places.items() if place.token not in tokens}

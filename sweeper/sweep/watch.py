@@ -62,11 +62,18 @@ def look(folder: Path, plan: dict[str, Any]) -> list[Watched]:
     watched = []
     for job in jobs:
         swept = " ".join(override for override in job["overrides"] if override not in common)
-        one = look_at(Record(runs / job["run_id"]), swept, job)
-        if one.run_id in queued and one.state in ("waiting", "interrupted"):
+        record = Record(runs / job["run_id"])
+        one = look_at(record, swept, job)
+        if one.run_id in queued and is_queued(one.state, record.status() or {}, queued[one.run_id]):
             one.state = "queued"
         watched.append(one)
     return sorted(watched, key=lambda one: (place(one.state), one.run_id))
+
+
+def is_queued(state: str, status: dict[str, Any], submitted: float) -> bool:
+    """Whether Slurm will start a run that it was given: not one that has said since then why it ended."""
+    said_why = bool(status.get("error")) and (number(status.get("heartbeat")) or 0.0) > submitted
+    return state == "waiting" or (state == "interrupted" and not said_why)
 
 
 def place(state: str) -> int:

@@ -202,7 +202,7 @@ def ends_alike(run: Path, undisturbed: Path) -> bool:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Environment]:
     """The environment of a process that submits jobs; the cluster is started unless it is up, and then stopped."""
-    if not shutil.which("sbatch"):
+    if not all(shutil.which(program) for program in ("sbatch", "slurmctld", "slurmd", "munged")):
         pytest.skip("no Slurm here: `make slurm-test` installs one, as root on Debian")
     was_up = subprocess.run([str(CLUSTER), "status"], capture_output=True, check=False).returncode == 0
     control("up")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from test_sweep_faults import status
 
+from hydra_plugins.parallel_launcher import LAST_WORDS
 from slurm.conftest import (
     Environment,
     Sweep,
@@ -141,6 +142,10 @@ def test_a_node_is_drained_one_dies_and_one_is_cut_off(cluster: Environment, swe
     nodes = [describe(cluster, jobs[run.name])["NodeList"] for run in (drained, dead, cut_off)]
     slurm(cluster, "scontrol", "update", f"NodeName={nodes[0]}", "State=DRAIN", "Reason=test")
     control("kill-node", nodes[1])
+    assert three.process is not None
+    os.killpg(three.process.pid, signal.SIGINT)  # while nothing trains a run that Slurm will start again
+    three.end(130)
+    three.start()
     control("kill-slurmd", nodes[2])
     thaw(drained)
     (log,) = three.folder.glob(f"outputs/slurm/*/{jobs[cut_off.name]}_*_log.out")
@@ -196,17 +201,35 @@ def test_a_pack_goes_on_with_what_is_left_and_its_runs_fail_alone(
     (failing / "metrics.jsonl").mkdir()
     thaw(failing)
     five.until(lambda: "IsADirectoryError" in five.said, "the news of the failure")
+    five.until(lambda: "its process was killed by SIGKILL" in five.said, "the news of the death")
     (failing / "metrics.jsonl").rmdir()
     thaw(first)
     (third,) = five.catch(2)
     assert status(first)["state"] == "finished"
-    slurm(cluster, "scancel", "--signal=USR2", five.jobs()[first.name])
+    for name in ("USR2", "TERM"):
+        slurm(cluster, "scancel", f"--signal={name}", five.jobs()[first.name])
+    time.sleep(LAST_WORDS + 1)  # a save may take longer than somebody who interrupts twice would wait
     for run in (second, third):
         thaw(run)
     said = five.end()
     assert "2 not finished; launching again" in said
     assert [status(five.run(seed))["attempt"] for seed in range(5)] == [1, 2, 2, 2, 2]
+    assert [text(run / "train.log").count("interrupted in epoch") for run in (second, third)] == [1, 1]
     assert all(ends_alike(run, undisturbed) for run in five.runs)
+
+
+def test_what_accounting_says_of_a_killed_run_is_told(cluster: Environment, sweep: Sweeps, tmp_path: Path) -> None:
+    sacct = tmp_path / "bin" / "sacct"  # as where Slurm keeps accounts
+    sacct.parent.mkdir()
+    sacct.write_text("#!/bin/sh\necho OUT_OF_MEMORY\n")
+    sacct.chmod(0o755)
+    one = sweep("seed=0", "sweep.max_retries=0").start(PATH=f"{sacct.parent}:{cluster['PATH']}")
+    (run,) = one.catch(0)
+    (job,) = one.jobs().values()
+    os.kill(status(run)["pid"], signal.SIGKILL)
+    said = one.end(1)
+    assert f"Slurm job {job}: OUT_OF_MEMORY; its log: " in said
+    assert status(run)["state"] == "failed"
 
 
 def test_fail_fast_cancels_the_other_jobs(cluster: Environment, sweep: Sweeps) -> None:

@@ -106,13 +106,15 @@ def test_a_command_that_was_interrupted_or_killed_finds_its_jobs(
         assert len(squeue(cluster)) == 2
         two.start()
         two.until(lambda: "2 runs are queued or running in Slurm already" in two.said, "the runs to be found")
+    slurm(cluster, "scancel", "--signal=TERM", two.jobs()[pair[0].name])  # as a preempted job gets to begin with
     for run in pair:
         thaw(run)
     said = two.end()
     assert "submitted" not in said
     assert "2 runs: 2 finished" in said
-    assert [status(run)["attempt"] for run in two.runs] == [1, 1]
+    assert [status(run)["attempt"] for run in pair] == [2, 1]
     assert all(ends_alike(run, undisturbed) for run in two.runs)
+    assert not two.jobs()
 
 
 def test_a_sweep_larger_than_an_array(cluster: Environment, sweep: Sweeps) -> None:
@@ -147,6 +149,8 @@ REFUSED = {
     "hydra.launcher.partition='low\\nhigh'": "hydra.launcher.partition has a line break",
     "hydra.launcher.setup=['true\\nfalse']": "hydra.launcher.setup has a line break",
     f"{MORE}={{comment: 'a\\nb'}}": "hydra.launcher.additional_parameters has a line break",
+    f"{MORE}={{open_mode: truncate}}": "hydra.launcher.additional_parameters cannot set open-mode: ",
+    "hydra.launcher.memory=16G": "hydra.launcher.memory=16G must be a number of GiB above 0",
     f"{MORE}={{no_such_option: 1}}": "Slurm refuses the job: sbatch: unrecognized option '--no-such-option=1'",
 }
 
