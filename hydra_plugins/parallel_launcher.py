@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -196,6 +196,7 @@ def start_fork_server() -> None:
     That goes on beside whatever this process does meanwhile, and has no threads and no GPU's state that a fork would
     break, as this process may have.
     """
+    resource_tracker.ensure_running()  # which unblocks SIGTERM: not when the fork server is about to start
     forkserver.set_forkserver_preload(PRELOADED)
     inherited = {name: os.environ.get(name) for name in ("PYTHONPATH", "OPENBLAS_NUM_THREADS")}
     os.environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}

@@ -198,6 +198,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
     def sbatch(self, token: str, code: Path) -> dict[str, Any]:
         """submitit's parameters."""
         asked, side_by_side = self.params, min(self.params["concurrent"], self.params["runs_per_job"])
+        cores = asked["cpus_per_run"] * side_by_side
         limits = [f"export {name}={value}" for name, value in thread_limits(asked["cpus_per_run"]).items()]
         additional = {name.replace("_", "-"): value for name, value in (asked["additional_parameters"] or {}).items()}
         optional = {
@@ -212,9 +213,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             "job_name": "sweeper",
             "comment": token,
             "time": asked["minutes"],
-            "cpus_per_task": asked["cpus_per_run"] * side_by_side,
-            "setup": [*limits, "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK", *asked["setup"]],
-            "srun_args": ["--chdir", str(code)],  # from where Python imports the snapshot
+            "cpus_per_task": cores,
+            "setup": [*limits, *asked["setup"]],
+            # not every srun inherits the cores; from that folder Python imports the snapshot
+            "srun_args": ["--ntasks=1", f"--cpus-per-task={cores}", f"--chdir={code}"],
             "array_parallelism": asked["array_parallelism"],
             "signal_delay_s": min(asked["signal_seconds"], 60 * asked["minutes"] // 4),
             "additional_parameters": ({} if "no-requeue" in additional else {"requeue": True}) | additional,

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import REPOSITORY
 
 from hydra_plugins.parallel_launcher import Died, places, visible_gpus
 
@@ -71,3 +74,18 @@ def test_gpus_keep_the_names_that_the_environment_gives(
 )
 def test_a_death_is_told(exitcode: int, words: str) -> None:
     assert str(Died(exitcode)) == f"its process {words}"
+
+
+def test_a_signal_to_all_processes_spares_the_server_that_knows_when_workers_end() -> None:
+    """Slurm sends SIGTERM to every process of a job; without the server each run would look as if it had ended."""
+    code = """
+import signal
+from multiprocessing import forkserver
+from hydra_plugins.parallel_launcher import SIGNALS, start_fork_server
+start_fork_server()
+pid = forkserver._forkserver._forkserver_pid
+(mask,) = (line.split()[1] for line in open(f"/proc/{pid}/status") if line.startswith("SigBlk:"))
+print([int(mask, 16) >> (which - 1) & 1 for which in SIGNALS])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1, 1, 1]"
