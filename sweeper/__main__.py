@@ -34,11 +34,14 @@ def summary(
 ) -> None:
     """Print the table of all runs or of a sweep's, best first.
 
-    Without any option it also writes every run to OUTPUT_DIR/summary.csv, and the table to summary.md.
+    Without any option it also writes every run to OUTPUT_DIR/summary.csv, and the table to summary.md. An
+    output that is called .csv, .md or .json is written as such.
     """
     from sweeper.summary import table as tables
     from sweeper.sweep.saved import ids_of
 
+    if format == "table" and output is not None and output.suffix[1:] in tables.FORMATS:
+        format = output.suffix[1:]
     if format not in ("table", *tables.FORMATS):
         raise UserError(f"there is no --format {format}; choose from {choices(['table', *tables.FORMATS])}")
     frame, unreadable = tables.read_runs(output_dir, ids_of(output_dir, sweep))

@@ -90,6 +90,7 @@ def job_errors(*, fail_fast: bool) -> Iterator[None]:
     """
     if HydraConfig.get().mode == RunMode.RUN:
         with sentences() if SENTENCES in os.environ else nullcontext():
+            refuse_what_a_sweep_means(HydraConfig.get().overrides.task)
             yield
         return
     try:
@@ -100,6 +101,22 @@ def job_errors(*, fail_fast: bool) -> Iterator[None]:
         if fail_fast:
             sys.exit(1)
         raise
+
+
+def refuse_what_a_sweep_means(overrides: list[str]) -> None:
+    """Raise UserError where a single run was asked for what only a sweep does, such as printing its plan."""
+    groups = [item.name for item in fields(Config) if "help" not in item.metadata]
+    for key, _, value in (override.partition("=") for override in overrides):
+        if key in ("sweep.dry_run", "sweep.exclude", "sweep.zip") and value not in ("false", "[]"):
+            raise UserError(f"{key} is for sweeps, which need -m: {with_m()}")
+        if key in groups and value.startswith("["):
+            raise UserError(f"{key}={value} is a list: name one, or several with -m as {key}={value.strip('[]')}")
+
+
+def with_m() -> str:
+    """The command as typed, as a sweep."""
+    program, *arguments = sys.argv
+    return shlex.join(["python", program, "-m", *arguments])
 
 
 def told(error: Exception) -> str:
@@ -119,11 +136,11 @@ def explain(error: BaseException) -> str:
         extra = "; optuna is an extra: pip install 'sweeper[optuna]'" if name == "optuna" else ""
         return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}{extra}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
-        return f"{swept[1]} names several values, which needs -m: python train.py -m {swept[1]}"
+        return f"{swept[1]} names several values, which needs -m: {with_m()}"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(inner, "full_key", None)
-    if key is None:
-        return " ".join(str(error).split())
+    if key is None or not keys_beside(key):  # not of ours
+        return " ".join(str(error if key is None else inner).partition("full_key:")[0].split())
     if "not in" in str(inner):
         valid = keys_beside(key)
         elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
@@ -138,9 +155,10 @@ def explain(error: BaseException) -> str:
 
 def keys_beside(key: str) -> list[str]:
     """Every valid key at the level of this one."""
-    level, prefix = Config(), ""
+    level: Any = Config()
+    prefix = ""
     for name in key.split(".")[:-1]:
-        level, prefix = getattr(level, name, level), f"{prefix}{name}."
+        level, prefix = getattr(level, name, None), f"{prefix}{name}."
     return [f"{prefix}{item.name}" for item in fields(level)] if is_dataclass(level) else []
 
 

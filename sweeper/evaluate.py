@@ -41,7 +41,7 @@ def evaluate_run(folder: Path) -> Evaluation:
     record = Record(folder)
     run, result = record.run(), record.result()
     if run is None:
-        raise UserError(f"{folder} is not the directory of a run; name one of outputs/runs/")
+        raise UserError(f"{folder} is not the directory of a run; name one, a run's id or its last digits")
     if result is None:
         state = (record.status() or {}).get("state", "unknown")
         advice = "" if state in ("running", "diverged") else f"; finish it with: {run['command']}"

@@ -50,7 +50,7 @@ BAD = [
     ("optimizer=momentum optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true needs"),
     ("model=mlp model.hidden=[]", "model.hidden=[] needs at least one number"),
     ("epochs", "missing EQUAL"),
-    ("model=mlp,cnn", "model=mlp,cnn names several values, which needs -m: python train.py -m model=mlp,cnn"),
+    ("model=mlp,cnn", "model=mlp,cnn names several values, which needs -m: python "),
     ("lr=0.1", "there is no setting lr; there is optimizer.lr"),
     ("dropout=0.3", "Config group override must be a string"),
 ]
@@ -108,6 +108,25 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
     assert done.stdout.count("\n  python train.py") == 4
     assert "optimizer.weight_decay      L2 penalty" in done.stdout
     assert done.stdout.splitlines()[-1] == "False"
+
+
+MEANT = [
+    (["seed=0,1", "epochs=2"], "seed=0,1 names several values, which needs -m: {} seed=0,1 epochs=2"),
+    (["sweep.dry_run=true"], "sweep.dry_run is for sweeps, which need -m: {} sweep.dry_run=true"),
+    (["sweep.exclude=[{seed:0}]"], "sweep.exclude is for sweeps, which need -m: {} "),
+    (["activation=[relu,selu]"], "activation=[relu,selu] is a list: name one, or several with -m as activation=relu,"),
+    (["hydra.sweeper.nope=1"], "error: Key 'nope' "),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), MEANT)
+def test_what_was_meant_as_a_sweep_is_said(
+    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = f"python {REPOSITORY / 'train.py'} -m"
+    assert sentence.format(typed) in complaint(arguments, monkeypatch)
+    assert not list(tmp_path.glob("outputs/*"))  # Hydra makes the folder before anything is asked of it
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="completion is tested in a bash")

@@ -80,6 +80,7 @@ def test_equal_combinations_collapse_and_finished_ones_are_skipped(train: Train,
     command = ("model=softmax,mlp", "activation=relu,selu", "epochs=2")
     dry = train(*command, "sweep.dry_run=true", flags=("-m",))
     assert "4 combinations: 3 to run, 1 equal to another" in dry.stdout
+    assert "  model=mlp activation=selu: run (new)\n" in dry.stdout
     assert not (tmp_path / "outputs").exists()
     first = train(*command, flags=("-m",))
     assert first.returncode == 0, first.stderr

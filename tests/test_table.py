@@ -186,6 +186,8 @@ def test_an_output_file_is_all_that_is_written(runs: Path, tmp_path: Path) -> No
         done = summary(runs, "--format", kind, "--output", str(tmp_path / f"out.{kind}"))
         assert (done.returncode, done.stdout) == (0, "")
     assert "0.7500 ± 0.0707" in (tmp_path / "out.table").read_text()
+    assert summary(runs, "--output", str(tmp_path / "named.csv")).returncode == 0  # by its suffix
+    assert (tmp_path / "named.csv").read_text() == (tmp_path / "out.csv").read_text()
     assert not (runs / "summary.csv").exists()
     assert not (runs / "summary.md").exists()
 

@@ -61,7 +61,7 @@ def run_sweep(
     compose.compose_groups(jobs)
     plan = make_plan(jobs, compose, concurrency or 1)
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
-    log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency))
+    log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency, all_of_it=base.sweep.dry_run))
     if base.sweep.dry_run:
         return []
     save_plan(folder, plan, command_as_typed(), concurrency)

@@ -173,18 +173,19 @@ def idle_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
             yield axis
 
 
-def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | None) -> str:
+def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | None, *, all_of_it: bool = False) -> str:
     """The plan as it is printed: what is not simply new, then the counts and the time that it takes.
 
     Args:
         plan: all combinations.
         axes: the swept keys.
         concurrency: runs at a time, None where the launcher decides.
+        all_of_it: list those as well of which nothing is there yet.
     """
     common = set.intersection(*(set(one.overrides) for one in plan))
     lines = []
     for (fate, known), group in groupby(sorted(plan, key=place), place):
-        if (fate, known) == (list(FATES).index("run"), False):
+        if (fate, known) == (list(FATES).index("run"), False) and not all_of_it:
             continue
         listed = list(group)
         for one in listed[:SHOWN]:
