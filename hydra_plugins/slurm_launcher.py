@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -63,10 +63,13 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from filelock import FileLock
 
         from sweeper.errors import UserError
-        from sweeper.sweep.follow import Task, follow, job_paths
+        from sweeper.sweep.follow import Task, follow, job_paths, until_it_answers
         from sweeper.sweep.slurm import Submissions
 
-        self.check()
+        if self.code is None:
+            self.check()
+        else:  # these are submitted again, which must not fail because Slurm is away for a while
+            until_it_answers()
         tasks = [
             Task(one.run_id, number, list(one.overrides), one.record, (one.record.status() or {}).get("heartbeat"))
             for number, one in enumerate(runs)
@@ -82,12 +85,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         assert self.config is not None
         if not self.config.sweep.wait:
             return None
-        try:
+        with left_to_slurm():
             returns = follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
-        except SystemExit as stopped:
-            if stopped.code != 1:  # not fail_fast, which has cancelled them
-                log.warning("Slurm goes on with the jobs; scancel ends them")
-            raise
         with FileLock(folder / LOCK), suppress(UserError):  # Slurm does not answer: they are forgotten another time
             Submissions(folder).forget({place.token for place in submissions.places.values()})
         return returns
@@ -108,7 +107,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         try:
             submissions = Submissions(folder)
             self.submit(tasks, submissions)
-            return follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
+            with left_to_slurm():
+                return follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
         finally:
             shutil.rmtree(folder)
 
@@ -183,17 +183,24 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                     jobs = executor.map_array(self, array)
                 one.job = jobs[0].job_id.partition("_")[0]
                 submissions.add(one)
-            self.refuse_what_never_starts(made)
         except BaseException as error:
-            submissions.withdraw(made)
-            for one in made:
-                shutil.rmtree(self.folder / one.token, ignore_errors=True)
+            self.withdraw(made, submissions)
             if isinstance(error, FailedJobError):
                 hint = "; where there are no GPUs: hydra.launcher.gpus_per_run=0" if self.params["gpus_per_run"] else ""
                 raise UserError(f"Slurm refuses the job: {complaint(str(error))}{hint}") from error
             raise
         ids = ", ".join(str(one.job) for one in made)
         log.info("submitted %d runs as Slurm job%s %s", len(tasks), "s" if len(made) > 1 else "", ids)
+        with left_to_slurm():  # they may run by now
+            reason = why_never({one.token for one in made})
+        if reason is not None:
+            self.withdraw(made, submissions)
+            raise UserError(f"Slurm would never start the job: {reason}; see `man squeue`, JOB REASON CODES")
+
+    def withdraw(self, made: Sequence["Submission"], submissions: "Submissions") -> None:
+        submissions.withdraw(made)
+        for one in made:
+            shutil.rmtree(self.folder / one.token, ignore_errors=True)
 
     def sbatch(self, token: str, code: Path) -> dict[str, Any]:
         """submitit's parameters."""
@@ -222,17 +229,6 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             "additional_parameters": ({} if "no-requeue" in additional else {"requeue": True}) | additional,
         }
 
-    def refuse_what_never_starts(self, made: Sequence["Submission"]) -> None:
-        """Raise UserError where Slurm has accepted jobs but says that it will not start them."""
-        from sweeper.errors import UserError
-        from sweeper.sweep.slurm import queue
-
-        time.sleep(SETTLED)
-        tokens = {one.token for one in made}
-        for job in queue().values():
-            if job.comment in tokens and job.never_starts:
-                raise UserError(f"Slurm would never start the job: {job.reason}; see `man squeue`, JOB REASON CODES")
-
     # On a compute node ------------------------------------------------------------------------------------------------
 
     def __call__(self, pack: list["Task"]) -> list[JobReturn]:
@@ -247,18 +243,24 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         submitits = signal.getsignal(signal.SIGUSR2)
         assert callable(submitits)
 
-        def stop(signum: int, _: Any) -> None:
-            for which in (signal.SIGTERM, signal.SIGUSR2):  # Slurm sends several for one stop
+        def pass_over() -> None:
+            for which in (signal.SIGTERM, signal.SIGUSR2):
                 signal.signal(which, passed_over)
+
+        def stop(signum: int, _: Any) -> None:
+            pass_over()  # Slurm sends several for one stop
             raise SystemExit(128 + signum)
 
         for which in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(which, stop)
         try:
-            before = {task.key: ended for task in pack if (ended := task.ended()) is not None}
-            left = [task for task in pack if task.key not in before]
-            now = dict(zip([task.key for task in left], self.run_pack(left, alone=len(pack) == 1), strict=True))
-            return [(before | now)[task.key] for task in pack]
+            try:
+                before = {task.key: ended for task in pack if (ended := task.ended()) is not None}
+                left = [task for task in pack if task.key not in before]
+                now = dict(zip([task.key for task in left], self.run_pack(left, alone=len(pack) == 1), strict=True))
+                return [(before | now)[task.key] for task in pack]
+            finally:
+                pass_over()  # the run may have taken the first by itself
         except SystemExit as stopped:
             if stopped.code in (128 + signal.SIGTERM, 128 + signal.SIGUSR2):
                 self.end(pack, submitits, told=stopped.code - 128)
@@ -300,6 +302,28 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 why = "Slurm refuses to requeue the job"
             note(pack, "interrupted", f"saved and stopped: {why}")
             raise RuntimeError(f"not requeued: {why}") from error
+
+
+def why_never(tokens: Container[str]) -> str | None:
+    """Why Slurm, having accepted jobs, says that it will not start them; None where it does not say so or is away."""
+    from sweeper.errors import UserError
+    from sweeper.sweep.slurm import queue
+
+    time.sleep(SETTLED)
+    with suppress(UserError):
+        return next((job.reason for job in queue().values() if job.comment in tokens and job.never_starts), None)
+    return None
+
+
+@contextmanager
+def left_to_slurm() -> Iterator[None]:
+    """Say that jobs go on when a signal ends the command; fail_fast, which ends it with 1, has cancelled them."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        if not isinstance(stopped, SystemExit) or stopped.code != 1:
+            log.warning("Slurm goes on with the jobs; scancel ends them")
+        raise
 
 
 def bury(pack: Sequence["Task"], place: int, error: Died) -> None:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = (1.0, 15.0)  # seconds between two looks at the queue, at the beginning and after a while
 LATE = 15.0  # seconds that a job must be over before its result counts as missing: on a network's disks files come late
 LAST_LINES = 3  # of a traceback
+AWAY = "away"  # said of Slurm's controller
 FORGOTTEN = "Slurm has forgotten it"  # the state of a job that is not listed any more
 
 
@@ -70,7 +71,7 @@ def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_
     begin = time.monotonic()
     cancelled = False
     while True:
-        following.look(queue_if_it_answers(following))
+        following.look(queue_if_it_answers(following.said))
         if len(following.returns) == len(tasks):
             break
         if following.failed and fail_fast and not cancelled:
@@ -83,15 +84,24 @@ def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_
     return [following.returns[task.key] for task in tasks]
 
 
-def queue_if_it_answers(following: "Following") -> dict[str, Job] | None:
+def queue_if_it_answers(said: set[str]) -> dict[str, Job] | None:
     """The queue; None while Slurm's controller is away, which is said once."""
     try:
         now = queue()
     except UserError as error:
-        following.say("away", f"{error}; waiting until it answers again")
+        if AWAY not in said:
+            log.warning("%s; waiting until it answers again", error)
+        said.add(AWAY)
         return None
-    following.said.discard("away")
+    said.discard(AWAY)
     return now
+
+
+def until_it_answers() -> None:
+    """Wait while Slurm's controller is away."""
+    said: set[str] = set()
+    while queue_if_it_answers(said) is None:
+        time.sleep(LOOK_EVERY[1])
 
 
 @dataclass

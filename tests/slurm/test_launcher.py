@@ -94,13 +94,14 @@ def test_a_command_that_was_interrupted_or_killed_finds_its_jobs(
     cluster: Environment, sweep: Sweeps, undisturbed: Path
 ) -> None:
     two = sweep("seed=0,1").start()
-    pair = two.catch(0, 1)
+    two.until(lambda: "submitted" in two.said, "the jobs")  # it has yet to see whether Slurm will start them
     assert two.process is not None
     os.killpg(two.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     said = two.end(130)
     assert "Slurm goes on with the jobs" in said
     assert said.splitlines()[-1].startswith("python ")
     assert "Traceback" not in said
+    pair = two.start().catch(0, 1)
     for _ in range(2):
         two.stop()  # by SIGKILL
         assert len(squeue(cluster)) == 2
