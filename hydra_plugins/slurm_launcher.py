@@ -63,23 +63,21 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from filelock import FileLock
 
         from sweeper.errors import UserError
-        from sweeper.sweep.follow import Task, follow, job_paths, until_it_answers
+        from sweeper.sweep.follow import Task, follow, job_paths
         from sweeper.sweep.slurm import Submissions
 
-        if self.code is None:
-            self.check()
-        else:  # these are submitted again, which must not fail because Slurm is away for a while
-            until_it_answers()
+        self.prepare()
         tasks = [
             Task(one.run_id, number, list(one.overrides), one.record, (one.record.status() or {}).get("heartbeat"))
             for number, one in enumerate(runs)
         ]
         with FileLock(folder / LOCK):  # the same sweep started twice submits once
             submissions = Submissions(folder)
-            submissions.cancel_if(lambda place: not job_paths(self.folder, place).submitted_pickle.exists())
+            submissions.cancel_if(lambda place: not has_work(job_paths(self.folder, place)))
             missing = [task for task in tasks if task.key not in submissions.places]
             if len(missing) < len(tasks):
-                log.info("%d runs are queued or running in Slurm already", len(tasks) - len(missing))
+                there = len(tasks) - len(missing)
+                log.info("%d run%s queued or running in Slurm already", there, " is" if there == 1 else "s are")
             if missing:
                 self.submit(missing, submissions)
         assert self.config is not None
@@ -88,7 +86,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         with left_to_slurm():
             returns = follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
         with FileLock(folder / LOCK), suppress(UserError):  # Slurm does not answer: they are forgotten another time
-            Submissions(folder).forget({place.token for place in submissions.places.values()})
+            Submissions(folder).forget_all_of({task.key for task in tasks})
         return returns
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -96,7 +94,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from sweeper.sweep.follow import Task, follow
         from sweeper.sweep.slurm import Submissions
 
-        self.check()
+        self.prepare()
         assert self.config is not None
         if not self.config.sweep.wait:
             log.warning("sweep.wait=false is passed over: this sweeper needs what its jobs return")
@@ -117,6 +115,24 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         """Where jobs have their scripts, results and logs."""
         assert self.config is not None
         return Path(self.config.output_dir).resolve() / "slurm"
+
+    def prepare(self) -> None:
+        """Check the settings and copy the code, once; what is submitted later only waits for Slurm where it is away.
+
+        Raises:
+            UserError: a setting is wrong.
+        """
+        from sweeper.sweep.follow import until_it_answers
+        from sweeper.sweep.slurm import snapshot
+
+        if self.code is not None:
+            until_it_answers()
+            return
+        self.check()
+        assert self.config is not None and self.hydra_context is not None
+        sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
+        self.code = snapshot(sources["main"], self.folder)
+        self.hydra_context = with_configs_of(self.hydra_context, self.code / "conf")
 
     def check(self) -> None:
         """Find what is wrong in the settings.
@@ -159,17 +175,13 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from submitit.core.utils import FailedJobError
 
         from sweeper.errors import UserError
-        from sweeper.sweep.slurm import Submission, complaint, max_array_size, snapshot
+        from sweeper.sweep.slurm import Submission, complaint, max_array_size
 
-        assert self.config is not None and self.hydra_context is not None
+        assert self.code is not None
         size, limit = self.params["runs_per_job"], max_array_size()
         packs = [list(tasks[start : start + size]) for start in range(0, len(tasks), size)]
         self.directory = Path.cwd()
         self.singletons = Singleton.get_state()
-        sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
-        # once, for those as well that are submitted again, after somebody may have edited
-        code = self.code = self.code or snapshot(sources["main"], self.folder)
-        self.hydra_context = with_configs_of(self.hydra_context, code / "conf")
         made: list[Submission] = []
         try:
             for start in range(0, len(packs), limit):
@@ -178,7 +190,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 made.append(one)
                 submissions.add(one)
                 executor = SlurmExecutor(self.folder / one.token, self.params["max_timeouts"], python=PYTHON)
-                executor.update_parameters(**self.sbatch(one.token, code))
+                executor.update_parameters(**self.sbatch(one.token, self.code))
                 with outside_of_jobs():
                     jobs = executor.map_array(self, array)
                 one.job = jobs[0].job_id.partition("_")[0]
@@ -190,7 +202,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 raise UserError(f"Slurm refuses the job: {complaint(str(error))}{hint}") from error
             raise
         ids = ", ".join(str(one.job) for one in made)
-        log.info("submitted %d runs as Slurm job%s %s", len(tasks), "s" if len(made) > 1 else "", ids)
+        what = f"{len(tasks)} run{'s' * (len(tasks) > 1)} as Slurm job{'s' * (len(made) > 1)}"
+        log.info("submitted %s %s", what, ids)
         with left_to_slurm():  # they may run by now
             reason = why_never({one.token for one in made})
         if reason is not None:
@@ -251,10 +264,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             pass_over()  # Slurm sends several for one stop
             raise SystemExit(128 + signum)
 
-        for which in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(which, stop)
         try:
             try:
+                for which in (signal.SIGTERM, signal.SIGUSR2):
+                    signal.signal(which, stop)
                 before = {task.key: ended for task in pack if (ended := task.ended()) is not None}
                 left = [task for task in pack if task.key not in before]
                 now = dict(zip([task.key for task in left], self.run_pack(left, alone=len(pack) == 1), strict=True))
@@ -263,6 +276,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 pass_over()  # the run may have taken the first by itself
         except SystemExit as stopped:
             if stopped.code in (128 + signal.SIGTERM, 128 + signal.SIGUSR2):
+                returns = [returned for task in pack if (returned := task.ended()) is not None]
+                if len(returns) == len(pack):  # it came too late
+                    return returns
                 self.end(pack, submitits, told=stopped.code - 128)
             raise
 
@@ -288,8 +304,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 
         from sweeper.sweep.slurm import state_of
 
+        for which in (signal.SIGTERM, signal.SIGUSR2):  # commands inherit that: Slurm may signal them too
+            signal.signal(which, signal.SIG_IGN)
         job_id = JobEnvironment().job_id
-        state = state_of(job_id)
+        state = state_of(job_id) or state_of(job_id)  # it is busy when it cancels many
         if state == "CANCELLED" and told == signal.SIGTERM:
             note(pack, "cancelled", f"Slurm job {job_id} was cancelled")
         if state not in ("RUNNING", None):
@@ -302,6 +320,11 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 why = "Slurm refuses to requeue the job"
             note(pack, "interrupted", f"saved and stopped: {why}")
             raise RuntimeError(f"not requeued: {why}") from error
+
+
+def has_work(paths: Any) -> bool:
+    """Whether a job that Slurm lists can run its task, and has not done so: Slurm may learn late that a job is over."""
+    return paths.submitted_pickle.exists() and not paths.result_pickle.exists()
 
 
 def why_never(tokens: Container[str]) -> str | None:

@@ -133,7 +133,7 @@ def explain(error: BaseException) -> str:
     """Hydra's or OmegaConf's complaint about what was typed, with the valid choices."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        extra = "; optuna is an extra: pip install 'sweeper[optuna]'" if name == "optuna" else ""
+        extra = "; optuna is an extra: pip install -e '.[optuna]' in the program's folder" if name == "optuna" else ""
         return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}{extra}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
         return f"{swept[1]} names several values, which needs -m: {with_m()}"

@@ -7,23 +7,12 @@ from pathlib import Path
 
 from sweeper.record import Record
 
+PACKAGE = Path(__file__).parent
 # The modules whose code decides a run's result, in the package's folder.
 TRAINING_CODE = (
-    "augmentation.py",
-    "batches.py",
-    "build.py",
-    "data.py",
-    "loop.py",
-    "models/__init__.py",
-    "models/cnn.py",
-    "models/layers.py",
-    "models/linear.py",
-    "models/mlp.py",
-    "models/resnet.py",
-    "optimizer.py",
-    "scheduler.py",
-    "sources.py",
-    "split.py",
+    *("augmentation.py", "batches.py", "build.py", "data.py", "loop.py"),
+    *sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "models").glob("*.py")),
+    *("optimizer.py", "scheduler.py", "sources.py", "split.py"),
 )
 
 
@@ -33,8 +22,7 @@ def code_fingerprint() -> dict[str, str]:
 
     Read once a process, early: what is edited afterwards is not what the process runs.
     """
-    package = Path(__file__).parent
-    return {name: syntax_hash((package / name).read_text()) for name in TRAINING_CODE}
+    return {name: syntax_hash((PACKAGE / name).read_text()) for name in TRAINING_CODE}
 
 
 def syntax_hash(source: str) -> str:

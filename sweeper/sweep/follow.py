@@ -69,14 +69,12 @@ def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_
     """
     following = Following(tasks, places, logs)
     begin = time.monotonic()
-    cancelled = False
     while True:
         following.look(queue_if_it_answers(following.said))
         if len(following.returns) == len(tasks):
             break
-        if following.failed and fail_fast and not cancelled:
-            cancel({places[task.key].job for task in tasks})
-            cancelled = True
+        if following.failed and fail_fast:  # more than once: Slurm may be away
+            cancel({places[task.key].job for task in tasks if task.key not in following.returns})
         shortest, longest = LOOK_EVERY
         time.sleep(min(longest, max(shortest, (time.monotonic() - begin) / 20)))
     if following.failed and fail_fast:

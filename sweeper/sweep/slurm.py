@@ -36,6 +36,7 @@ class Job:
 
     state: str
     reason: str
+    partition: str
     comment: str
 
     @property
@@ -44,7 +45,9 @@ class Job:
 
     @property
     def never_starts(self) -> bool:
-        return self.state == "PENDING" and self.reason in NEVER
+        """Whether Slurm says so. Where it has several partitions to choose from, the reason is one partition's."""
+        has_choice = "," in self.partition and self.reason.startswith("Partition")
+        return self.state == "PENDING" and self.reason in NEVER and not has_choice
 
     @property
     def is_held(self) -> bool:
@@ -84,9 +87,9 @@ def queue() -> dict[str, Job]:
         UserError: Slurm does not answer.
     """
     lines = call(
-        "squeue", "--user", str(os.getuid()), "--array", "--states=all", "--noheader", "--format=%i|%T|%r|%k"
+        "squeue", "--user", str(os.getuid()), "--array", "--states=all", "--noheader", "--format=%i|%T|%r|%P|%k"
     ).splitlines()
-    rows = (line.split("|", 3) for line in lines if line.count("|") >= 3)  # not what follows a line break in a comment
+    rows = (line.split("|", 4) for line in lines if line.count("|") >= 4)  # not what follows a line break in a comment
     return {job_id: Job(*words) for job_id, *words in rows}
 
 
@@ -207,6 +210,10 @@ class Submissions:
         self.alive = [one for one in self.alive if one.token not in tokens]
         write_json(self.file, {"submissions": [vars(one) for one in self.alive]})
         self.places = {run_id: place for run_id, place in self.places.items() if place.token not in tokens}
+
+    def forget_all_of(self, run_ids: set[str]) -> None:
+        """Strike off those that have no other runs than these."""
+        self.forget({one.token for one in self.alive if all(run_ids.issuperset(pack) for pack in one.packs)})
 
     def cancel_if(self, useless: Callable[[Place], bool]) -> None:
         """Cancel jobs and forget that their runs are there."""

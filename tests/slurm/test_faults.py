@@ -26,6 +26,7 @@ from slurm.conftest import (
 )
 
 Sweeps = Callable[..., Sweep]
+AWAY = "waiting until it answers again"
 EXCLUSIVE = "hydra.launcher.additional_parameters={exclusive: true}"  # a node for each job
 
 
@@ -39,8 +40,9 @@ def attempts(sweep: Sweep) -> list[int]:
 
 def storm(pid: int) -> None:
     """Signal a process, again and again, until it has ended."""
+    end = time.monotonic() + 60
     with suppress(ProcessLookupError):
-        while True:
+        while time.monotonic() < end:
             os.kill(pid, signal.SIGUSR2)
             time.sleep(0.001)
 
@@ -165,12 +167,34 @@ def test_the_controller_is_away_for_a_while(cluster: Environment, sweep: Sweeps,
     for run in pair:
         thaw(run)
     three.until(lambda: all(status(run)["state"] == "finished" for run in pair), "the end of two runs")
-    three.until(lambda: "waiting until it answers again" in three.said, "the news that Slurm does not answer")
+    three.until(lambda: AWAY in three.said, "the news that Slurm does not answer")
     control("start-controller")
     said = three.end()
-    assert said.count("submitted") == said.count("waiting until it answers again") == 1
+    assert said.count("submitted") == said.count(AWAY) == 1
     assert [status(run)["attempt"] for run in three.runs] == [1, 1, 1]
     assert all(ends_alike(run, undisturbed) for run in three.runs)
+
+
+def test_the_controller_is_away_when_jobs_have_just_been_submitted_and_when_a_run_is_submitted_again(
+    cluster: Environment, sweep: Sweeps, undisturbed: Path
+) -> None:
+    one = sweep("seed=0").start()
+    one.until(lambda: "submitted" in one.said, "the job")  # it has yet to see whether Slurm will start it
+    control("stop-controller")
+    one.until(lambda: AWAY in one.said, "the news that Slurm does not answer")
+    control("start-controller")
+    (run,) = one.catch(0)
+    control("stop-controller")
+    shutil.move(run / "metrics.jsonl", run / "moved")
+    (run / "metrics.jsonl").mkdir()
+    thaw(run)
+    one.until(lambda: AWAY in one.said.partition("1 not finished; launching again")[2], "the wait before a retry")
+    (run / "metrics.jsonl").rmdir()
+    control("start-controller")
+    said = one.end()
+    assert said.count("submitted") == 2
+    assert status(run)["attempt"] == 2
+    assert ends_alike(run, undisturbed)
 
 
 def test_a_command_killed_while_it_submits_leaves_no_doubles(
@@ -181,9 +205,11 @@ def test_a_command_killed_while_it_submits_leaves_no_doubles(
     slow.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@" && exec sleep 600\n')
     slow.chmod(0o755)
     two = sweep("seed=0,1").start(PATH=f"{slow.parent}:{cluster['PATH']}")
-    two.until(lambda: squeue(cluster), "the jobs")
+    two.until(lambda: len(squeue(cluster)) == 2, "the jobs")
+    first = [job.id for job in squeue(cluster)]
     two.stop()
     two.start().end()
+    assert [describe(cluster, job)["JobState"] for job in first] == ["CANCELLED"] * 2
     assert [status(run)["attempt"] for run in two.runs] == [1, 1]
     assert all(ends_alike(run, undisturbed) for run in two.runs)
 

@@ -118,6 +118,20 @@ def test_a_command_that_was_interrupted_or_killed_finds_its_jobs(
     assert not two.jobs()
 
 
+def test_a_part_of_a_sweep_leaves_the_rest_in_the_queue(cluster: Environment, sweep: Sweeps) -> None:
+    """Of one array, seed 0 is waited for and seed 1 stays held; either partition would do for both."""
+    two = sweep("seed=0,1", HELD, "hydra.launcher.partition='low,short'")
+    two.start("sweep.wait=false").end()
+    first, second = sorted(two.jobs().values())
+    slurm(cluster, "scontrol", "release", first)
+    two.start("sweep.exclude=[{seed:1}]").end()
+    assert sorted(two.jobs().values()) == [first, second]
+    said = two.start("sweep.wait=false").end()
+    assert "1 run is queued or running" in said
+    assert "submitted" not in said
+    assert [job.id for job in squeue(cluster)] == [second]
+
+
 def test_a_sweep_larger_than_an_array(cluster: Environment, sweep: Sweeps) -> None:
     many = sweep("model=softmax", "model.hidden=null", "seed=range(1100)", HELD, "sweep.wait=false")
     assert "submitted 1100 runs as Slurm jobs" in many.start().end()
@@ -165,6 +179,8 @@ def refused(cluster: Environment, cache: Path, tmp_path_factory: pytest.TempPath
         sweeps[setting] = Sweep(cluster, folder / str(number), overrides).start()
         if number % 3 == 2:
             sweeps[setting].end(1)
+    for one in sweeps.values():
+        one.end(1)
     yield sweeps
     for one in sweeps.values():
         one.stop()
