@@ -118,3 +118,23 @@ def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> Non
         0.95, len(means) - 1, statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
     )
     assert (row["mean"], row["95 % interval"]) == (f"{statistics.mean(means):+.4f}", f"[{low:+.4f}, {high:+.4f}]")
+
+
+RESNETS = [row for heading, rows in PAGE if heading == "ResNet-18 from scratch" for row in rows]
+
+
+@pytest.mark.parametrize("row", RESNETS)
+def test_a_documented_run_of_the_resnet_is_its_record(row: Row) -> None:
+    runs = PRACTICE[PRACTICE["model"] == "resnet18"]
+    (run,) = runs[runs["epochs"] == row["epochs"]].to_dict("records")
+    for column, digits in MEASURED.items():
+        assert row[column] == f"{float(run[column]):.{digits if digits == 4 else 0}f}", column
+
+
+def test_the_page_has_all_runs_of_the_resnet_and_evaluates_the_best_run() -> None:
+    assert sorted(row["epochs"] for row in RESNETS) == sorted(PRACTICE[PRACTICE["model"] == "resnet18"]["epochs"])
+    finished = PRACTICE[PRACTICE["state"] == "finished"]
+    best = finished.loc[finished["best_val_acc"].astype(float).idxmax()]
+    section = (DOCS / "practice.md").read_text().partition("## The best model, loaded again")[2]
+    assert best["run_id"] in section
+    assert f"{float(best['test_acc']):.4f}" in section
