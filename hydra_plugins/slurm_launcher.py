@@ -44,6 +44,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 
     hydra_context: HydraContext | None
     code: Path | None = None  # the snapshot that jobs run
+    over: frozenset[str] = frozenset()  # the jobs that have been followed to their end, which Slurm may learn late
 
     # On the login node ------------------------------------------------------------------------------------------------
 
@@ -73,7 +74,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         ]
         with FileLock(folder / LOCK):  # the same sweep started twice submits once
             submissions = Submissions(folder)
-            submissions.cancel_if(lambda place: not has_work(job_paths(self.folder, place)))
+            submissions.cancel_if(
+                lambda place: place.job in self.over or not job_paths(self.folder, place).submitted_pickle.exists()
+            )
             missing = [task for task in tasks if task.key not in submissions.places]
             if len(missing) < len(tasks):
                 there = len(tasks) - len(missing)
@@ -85,6 +88,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             return None
         with left_to_slurm():
             returns = follow(tasks, submissions.places, self.folder, fail_fast=self.config.sweep.fail_fast)
+        self.over |= {submissions.places[task.key].job for task in tasks}
         with FileLock(folder / LOCK), suppress(UserError):  # Slurm does not answer: they are forgotten another time
             Submissions(folder).forget_all_of({task.key for task in tasks})
         return returns
@@ -320,11 +324,6 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
                 why = "Slurm refuses to requeue the job"
             note(pack, "interrupted", f"saved and stopped: {why}")
             raise RuntimeError(f"not requeued: {why}") from error
-
-
-def has_work(paths: Any) -> bool:
-    """Whether a job that Slurm lists can run its task, and has not done so: Slurm may learn late that a job is over."""
-    return paths.submitted_pickle.exists() and not paths.result_pickle.exists()
 
 
 def why_never(tokens: Container[str]) -> str | None:

@@ -41,9 +41,10 @@ def slurm(env: Environment, *command: str) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
-def squeue(env: Environment) -> list[Job]:
-    """The jobs that have not ended, each task of an array by itself."""
-    return [Job(*line.split("|")) for line in slurm(env, "squeue", "-h", "-r", "-o", "%i|%T|%j").splitlines()]
+def squeue(env: Environment, *states: str) -> list[Job]:
+    """The jobs in some states, else those that have not ended; each task of an array by itself."""
+    chosen = [f"--states={','.join(states)}"] if states else []
+    return [Job(*line.split("|")) for line in slurm(env, "squeue", "-h", "-r", *chosen, "-o", "%i|%T|%j").splitlines()]
 
 
 def describe(env: Environment, job: str) -> dict[str, str]:
