@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = (1.0, 15.0)  # seconds between two looks at the queue, at the beginning and after a while
 LATE = 15.0  # seconds that a job must be over before its result counts as missing: on a network's disks files come late
 LAST_LINES = 3  # of a traceback
-AWAY = "away"  # said of Slurm's controller
 FORGOTTEN = "Slurm has forgotten it"  # the state of a job that is not listed any more
 
 
@@ -87,11 +86,9 @@ def queue_if_it_answers(said: set[str]) -> dict[str, Job] | None:
     try:
         now = queue()
     except UserError as error:
-        if AWAY not in said:
-            log.warning("%s; waiting until it answers again", error)
-        said.add(AWAY)
+        say(said, "away", f"{error}; waiting until it answers again")
         return None
-    said.discard(AWAY)
+    said.discard("away")
     return now
 
 
@@ -100,6 +97,13 @@ def until_it_answers() -> None:
     said: set[str] = set()
     while queue_if_it_answers(said) is None:
         time.sleep(LOOK_EVERY[1])
+
+
+def say(said: set[str], what: str, sentence: str) -> None:
+    """Warn of something once."""
+    if what not in said:
+        said.add(what)
+        log.warning(sentence)
 
 
 @dataclass
@@ -123,11 +127,6 @@ class Following:
     failed: set[str] = field(default_factory=set)
     said: set[str] = field(default_factory=set)
 
-    def say(self, what: str, sentence: str) -> None:
-        if what not in self.said:
-            self.said.add(what)
-            log.warning(sentence)
-
     def look(self, now: dict[str, Job] | None) -> None:
         """Take in what has changed: the queue as it is now, None where it is not known, and the files."""
         for task in (task for task in self.tasks if task.key not in self.returns):
@@ -137,9 +136,9 @@ class Following:
                 self.seen[place.job] = job.state
             if job is not None and job.is_held:
                 why = f"Slurm holds job {place.job} ({job.reason}): scontrol release {place.job}"
-                self.say(f"{place.token} {job.reason}", why)
+                say(self.said, f"{place.token} {job.reason}", why)
             if job is not None and job.never_starts:
-                self.say(place.token, f"Slurm does not start job {place.job}: {job.reason}; see `man squeue`")
+                say(self.said, place.token, f"Slurm does not start job {place.job}: {job.reason}; see `man squeue`")
             returned = self.returned(task, place)
             if returned is None and now is not None:
                 if job is not None and job.is_alive:

@@ -169,6 +169,7 @@ class Sweep:
 
 SMALL = ("data=digits", "data.image_size=16", "threads=1", "model=mlp", "model.hidden=[64]", "epochs=60")
 ON_NODES = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_run=0", "hydra.launcher.minutes=10")
+HELD = "hydra.launcher.additional_parameters={hold: true}"  # jobs wait until they are released
 SEEDS = 6
 
 

@@ -13,6 +13,7 @@ from test_sweep_faults import status
 
 from hydra_plugins.parallel_launcher import LAST_WORDS
 from slurm.conftest import (
+    HELD,
     Environment,
     Sweep,
     control,
@@ -178,11 +179,12 @@ def test_the_controller_is_away_for_a_while(cluster: Environment, sweep: Sweeps,
 def test_the_controller_is_away_when_jobs_have_just_been_submitted_and_when_a_run_is_submitted_again(
     cluster: Environment, sweep: Sweeps, undisturbed: Path
 ) -> None:
-    one = sweep("seed=0").start()
+    one = sweep("seed=0", HELD).start()
     one.until(lambda: "submitted" in one.said, "the job")  # it has yet to see whether Slurm will start it
     control("stop-controller")
     one.until(lambda: AWAY in one.said, "the news that Slurm does not answer")
     control("start-controller")
+    slurm(cluster, "scontrol", "release", *one.jobs().values())
     (run,) = one.catch(0)
     control("stop-controller")
     shutil.move(run / "metrics.jsonl", run / "moved")
@@ -191,6 +193,8 @@ def test_the_controller_is_away_when_jobs_have_just_been_submitted_and_when_a_ru
     one.until(lambda: AWAY in one.said.partition("1 not finished; launching again")[2], "the wait before a retry")
     (run / "metrics.jsonl").rmdir()
     control("start-controller")
+    one.until(lambda: one.said.count("submitted") == 2, "the second job")
+    slurm(cluster, "scontrol", "release", *one.jobs().values())
     said = one.end()
     assert said.count("submitted") == 2
     assert status(run)["attempt"] == 2

@@ -14,10 +14,9 @@ import pytest
 from conftest import REPOSITORY, copy_program
 from test_sweep_faults import TIMINGS, status
 
-from slurm.conftest import ON_NODES, SMALL, Environment, Sweep, control, ends_alike, slurm, squeue, thaw
+from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, ends_alike, slurm, squeue, thaw
 
 Sweeps = Callable[..., Sweep]
-HELD = "hydra.launcher.additional_parameters={hold: true}"  # jobs wait until they are released
 OF_TIME = {*TIMINGS, "convergence_seconds", "heartbeat"}
 
 
