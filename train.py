@@ -3,7 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from sweeper.cli import command, hydra_files, job_errors, register_schema, run_with_sentences, typed
+from sweeper.cli import command, hydra_files, job_errors, register_schema, run_with_sentences
+from sweeper.config import to_config
 
 register_schema()
 
@@ -15,10 +16,10 @@ def main(config: DictConfig) -> float:
     Returns:
         Its best validation accuracy, for sweepers that optimise.
     """
-    from sweeper.run import run  # imports torch, which --help and tab completion do without
+    from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
 
     with job_errors(fail_fast=config.sweep.fail_fast):
-        return run(typed(config), hydra_files=hydra_files(config), command=command())
+        return run(to_config(config), hydra_files=hydra_files(config), command=command())
 
 
 if __name__ == "__main__":

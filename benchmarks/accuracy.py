@@ -21,10 +21,9 @@ from scipy import stats
 
 from benchmarks.obvious import BATCH, config_of, obvious, tutorial_loader
 from benchmarks.training import REPOSITORY, some_images
-from sweeper.build import seeded_model
 from sweeper.config import Config
-from sweeper.data import load, prepare
-from sweeper.identity import choose_all
+from sweeper.data.cache import load, prepare
+from sweeper.training.build import choose_all, seeded_model
 
 MODELS = ("mlp", "cnn_pool")
 

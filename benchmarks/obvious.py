@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from sweeper.build import Built, build, seeded_model
-from sweeper.cli import register_schema, typed
-from sweeper.config import Config
-from sweeper.data import Images, load, prepare, settle_val_size
-from sweeper.identity import choose_all
+from sweeper.cli import register_schema
+from sweeper.config import Config, to_config
+from sweeper.data.cache import Images, load, prepare, settle_val_size
+from sweeper.training.build import Built, build, choose_all, seeded_model
 
 BATCH = 64
 PREPARED = 8  # batches that the limit goes round: in the processor's cache, as batches just made are
@@ -144,7 +143,7 @@ def config_of(overrides: list[str]) -> Config:
     """The config of a run; its number of threads is set."""
     register_schema()
     with initialize(config_path="../conf", version_base="1.3"):
-        config = typed(compose("config", overrides))
+        config = to_config(compose("config", overrides))
     torch.set_num_threads(config.threads or torch.get_num_threads())
     return config
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training import REPOSITORY, process
-from sweeper.record import Record
+from sweeper.runs.directory import RunDirectory
 from sweeper.sweep.saved import ids_of
 
 SECONDS = 2.0
@@ -26,14 +26,14 @@ SHAPES = ("model", "activation", "norm", "dropout", "augmentation")  # settings 
 SWEEPS = ("models", "softmax_lr", "batch_norm", "dropout", "activations", "scratch", "finetuned")
 
 
-def overrides_of(record: Record) -> list[str]:
+def overrides_of(record: RunDirectory) -> list[str]:
     """What composes the run again, on two threads."""
     found = [str(one) for one in OmegaConf.load(record.folder / ".hydra" / "overrides.yaml")]
     kept = [one for one in found if not one.startswith(("hydra", "sweep."))]
     return [*kept, "hydra.mode=RUN", "threads=2"]
 
 
-def lived(record: Record) -> tuple[float, float]:
+def lived(record: RunDirectory) -> tuple[float, float]:
     """When the run was begun and when it ended."""
     return float((record.run() or {})["created"]), float((record.status() or {})["heartbeat"])
 
@@ -52,8 +52,8 @@ def main() -> None:
     output_dir = Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "outputs" / "practice")
     begun = [sweep for sweep in SWEEPS if (output_dir / "sweeps" / sweep).is_dir()]
     names = sorted({name for sweep in begun for name in ids_of(output_dir, sweep) or ()})
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in (Record(output_dir / "runs" / name) for name in names):
+    groups: dict[str, list[RunDirectory]] = defaultdict(list)
+    for record in (RunDirectory(output_dir / "runs" / name) for name in names):
         if record.is_finished() and (record.status() or {})["attempt"] == 1:
             effective: dict[str, Any] = (record.run() or {})["effective"]
             groups[json.dumps({name: effective.get(name) for name in SHAPES})].append(record)

@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sweeper.events import Events
-from sweeper.record import Record
-from sweeper.training_code import code_fingerprint
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import code_fingerprint
+from sweeper.runs.tensorboard import Events
 
 REPOSITORY = Path(__file__).parent.parent
 EPOCHS = 30
@@ -46,7 +46,7 @@ def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
             "seed": one // 10,
             "label_smoothing": 0.0,
         }
-        record = Record(output_dir / "runs" / f"{model}-{activation}-{one:010}")
+        record = RunDirectory(output_dir / "runs" / f"{model}-{activation}-{one:010}")
         run = {"effective": effective, "config": effective, "code": code, "created": 1e9, "parameters": 1000}
         record.create(run, {})
         rows: list[dict[str, Any]] = [
@@ -107,7 +107,7 @@ def against_tensorboard(output_dir: Path) -> dict[str, float]:
 
     def by_us() -> None:
         for run in runs:
-            assert len([list(row.values()) for row in Record(run).metrics()]) == EPOCHS
+            assert len([list(row.values()) for row in RunDirectory(run).metrics()]) == EPOCHS
 
     def table() -> None:
         (output_dir / INDEX).unlink(missing_ok=True)

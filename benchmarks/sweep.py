@@ -46,7 +46,8 @@ def fresh(folder: Path, name: str) -> Path:
 
 def finish_all(folder: Path, sweep: list[str]) -> None:
     """Make the sweep's runs finished ones: one is trained, the others are recorded as if they had been."""
-    from sweeper.record import Record, write_json
+    from sweeper.files import write_json
+    from sweeper.runs.directory import RunDirectory
 
     seconds(folder, "data=digits", "model=softmax", "epochs=30", "seed=0,1")
     (template, *_) = (folder / "outputs" / "runs").glob("softmax*s0*")
@@ -64,7 +65,7 @@ def finish_all(folder: Path, sweep: list[str]) -> None:
     for line in listing.stdout.splitlines():
         if line.startswith("{"):
             planned = json.loads(line)
-            record = Record(folder / "outputs" / "runs" / planned["run_id"])
+            record = RunDirectory(folder / "outputs" / "runs" / planned["run_id"])
             record.checkpoints.mkdir(parents=True)
             write_json(record.folder / "run.json", run | planned)
             write_json(record.folder / "status.json", status)
@@ -82,7 +83,7 @@ def show(to_run, base, launch, folder):
         print(json.dumps({"run_id": one.run_id, "config": asdict(one.config), "effective": EFFECTIVE[one.run_id]}))
     sys.exit(0)
 EFFECTIVE = {}
-from sweeper import identity
+from sweeper.runs import spec as identity
 from sweeper.sweep import plan
 def remember(config, chosen, fingerprint):
     effective = identity.effective_config(config, chosen, fingerprint)

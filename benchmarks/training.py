@@ -84,7 +84,7 @@ def clocked(overrides: list[str], *, only_first_step: bool) -> None:
 
     def watch(name: str, *arguments: Any, **named: Any) -> Any:
         module = plain_import(name, *arguments, **named)
-        if name == "sweeper.loop" and python.__import__ is watch:
+        if name == "sweeper.training.loop" and python.__import__ is watch:
             python.__import__ = plain_import
             loop: Any = sys.modules[name]
             loop.fit = partial(clocked_fit, loop.fit)

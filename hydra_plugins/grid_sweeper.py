@@ -36,6 +36,7 @@ class GridSweeper(Sweeper):
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
         from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # any earlier, Hydra would not find it
 
+        from sweeper.summary.table import print_runs
         from sweeper.sweep.compose import Composer
         from sweeper.sweep.execute import run_sweep
 
@@ -44,7 +45,7 @@ class GridSweeper(Sweeper):
         asked_for = [f"{key}={value}" for key, value in self.params.items()] + arguments
         overrides = compose.parser.parse_overrides(asked_for)
         concurrency = 1 if isinstance(self.launcher, BasicLauncher) else getattr(self.launcher, "concurrency", None)
-        return run_sweep(overrides, compose, self.launch, concurrency)
+        return run_sweep(overrides, compose, self.launch, concurrency, print_runs)
 
     def launch(self, runs: "Sequence[Planned]", folder: Path) -> Sequence[JobReturn] | None:
         """Hand runs to the launcher: by themselves where it wants to know them, else as overrides."""

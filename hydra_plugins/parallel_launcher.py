@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # that ask a run to stop, see sweeper.signals
 LAST_WORDS = 5.0  # seconds that a worker has to end once it was told to stop at once
-PRELOADED = ["sweeper.run", "torch.utils.tensorboard"]  # what every run imports
+PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run imports
 
 
 class ParallelLauncher(JoblibLauncher):  # type: ignore[misc]
@@ -226,7 +226,7 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
     """
     import torch
 
-    from sweeper.signals import passed_over
+    from sweeper.runs.signals import passed_over
 
     for which in (signal.SIGINT, signal.SIGUSR2):  # a Slurm job's processes all get the latter
         signal.signal(which, passed_over)

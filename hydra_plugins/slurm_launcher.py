@@ -23,9 +23,9 @@ from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from hydra_plugins.parallel_launcher import Died, Workers, places, sendable, start_fork_server, thread_limits
 
 if TYPE_CHECKING:
-    from sweeper.sweep.follow import Task
+    from sweeper.launch.follow import Task
+    from sweeper.launch.slurm import Submission, Submissions
     from sweeper.sweep.plan import Planned
-    from sweeper.sweep.slurm import Submission, Submissions
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from filelock import FileLock
 
         from sweeper.errors import UserError
-        from sweeper.sweep.follow import Task, follow, job_paths
-        from sweeper.sweep.slurm import Submissions
+        from sweeper.launch.follow import Task, follow, job_paths
+        from sweeper.launch.slurm import Submissions
 
         self.prepare()
         tasks = [
@@ -95,8 +95,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """The same for sweepers that know nothing of runs, such as Optuna's."""
-        from sweeper.sweep.follow import Task, follow
-        from sweeper.sweep.slurm import Submissions
+        from sweeper.launch.follow import Task, follow
+        from sweeper.launch.slurm import Submissions
 
         self.prepare()
         assert self.config is not None
@@ -126,8 +126,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         Raises:
             UserError: a setting is wrong.
         """
-        from sweeper.sweep.follow import until_it_answers
-        from sweeper.sweep.slurm import snapshot
+        from sweeper.launch.follow import until_it_answers
+        from sweeper.launch.slurm import snapshot
 
         if self.code is not None:
             until_it_answers()
@@ -145,7 +145,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
             UserError: something is.
         """
         from sweeper.errors import UserError
-        from sweeper.sweep.slurm import newlines, partitions
+        from sweeper.launch.slurm import newlines, partitions
 
         for name in ("minutes", "cpus_per_run", "runs_per_job", "concurrent", "array_parallelism", "signal_seconds"):
             if not isinstance(self.params[name], int) or self.params[name] < 1:
@@ -179,7 +179,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         from submitit.core.utils import FailedJobError
 
         from sweeper.errors import UserError
-        from sweeper.sweep.slurm import Submission, complaint, max_array_size
+        from sweeper.launch.slurm import Submission, complaint, max_array_size
 
         assert self.code is not None
         size, limit = self.params["runs_per_job"], max_array_size()
@@ -254,7 +254,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         Slurm sends SIGUSR2 before the time is up, as submitit asks it to. It sends SIGTERM to a job that is preempted,
         which has to see to its being requeued, and to one that is requeued or cancelled already.
         """
-        from sweeper.signals import passed_over
+        from sweeper.runs.signals import passed_over
 
         os.chdir(self.directory)
         submitits = signal.getsignal(signal.SIGUSR2)
@@ -306,7 +306,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         """Let submitit requeue the job; where it must not or cannot, say so in the records of the runs."""
         from submitit import JobEnvironment
 
-        from sweeper.sweep.slurm import state_of
+        from sweeper.launch.slurm import state_of
 
         for which in (signal.SIGTERM, signal.SIGUSR2):  # commands inherit that: Slurm may signal them too
             signal.signal(which, signal.SIG_IGN)
@@ -329,7 +329,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 def why_never(tokens: Container[str]) -> str | None:
     """Why Slurm, having accepted jobs, says that it will not start them; None where it does not say so or is away."""
     from sweeper.errors import UserError
-    from sweeper.sweep.slurm import queue
+    from sweeper.launch.slurm import queue
 
     time.sleep(SETTLED)
     with suppress(UserError):
@@ -349,8 +349,8 @@ def left_to_slurm() -> Iterator[None]:
 
 
 def bury(pack: Sequence["Task"], place: int, error: Died) -> None:
-    """Record at once that a run's process is gone: the rest of its pack may take hours."""
-    from sweeper.run import state_after  # imports torch, which the process that manages a pack does without
+    """RunDirectory at once that a run's process is gone: the rest of its pack may take hours."""
+    from sweeper.runs.run import state_after  # imports torch, which the process that manages a pack does without
 
     record = pack[place].record
     if record is not None:

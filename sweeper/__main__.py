@@ -11,7 +11,7 @@ from sweeper.errors import UserError, choices, leave
 from sweeper.summary.output import write_output
 
 if TYPE_CHECKING:
-    from sweeper.evaluate import Evaluation
+    from sweeper.runs.evaluate import Evaluation
 
 app = typer.Typer(help="Read and check what runs recorded.", add_completion=False, pretty_exceptions_enable=False)
 
@@ -127,7 +127,7 @@ def evaluate(
     """Measure a run's test accuracy again from its best.pt; exit status 1 when it differs from the record."""
     if (run is None) != best:
         raise UserError("name a run's directory, or --best")
-    from sweeper.evaluate import evaluate_run
+    from sweeper.runs.evaluate import evaluate_run
 
     folder = best_run(output_dir) if run is None else find_run(run, output_dir)
     evaluation = evaluate_run(folder)

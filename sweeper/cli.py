@@ -175,20 +175,3 @@ def hydra_files(config: DictConfig) -> dict[str, str]:
 def command() -> str:
     """The command that repeats the job that is running by itself."""
     return shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
-
-
-def command_as_typed(without: str | None = None) -> str:
-    """The command that this process was started with, less one argument."""
-    return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
-
-
-def typed(config: DictConfig | dict[str, Any]) -> Config:
-    """A composed or recorded config as the dataclasses that everything below takes.
-
-    Raises:
-        OmegaConfBaseException: a key or a type is not of the schema.
-    """
-    plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
-    assert isinstance(merged, Config)
-    return merged

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from omegaconf import DictConfig, OmegaConf
+
 from sweeper.errors import UserError, choices
 
 LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
@@ -232,6 +234,18 @@ def from_plain(values: dict[str, Any], config: Any = None) -> Config:
         group = getattr(config, key)
         setattr(config, key, from_plain(value, group) if dataclasses.is_dataclass(group) else copy.deepcopy(value))
     return cast(Config, config)
+
+
+def to_config(config: DictConfig | dict[str, Any]) -> Config:
+    """A composed or recorded config as the dataclasses that everything below takes.
+
+    Raises:
+        OmegaConfBaseException: a key or a type is not of the schema.
+    """
+    plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+    assert isinstance(merged, Config)
+    return merged
 
 
 def validate(config: Config) -> None:

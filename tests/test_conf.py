@@ -12,20 +12,19 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torchvision.models import resnet18
 
-from sweeper.augmentation import AUGMENTATIONS
-from sweeper.build import build, check
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.cli import register_schema, typed
-from sweeper.config import Config, help_text, settings, validate
-from sweeper.data import COMMON, load, prepare
+from sweeper.cli import register_schema
+from sweeper.config import Config, help_text, settings, to_config, validate
+from sweeper.data.augmentation import AUGMENTATIONS
+from sweeper.data.cache import COMMON, load, prepare
+from sweeper.data.sources import DATASETS
 from sweeper.errors import UserError
-from sweeper.identity import choose_all
-from sweeper.loop import Progress, train_epoch
 from sweeper.models import MODELS
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
-from sweeper.optimizer import OPTIMIZERS
-from sweeper.scheduler import SCHEDULERS
-from sweeper.sources import DATASETS
+from sweeper.training.build import build, check, choose_all
+from sweeper.training.loop import Progress, train_epoch
+from sweeper.training.optimizers import OPTIMIZERS
+from sweeper.training.schedules import SCHEDULERS
 
 CONF = REPOSITORY / "conf"
 GROUPS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
@@ -46,7 +45,7 @@ def composed(*overrides: str) -> Config:
     register_schema()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed(compose("config", overrides=list(overrides)))
+        return to_config(compose("config", overrides=list(overrides)))
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -9,7 +9,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from sweeper.errors import UserError, choices, nearest
-from sweeper.record import flat_settings
+from sweeper.runs.directory import flat_settings
 from sweeper.summary.gather import MEASURES, READINGS
 from sweeper.summary.table import SLOTS, is_implied, is_missing, show
 

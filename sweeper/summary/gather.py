@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.record import Record, flat_settings, read_json, write_text
-from sweeper.training_code import code_fingerprint
+from sweeper.files import read_json, write_text
+from sweeper.runs.directory import RunDirectory, flat_settings
+from sweeper.runs.fingerprint import code_fingerprint
 
 # What was measured, in the order of the table's columns.
 MEASURES = (
@@ -50,7 +51,7 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
     for name in sorted(entry.name for entry in scan(runs) if only is None or entry.name in only):
-        row = index.row(Record(runs / name))
+        row = index.row(RunDirectory(runs / name))
         if row is None:
             unreadable.append(name)
         else:
@@ -83,7 +84,7 @@ class Index:
         kept = saved.get("rows") if saved.get("version") == INDEX_VERSION else None
         self.kept = kept if isinstance(kept, dict) else {}
 
-    def row(self, record: Record) -> dict[str, Any] | None:
+    def row(self, record: RunDirectory) -> dict[str, Any] | None:
         signature = [one for name in FILES for one in stamp(f"{record.folder}/{name}")]
         known = self.kept.get(record.run_id)
         if isinstance(known, dict) and known.get("signature") == signature and is_row(known.get("row")):
@@ -123,7 +124,7 @@ def stamp(path: str) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def read_run(record: Record) -> dict[str, Any] | None:
+def read_run(record: RunDirectory) -> dict[str, Any] | None:
     """One run as a row, whatever its files hold; None where the directory does not say which run it is."""
     run, status, result = record.run(), record.status() or {}, record.result() or {}
     if run is None or not isinstance(run.get("effective"), dict):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.record import Record, number
+from sweeper.files import number
+from sweeper.runs.directory import RunDirectory
 from sweeper.summary.average import states
 from sweeper.summary.gather import LARGEST, MEASURES
 from sweeper.summary.output import printable
@@ -79,7 +80,7 @@ def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
     varying = varying or ["model" if "model" in frame else "run_id"]
     curves = []
     for _, runs in frame.groupby([frame[name].map(repr) for name in settings] or (lambda _: 0), sort=False):
-        rows = [readable(Record(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
+        rows = [readable(RunDirectory(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
         if any(rows):
             curves.append(curve(runs, [run for run in rows if run], varying))
     return sorted(curves, key=lambda curve: (-curve.best_val_acc, curve.name))

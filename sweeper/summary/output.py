@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError
-from sweeper.record import write_text
+from sweeper.files import write_text
 
 
 def printable(text: str) -> str:

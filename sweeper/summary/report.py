@@ -13,7 +13,9 @@ from typing import Any, TypeGuard
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sweeper.record import Record, number
+from sweeper.files import number
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import changed_modules, code_fingerprint
 from sweeper.summary.axes import rank, written
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_text import caption, shown_p
@@ -23,7 +25,6 @@ from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_l
 from sweeper.summary.output import write_output
 from sweeper.summary.table import cells, is_missing, is_number, lay_out, read_runs, show
 from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
-from sweeper.training_code import changed_modules, code_fingerprint
 
 TEMPLATE = "report.html.jinja"
 BY = "best_val_acc"  # the table's order at first
@@ -85,7 +86,7 @@ def render(output_dir: Path, sweep: str | None = None) -> str:
     plan = None if sweep is None else read_plan(find_sweep(output_dir, sweep))
     only = None if plan is None else {job["run_id"] for job in own_jobs(plan)}
     frame, unreadable = read_runs(output_dir, only)
-    records = [Record(output_dir / "runs" / str(run_id)) for run_id in frame["run_id"]]
+    records = [RunDirectory(output_dir / "runs" / str(run_id)) for run_id in frame["run_id"]]
     runs = [record.run() or {} for record in records]
     statuses = [record.status() or {} for record in records]
     table, notes = lay_out(frame, unreadable, over="seed", by=BY)
@@ -308,7 +309,7 @@ def rounded(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def confusion(frame: pd.DataFrame, records: Sequence[Record]) -> dict[str, Any] | None:
+def confusion(frame: pd.DataFrame, records: Sequence[RunDirectory]) -> dict[str, Any] | None:
     """The confusion matrix of the finished run of the best validation accuracy, no rows where it has too many."""
     best = next((record for record, state in zip(records, frame["state"], strict=True) if state == "finished"), None)
     rows = None if best is None else (best.result() or {}).get("confusion")
@@ -344,7 +345,7 @@ def failures(frame: pd.DataFrame, statuses: Iterable[dict[str, Any]]) -> list[di
 
 
 def provenance(
-    frame: pd.DataFrame, records: Iterable[Record], runs: Iterable[dict[str, Any]]
+    frame: pd.DataFrame, records: Iterable[RunDirectory], runs: Iterable[dict[str, Any]]
 ) -> list[tuple[str, str, int]]:
     """What the runs were made with: each fact's name, each of its values, and how many runs have it."""
     code = code_fingerprint()

@@ -51,6 +51,12 @@ def read_runs(output_dir: Path, only: Collection[str] | None = None) -> tuple[pd
     return frame.reset_index(drop=True), unreadable
 
 
+def print_runs(output_dir: Path, only: Collection[str]) -> None:
+    """Print the table of these runs, each by itself."""
+    frame, _ = read_runs(output_dir, only)
+    print_table(*lay_out(frame, []))
+
+
 def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The runs that meet every condition `column=value`; a value is compared as the table shows it.
 

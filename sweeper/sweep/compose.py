@@ -23,10 +23,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper import config as schema
-from sweeper.cli import typed
-from sweeper.config import Config, from_plain
+from sweeper.config import Config, from_plain, to_config
 from sweeper.errors import UserError
-from sweeper.record import read_json, write_json
+from sweeper.files import read_json, write_json
 from sweeper.sweep.expand import Job
 
 PARALLEL_FROM = 100  # combinations of groups, for which starting processes pays
@@ -64,7 +63,7 @@ class Composer:
     def compose(self, job: Job) -> Config:
         groups, values, is_simple = self.split(job)
         if not is_simple:
-            return typed(self.by_hydra(tuple(job)))
+            return to_config(self.by_hydra(tuple(job)))
         if groups not in self.composed:
             self.composed[groups] = self.by_hydra(groups)
         config = copy.deepcopy(self.composed[groups])
@@ -73,7 +72,7 @@ class Composer:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
             composed = OmegaConf.to_object(config)
         except OmegaConfBaseException:
-            return typed(self.by_hydra(tuple(job)))  # whose error names the override
+            return to_config(self.by_hydra(tuple(job)))  # whose error names the override
         assert isinstance(composed, Config)
         return composed
 

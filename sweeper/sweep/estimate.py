@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from sweeper.record import Record
+from sweeper.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from sweeper.config import Config
-    from sweeper.data import Cached
-    from sweeper.identity import Choices
+    from sweeper.data.cache import Cached
+    from sweeper.training.build import Choices
 
 READ_AT_MOST = 300  # earlier runs, the newest
 PER_RUN = 1.0  # seconds that a run takes besides its epochs: composing, building, saving
@@ -35,7 +35,7 @@ class Estimator:
         newest = sorted(runs.glob("*/metrics.jsonl"), key=changed)[-READ_AT_MOST:]
         found: dict[str, list[float]] = {}
         for path in newest:
-            for kind, speed in speeds(Record(path.parent)).items():
+            for kind, speed in speeds(RunDirectory(path.parent)).items():
                 found.setdefault(kind, []).append(speed)
         self.speeds = {kind: median(values) for kind, values in found.items()}
 
@@ -45,8 +45,8 @@ class Estimator:
         """What is left of a run of which so many epochs are done; None where its model cannot be tried."""
         import torch
 
-        from sweeper.build import choose_device
-        from sweeper.identity import effective_config
+        from sweeper.runs.spec import effective_config
+        from sweeper.training.build import choose_device
 
         effective = effective_config(config, choices, cached.fingerprint)
         threads = config.threads or max(1, torch.get_num_threads() // self.concurrency)
@@ -85,7 +85,7 @@ def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> lis
     return [json.dumps([model, input_shape, device, *rest], sort_keys=True) for rest in (whole, [])]
 
 
-def speeds(record: Record) -> dict[str, float]:
+def speeds(record: RunDirectory) -> dict[str, float]:
     """Seconds an image and epoch that a run took, validation included, for each of its kinds."""
     run, rows = record.run() or {}, record.metrics()
     try:
@@ -103,9 +103,9 @@ def probe(config: "Config", choices: "Choices", cached: "Cached", threads: int) 
     """Seconds an image that training takes on so many threads, from a few steps of the real loop on random images."""
     import torch
 
-    from sweeper.build import build
-    from sweeper.data import Dataset, Images
-    from sweeper.loop import Progress, train_epoch
+    from sweeper.data.cache import Dataset, Images
+    from sweeper.training.build import build
+    from sweeper.training.loop import Progress, train_epoch
 
     def measure(batch_size: int) -> float:
         number = 3 * batch_size  # the first step warms up

@@ -16,12 +16,11 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
-from sweeper.cli import command_as_typed
 from sweeper.config import LONGEST_NAME, Config
 from sweeper.errors import UserError
-from sweeper.record import Record
-from sweeper.run import reread, state_after
-from sweeper.summary.table import lay_out, print_table, read_runs
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.provenance import command_as_typed
+from sweeper.runs.run import reread, state_after
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.expand import expand
 from sweeper.sweep.plan import DONE, Planned, describe, make_plan, save_plan
@@ -30,12 +29,13 @@ from sweeper.sweep.saved import queued_runs, read_plan
 log = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
+PrintTable = Callable[[Path, set[str]], None]
 UNKNOWN = "its process ended without a word: it was killed, perhaps for lack of memory"
 LISTED = 10  # unfinished runs in the last sentence
 
 
 def run_sweep(
-    overrides: list[Override], compose: Composer, launch: Launch, concurrency: int | None
+    overrides: list[Override], compose: Composer, launch: Launch, concurrency: int | None, print_table: PrintTable
 ) -> Sequence[JobReturn]:
     """Run what a sweep asks for and is not finished; print its table.
 
@@ -45,6 +45,7 @@ def run_sweep(
         launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; may keep
             what it knows of them in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time, None where that is not known.
+        print_table: prints the table of the runs in an output folder that have these ids.
 
     Raises:
         UserError: a job cannot run, in which case none was started, or some did not finish.
@@ -77,7 +78,7 @@ def run_sweep(
     if returns is None:
         log.info("not waiting; `make watch` follows the runs, and this command again waits or goes on:\n%s", waiting())
         return []
-    conclude(plan, base)
+    conclude(plan, base, print_table)
     return returns
 
 
@@ -132,7 +133,7 @@ def states_after(runs: Sequence[Planned], folder: Path) -> list[str]:
     return [recorded_state(one.record) if one.run_id in elsewhere else state_after(one.record, UNKNOWN) for one in runs]
 
 
-def recorded_state(record: Record) -> str:
+def recorded_state(record: RunDirectory) -> str:
     return str((record.status() or {}).get("state", "not started"))
 
 
@@ -164,7 +165,7 @@ def is_kept(one: Planned) -> bool:
     return one.fate not in ("equal", "excluded")
 
 
-def conclude(plan: Sequence[Planned], base: Config) -> None:
+def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable) -> None:
     """Print the sweep's table.
 
     Raises:
@@ -172,8 +173,7 @@ def conclude(plan: Sequence[Planned], base: Config) -> None:
     """
     states = {one.run_id: recorded_state(one.record) for one in plan if is_kept(one)}
     if set(states.values()) - {"not started"}:
-        frame, _ = read_runs(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
-        print_table(*lay_out(frame, []))
+        print_table(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
     unfinished = [f"{name} ({state})" for name, state in states.items() if state != "finished"]
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""

@@ -11,16 +11,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sweeper.build import check
 from sweeper.config import Config, validate
-from sweeper.data import Cached, prepare, settle_val_size
+from sweeper.data.cache import Cached, prepare, settle_val_size
 from sweeper.errors import UserError, choices
-from sweeper.identity import Choices, choose_all, effective_config, run_id
-from sweeper.record import Record, number, write_json
+from sweeper.files import number, write_json
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import changed_modules, code_fingerprint
+from sweeper.runs.spec import effective_config, run_id
 from sweeper.sweep.estimate import Estimator, about, makespan
 from sweeper.sweep.expand import Job
 from sweeper.sweep.saved import GOES_ON
-from sweeper.training_code import changed_modules, code_fingerprint
+from sweeper.training.build import Choices, check, choose_all
 
 DONE = ("finished", "diverged")  # states that another attempt would not change
 SHOWN = 20  # combinations of one fate that a plan lists
@@ -46,8 +47,8 @@ class Planned:
     heartbeat: float | None = None
 
     @property
-    def record(self) -> Record:
-        return Record(Path(self.config.output_dir) / "runs" / self.run_id)
+    def record(self) -> RunDirectory:
+        return RunDirectory(Path(self.config.output_dir) / "runs" / self.run_id)
 
 
 def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Config], concurrency: int = 1) -> list[Planned]:
@@ -111,7 +112,7 @@ def naming(job: Job) -> Iterator[None]:
         raise UserError(f"{error} (in {' '.join(job)}; nothing was started)") from error
 
 
-def look_up(record: Record, code: dict[str, str], reuse: str) -> tuple[str, str]:
+def look_up(record: RunDirectory, code: dict[str, str], reuse: str) -> tuple[str, str]:
     """The fate of a run and its reason, as sweeper.run will see it."""
     status = record.status()
     if status is None:

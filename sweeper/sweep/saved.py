@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError, choices
-from sweeper.record import number, read_json
+from sweeper.files import number, read_json
 
 JOBS = "jobs.json"  # beside a plan: what Slurm has of it
 GOES_ON = "from epoch"  # in the detail of a job whose run does not begin again

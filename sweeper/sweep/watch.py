@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.record import Record, number
+from sweeper.files import number
+from sweeper.runs.directory import RunDirectory
 from sweeper.sweep.estimate import about, makespan
 from sweeper.sweep.saved import GOES_ON, find_sweep, own_jobs, queued_runs, read_plan
 
@@ -62,7 +63,7 @@ def look(folder: Path, plan: dict[str, Any]) -> list[Watched]:
     watched = []
     for job in jobs:
         swept = " ".join(override for override in job["overrides"] if override not in common)
-        record = Record(runs / job["run_id"])
+        record = RunDirectory(runs / job["run_id"])
         one = look_at(record, swept, job)
         if one.run_id in queued and is_queued(one.state, record.status() or {}, queued[one.run_id]):
             one.state = "queued"
@@ -80,7 +81,7 @@ def place(state: str) -> int:
     return ORDER.index(state) if state in ORDER else 1
 
 
-def look_at(record: Record, swept: str, job: dict[str, Any]) -> Watched:
+def look_at(record: RunDirectory, swept: str, job: dict[str, Any]) -> Watched:
     """A run, given the combination that it is of."""
     rows = list(readable(record.metrics()))
     status = record.status() or {"state": "waiting"}

@@ -1,0 +1,1 @@
+"""Images: decoded, cached, split, batched and augmented."""

@@ -1,0 +1,1 @@
+"""Launching the runs of a sweep: worker processes and Slurm."""

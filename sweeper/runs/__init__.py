@@ -1,0 +1,1 @@
+"""One run: which it is, its directory, and an attempt at it."""

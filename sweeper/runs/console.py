@@ -1,0 +1,74 @@
+"""What a person sees of a run: a progress bar where a terminal looks on, one line an epoch where not."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeper.training.loop import Progress, Row
+
+log = logging.getLogger(__name__)
+
+REFRESH = 0.2  # seconds between two looks of the bar at the progress
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Append what the program logs, DEBUG too, to a file, with the time."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("sweeper")  # the parent of all our loggers
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
+
+
+class Console:
+    """The display of one run's training, as a context."""
+
+    def __init__(self, run_id: str, epochs: int, batches: int) -> None:
+        self.run_id, self.epochs, self.batches = run_id, epochs, batches
+        self.bar: Any = None
+        self.task: Any = None
+        self.next_refresh = 0.0
+
+    def __enter__(self) -> "Console":
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # several runs cannot share a terminal's last line
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns)
+            self.task = self.bar.add_task("epoch 1", total=self.epochs * self.batches)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def step(self, progress: Progress) -> None:
+        if self.bar is not None and time.monotonic() > self.next_refresh:
+            self.next_refresh = time.monotonic() + REFRESH
+            self.bar.update(self.task, completed=(progress.epoch - 1) * self.batches + progress.batch)
+
+    def epoch(self, row: Row) -> None:
+        line = (
+            f"epoch {row['epoch']}/{self.epochs}  "
+            f"train_loss {row['train_loss']:.4f}  train_acc {row['train_acc']:.4f}  "
+            f"val_loss {row['val_loss']:.4f}  val_acc {row['val_acc']:.4f}  "
+            f"{row['train_seconds']:.1f} s  {row['images_per_second']:,.0f} images/s"
+        )
+        log.log(logging.INFO if self.bar is None else logging.DEBUG, "%s: %s", self.run_id, line)
+        if self.bar is not None:
+            shown = f"epoch {row['epoch'] + 1}  val_acc {row['val_acc']:.4f}" if row["epoch"] < self.epochs else "done"
+            self.bar.update(self.task, description=shown, completed=row["epoch"] * self.batches)

@@ -1,0 +1,155 @@
+"""The files of a run directory, written so that a reader never sees half of one. No torch here: readers start fast."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper.files import number, read_json, write_json, write_text
+
+LOST_AFTER = 60.0  # seconds without a heartbeat, after which a vanished owner counts as gone
+LOST_ELSEWHERE_AFTER = 900.0  # the same whatever process the owner's host has, or where it cannot be asked
+
+
+@dataclass
+class RunDirectory:
+    """The directory of one run."""
+
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.pt"
+
+    def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> dict[str, Any]:
+        """Make the directory with Hydra's description of the job, and with run.json unless it is there; return that."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        (self.folder / ".hydra").mkdir(exist_ok=True)
+        for name, text in hydra_files.items():
+            write_text(self.folder / ".hydra" / name, text)
+        before = self.run()
+        if before is None:
+            write_json(self.folder / "run.json", run)
+        return before or run
+
+    def run(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "run.json")
+
+    def result(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "result.json")
+
+    def is_finished(self) -> bool:
+        """Whether the run ended well and its files say which it is and what came out."""
+        status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
+        whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
+        return whole and status.get("state") == "finished"
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        write_json(self.folder / "result.json", result)
+
+    def status(self) -> dict[str, Any] | None:
+        """status.json, its state `lost` where it says running and nobody does."""
+        status = read_json(self.folder / "status.json")
+        if status is not None and status.get("state") == "running" and is_lost(status):
+            status["state"] = "lost"
+        return status
+
+    def write_status(self, **status: Any) -> None:
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
+        content = {**status, "heartbeat": time.time(), **owner}
+        write_json(self.folder / "status.json", content, sync=status.get("state") != "running")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl up to the first that is torn."""
+        rows: list[Any] = []
+        try:
+            lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
+        except OSError:
+            return rows
+        try:  # all at once takes half the time
+            rows = json.loads(b"[%b]" % b",".join(lines))
+            if len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
+                return rows
+        except (ValueError, RecursionError):
+            pass
+        rows = []
+        try:
+            for line in lines:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    break
+                rows.append(row)
+        except (ValueError, RecursionError):
+            pass
+        return rows
+
+    def write_metrics(self, rows: list[dict[str, Any]], *, sync: bool = True) -> None:
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows), sync=sync)
+
+
+def is_lost(status: dict[str, Any]) -> bool:
+    """Whether the process that claims to run is gone: no heartbeat for a while, and on this host no such process."""
+    heartbeat, pid = status.get("heartbeat"), status.get("pid")
+    silent = time.time() - (number(heartbeat) or 0)
+    if silent > LOST_ELSEWHERE_AFTER or status.get("host") != socket.gethostname():
+        return silent > LOST_ELSEWHERE_AFTER  # even where a process has that number again
+    return silent > LOST_AFTER and not (isinstance(pid, int) and pid > 0 and is_alive(pid))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this host has such a process."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def convergence(rows: list[dict[str, Any]], fraction: float, target_acc: float | None) -> dict[str, Any]:
+    """When a run converged, read off its metrics (at least one row).
+
+    Returns:
+        convergence_epoch: the first whose validation accuracy is at least `fraction` of the run's best.
+        convergence_seconds: training seconds to the end of that epoch.
+        epochs_to_target: the first epoch at or above `target_acc`, None where it never gets there or none is set.
+    """
+    best = max(row["val_acc"] for row in rows)
+    converged = next(place for place, row in enumerate(rows) if row["val_acc"] >= fraction * best)
+    reached = (row["epoch"] for row in rows if target_acc is not None and row["val_acc"] >= target_acc)
+    return {
+        "convergence_fraction": fraction,
+        "convergence_epoch": rows[converged]["epoch"],
+        "convergence_seconds": sum(row["train_seconds"] for row in rows[: converged + 1]),
+        "target_acc": target_acc,
+        "epochs_to_target": next(reached, None),
+    }
+
+
+def flat_settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names; a group's choice under the group's own name."""
+    flat: dict[str, Any] = {}
+    for key, value in effective.items():
+        if isinstance(value, dict):
+            flat |= flat_settings(value, f"{prefix}{key}.")
+        elif key == "name":
+            flat[prefix.rstrip(".")] = value
+        else:
+            flat[prefix + key] = str(value) if isinstance(value, list) else value
+    return flat

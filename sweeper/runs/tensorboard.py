@@ -1,0 +1,62 @@
+"""TensorBoard events of a run, a view of its metrics: written anew when a run goes on, so each step is there once."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sweeper.runs.directory import flat_settings
+
+SCALARS = {
+    "loss/train": "train_loss",
+    "loss/val": "val_loss",
+    "accuracy/train": "train_acc",
+    "accuracy/val": "val_acc",
+    "lr": "lr",
+    "images_per_second": "images_per_second",
+}
+RESULTS = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
+
+
+class Events:
+    """The event file of one run, as a context.
+
+    Steps are epochs. The clock of a step is the run's creation plus its training seconds so far, so that TensorBoard's
+    relative axis compares training time, without evaluations and interruptions.
+
+    Args:
+        folder: emptied first.
+        created: when the run was created, in seconds since 1970.
+        rows: the metrics of the epochs done.
+    """
+
+    def __init__(self, folder: Path, created: float, rows: list[dict[str, Any]]) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self.writer = SummaryWriter(str(folder))
+        self.clock = created
+        for row in rows:
+            self.write(row)
+
+    def write(self, row: dict[str, Any]) -> None:
+        self.clock += row["train_seconds"]
+        for tag, key in SCALARS.items():
+            self.writer.add_scalar(tag, row[key], row["epoch"], walltime=self.clock)
+        self.writer.flush()
+
+    def write_hparams(self, effective: dict[str, Any], result: dict[str, Any]) -> None:
+        """The effective config and the results for the HParams tab, in this same event run."""
+        from torch.utils.tensorboard.summary import hparams
+
+        file_writer: Any = self.writer._get_file_writer()
+        measures = {f"result/{key}": result[key] for key in RESULTS}
+        for summary in hparams(flat_settings(effective), measures):
+            file_writer.add_summary(summary)
+        for tag, value in measures.items():
+            self.writer.add_scalar(tag, value, result["best_epoch"], walltime=self.clock)
+
+    def __enter__(self) -> "Events":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.close()

@@ -1,0 +1,183 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from sweeper.data.augmentation import cutout, none
+from sweeper.data.batches import EVAL_BATCH, Normalise, TrainBatches, derived_seed, eval_batches
+from sweeper.data.cache import Images
+
+AUGMENT = partial(cutout, padding=2, size=2)
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def numbered_images(num: int) -> Images:
+    """Random images whose labels are their places."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (num, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    return Images(images, torch.arange(num))
+
+
+def train_batches(num: int, batch_size: int, seed: int = 0) -> TrainBatches:
+    return TrainBatches(numbered_images(num), torch.arange(num), batch_size, seed, Normalise(MEAN, STD), AUGMENT)
+
+
+def joined(batches: Batches) -> tuple[Tensor, Tensor]:
+    images, labels = zip(*batches, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def same(left: Batches, right: Batches) -> bool:
+    return len(left) == len(right) and all(
+        torch.equal(mine, other)
+        for pair, other_pair in zip(left, right, strict=True)
+        for mine, other in zip(pair, other_pair, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+        ([0.5, 0.25, 1.0], [0.5, 0.2, 2.0]),
+        ([0.13], [0.31]),
+    ],
+)
+def test_normalise_is_the_textbook_formula(mean: list[float], std: list[float]) -> None:
+    images = torch.arange(256, dtype=torch.uint8).reshape(4, 1, 8, 8).repeat(1, len(mean), 1, 1)
+    result = Normalise(torch.tensor(mean), torch.tensor(std))(images)
+    assert result.dtype == torch.float32
+    for channel, (shift, scale) in enumerate(zip(mean, std, strict=True)):
+        expected = (images[:, channel].double() / 255 - shift) / scale
+        torch.testing.assert_close(result[:, channel].double(), expected, rtol=0, atol=2e-6)  # float32 rounding
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_normalise_gives_the_memory_format_and_keeps_its_input(memory_format: torch.memory_format) -> None:
+    images = numbered_images(5).images
+    before = images.clone()
+    result = Normalise(MEAN, STD, memory_format)(images)
+    assert result.is_contiguous(memory_format=memory_format)
+    assert torch.equal(result, Normalise(MEAN, STD)(images))
+    assert torch.equal(images, before)
+
+
+def test_the_mean_pixel_is_rounded() -> None:
+    assert Normalise(torch.tensor([0.0, 0.4996, 1.0]), STD).mean_pixel.tolist() == [0, 127, 255]
+    assert Normalise(MEAN, STD).mean_pixel.tolist() == [124, 116, 104]
+
+
+@pytest.mark.parametrize(
+    ("num", "batch_size", "sizes"),
+    [
+        (10, 5, [5, 5]),
+        (12, 5, [5, 5, 2]),
+        (11, 5, [5, 5]),  # a single image is left out
+        (1, 5, []),
+        (2, 5, [2]),
+        (5, 5, [5]),
+        (6, 5, [5]),
+        (7, 300, [7]),
+        (300, 64, [64, 64, 64, 64, 44]),
+        (257, 64, [64, 64, 64, 64]),
+        (601, 300, [300, 300]),
+        (602, 300, [300, 300, 2]),
+    ],
+)
+def test_an_epoch_covers_each_image_once(num: int, batch_size: int, sizes: list[int]) -> None:
+    batches = train_batches(num, batch_size)
+    found = [labels.tolist() for _, labels in batches.epoch(0)]
+    assert [len(labels) for labels in found] == sizes
+    assert len(batches) == len(sizes)
+    seen = [label for labels in found for label in labels]
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= set(range(num))
+
+
+@pytest.mark.parametrize("batch_size", [2, 7, 100, 300])
+def test_only_the_given_indices_are_drawn_and_labels_fit_their_images(batch_size: int) -> None:
+    data, normalise = numbered_images(400), Normalise(MEAN, STD)
+    indices = torch.arange(4, 400, 3)
+    batches = TrainBatches(data, indices, batch_size, 0, normalise, none)
+    images, labels = joined(list(batches.epoch(0)))
+    assert sorted(labels.tolist()) == indices.tolist()
+    assert torch.equal(images, normalise(data.images[labels]))
+
+
+@pytest.mark.parametrize("batch_size", [5, 7, 16, 60, 100, 128, 255, 256, 257, 300, 529, 530, 2000])
+def test_an_epoch_continued_at_any_batch_is_the_tail_of_the_whole(batch_size: int) -> None:
+    batches = train_batches(530, batch_size)
+    whole = list(batches.epoch(4))
+    for first in range(len(batches) + 1):
+        assert same(list(batches.epoch(4, first)), whole[first:]), first
+
+
+def test_the_same_seed_gives_the_same_batches() -> None:
+    assert same(list(train_batches(90, 16, seed=3).epoch(2)), list(train_batches(90, 16, seed=3).epoch(2)))
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (1, 0), (1, 1)])
+def test_another_seed_or_epoch_has_another_order_and_other_augmentation(seed: int, epoch: int) -> None:
+    images, labels = joined(list(train_batches(90, 16, seed=0).epoch(0)))
+    other_images, other_labels = joined(list(train_batches(90, 16, seed=seed).epoch(epoch)))
+    assert labels.tolist() != other_labels.tolist()
+    changed = (images[labels.argsort()] != other_images[other_labels.argsort()]).flatten(1).any(1)
+    assert int(changed.sum()) > 80  # a few images are changed alike by chance
+
+
+def test_augmentation_is_drawn_anew_every_epoch() -> None:
+    epochs = [joined(list(train_batches(2, 2).epoch(epoch))) for epoch in range(20)]  # in one of two orders
+    variants = {images[labels.tolist().index(0)].numpy().tobytes() for images, labels in epochs}
+    assert len(variants) > 10
+
+
+@pytest.mark.parametrize("batch_size", [3, 50, 300])
+def test_order_and_augmentation_do_not_depend_on_the_batch_size(batch_size: int) -> None:
+    images, labels = joined(list(train_batches(600, 600).epoch(0)))
+    other_images, other_labels = joined(list(train_batches(600, batch_size).epoch(0)))
+    assert torch.equal(labels, other_labels)
+    assert torch.equal(images, other_images)
+
+
+def test_drawing_batches_leaves_the_global_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    list(train_batches(20, 4).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_batches_have_the_memory_format_of_normalise() -> None:
+    batches = train_batches(20, 4)
+    batches.normalise = Normalise(MEAN, STD, torch.channels_last)
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in batches.epoch(0))
+
+
+@pytest.mark.parametrize(
+    ("num", "sizes"), [(1, [1]), (EVAL_BATCH, [EVAL_BATCH]), (2 * EVAL_BATCH + 1, [EVAL_BATCH, EVAL_BATCH, 1])]
+)
+def test_evaluation_takes_every_image_in_order(num: int, sizes: list[int]) -> None:
+    data, normalise = numbered_images(2 * num), Normalise(MEAN, STD)
+    indices = torch.arange(2 * num - 1, 0, -2)
+    batches = list(eval_batches(data, indices, normalise))
+    assert [len(labels) for _, labels in batches] == sizes
+    images, labels = joined(batches)
+    assert torch.equal(labels, indices)
+    assert torch.equal(images, normalise(data.images[indices]))
+
+
+def test_derived_seeds_are_distinct_and_fit_in_63_bits() -> None:
+    purposes = [(name, epoch) for name in ("order", "augmentation", "dropout") for epoch in range(100)]
+    seeds = {derived_seed(seed, *purpose) for seed in (*range(20), 2**63 - 1) for purpose in purposes}
+    assert len(seeds) == 21 * len(purposes)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(1, 23) != derived_seed(12, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((0, "order", 0), 1864822792221289227), ((1, "augmentation", 3), 1323941377487606520)],
+)
+def test_derived_seeds_stay_what_they_are(arguments: tuple[int, str, int], expected: int) -> None:
+    assert derived_seed(*arguments) == expected

@@ -1,0 +1,247 @@
+import dataclasses
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES, TEST_IMAGES, TRAIN_IMAGES
+from PIL import Image
+
+import sweeper.data.cache
+from sweeper.config import DataConfig
+from sweeper.data.cache import ARRAYS, Cached, Dataset, load, prepare, read_arrays, read_index, validation_split
+from sweeper.data.sources import Source
+from sweeper.errors import UserError
+
+NUM_TRAIN, NUM_TEST = TRAIN_IMAGES * len(CLASSES), TEST_IMAGES * len(CLASSES)
+
+
+@pytest.fixture
+def root(image_root: Path, tmp_path: Path) -> Path:
+    """A copy of the small images that a test may change; modification times are kept."""
+    return Path(shutil.copytree(image_root, tmp_path / "images"))
+
+
+@pytest.fixture
+def config(root: Path, tmp_path: Path) -> DataConfig:
+    cache = str(tmp_path / "cache")
+    return DataConfig(
+        "image_folder", str(root), cache, image_size=8, channels=3, val_size=24, mean=[0.5] * 3, std=[0.25] * 3
+    )
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The cache folders that the test has decoded into, one entry each time; decoding itself is as ever."""
+    folders: list[Path] = []
+    decode = sweeper.data.cache.decode
+
+    def recorded(source: Source, folder: Path, *, broken: bool = False) -> Cached:
+        folders.append(folder)
+        return decode(source, folder, broken=broken)
+
+    monkeypatch.setattr(sweeper.data.cache, "decode", recorded)
+    return folders
+
+
+def is_whole(dataset: Dataset, root: Path) -> bool:
+    """Whether the dataset holds the pixels and labels of the files in root."""
+    for split, found, num in (("train", dataset.train, TRAIN_IMAGES), ("test", dataset.test, TEST_IMAGES)):
+        files = sorted((root / split).glob("*/*.png"))
+        pixels = np.stack([np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files])
+        labels = np.repeat(np.arange(len(CLASSES)), num)
+        if not (np.array_equal(found.images.numpy(), pixels) and np.array_equal(found.labels.numpy(), labels)):
+            return False
+    return dataset.classes == list(CLASSES)
+
+
+def test_images_are_decoded_once_and_mapped(config: DataConfig, root: Path, decodings: list[Path]) -> None:
+    cached, again = prepare(config), prepare(config)
+    assert decodings == [cached.folder]
+    assert dataclasses.replace(again, source=cached.source) == cached
+    assert (cached.classes, cached.input_shape, cached.num_train) == (list(CLASSES), (3, 8, 8), NUM_TRAIN)
+    dataset = load(again)
+    assert is_whole(dataset, root)
+    assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (torch.uint8, torch.int64)
+    assert (dataset.input_shape, len(dataset.train), len(dataset.test)) == ((3, 8, 8), NUM_TRAIN, NUM_TEST)
+    assert all(isinstance(array, np.memmap) for array in (read_arrays(cached) or {}).values())
+    assert decodings == [cached.folder]
+
+
+def test_writing_into_the_tensors_does_not_reach_the_cache(config: DataConfig, root: Path) -> None:
+    cached = prepare(config)
+    load(cached).train.images.zero_()
+    assert is_whole(load(cached), root)
+
+
+def test_the_fingerprint_is_that_of_the_images_and_not_of_their_place(config: DataConfig, root: Path) -> None:
+    copy = shutil.copytree(root, root.parent / "copy")
+    (copy / "train" / "ant" / "000.png").touch()
+    there = dataclasses.replace(config, root=str(copy), cache=str(root.parent / "other"))
+    assert prepare(there).fingerprint == prepare(config).fingerprint
+
+
+def change_pixel(root: Path, split: str) -> None:
+    with Image.open(root / split / "bee" / "005.png") as image:
+        image.putpixel((3, 4), (0, 0, 0))
+        image.save(root / split / "bee" / "005.png")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: change_pixel(root, "train"),
+        lambda root: change_pixel(root, "test"),
+        lambda root: (root / "train" / "ant" / "039.png").rename(root / "train" / "bee" / "-.png"),
+        lambda root: [(root / split / "cat").rename(root / split / "dog") for split in ("train", "test")],
+        lambda root: (root / "test" / "ant" / "000.png").unlink(),
+    ],
+    ids=["train pixel", "test pixel", "label", "class name", "one less"],
+)
+def test_the_fingerprint_changes_with_the_content(
+    config: DataConfig, root: Path, change: Callable[[Path], object]
+) -> None:
+    before = prepare(config)
+    change(root)
+    after = prepare(config)
+    assert (after.fingerprint != before.fingerprint, after.folder != before.folder) == (True, True)
+
+
+def flip_bit(file: Path, place: int, bit: int = 0) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1 << bit
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing": lambda file: file.unlink(),
+    "empty": lambda file: file.write_bytes(b""),
+    "cut in the header": lambda file: file.write_bytes(file.read_bytes()[:50]),
+    "header only": lambda file: file.write_bytes(file.read_bytes()[:128]),
+    "one byte short": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "flipped first value": lambda file: flip_bit(file, 128),
+    "flipped last byte": lambda file: flip_bit(file, -1),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_array_is_decoded_again(
+    config: DataConfig, root: Path, decodings: list[Path], name: str, damage: str
+) -> None:
+    cached = prepare(config)
+    DAMAGES[damage](cached.folder / f"{name}.npy")
+    assert is_whole(load(prepare(config)), root)
+    assert decodings == [cached.folder] * 2
+    assert is_whole(load(prepare(config)), root)
+    assert decodings == [cached.folder] * 2
+
+
+def test_a_flipped_bit_of_a_header_is_noticed_or_harmless(config: DataConfig) -> None:
+    cached = prepare(config)
+    file = cached.folder / "test_labels.npy"
+    expected, misread = np.load(file), []
+    for place, bit in itertools.product(range(128), (1, 3)):  # among them "<i8" to ">i8" and "|S8"
+        flip_bit(file, place, bit)
+        try:
+            array = (read_arrays(cached) or {"test_labels": expected})["test_labels"]
+            if array.dtype != expected.dtype or not np.array_equal(array, expected):
+                misread.append(f"bit {bit} of byte {place}: {array.dtype}")
+        except Exception as error:  # whatever escapes is listed
+            misread.append(f"bit {bit} of byte {place}: {error!r}")
+        flip_bit(file, place, bit)
+    assert misread == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"fingerprint": "0"}', "\0", "null", "[]"])
+def test_a_cache_without_a_whole_index_is_decoded_again(
+    config: DataConfig, root: Path, decodings: list[Path], content: str
+) -> None:
+    cached = prepare(config)
+    (cached.folder / "index.json").write_text(content)
+    assert read_index(cached.source, cached.folder) is None
+    assert is_whole(load(prepare(config)), root)
+    assert decodings == [cached.folder] * 2
+
+
+@pytest.mark.parametrize(
+    ("lose", "sentence"),
+    [
+        (shutil.rmtree, r"\.png cannot be read as an image"),
+        (lambda root: change_pixel(root, "test"), r"was damaged and its source has changed; start the run again"),
+    ],
+    ids=["gone", "changed"],
+)
+def test_a_damaged_cache_without_its_source_is_an_error(
+    config: DataConfig, root: Path, lose: Callable[[Path], object], sentence: str
+) -> None:
+    cached = prepare(config)
+    flip_bit(cached.folder / "train_images.npy", -1)
+    lose(root)
+    with pytest.raises(UserError, match=sentence):
+        load(cached)
+
+
+def test_what_a_killed_process_left_is_harmless(config: DataConfig, root: Path) -> None:
+    folder = prepare(config).folder
+    folder.rename(folder.with_suffix(".partial"))
+    (folder.with_suffix(".partial") / "train_images.npy").write_bytes(b"half")
+    assert is_whole(load(prepare(config)), root)
+    assert not folder.with_suffix(".partial").exists()
+
+
+@pytest.mark.parametrize("file", ["train/ant/000.png", "train/cat/039.png", "test/cat/009.png"])
+def test_a_failure_while_decoding_leaves_nothing(config: DataConfig, root: Path, file: str) -> None:
+    whole = (root / file).read_bytes()
+    (root / file).write_bytes(b"no image")
+    with pytest.raises(UserError, match=rf"{file} cannot be read as an image"):
+        prepare(config)
+    assert [path.name for path in Path(str(config.cache)).iterdir() if path.suffix != ".lock"] == []
+    (root / file).write_bytes(whole)
+    assert is_whole(load(prepare(config)), root)
+
+
+@pytest.mark.parametrize("cache", ["file", "file/cache"])
+def test_a_cache_that_cannot_be_written_is_an_error(config: DataConfig, tmp_path: Path, cache: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=rf"cannot be cached in data\.cache={tmp_path}/{cache}: "):
+        prepare(dataclasses.replace(config, cache=str(tmp_path / cache)))
+
+
+@pytest.mark.parametrize("val_size", [1, 24, NUM_TRAIN - 2])
+def test_validation_images_are_held_out_of_the_training_images(config: DataConfig, val_size: int) -> None:
+    dataset = load(prepare(config))
+    config = dataclasses.replace(config, val_size=val_size)
+    train, images, val = validation_split(dataset, config, seed=0)
+    assert images is dataset.train
+    assert sorted([*train.tolist(), *val.tolist()]) == list(range(NUM_TRAIN))
+    counts = dataset.train.labels[val].bincount(minlength=len(CLASSES))
+    assert (len(val), int(counts.max() - counts.min()) <= 1) == (val_size, True)
+    assert torch.equal(validation_split(dataset, config, seed=0)[2], val)
+    assert not torch.equal(validation_split(dataset, config, seed=1)[2], val)
+
+
+def test_without_held_out_images_the_test_images_validate(config: DataConfig) -> None:
+    dataset = load(prepare(config))
+    train, images, val = validation_split(dataset, dataclasses.replace(config, val_size=0), seed=0)
+    assert images is dataset.test
+    assert (train.tolist(), val.tolist()) == (list(range(NUM_TRAIN)), list(range(NUM_TEST)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"val_size": NUM_TRAIN - 1}, rf"data\.val_size=119 must be at most {NUM_TRAIN - 2}"),
+        ({"val_size": 5000}, rf"data\.val_size=5000 must be at most {NUM_TRAIN - 2}"),
+        ({"mean": [0.5]}, r"data\.mean=\[0\.5\] needs one number for each of the images' 3 channels"),
+        ({"mean": []}, r"data\.mean=\[\] needs"),
+        ({"std": [0.5] * 4}, r"data\.std=.* needs one number for each"),
+        ({"std": None}, r"data\.std=None needs"),
+    ],
+)
+def test_a_split_that_cannot_be_is_an_error(config: DataConfig, wrong: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        validation_split(load(prepare(config)), dataclasses.replace(config, **wrong), seed=0)  # type: ignore[arg-type]

@@ -1,0 +1,146 @@
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from sweeper.data.sources import Source, digits, image_folder
+from sweeper.errors import UserError
+
+
+def decoded(source: Source) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    return arrays, source.decode(lambda name, shape, dtype: arrays.setdefault(name, np.zeros(shape, dtype)))
+
+
+def folder(root: Path, *, image_size: int = 8, channels: int = 3) -> Source:
+    return image_folder(root=str(root), image_size=image_size, channels=channels)
+
+
+def save(file: Path, seed: int = 0) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(file)
+
+
+def read(file: Path) -> NDArray[np.uint8]:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two images a class in train/ and one in test/, 8 pixels wide and 6 high."""
+    for seed, file in enumerate(
+        ["train/bee/1", "train/bee/0", "train/ant/1", "train/ant/0", "test/bee/0", "test/ant/0"]
+    ):
+        save(tmp_path / "images" / f"{file}.png", seed)
+    return tmp_path / "images"
+
+
+def test_an_image_folder_is_read_in_the_order_of_its_names(root: Path) -> None:
+    arrays, classes = decoded(folder(root))
+    assert classes == ["ant", "bee"]
+    assert (arrays["train_labels"].tolist(), arrays["test_labels"].tolist()) == ([0, 0, 1, 1], [0, 1])
+    for split, names in (("train", ["ant/0", "ant/1", "bee/0", "bee/1"]), ("test", ["ant/0", "bee/0"])):
+        assert np.array_equal(arrays[f"{split}_images"], [read(root / split / f"{name}.png") for name in names])
+
+
+@pytest.mark.parametrize("image_size", [1, 8, 20])
+@pytest.mark.parametrize(("channels", "colour"), [(3, [200, 100, 50]), (1, [124])])
+def test_images_become_squares_of_the_asked_channels(
+    root: Path, image_size: int, channels: int, colour: list[int]
+) -> None:
+    Image.new("RGB", (8, 6), (200, 100, 50)).save(root / "test" / "ant" / "0.png")
+    images = decoded(folder(root, image_size=image_size, channels=channels))[0]["test_images"]
+    assert images.shape == (2, channels, image_size, image_size)
+    assert images.dtype == np.uint8
+    assert (images[0] == np.array(colour)[:, None, None]).all()
+
+
+@pytest.mark.parametrize("mode_and_suffix", ["1 png", "L BMP", "P gif", "RGBA PNG", "CMYK jpeg"])
+def test_every_kind_of_image_becomes_colour(root: Path, mode_and_suffix: str) -> None:
+    mode, suffix = mode_and_suffix.split()
+    Image.new(mode, (8, 6), 1).save(root / "train" / "bee" / f"x.{suffix}")
+    assert np.array_equal(decoded(folder(root))[0]["train_images"][4], read(root / "train" / "bee" / f"x.{suffix}"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (shutil.rmtree, r"no folder \S*images/train;.*data\.root"),
+        (lambda root: shutil.rmtree(root / "test"), r"no folder \S*images/test;.*data\.root"),
+        (
+            lambda root: [(root / "test" / name).rename(root / name) for name in ("ant", "bee")],
+            "test holds no class folder",
+        ),
+        (lambda root: (root / "train" / "cat").mkdir(), r"train/cat holds no images \(.*\.png"),
+        (lambda root: shutil.rmtree(root / "test" / "bee"), "images/test has no images of class bee"),
+        (lambda root: save(root / "test" / "cat" / "0.png"), "images/train has no images of class cat"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_named(root: Path, damage: Callable[[Path], object], sentence: str) -> None:
+    damage(root)
+    with pytest.raises(UserError, match=sentence):
+        folder(root)
+
+
+@pytest.mark.parametrize("content", ["empty", "text", "cut", "flipped"])
+def test_an_unreadable_image_is_named(root: Path, content: str) -> None:
+    file = root / "test" / "bee" / "0.png"
+    png = file.read_bytes()
+    flipped = png[:60] + bytes([png[60] ^ 255]) + png[61:]
+    file.write_bytes({"empty": b"", "text": b"no image", "cut": png[:-60], "flipped": flipped}[content])
+    with pytest.raises(UserError, match=r"test/bee/0\.png cannot be read as an image"):
+        decoded(folder(root))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "train/notes.txt", "train/ant/Thumbs.db", "train/ant/.0.png", "train/.hidden/0.png", "x/0.png"],
+)
+def test_hidden_and_other_files_are_passed_over(root: Path, name: str) -> None:
+    before, _ = decoded(folder(root))
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_bytes(b"no image")
+    arrays, classes = decoded(folder(root))
+    assert classes == ["ant", "bee"]
+    assert all(np.array_equal(arrays[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: os.utime(root / "train/ant/0.png", ns=(1, 1)),
+        lambda root: save(root / "train/ant/2.png"),
+        lambda root: (root / "train/ant/0.png").unlink(),
+        lambda root: (root / "train/ant/0.png").rename(root / "train/ant/2.png"),
+        lambda root: [(root / split / "ant").rename(root / split / "cat") for split in ("train", "test")],
+    ],
+)
+def test_the_key_changes_with_the_files(root: Path, change: Callable[[Path], object]) -> None:
+    key = folder(root).key
+    assert folder(root).key == key
+    assert len({key, folder(root, image_size=9).key, folder(root, channels=1).key}) == 3
+    change(root)
+    assert folder(root).key != key
+
+
+@pytest.mark.parametrize("image_size", [8, 32])
+def test_digits_are_scikit_learns(image_size: int) -> None:
+    from sklearn.datasets import load_digits
+
+    arrays, classes = decoded(digits(image_size=image_size))
+    assert classes == list("0123456789")
+    for split, num in (("train", 1500), ("test", 297)):
+        assert arrays[f"{split}_images"].shape == (num, 3, image_size, image_size)
+        assert set(arrays[f"{split}_labels"].tolist()) == set(range(10))
+    if image_size == 8:
+        pairs = [zip(arrays[f"{s}_labels"], arrays[f"{s}_images"], strict=True) for s in ("train", "test")]
+        found = sorted((label, image.tobytes()) for pair in pairs for label, image in pair)
+        pixels = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+        assert found == sorted((y, x.tobytes() * 3) for y, x in zip(load_digits().target, pixels, strict=True))

@@ -1,0 +1,451 @@
+"""Configs of a sweep's jobs: Hydra's own, whatever is asked in whichever order, and whatever was remembered."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+from conftest import REPOSITORY
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from joblib.externals.loky import get_reusable_executor
+from omegaconf import DictConfig, open_dict
+
+from sweeper import config as schema
+from sweeper.cli import register_schema
+from sweeper.config import Config, from_plain, to_config
+from sweeper.errors import UserError
+from sweeper.sweep import compose
+from sweeper.sweep.compose import Composer
+from sweeper.sweep.expand import Job
+
+JOBS: list[Job] = [
+    [],
+    ["model=mlp"],
+    ["model=mlp_deep", "optimizer=sgd", "activation=selu", "norm=layer", "dropout=heavy", "optimizer.lr=0.5"],
+    ["data=digits", "augmentation=cutout", "scheduler=onecycle"],
+    ["model=resnet18", "norm=none"],
+    ["norm=group", "model=resnet18"],
+    ["epochs=3", "seed=1", "output_dir=elsewhere"],
+    ["optimizer=momentum", "optimizer.lr=0.1"],
+    ["optimizer=momentum", "optimizer.lr=0.2"],
+    ["optimizer.lr=0.1", "optimizer=momentum"],
+    ["optimizer.nesterov=true", "optimizer=momentum", "optimizer.momentum=0"],
+    ["optimizer.name=sgd"],
+    ["experiment=p1_softmax"],
+    ["experiment=p8_resnet18_scratch", "epochs=2"],
+    ["epochs=2", "experiment=p8_resnet18_scratch", "model.stem=cifar"],
+    ["model=softmax", "experiment=p2_mlp"],
+    ["data.root='a b'"],
+    ["data.root='x,y'"],
+    ["data.root=a\\,b"],
+    ["data.root='it\\'s'"],
+    ["data.root="],
+    ["epochs='3'"],
+    ["seed=007"],
+    ["optimizer.lr=1e-3", "optimizer.weight_decay=0"],
+    ["optimizer.lr=inf"],
+    ["model=mlp", "model.hidden=[8,4]"],
+    ["model=mlp", "model.hidden=[]"],
+    ["model=mlp", "model.hidden=null"],
+    ["model=mlp", "batch_size=2"],
+    ["data.mean.1=0.25"],
+    ["sweep.exclude=[{model:mlp,epochs:null},{seed:1}]", "sweep.zip=[[model,optimizer]]"],
+    ["sweep={name:x,dry_run:true}"],
+    ["sweep.name=null", "target_acc=null", "data.val_size=null"],
+    ["sweep.name=5"],
+    ["sweep.name=${model.name}", "model=mlp"],
+    ["epochs=${seed}", "seed=4"],
+    ["epochs=int(3.7)"],
+    ["++epochs=3"],
+    ["++optimizer.lr=0.3", "optimizer=sgd"],
+    ["~epochs"],
+    ["~dropout"],
+]
+SIMPLE = [job for job in JOBS if not any(override.startswith(("+", "~")) for override in job)]
+KEPT = [job for job in JOBS if not any("${" in override for override in job)]
+
+WRONG: list[Job] = [
+    ["model=zz"],
+    ["model=MLP", "epochs=many"],
+    ["model=mlp,cnn"],
+    ["mdel=mlp"],
+    ["extra=1"],
+    ["model.hiden=[3]"],
+    ["sweep={nme:x}"],
+    ["++extra=1"],
+    ["+epochs=3"],
+    ["+model=mlp"],
+    ["~extra"],
+    ["norm@elsewhere=batch"],
+    ["epochs@elsewhere=3"],
+    ["epochs=many"],
+    ["epochs=1.5"],
+    ["epochs=1,2"],
+    ["epochs=null"],
+    ["optimizer=sgd", "optimizer.lr=fast"],
+    ["optimizer.lr.x=1"],
+    ["optimizer.betas=3"],
+    ["sweep.exclude={model:mlp}"],
+    ["dropout=0.3"],
+    ["optimizer=null"],
+    ["epochs=${nothing}"],
+    ["data.root=${oc.env:SWEEPER_TEST_UNSET}"],
+]
+
+Ask = Callable[[Job], Any]
+
+
+class Asked(Exception):
+    """Hydra composes, where it should not have to."""
+
+
+def loader_of(conf: Path) -> Any:
+    """Hydra's loader of a folder of YAML files."""
+    register_schema()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+    GlobalHydra.instance().clear()
+    return loader
+
+
+def composer_of(loader: Any, *overrides: str) -> Composer:
+    """As a sweep has it whose command line begins with these."""
+    return Composer(loader, loader.load_configuration("config", ["data=digits", *overrides], RunMode.MULTIRUN))
+
+
+@pytest.fixture(scope="module")
+def loader() -> Any:
+    return loader_of(REPOSITORY / "conf")
+
+
+@pytest.fixture(scope="module")
+def shared(loader: Any) -> Composer:
+    return composer_of(loader)
+
+
+@pytest.fixture
+def composer(shared: Composer) -> Composer:
+    """One that has composed nothing yet."""
+    return Composer(shared.loader, shared.master)
+
+
+def outcome(ask: Ask, job: Job) -> Any:
+    """The config, or everything that a user may be told instead of it."""
+    try:
+        return ask(job)
+    except Exception as error:
+        inner = error.__cause__
+        return type(error), str(error), type(inner), str(inner), getattr(inner or error, "full_key", None)
+
+
+@pytest.fixture(scope="module")
+def hydras(shared: Composer) -> Ask:
+    """What Hydra's whole way gives for a job."""
+
+    def whole(job: Job) -> Config:
+        composed: Any = shared.loader.load_sweep_config(shared.master, job)
+        with open_dict(composed):
+            del composed["hydra"]
+        return to_config(composed)
+
+    known = cache(lambda text: outcome(whole, json.loads(text)))
+    return lambda job: known(json.dumps(job))
+
+
+@pytest.fixture
+def asked(loader: Any, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that Hydra was asked to compose."""
+    jobs: list[Job] = []
+    original = loader.load_sweep_config
+
+    def spy(master: DictConfig, job: Job) -> Any:
+        jobs.append(job)
+        return original(master, job)
+
+    monkeypatch.setattr(loader, "load_sweep_config", spy)
+    return jobs
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise Asked
+
+
+@pytest.mark.parametrize("job", JOBS, ids=" ".join)
+def test_a_config_is_the_one_that_hydra_composes(job: Job, shared: Composer, hydras: Ask) -> None:
+    config = shared(job)
+    assert isinstance(config, Config)
+    assert config == hydras(job)
+    assert shared(job) == config
+
+
+@pytest.mark.parametrize("job", WRONG, ids=" ".join)
+def test_a_complaint_is_hydras(job: Job, shared: Composer, hydras: Ask) -> None:
+    expected = hydras(job)
+    assert isinstance(expected, tuple)
+    assert outcome(shared, job) == outcome(shared, job) == expected
+
+
+def test_no_job_depends_on_those_before_it(composer: Composer, hydras: Ask) -> None:
+    for job in reversed([*JOBS[::2], *WRONG[::4], *JOBS[::5]]):
+        assert outcome(composer, job) == hydras(job), job
+
+
+def test_the_jobs_differ(hydras: Ask) -> None:
+    assert len({repr(hydras(job)) for job in JOBS}) > 35
+
+
+def test_groups_are_composed_once_for_all_values(composer: Composer, asked: list[Job]) -> None:
+    for model in ("mlp", "cnn"):
+        for lr in ("0.1", "0.2", "0.3"):
+            composer([f"optimizer.lr={lr}", f"model={model}", "epochs=2"])
+    assert asked == [["model=mlp"], ["model=cnn"]]
+
+
+def test_a_config_that_a_plan_fills_in_stays_as_it_was_for_others(composer: Composer, hydras: Ask) -> None:
+    filled = composer(["model=mlp"])
+    filled.data.val_size, filled.model.hidden, filled.epochs = 7, None, 7
+    assert composer(["model=mlp"]) == hydras(["model=mlp"]) != filled
+    assert composer(["model=mlp", "seed=0"]) == hydras(["model=mlp"])
+
+
+def test_lists_that_a_plan_changes_stay_as_they_were_for_others(composer: Composer, hydras: Ask) -> None:
+    job = ["model=mlp", "sweep.exclude=[{model:mlp}]", "sweep.zip=[[model,optimizer]]"]
+    changed = composer(job)
+    assert changed.model.hidden is not None
+    changed.model.hidden.append(7)
+    changed.sweep.exclude[0]["model"] = "cnn"
+    changed.sweep.zip[0].append("seed")
+    assert composer(job) == hydras(job) != changed
+
+
+def test_a_config_of_plain_values_is_the_same_and_its_own() -> None:
+    config = Config(epochs=7, target_acc=0.5)
+    config.model.hidden, config.sweep.exclude = [8, 4], [{"model": "mlp", "seeds": [1]}]
+    values = asdict(config)
+    found = from_plain(values)
+    assert found == config
+    assert found.model.hidden is not None
+    found.model.hidden.clear()
+    found.sweep.exclude[0]["seeds"].clear()
+    assert values == asdict(config)
+    assert from_plain(values) == config
+
+
+def test_an_experiment_that_is_a_sweep_by_itself_is_no_value_of_another(
+    loader: Any, composer: Composer, hydras: Ask
+) -> None:
+    job = ["experiment=o8_activations", "model=mlp", "activation=selu"]
+    for one in (job, ["experiment=o8_activations"], [*job, "++epochs=2"]):
+        with pytest.raises(UserError, match="an experiment that is a sweep by itself"):
+            composer(one)
+    assert composer_of(loader, "experiment=o8_activations")(job) == hydras(job)
+
+
+def test_remembered_configs_are_those_that_were_saved_and_hydra_is_not_asked(
+    shared: Composer, hydras: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composer = shared
+    for job in JOBS:
+        composer(job)
+    expected = [hydras(job) for job in KEPT]
+    monkeypatch.setattr(shared.loader, "load_sweep_config", refuse)
+    for _ in range(2):  # what was remembered is saved again
+        composer.save(tmp_path / "configs.json")
+        composer = Composer(shared.loader, shared.master)
+        composer.remember(tmp_path / "configs.json")
+        assert [composer(job) for job in KEPT] == expected
+        for job in (["model=mlp", "activation=tanh"], *(job for job in JOBS if job not in KEPT)):
+            with pytest.raises(Asked):
+                composer(job)
+
+
+def test_a_remembered_config_that_a_plan_fills_in_stays_as_it_was(
+    composer: Composer, hydras: Ask, tmp_path: Path
+) -> None:
+    composer(["model=mlp"])
+    composer.save(tmp_path / "configs.json")
+    again = Composer(composer.loader, composer.master)
+    again.remember(tmp_path / "configs.json")
+    filled = again(["model=mlp"])
+    assert filled.model.hidden is not None
+    filled.data.val_size, filled.model.hidden[:] = 7, [7]
+    assert again(["model=mlp"]) == hydras(["model=mlp"])
+    again.save(tmp_path / "configs.json")
+    assert json.loads((tmp_path / "configs.json").read_text())["configs"] == composer.asked
+
+
+def assert_composed_again(composer: Composer, file: Path, asked: list[Job], hydras: Ask) -> None:
+    asked.clear()
+    composer.remember(file)
+    assert composer(["model=mlp"]) == hydras(["model=mlp"])
+    assert asked == [["model=mlp"]]
+
+
+def saved(composer: Composer, file: Path) -> str:
+    """What a plan of one job leaves."""
+    one = Composer(composer.loader, composer.master)
+    one(["model=mlp"])
+    one.save(file)
+    return file.read_text()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30, 200, -2])
+def test_a_torn_file_is_no_memory(kept: int, composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path) -> None:
+    text = saved(composer, tmp_path / "configs.json")
+    (tmp_path / "configs.json").write_text(text[:kept])
+    assert_composed_again(composer, tmp_path / "configs.json", asked, hydras)
+
+
+def test_no_file_is_no_memory(composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path) -> None:
+    assert_composed_again(composer, tmp_path / "configs.json", asked, hydras)
+
+
+@pytest.mark.parametrize("change", [{"schema": 2}, {"follows_from": "0" * 64}, {"follows_from": None}], ids=str)
+def test_a_file_of_other_origin_is_no_memory(
+    change: dict[str, Any], composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path
+) -> None:
+    text = saved(composer, tmp_path / "configs.json")
+    (tmp_path / "configs.json").write_text(json.dumps(json.loads(text) | change))
+    assert_composed_again(composer, tmp_path / "configs.json", asked, hydras)
+
+
+def test_a_memory_is_of_the_same_overrides_of_hydra(
+    loader: Any, composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path
+) -> None:
+    saved(composer, tmp_path / "configs.json")
+    other = composer_of(loader, "hydra.job.name=other")
+    assert_composed_again(other, tmp_path / "configs.json", asked, hydras)
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ to change, whose model=mlp takes its weights from the environment."""
+    shutil.copytree(REPOSITORY / "conf", tmp_path / "conf")
+    variables = "weights: ${oc.env:SWEEPER_TEST_ONE}-${oc.env:SWEEPER_TEST_TWO,none}\n"
+    replace(tmp_path / "conf/model/mlp.yaml", "name: mlp\n", f"name: mlp\n{variables}")
+    monkeypatch.setenv("SWEEPER_TEST_ONE", "first")
+    monkeypatch.delenv("SWEEPER_TEST_TWO", raising=False)
+    return tmp_path / "conf"
+
+
+Change = Callable[[Path, pytest.MonkeyPatch], object]
+CHANGES: dict[str, Change] = {
+    "a value in a group": lambda conf, patch: replace(conf / "model/mlp.yaml", "[1024]", "[512]"),
+    "a value in config.yaml": lambda conf, patch: replace(conf / "config.yaml", "hydra:", "epochs: 9\nhydra:"),
+    "a file that is new": lambda conf, patch: (conf / "model/other.yaml").write_text("name: mlp\n"),
+    "a file that is gone": lambda conf, patch: (conf / "model/cnn.yaml").unlink(),
+    "a file's name": lambda conf, patch: (conf / "model/cnn.yaml").rename(conf / "model/cn.yaml"),
+    "a variable": lambda conf, patch: patch.setenv("SWEEPER_TEST_ONE", "second"),
+    "a variable with a default": lambda conf, patch: patch.setenv("SWEEPER_TEST_TWO", "second"),
+    "a version": lambda conf, patch: patch.setattr(compose, "version", lambda name: f"{name} 9"),
+    "the schema": lambda conf, patch: patch.setattr(schema, "__file__", str(conf / "model/mlp.yaml")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_memory_is_not_used_when_something_that_it_follows_from_changed(
+    change: str, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, loader = conf.parent / "configs.json", loader_of(conf)
+    composer = composer_of(loader)
+    before = composer(["model=mlp"])
+    composer.save(file)
+    composer.remember(file)
+    assert len(composer.remembered) == 1
+    CHANGES[change](conf, monkeypatch)
+    again = composer_of(loader)
+    again.remember(file)
+    assert not again.remembered
+    assert (again(["model=mlp"]) == before) == ("value" not in change and "variable" not in change)
+
+
+def test_a_memory_is_used_when_something_else_changed(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, loader = conf.parent / "configs.json", loader_of(conf)
+    composer = composer_of(loader)
+    before = composer(["model=mlp"])
+    composer.save(file)
+    monkeypatch.setenv("SWEEPER_TEST_OTHER", "x")
+    (conf / "notes.txt").write_text("x")
+    (conf / "model/mlp.yaml").touch()
+    again = composer_of(loader, "epochs=3")
+    again.remember(file)
+    monkeypatch.setattr(loader, "load_sweep_config", refuse)
+    assert again(["model=mlp"]) == before
+
+
+@pytest.mark.parametrize("value", ["${oc.env:SWEEPER_TEST_ROOT}", "'${oc.env:SWEEPER_TEST_ROOT}'"])
+def test_a_variable_that_a_job_names_is_read_again(
+    value: str, composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ["model=mlp", f"data.root={value}"]
+    monkeypatch.setenv("SWEEPER_TEST_ROOT", "first")
+    assert composer(job).data.root == "first"
+    composer.save(tmp_path / "configs.json")
+    monkeypatch.setenv("SWEEPER_TEST_ROOT", "second")
+    again = Composer(composer.loader, composer.master)
+    again.remember(tmp_path / "configs.json")
+    assert again(job).data.root == "second"
+
+
+def test_the_other_jobs_of_a_plan_with_such_a_job_are_remembered(composer: Composer, tmp_path: Path) -> None:
+    for job in (["model=mlp"], ["epochs=${seed}"], ["model=cnn"]):
+        composer(job)
+    composer.save(tmp_path / "configs.json")
+    again = Composer(composer.loader, composer.master)
+    again.remember(tmp_path / "configs.json")
+    assert list(again.remembered) == ['["model=mlp"]', '["model=cnn"]']
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[None]:
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.usefixtures("processes")
+def test_groups_composed_in_other_processes_are_the_same(
+    loader: Any, composer: Composer, hydras: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "PARALLEL_FROM", 2)
+    composer.compose_groups([*WRONG[:2], *JOBS])
+    needed = {groups for groups, _, is_simple in map(composer.split, JOBS) if is_simple}
+    assert needed <= composer.composed.keys()
+    assert not any("zz" in text for groups in composer.composed for text in groups)
+    assert outcome(composer, WRONG[0]) == hydras(WRONG[0])
+    expected = [hydras(job) for job in SIMPLE]
+    monkeypatch.setattr(loader, "load_sweep_config", refuse)
+    assert [composer(job) for job in SIMPLE] == expected
+
+
+def test_few_groups_or_remembered_ones_need_no_other_processes(
+    composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [[f"model={model}", f"epochs={epochs}"] for model in ("mlp", "cnn", "softmax") for epochs in (1, 2)]
+    monkeypatch.setattr(compose, "PARALLEL_FROM", 4)
+    composer.compose_groups([*jobs, ["++model=cnn_pool"], ["~dropout"]])
+    assert not composer.composed
+    for job in jobs:
+        composer(job)
+    composer.save(tmp_path / "configs.json")
+    again = Composer(composer.loader, composer.master)
+    again.remember(tmp_path / "configs.json")
+    monkeypatch.setattr(compose, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(joblib, "Parallel", refuse)
+    again.compose_groups(jobs)
+    assert not again.composed
+    with pytest.raises(Asked):
+        again.compose_groups([*jobs, ["model=mlp_deep"]])

@@ -1,0 +1,350 @@
+"""Sweeps that are killed, interrupted, starved and started twice: nothing is lost, nothing is trained twice."""
+
+import json
+import os
+import pty
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, Train, copy_program, environment
+from joblib import cpu_count
+
+from sweeper.runs import checkpoint
+
+TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
+PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
+
+
+def start(
+    overrides: Sequence[str], folder: Path, env: dict[str, str] | None = None, before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
+    """train.py -m in a process group of its own, what it prints to be read as standard output."""
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "train.py"), "-m", *overrides],
+        cwd=folder,
+        env=env or environment(),
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=before,  # noqa: PLW1509  # these tests have no threads
+    )
+
+
+def finish(overrides: Sequence[str], folder: Path, code: int = 0) -> str:
+    process = start(overrides, folder)
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == code, shown
+    return shown
+
+
+def runs(folder: Path) -> list[Path]:
+    return sorted((folder / "outputs" / "runs").glob("*"))
+
+
+def status(run: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((run / "status.json").read_text())
+    except FileNotFoundError:
+        return {"state": "not started"}
+    return content
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def outcome(run: Path) -> tuple[Any, ...]:
+    """What training a run came to, timings left out: metrics and weights."""
+    weights = checkpoint.load(run / "checkpoints" / "best.pt", run.name)["model"]
+    plain = [{key: value for key, value in row.items() if key not in TIMINGS} for row in rows(run)]
+    return plain, {name: tensor.tolist() for name, tensor in weights.items()}
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.02)
+
+
+def training(folder: Path, at_least: int = 1) -> list[Path]:
+    """Runs in the middle of their training."""
+    return [run for run in runs(folder) if status(run)["state"] == "running" and len(rows(run)) >= at_least]
+
+
+def test_a_parallel_sweep_killed_at_random_ends_as_if_undisturbed(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "activation=relu,selu", "seed=0,1", "epochs=120"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    finish(sweep, whole)
+    for _ in range(2):
+        process = start(sweep, killed)
+        before = sum(len(rows(run)) for run in runs(killed))
+        wait_until(lambda before=before: sum(len(rows(run)) for run in runs(killed)) > before + 20, process)  # type: ignore[misc]
+        time.sleep(random.uniform(0, 0.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(sweep, killed)
+    assert [run.name for run in runs(killed)] == [run.name for run in runs(whole)]
+    for one, other in zip(runs(killed), runs(whole), strict=True):
+        assert outcome(one) == outcome(other)
+        trained = re.findall(r"epoch (\d+)/120", (one / "train.log").read_text())
+        assert len(trained) == len(set(trained))  # an epoch that was kept is not trained again
+    assert max(status(run)["attempt"] for run in runs(killed)) > 1
+
+
+def test_a_killed_worker_costs_its_own_run_alone_which_is_tried_again(small: list[str], tmp_path: Path) -> None:
+    process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=150"], tmp_path)
+    wait_until(lambda: len(training(tmp_path)) == 2, process)
+    victim, sibling = training(tmp_path)
+    os.kill(status(victim)["pid"], signal.SIGKILL)
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, shown
+    assert "its process was killed by SIGKILL, as the system does when memory runs out" in shown
+    assert "1 not finished; launching again" in shown
+    assert {status(run)["state"] for run in runs(tmp_path)} == {"finished"}
+    assert (status(victim)["attempt"], status(sibling)["attempt"]) == (2, 1)
+
+
+def test_a_killed_run_is_a_row_that_says_so_and_stops_a_sweep_that_fails_fast(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=1000", "sweep.fail_fast=true"]
+    process = start(sweep, tmp_path)
+    wait_until(lambda: len(training(tmp_path)) == 2, process)
+    victim, sibling = training(tmp_path)
+    os.kill(status(victim)["pid"], signal.SIGKILL)
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "stopped at the first failure: 1 failed, 1 interrupted, 1 not started; to go on:" in shown
+    assert (status(victim)["state"], status(sibling)["state"]) == ("failed", "interrupted")
+    table = subprocess.run(
+        [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(tmp_path / "outputs")],
+        cwd=REPOSITORY,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"{victim.name} failed: its process ended without a word: it was killed, perhaps for lack of memory" in table
+
+
+def test_a_worker_that_dies_between_two_runs_costs_nothing(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "epochs=150", "seed=0,1"]
+    process = start([*sweep, "sweep.dry_run=true"], tmp_path)
+    planned, _ = process.communicate(timeout=120)
+    assert "2 combinations: 2 to run" in planned
+    process = start(sweep, tmp_path)
+    wait_until(lambda: len(training(tmp_path)) == 2, process)
+    failing, going_on = training(tmp_path)
+    (failing / "metrics.jsonl").unlink()
+    (failing / "metrics.jsonl").mkdir()  # so that it fails, and its worker waits for another run
+    wait_until(lambda: status(failing)["state"] == "failed", process)
+    os.kill(status(failing)["pid"], signal.SIGKILL)
+    (failing / "metrics.jsonl").rmdir()
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, shown
+    assert "1 not finished; launching again" in shown
+    assert [status(run)["state"] for run in (failing, going_on)] == ["finished"] * 2
+
+
+def test_one_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (9_000_000_000,) * 2)
+
+    hidden = "model.hidden=[8],[9],[10],[3000000],[11],[12]"
+    process = start([*small, "model=mlp", hidden, "epochs=1"], tmp_path, before=limit)
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "6 runs: 1 failed, 5 finished" in shown
+    said = shown.index("failed: model.hidden=[3000000]") if "failed: model.hidden" in shown else shown.index("failed: ")
+    assert "memory" in shown[said:].splitlines()[0]
+    assert shown.index("starting", said) > said  # at once: others start after it
+    assert re.search(r"mlp-\S+ failed: RuntimeError: .*memory", shown)
+    (failed,) = (run for run in runs(tmp_path) if status(run)["state"] == "failed")
+    assert status(failed)["attempt"] == 2  # it was tried again, as sweep.max_retries=1 says
+
+
+def test_fail_fast_stops_at_the_first_failure(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, "model=mlp", "optimizer=sgd", "optimizer.lr=1e30,0.1,0.2", "epochs=1", "sweep.fail_fast=true"]
+    shown = finish(sweep, tmp_path, code=1)
+    assert [status(run)["state"] for run in runs(tmp_path)] == ["diverged"]
+    assert "stopped at the first failure: 1 diverged, 2 not started; to go on:\npython " in shown
+    assert "Traceback" not in shown
+
+
+def test_fail_fast_in_parallel_lets_the_others_save(small: list[str], tmp_path: Path) -> None:
+    rates = "optimizer.lr=0.1,1e30"
+    sweep = [*small, *PARALLEL, "model=mlp", "optimizer=sgd", rates, "epochs=1000,999", "sweep.fail_fast=true"]
+    finish(sweep, tmp_path, code=1)
+    states = {status(run)["state"] for run in runs(tmp_path)}
+    assert "diverged" in states
+    assert states <= {"diverged", "interrupted"}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_a_terminal_leaves_everything_to_go_on_with(times: int, small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=100000"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), "-m", *sweep]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, command, environment())
+    os.set_blocking(terminal, False)
+    shown = b""
+    end = time.monotonic() + 120
+    sent = 0
+    while time.monotonic() < end:
+        try:
+            shown += os.read(terminal, 65536)
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:  # its end of the terminal is closed
+            break
+        if sent < times and len(training(tmp_path)) == 2:
+            os.write(terminal, b"\x03")
+            sent += 1
+            time.sleep(0.3 if sent < times else 0)
+    _, code = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(code) == 130, shown.decode()
+    assert [status(run)["state"] for run in runs(tmp_path)] == ["interrupted"] * 2
+    lines = shown.decode().splitlines()
+    assert lines[-2] == "stopped: 2 interrupted, 1 not started; to go on:"
+    assert lines[-1].startswith("python ") and lines[-1].endswith("epochs=100000")
+    assert "Traceback" not in shown.decode()
+
+
+def test_killing_the_launcher_alone_orphans_nobody(small: list[str], tmp_path: Path) -> None:
+    process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1", "epochs=100000"], tmp_path)
+    wait_until(lambda: len(training(tmp_path)) == 2, process)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 30
+    while {status(run)["state"] for run in runs(tmp_path)} != {"interrupted"}:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_run_whose_owner_is_killed_is_taken_over_by_the_one_that_waits(small: list[str], tmp_path: Path) -> None:
+    undisturbed, contested = tmp_path / "undisturbed", tmp_path / "contested"
+    sweep = [*small, "model=mlp", "model.hidden=[400]", "seed=3", "epochs=200"]
+    for folder in (undisturbed, contested):
+        folder.mkdir()
+    finish(sweep, undisturbed)
+    owner = start(sweep, contested)
+    wait_until(lambda: len(training(contested)) == 1, owner)
+    second = start(sweep, contested)
+    assert second.stdout is not None
+    for line in second.stdout:
+        if "another process is training it; waiting" in line:
+            break
+    owner.kill()
+    owner.communicate()
+    shown, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, shown
+    assert "going on in epoch" in shown
+    assert outcome(*runs(contested)) == outcome(*runs(undisturbed))
+
+
+TWENTY = """
+import os, runpy, sys
+import torch, torch._dynamo, sweeper.runs.run, sweeper.sweep.execute
+number, arguments = 20, sys.argv[1:]
+ready, go = os.pipe(), os.pipe()
+pids = []
+for one in range(number):
+    pid = os.fork()
+    if pid == 0:
+        output = os.open(f"{one}.log", os.O_CREAT | os.O_WRONLY)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(go[1])
+        os.write(ready[1], b".")
+        os.read(go[0], 1)
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+        sys.stdout.flush()
+        os._exit(0)
+    pids.append(pid)
+while number:
+    number -= len(os.read(ready[0], number))
+os.close(go[1])
+sys.exit(sum(os.waitpid(pid, 0)[1] != 0 for pid in pids))
+"""
+
+
+def test_the_same_sweep_started_twenty_times_at_once_trains_each_run_once(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, "model=mlp", "model.hidden=[64],[65]", "seed=0,1", "epochs=3"]
+    command = [sys.executable, "-c", TWENTY, str(REPOSITORY / "train.py"), "-m", *sweep]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=str(REPOSITORY)), timeout=300, check=False)
+    logs = [path.read_text() for path in tmp_path.glob("*.log")]
+    assert done.returncode == 0, logs
+    assert len(logs) == 20
+    assert len(runs(tmp_path)) == 4
+    for run in runs(tmp_path):
+        assert (status(run)["state"], status(run)["attempt"]) == ("finished", 1)
+        assert sum(f"{run.name}: starting" in log for log in logs) == 1
+    assert all("4 runs: 4 finished" in log for log in logs)
+
+
+def test_reordered_and_idle_overrides_find_the_same_runs(train: Train, tmp_path: Path) -> None:
+    train("model=softmax,mlp", "seed=0,1", "epochs=1", flags=("-m",))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/runs/*/*.json")}
+    again = train("threads=1,2", "epochs=1", "seed=1,0", "model=mlp,softmax", "checkpoint_minutes=7", flags=("-m",))
+    assert "8 combinations: 4 finished, 4 equal to another" in again.stdout
+    assert "threads changes nothing here: its values are the same runs" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/runs/*/*.json")} == before
+
+
+def test_code_that_changed_since_is_named_in_the_plan(small: list[str], tmp_path: Path) -> None:
+    copy_program(tmp_path)
+
+    def run(*more: str) -> str:
+        return subprocess.run(
+            [sys.executable, "train.py", "-m", *small, "model=softmax", "seed=0,1", "epochs=1", *more],
+            cwd=tmp_path,
+            env=environment(PYTHONPATH=str(tmp_path)),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+
+    run()
+    module = tmp_path / "sweeper" / "loop.py"
+    module.write_text(module.read_text().replace("CHECK_EVERY = 50", "CHECK_EVERY = 51"))
+    assert "2 combinations: 2 finished" in run("sweep.reuse=any", "sweep.dry_run=true")
+    shown = run()
+    assert "seed=0: run (stale, since loop.py changed)" in shown
+    assert "2 combinations: 2 to run (2 stale)" in shown
+    assert len(list((tmp_path / "outputs" / "stale").iterdir())) == 2
+    assert "2 combinations: 2 finished" in run()
+
+
+def test_parallel_runs_have_a_core_each(small: list[str], tmp_path: Path) -> None:
+    sweep = [*small, "threads=null", "hydra/launcher=parallel", "model=mlp", "model.hidden=[2000]", "seed=range(9)"]
+    process = start([*sweep, "epochs=1000"], tmp_path, env=environment() | {"OMP_NUM_THREADS": "64"})
+    cores = cpu_count()
+    wait_until(lambda: len(training(tmp_path, at_least=20)) >= min(cores, 9), process)
+    running = training(tmp_path)
+    assert len(running) == min(cores, 9)
+    for run in running:
+        assert json.loads((run / "run.json").read_text())["threads"] == 1
+        pid = status(run)["pid"]
+        stats = [path.read_text().rpartition(")")[2].split() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        used = sorted((int(fields[11]) + int(fields[12]) for fields in stats), reverse=True)
+        assert sum(used[1:]) < used[0] / 10  # one thread does the work
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143

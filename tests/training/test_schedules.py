@@ -1,0 +1,157 @@
+"""Schedules: tables of (step, factor), and torch's own schedulers."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import SGD, Optimizer, lr_scheduler
+
+from sweeper.training.schedules import (
+    SCHEDULERS,
+    Factor,
+    constant,
+    cosine,
+    exponential,
+    multistep,
+    onecycle,
+    plateau,
+    step,
+)
+
+STEPS, EPOCHS = 5, 8  # steps an epoch
+TOTAL = STEPS * EPOCHS
+PEAK = 0.3
+VAL_ACCS = [0.1, 0.3, 0.3, 0.2, 0.3, 0.31, 0.31, 0.31]  # equal to the best is not better
+
+
+@pytest.mark.parametrize(
+    "build, table",
+    [
+        (partial(constant, warmup_epochs=0), {0: 1, 1: 1, 7: 1}),
+        (partial(constant, warmup_epochs=1), {0: 1 / 4, 1: 2 / 4, 2: 3 / 4, 3: 1, 4: 1, 7: 1}),
+        (partial(constant, warmup_epochs=0.5), {0: 1 / 2, 1: 1, 2: 1}),
+        (partial(constant, warmup_epochs=0.1), {0: 1, 1: 1}),  # less than one step
+        (partial(step, warmup_epochs=0, step_size=1, gamma=0.5), {0: 1, 3: 1, 4: 0.5, 7: 0.5, 8: 0.25}),
+        (
+            partial(step, warmup_epochs=1.5, step_size=1, gamma=0.5),
+            {0: 1 / 6, 3: 4 / 6, 4: 0.5 * 5 / 6, 5: 0.5, 8: 0.25},
+        ),
+        (
+            partial(multistep, warmup_epochs=0, milestones=[1, 3], gamma=0.5),
+            {3: 1, 4: 0.5, 11: 0.5, 12: 0.25, 99: 0.25},
+        ),
+        (partial(multistep, warmup_epochs=0, milestones=[3, 1], gamma=0.5), {3: 1, 4: 0.5, 11: 0.5, 12: 0.25}),
+        (partial(multistep, warmup_epochs=0.5, milestones=[2, 2], gamma=0.5), {0: 0.5, 1: 1, 7: 1, 8: 0.25}),
+        (partial(exponential, warmup_epochs=0, gamma=0.5), {0: 1, 3: 1, 4: 0.5, 8: 0.25, 12: 0.125}),
+        (partial(exponential, warmup_epochs=2, gamma=0.5), {0: 1 / 8, 3: 4 / 8, 4: 0.5 * 5 / 8, 7: 0.5, 8: 0.25}),
+        (partial(cosine, warmup_epochs=0, min_factor=0.0), {0: 1, 4: 0.75, 6: 0.5, 8: 0.25, 12: 0}),
+        (partial(cosine, warmup_epochs=0, min_factor=0.2), {0: 1, 6: 0.6, 12: 0.2, 13: 0.2}),
+        (partial(cosine, warmup_epochs=1, min_factor=0.0), {0: 1 / 4, 2: 3 / 4, 3: 1, 4: 1, 8: 0.5, 12: 0}),
+        (
+            partial(onecycle, pct_start=0.5, div_factor=4, final_div_factor=10),
+            {0: 0.25, 2.5: 0.625, 5: 1, 8: 0.5125, 11: 0.025},
+        ),
+        (partial(onecycle, pct_start=0.0, div_factor=4, final_div_factor=10), {11: 0.025}),
+        (partial(onecycle, pct_start=1.0, div_factor=4, final_div_factor=10), {0: 0.25, 11: 1}),
+        (partial(plateau, warmup_epochs=0, factor=0.1, patience=0, min_factor=0), {0: 1, 9: 1}),
+        (partial(plateau, warmup_epochs=1, factor=0.1, patience=0, min_factor=0), {0: 1 / 4, 3: 1, 4: 1}),
+    ],
+)
+def test_factor_at_a_step(build: Callable[[int, int], Factor], table: dict[int, float]) -> None:
+    factor = build(4, 12)  # steps an epoch, and in all
+    assert {step: factor(step, []) for step in table} == pytest.approx(table, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "patience, min_factor, val_accs, expected",
+    [
+        (0, 0.0, [], 1),
+        (0, 0.0, [0.5], 1),
+        (0, 0.0, [0.5, 0.5], 0.5),
+        (0, 0.0, [0.5, 0.6, 0.7], 1),
+        (0, 0.0, [0.5, 0.4, 0.3, 0.2], 0.125),
+        (1, 0.0, [0.5, 0.4], 1),
+        (1, 0.0, [0.5, 0.4, 0.4], 0.5),
+        (1, 0.0, [0.5, 0.4, 0.4, 0.4], 0.5),  # counting starts anew after a reduction
+        (1, 0.0, [0.5, 0.4, 0.6, 0.4], 1),
+        (1, 0.0, [0.5, 0.4, 0.4, 0.4, 0.4], 0.25),
+        (0, 0.2, [0.5, 0.4, 0.3, 0.2, 0.1], 0.2),
+        (0, 0.0, [0.0, 0.0], 0.5),
+    ],
+)
+def test_plateau(patience: int, min_factor: float, val_accs: list[float], expected: float) -> None:
+    factor = plateau(4, 99, warmup_epochs=0, factor=0.5, patience=patience, min_factor=min_factor)
+    assert factor(4 * len(val_accs), val_accs) == expected
+
+
+def torch_rates(build: Callable[[Optimizer], Any], *, each: str) -> list[float]:
+    """The rate that torch trains each step with, its scheduler advanced after each step or after each epoch."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=PEAK)
+    scheduler = build(optimizer)
+    rates = []
+    for epoch in range(EPOCHS):
+        for _ in range(STEPS):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if each == "step":
+                scheduler.step()
+        if each == "epoch":
+            scheduler.step()
+        if each == "accuracy":
+            scheduler.step(VAL_ACCS[epoch])
+    return rates
+
+
+def our_rates(factor: Factor, val_accs: Sequence[float]) -> list[float]:
+    return [PEAK * factor(step, val_accs[: step // STEPS]) for step in range(TOTAL)]
+
+
+@pytest.mark.parametrize(
+    "name, settings, theirs, each",
+    [
+        ("step", {"step_size": 3, "gamma": 0.1}, lambda o: lr_scheduler.StepLR(o, 3, 0.1), "epoch"),
+        (
+            "multistep",
+            {"milestones": [2, 5], "gamma": 0.3},
+            lambda o: lr_scheduler.MultiStepLR(o, [2, 5], 0.3),
+            "epoch",
+        ),
+        ("exponential", {"gamma": 0.8}, lambda o: lr_scheduler.ExponentialLR(o, 0.8), "epoch"),
+        ("cosine", {"min_factor": 0.1}, lambda o: lr_scheduler.CosineAnnealingLR(o, TOTAL, 0.1 * PEAK), "step"),
+        ("constant", {}, lambda o: lr_scheduler.LambdaLR(o, lambda step: 1.0), "step"),
+        ("constant", {"warmup_epochs": 2}, lambda o: lr_scheduler.LinearLR(o, 0.1, 1.0, 9), "step"),
+        *(
+            (
+                "onecycle",
+                {"pct_start": rise, "div_factor": 25.0, "final_div_factor": 1e4},
+                partial(lr_scheduler.OneCycleLR, max_lr=PEAK, total_steps=TOTAL, pct_start=rise, cycle_momentum=False),
+                "step",
+            )
+            for rise in (0.3, 0.05, 0.5, 0.9)
+        ),
+        *(
+            (
+                "plateau",
+                {"factor": 0.2, "patience": patience, "min_factor": 0.01},
+                partial(
+                    lr_scheduler.ReduceLROnPlateau,
+                    mode="max",
+                    factor=0.2,
+                    patience=patience,
+                    threshold=0,
+                    min_lr=0.01 * PEAK,
+                    eps=0,
+                ),
+                "accuracy",
+            )
+            for patience in (0, 1, 2)
+        ),
+    ],
+)
+def test_as_in_torch(name: str, settings: dict[str, Any], theirs: Callable[[Optimizer], Any], each: str) -> None:
+    if name != "onecycle":
+        settings = {"warmup_epochs": 0, **settings}
+    factor = SCHEDULERS[name](STEPS, TOTAL, **settings)
+    assert our_rates(factor, VAL_ACCS) == pytest.approx(torch_rates(theirs, each=each), rel=1e-12)
