@@ -1,9 +1,9 @@
-"""Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists what there is."""
+"""Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists the settings."""
 
 import hydra
 from omegaconf import DictConfig
 
-from sweeper.cli import command, hydra_files, job_errors, register_schema, run_with_sentences
+from sweeper.cli import current_job, job_errors, register_schema, run_with_friendly_errors
 from sweeper.config import to_config
 
 register_schema()
@@ -11,16 +11,16 @@ register_schema()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> float:
-    """Train the run that the config describes, or find it finished.
+    """Train the run that the config describes, or reuse it where it is finished.
 
     Returns:
-        Its best validation accuracy, for sweepers that optimise.
+        Its best validation accuracy, for sweepers that optimize.
     """
     from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
 
     with job_errors(fail_fast=config.sweep.fail_fast):
-        return run(to_config(config), hydra_files=hydra_files(config), command=command())
+        return run(to_config(config), current_job(config))
 
 
 if __name__ == "__main__":
-    run_with_sentences(main)
+    run_with_friendly_errors(main)

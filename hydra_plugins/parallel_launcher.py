@@ -226,10 +226,10 @@ def serve(connection: Connection, environment: dict[str, str]) -> None:
     """
     import torch
 
-    from sweeper.runs.signals import passed_over
+    from sweeper.runs.signals import ignore_signal
 
     for which in (signal.SIGINT, signal.SIGUSR2):  # a Slurm job's processes all get the latter
-        signal.signal(which, passed_over)
+        signal.signal(which, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.environ |= environment
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # torch is imported: it has read its environment

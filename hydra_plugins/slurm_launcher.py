@@ -254,7 +254,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
         Slurm sends SIGUSR2 before the time is up, as submitit asks it to. It sends SIGTERM to a job that is preempted,
         which has to see to its being requeued, and to one that is requeued or cancelled already.
         """
-        from sweeper.runs.signals import passed_over
+        from sweeper.runs.signals import ignore_signal
 
         os.chdir(self.directory)
         submitits = signal.getsignal(signal.SIGUSR2)
@@ -262,7 +262,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
 
         def pass_over() -> None:
             for which in (signal.SIGTERM, signal.SIGUSR2):
-                signal.signal(which, passed_over)
+                signal.signal(which, ignore_signal)
 
         def stop(signum: int, _: Any) -> None:
             pass_over()  # Slurm sends several for one stop
@@ -350,11 +350,13 @@ def left_to_slurm() -> Iterator[None]:
 
 def bury(pack: Sequence["Task"], place: int, error: Died) -> None:
     """RunDirectory at once that a run's process is gone: the rest of its pack may take hours."""
-    from sweeper.runs.run import state_after  # imports torch, which the process that manages a pack does without
+    from sweeper.runs.states import (  # imports torch, which the process that manages a pack does without
+        reconcile_state,
+    )
 
     record = pack[place].record
     if record is not None:
-        state_after(record, str(error))
+        reconcile_state(record, str(error))
 
 
 def note(pack: Sequence["Task"], state: str, error: str) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.errors import UserError, choices, leave
+from sweeper.errors import UserError, exit_with_error, format_names
 from sweeper.summary.output import write_output
 
 if TYPE_CHECKING:
-    from sweeper.runs.evaluate import Evaluation
+    from sweeper.runs.evaluate import Reevaluation
 
 app = typer.Typer(help="Read and check what runs recorded.", add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,7 +43,7 @@ def summary(
     if format == "table" and output is not None and output.suffix[1:] in tables.FORMATS:
         format = output.suffix[1:]
     if format not in ("table", *tables.FORMATS):
-        raise UserError(f"there is no --format {format}; choose from {choices(['table', *tables.FORMATS])}")
+        raise UserError(f"there is no --format {format}; choose from {format_names(['table', *tables.FORMATS])}")
     frame, unreadable = tables.read_runs(output_dir, ids_of(output_dir, sweep))
     frame = tables.sort(tables.where(frame, where or []), sort)
     if group_by != "none":
@@ -132,6 +132,8 @@ def evaluate(
     folder = best_run(output_dir) if run is None else find_run(run, output_dir)
     evaluation = evaluate_run(folder)
     print_evaluation(folder.name, evaluation)
+    if evaluation.num_changed:
+        raise UserError(f"{evaluation.num_changed} predicted classes are not those in {folder / 'predictions.npz'}")
     if evaluation.test_acc != evaluation.recorded_acc:
         raise UserError(f"the test accuracy is {evaluation.test_acc}, but {evaluation.recorded_acc} was recorded")
 
@@ -153,7 +155,7 @@ def best_run(output_dir: Path) -> Path:
     return output_dir / "runs" / str(finished["run_id"].iloc[0])
 
 
-def print_evaluation(name: str, evaluation: "Evaluation") -> None:
+def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
     """The accuracy beside the recorded one, precision and recall of each class, and the confusion matrix."""
     from rich.console import Console
     from rich.table import Table
@@ -184,7 +186,7 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:
-        leave(str(error))
+        exit_with_error(str(error))
 
 
 if __name__ == "__main__":

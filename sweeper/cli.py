@@ -1,4 +1,4 @@
-"""The command line of train.py: Hydra's, its errors as sentences."""
+"""The command line of train.py: Hydra's, with errors as sentences."""
 
 import logging
 import os
@@ -6,10 +6,12 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -19,16 +21,25 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, help_text, settings
-from sweeper.errors import SENTENCES, Diverged, UserError, choices, leave, nearest
+from sweeper.config import Config, help_text, settings, to_config
+from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error, format_names, nearest
+
+if TYPE_CHECKING:
+    from sweeper.runs.run import Job
 
 log = logging.getLogger(__name__)
 
+MOVED = {
+    "target_acc": "--target-acc of python -m sweeper summary, effects, curves and report",
+    "convergence_fraction": "--convergence-fraction of python -m sweeper summary, effects, curves and report",
+    "augmentation.padding": "augmentation.crop_padding",
+    "augmentation.size": "augmentation.cutout",
+}  # settings of version 0.1
 LAST_FRAMES = 2  # of a traceback, in a sweep's output; train.log has all
 
 
 def register_schema() -> None:
-    """Give Hydra the types of all settings and the help page."""
+    """Register the types of all settings and the help page with Hydra."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
@@ -38,8 +49,8 @@ def register_schema() -> None:
 def adapt_optuna(store: ConfigStore) -> None:
     """Give Hydra's Optuna plugin, where it is installed, defaults that fit the runs here.
 
-    A run returns its best validation accuracy, which is to be high; one that diverges is one failed trial; and with a
-    fixed seed the same command has the same trials and finds those that are finished.
+    A run returns its best validation accuracy, which is maximized; a run that diverges is one failed trial; and with a
+    fixed seed the same command has the same trials and reuses those that are finished.
     """
     Plugins.instance()  # imports all plugins, which store their own defaults first
     stored = store.repo["hydra"]["sweeper"]
@@ -48,80 +59,81 @@ def adapt_optuna(store: ConfigStore) -> None:
         stored["sampler"]["tpe.yaml"].node.seed = 0
 
 
-def run_with_sentences(main: Callable[[], None]) -> None:
-    """Call a Hydra entry point; what a user can cause ends in one sentence and exit status 1.
+def run_with_friendly_errors(main: Callable[[], None]) -> None:
+    """Call a Hydra entry point; an error that a user can cause ends in one sentence and exit status 1.
 
-    HYDRA_FULL_ERROR=1 in the environment asks for tracebacks. Without it, this sets it for Hydra, which then hands its
-    exceptions over instead of printing them.
+    HYDRA_FULL_ERROR=1 in the environment asks for tracebacks. Without it, this sets it for Hydra, which then passes its
+    exceptions on instead of printing them.
     """
     if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
         main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = os.environ[SENTENCES] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = os.environ[FRIENDLY_ERRORS] = "1"
     try:
-        with sentences():
+        with friendly_errors():
             main()
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "0"
-        del os.environ[SENTENCES]
+        del os.environ[FRIENDLY_ERRORS]
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Turn what a user can cause into one sentence on standard error and exit status 1."""
+def friendly_errors() -> Iterator[None]:
+    """Turn an error that a user can cause into one sentence on standard error and exit status 1."""
     try:
         yield
     except (UserError, Diverged) as error:
-        leave(str(error))
+        exit_with_error(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        leave(explain(error))
+        exit_with_error(explain(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        leave(f"{type(error).__name__}: {' '.join(str(error).split())}; HYDRA_FULL_ERROR=1 shows where")
+        message = " ".join(str(error).split())
+        exit_with_error(f"{type(error).__name__}: {message}; set HYDRA_FULL_ERROR=1 for the traceback")
 
 
 @contextmanager
 def job_errors(*, fail_fast: bool) -> Iterator[None]:
-    """What becomes of an error in the job that is running.
+    """Handle an error in the job that is running.
 
-    A single run leaves with the sentence, before Hydra adds a line. A job of a sweep says at once what went wrong and
-    in which run, and the others go on; with `fail_fast` it stops its sweep.
+    A single run exits with the sentence, before Hydra adds a line. A job of a sweep logs at once what failed and why,
+    and the others continue; with `fail_fast` it stops its sweep.
     """
     if HydraConfig.get().mode == RunMode.RUN:
-        with sentences() if SENTENCES in os.environ else nullcontext():
-            refuse_what_a_sweep_means(HydraConfig.get().overrides.task)
+        with friendly_errors() if FRIENDLY_ERRORS in os.environ else nullcontext():
+            refuse_sweep_overrides(HydraConfig.get().overrides.task)
             yield
         return
     try:
         yield
     except Exception as error:
         changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
-        log.error("failed: %s: %s", " ".join(changed), told(error))
+        log.error("failed: %s: %s", " ".join(changed), format_error(error))
         if fail_fast:
             sys.exit(1)
         raise
 
 
-def refuse_what_a_sweep_means(overrides: list[str]) -> None:
+def refuse_sweep_overrides(overrides: list[str]) -> None:
     """Raise UserError where a single run was asked for what only a sweep does, such as printing its plan."""
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (override.partition("=") for override in overrides):
         if key in ("sweep.dry_run", "sweep.exclude", "sweep.zip") and value not in ("false", "[]"):
-            raise UserError(f"{key} is for sweeps, which need -m: {with_m()}")
+            raise UserError(f"{key} is for sweeps, which need -m: {as_multirun()}")
         if key in groups and value.startswith("["):
-            raise UserError(f"{key}={value} is a list: name one, or several with -m as {key}={value.strip('[]')}")
+            raise UserError(f"{key}={value} is a list: choose one, or sweep with -m and {key}={value.strip('[]')}")
 
 
-def with_m() -> str:
-    """The command as typed, as a sweep."""
+def as_multirun() -> str:
+    """Return the command as typed, as a sweep."""
     program, *arguments = sys.argv
     return shlex.join(["python", program, "-m", *arguments])
 
 
-def told(error: Exception) -> str:
-    """An error in a job: a sentence, or the last lines of its traceback (HYDRA_FULL_ERROR=1: all of them)."""
-    if SENTENCES not in os.environ:
+def format_error(error: Exception) -> str:
+    """Format an error in a job: a sentence, or the last lines of its traceback (HYDRA_FULL_ERROR=1: all of them)."""
+    if FRIENDLY_ERRORS not in os.environ:
         return "".join(traceback.format_exception(error))
     sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
@@ -130,31 +142,33 @@ def told(error: Exception) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """Hydra's or OmegaConf's complaint about what was typed, with the valid choices."""
+    """Explain Hydra's or OmegaConf's error, with the valid choices."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         extra = "; optuna is an extra: pip install -e '.[optuna]' in the program's folder" if name == "optuna" else ""
-        return f"there is no {group}={name}{nearest(name, error.options)}; choose from {choices(error.options)}{extra}"
+        valid = f"choose from {format_names(error.options)}{extra}"
+        return f"{group}={name} does not exist{nearest(name, error.options)}; {valid}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
-        return f"{swept[1]} names several values, which needs -m: {with_m()}"
+        return f"{swept[1]} has several values, which need -m: {as_multirun()}"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(inner, "full_key", None)
-    if key is None or not keys_beside(key):  # not of ours
+    if key is None or not sibling_keys(key):  # not a setting of this program
         return " ".join(str(error if key is None else inner).partition("full_key:")[0].split())
+    if key in MOVED:
+        return f"{key} is not a setting any more; use {MOVED[key]}"
     if "not in" in str(inner):
-        valid = keys_beside(key)
+        siblings = sibling_keys(key)
         elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        if elsewhere:
-            return f"there is no setting {key}; there is {choices(elsewhere)}"
         group, dot, _ = key.rpartition(".")
         where = f"{group} has" if group else "there are"
-        return f"there is no setting {key}{nearest(key, valid, group + dot)}; {where} {choices(valid)}"
+        hint = f"did you mean {format_names(elsewhere)}?" if elsewhere else f"{where} {format_names(siblings)}"
+        return f"{key} is not a setting{'' if elsewhere else nearest(key, siblings, group + dot)}; {hint}"
     kinds = {name: item.type for name, item, _ in settings(Config())}
     return f"{key} takes {kinds.get(key, 'another kind of value')}: {str(inner).splitlines()[0]}"
 
 
-def keys_beside(key: str) -> list[str]:
-    """Every valid key at the level of this one."""
+def sibling_keys(key: str) -> list[str]:
+    """Return every valid key at the level of this key."""
     level: Any = Config()
     prefix = ""
     for name in key.split(".")[:-1]:
@@ -162,16 +176,42 @@ def keys_beside(key: str) -> list[str]:
     return [f"{prefix}{item.name}" for item in fields(level)] if is_dataclass(level) else []
 
 
-def hydra_files(config: DictConfig) -> dict[str, str]:
-    """What Hydra would write into .hydra/ of the job that is running, by file name."""
+def current_job(config: DictConfig) -> "Job":
+    """Describe the job that is running."""
+    from sweeper.runs.run import Job
+
     hydra = HydraConfig.get()
-    return {
+    files = {
         "config.yaml": OmegaConf.to_yaml(config),
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
         "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
     }
+    command = shlex.join(["python", "train.py", *hydra.overrides.task])
+    folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
+    return Job(command, files, preset_labels(to_config(config), dict(hydra.runtime.choices), folders))
 
 
-def command() -> str:
-    """The command that repeats the job that is running by itself."""
-    return shlex.join(["python", "train.py", *HydraConfig.get().overrides.task])
+def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]) -> dict[str, str]:
+    """Return the name of the preset that each group's settings are, the typed name where several are equal.
+
+    Args:
+        config: the config.
+        typed: the presets that were composed, by group.
+        folders: configuration folders, which have a folder of presets for each group.
+    """
+    labels = {}
+    for item in (item for item in fields(Config) if "help" not in item.metadata):
+        settings = {key: value for key, value in asdict(getattr(config, item.name)).items() if value is not None}
+        files = [file for folder in folders for file in sorted((folder / item.name).glob("*.yaml"))]
+        equal = [file.stem for file in files if preset_settings(file) == settings]
+        if equal:
+            labels[item.name] = typed[item.name] if typed.get(item.name) in equal else equal[0]
+    return labels
+
+
+@cache
+def preset_settings(file: Path) -> dict[str, Any]:
+    """Return the settings of a preset's file that are not null."""
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    settings = content if isinstance(content, dict) else {}
+    return {str(key): value for key, value in settings.items() if key != "defaults" and value is not None}

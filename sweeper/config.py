@@ -2,7 +2,7 @@
 
 The YAML files in conf/ give the values, and these classes the types. A group's dataclass holds the settings of all its
 choices; what a choice uses is declared by the signature of the function that builds it, and a setting that the choice
-does not use stays None (sweeper.identity checks this). This module imports neither torch nor Hydra.
+does not use stays None (sweeper.choice checks this). This module imports neither torch nor Hydra.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 
 LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
 
@@ -51,7 +51,7 @@ def above_up_to(low: float, high: float) -> Check:
 
 
 def one_of(*names: str) -> Check:
-    return Check(f"one of {choices(names)}", lambda value: value in names)
+    return Check(f"one of {format_names(names)}", lambda value: value in names)
 
 
 def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
@@ -66,23 +66,23 @@ def listing(help: str) -> Any:
 
 @dataclass
 class DataConfig:
-    """Which images, how they are scaled and which of them are held out."""
+    """The images, how they are scaled and which of them are held out."""
 
     name: str = setting("the dataset's reader", "")
     root: str | None = setting("folder of the images or of the archive")
     cache: str | None = setting("folder for decoded images, shared by all runs")
-    url: str | None = setting("where the archive is downloaded from; name a mirror here")
+    url: str | None = setting("address of the archive, or of a mirror")
     sha256: str | None = setting("SHA-256 that the archive must have")
     image_size: int | None = setting("height and width in pixels that images are resized to", check=at_least(1))
-    channels: int | None = setting("3 for colour, 1 for grey", check=Check("1 or 3", lambda value: value in (1, 3)))
-    val_size: int | None = setting("images held out of training; null: a tenth; 0: test images", check=at_least(0))
+    channels: int | None = setting("3 for color, 1 for gray", check=Check("1 or 3", lambda value: value in (1, 3)))
+    val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
     mean: list[float] | None = setting("subtracted from pixels in [0, 1], per channel")
-    std: list[float] | None = setting("divides after the mean is subtracted, per channel", check=above(0))
+    std: list[float] | None = setting("divides pixels after the mean is subtracted, per channel", check=above(0))
 
 
 @dataclass
 class ModelConfig:
-    """The network, less its slots."""
+    """The network without its slots."""
 
     name: str = setting("the architecture", "")
     hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
@@ -100,19 +100,19 @@ class OptimizerConfig:
     """The update rule."""
 
     name: str = setting("the update rule", "")
-    lr: float | None = setting("learning rate at its peak", check=above(0))
-    momentum: float | None = setting("share of the last update that is kept", check=from_up_to(0, 1))
-    nesterov: bool | None = setting("look ahead along the momentum")
-    betas: list[float] | None = setting("decay of the two moment estimates", check=from_up_to(0, 1))
+    lr: float | None = setting("peak learning rate", check=above(0))
+    momentum: float | None = setting("momentum coefficient", check=from_up_to(0, 1))
+    nesterov: bool | None = setting("use Nesterov momentum")
+    betas: list[float] | None = setting("decay rates of the two moment estimates", check=from_up_to(0, 1))
     weight_decay: float | None = setting("L2 penalty (adamw: decoupled decay)", check=at_least(0))
 
 
 @dataclass
 class SchedulerConfig:
-    """The learning rate's course, as factors of optimizer.lr."""
+    """The learning-rate schedule, as factors of optimizer.lr."""
 
-    name: str = setting("the learning rate's course", "")
-    warmup_epochs: float | None = setting("epochs of linear rise at the start", check=at_least(0))
+    name: str = setting("the learning-rate schedule", "")
+    warmup_epochs: float | None = setting("epochs of linear warm-up", check=at_least(0))
     step_size: int | None = setting("epochs between two decays", check=at_least(1))
     milestones: list[int] | None = setting("epochs after which the rate decays", check=at_least(1))
     gamma: float | None = setting("factor of each decay (exponential: of each epoch)", check=above_up_to(0, 1))
@@ -134,9 +134,9 @@ class ActivationConfig:
 
 @dataclass
 class NormConfig:
-    """The normalisation of hidden layers."""
+    """The normalization of hidden layers."""
 
-    name: str = setting("the normalisation after each hidden layer", "")
+    name: str = setting("the normalization after each hidden layer", "")
     num_groups: int | None = setting("groups that the channels are divided into", check=at_least(1))
 
 
@@ -144,17 +144,52 @@ class NormConfig:
 class DropoutConfig:
     """Dropout on hidden layers, in training only."""
 
-    name: str = setting("how much dropout on hidden layers", "")
+    name: str = setting("the kind of dropout on hidden layers", "")
     rate: float | None = setting("probability that a unit is dropped in training", check=from_up_to(0, 1))
 
 
 @dataclass
-class AugmentationConfig:
-    """Random changes of training images."""
+class InitConfig:
+    """The initial weights."""
 
-    name: str = setting("the random changes of training images", "")
-    padding: int | None = setting("pixels of black border that random crops may reach into", check=at_least(1))
-    size: int | None = setting("height and width of the square that is cut out, in pixels", check=at_least(1))
+    name: str = setting("how weights are initialized; default: as torch does, or as the activation needs", "")
+
+
+@dataclass
+class AugmentationConfig:
+    """Random changes of training images; steps combine freely, null leaves a step out."""
+
+    flip: str | None = setting("random: mirror half of the images left to right", check=one_of("random", "none"))
+    crop_padding: int | None = setting("pixels of black border that random crops may reach into", check=at_least(1))
+    cutout: int | None = setting("height and width of the square that is cut out, in pixels", check=at_least(1))
+
+
+@dataclass
+class MixingConfig:
+    """Mixing of the images and targets of a training batch."""
+
+    name: str = setting("how training images are mixed", "")
+
+
+@dataclass
+class LossConfig:
+    """The training loss."""
+
+    name: str = setting("the training loss", "")
+
+
+@dataclass
+class AveragingConfig:
+    """Averaging of weights over steps; the averaged weights are evaluated."""
+
+    name: str = setting("how weights are averaged over steps", "")
+
+
+@dataclass
+class ViewsConfig:
+    """Views of each test image whose logits are averaged, besides the plain evaluation."""
+
+    name: str = setting("views of each test image", "")
 
 
 @dataclass
@@ -162,7 +197,7 @@ class SweepConfig:
     """How runs are handled, which does not change them."""
 
     reuse: str = setting(
-        "which finished runs are not trained again: same_code, any, none",
+        "which finished runs are reused: same_code, any, none",
         "same_code",
         one_of("same_code", "any", "none"),
     )
@@ -176,14 +211,14 @@ class SweepConfig:
     exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")
     zip: list[list[str]] = listing("swept keys that advance together, such as [[model,optimizer]]")
     dry_run: bool = setting("print the plan and stop", False)
-    max_retries: int = setting("how often runs that did not finish are launched again", 1, at_least(0))
+    max_retries: int = setting("how often runs that did not finish are retried", 1, at_least(0))
     fail_fast: bool = setting("stop at the first run that fails", False)
     wait: bool = setting("wait for the runs; false, on a cluster: submit them and return", True)
 
 
 @dataclass
 class Config:
-    """One run, whole."""
+    """One run."""
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -192,28 +227,32 @@ class Config:
     activation: ActivationConfig = field(default_factory=ActivationConfig)
     norm: NormConfig = field(default_factory=NormConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    init: InitConfig = field(default_factory=InitConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     epochs: int = setting("passes over the training images", 30, at_least(1))
-    batch_size: int = setting("images a step", 64, at_least(2))
-    seed: int = setting("weights, split, shuffle, augmentation and dropout follow from it", 0, between(0, 2**63 - 1))
+    batch_size: int = setting("images per step", 64, at_least(2))
+    seed: int = setting("seed of weights, split, shuffle, augmentation and dropout", 0, between(0, 2**63 - 1))
     label_smoothing: float = setting("share of the target spread over all classes", 0.0, from_up_to(0, 1))
     grad_clip: float | None = setting("largest norm of a step's gradient; null: no limit", None, above(0))
     autocast: str | None = setting(
-        "bfloat16: the network in mixed precision, its weights in float32; null: float32, on a GPU as torch has it",
+        "bfloat16: mixed precision, weights in float32; null: float32 throughout",
         None,
         one_of("bfloat16"),
     )
-    patience: int | None = setting("stop after so many epochs without a better one; null: never", None, at_least(1))
-    target_acc: float | None = setting(
-        "validation accuracy whose first epoch is reported; null: none", None, above_up_to(0, 1)
+    select: str = setting(
+        "validation metric that selects the best epoch: val_acc, val_loss, val_balanced_acc, val_macro_f1",
+        "val_acc",
+        one_of("val_acc", "val_loss", "val_balanced_acc", "val_macro_f1"),
     )
-    convergence_fraction: float = setting(
-        "share of the best validation accuracy that counts as converged", 0.99, above_up_to(0, 1)
-    )
-    checkpoint_minutes: float = setting("minutes between two saves within an epoch", 5.0, at_least(0))
+    patience: int | None = setting("early-stopping patience, in epochs; null: never stop early", None, at_least(1))
+    checkpoint_minutes: float = setting("minutes between two checkpoints within an epoch", 5.0, at_least(0))
     device: str = setting("auto (a GPU where there is one), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
-    threads: int | None = setting("CPU threads; null: as many as torch takes", None, at_least(1))
+    threads: int | None = setting("CPU threads; null: torch's default", None, at_least(1))
     compile: bool = setting("compile the network by torch.compile: a minute at first; meant for a GPU", False)
     output_dir: str = setting("folder of runs and summaries", "outputs")
 

@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2  # of every JSON file; 1 was version 0.1's
 
 
-def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Replace a file atomically: written beside it, synced, renamed.
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Replace a file atomically: write beside it, sync, rename.
 
-    Unsynced, no reader sees half of it either, but what a machine that loses power keeps of it is not sure.
+    Without sync, no reader sees half of it either, but a machine that loses power may lose it.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
@@ -26,12 +26,17 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replace a text file atomically, see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"), sync=sync)
+
+
 def write_json(path: Path, content: dict[str, Any], *, sync: bool = True) -> None:
     write_text(path, json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n", sync=sync)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's content; None where it is missing, torn, foreign or of another schema."""
+    """Return the file's content; None where it is missing, torn, foreign or of another schema."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -40,7 +45,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite number; None for whatever else a file may hold."""
+    """Return a finite number; None for anything else that a file may hold."""
     try:
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
     except OverflowError:

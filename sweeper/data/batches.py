@@ -1,32 +1,56 @@
-"""From resident uint8 images to normalised, shuffled, augmented batches.
+"""From resident uint8 images to normalized, shuffled, augmented batches.
 
-What an epoch draws, its order and its augmentation, follows from (seed, epoch) alone, so that a run can go on at any
-batch. Images are gathered and normalised in chunks of several batches: most of the work an image needs is the same
-for one batch and for four.
+An epoch's order and its augmentation follow from (seed, epoch) alone, so that a run can resume at any batch. Images are
+gathered and normalized in chunks of several batches: most of the work that an image needs is the same for a batch and
+for four.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sweeper.data.augmentation import AugmentationStep
 from sweeper.data.cache import Images
 
 CHUNK = 256  # images prepared at once
-EVAL_BATCH = 125  # images a batch in evaluation; more gain nothing on a CPU and take memory
+EVAL_BATCH = 125  # images per batch in evaluation; more gain nothing on a CPU and take memory
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
-    """A 63-bit seed for one purpose, such as the order of epoch 3; different purposes give unrelated streams."""
+    """Return a 63-bit seed for a purpose, such as the order of epoch 3; different purposes give unrelated streams."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def generator_for(seed: int, *purpose: object) -> torch.Generator:
+    """Return torch's CPU generator for a purpose, see `derived_seed`."""
+    return torch.Generator().manual_seed(derived_seed(seed, *purpose))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands at a batch: what mixing and courses may depend on.
+
+    Attributes:
+        index: optimizer steps done, of all `total` that the schedule counts.
+    """
+
+    index: int
+    total: int
+    seed: int
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return a generator for the draws of this step by the trick of this name."""
+        return generator_for(self.seed, "step", name, self.index)
+
+
 @dataclass
-class Normalise:
-    """uint8 pixels to float32: scaled to [0, 1], then (x - mean) / std per channel."""
+class Normalize:
+    """uint8 pixels to float32: scale to [0, 1], then (x - mean) / std per channel."""
 
     mean: Tensor  # (C,)
     std: Tensor  # (C,)
@@ -45,8 +69,8 @@ class Normalise:
         return (self.mean * 255).round().to(torch.uint8)
 
 
-class AsTheyAre:
-    """In place of Normalise, for features, which are what the network's last layer wants."""
+class Identity:
+    """Instead of Normalize, for features, which are the input of the network's last layer."""
 
     mean_pixel = torch.zeros(1, dtype=torch.uint8)
 
@@ -55,44 +79,53 @@ class AsTheyAre:
 
 
 @dataclass
-class TrainBatches:
-    """The training images of a run, a fresh order and fresh augmentation every epoch."""
+class TrainLoader:
+    """The training batches of a run, with a fresh order and fresh augmentation every epoch.
+
+    Attributes:
+        indices: (N,) int64, of the training images within `data`.
+        augmentation: the steps by name, in the order in which they are applied.
+    """
 
     data: Images
-    indices: Tensor  # (N,), the training images' places in data
+    indices: Tensor
     batch_size: int
     seed: int
-    normalise: Normalise | AsTheyAre
-    augment: Callable[[Tensor, Tensor, Tensor], Tensor]
+    transform: Normalize | Identity
+    augmentation: Mapping[str, AugmentationStep] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Batches an epoch. The last may be smaller, but one of a single image, useless to batch norm, is left out."""
+        """Batches per epoch. The last may be smaller, but a last batch of a single image is dropped (batch norm)."""
         whole, rest = divmod(len(self.indices), self.batch_size)
         return whole + (rest > 1)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The epoch's batches (images (B, C, H, W) float32, labels (B,)) from batch number `first` on."""
+        """Yield the epoch's batches from index `first` on: images (B, C, H, W) float32, targets (B,) int64."""
         num = len(self.indices)
-        order = torch.randperm(num, generator=self.generator("order", epoch))
-        draws = torch.rand(num, 5, generator=self.generator("augmentation", epoch))
-        mean_pixel = self.normalise.mean_pixel
-        batches_a_chunk = max(1, CHUNK // self.batch_size)
+        order = torch.randperm(num, generator=generator_for(self.seed, "order", epoch))
+        draws = {name: self.draws(name, step, epoch) for name, step in self.augmentation.items()}
+        mean_pixel = self.transform.mean_pixel
+        batches_per_chunk = max(1, CHUNK // self.batch_size)
         device = self.data.images.device
-        for start in range(first - first % batches_a_chunk, len(self), batches_a_chunk):
-            stop = min(start + batches_a_chunk, len(self))
-            places = slice(start * self.batch_size, stop * self.batch_size)
-            chosen = self.indices[order[places]].to(device)
-            pixels = self.augment(self.data.images.index_select(0, chosen), draws[places].to(device), mean_pixel)
-            images, labels = self.normalise(pixels), self.data.labels[chosen]
+        for start in range(first - first % batches_per_chunk, len(self), batches_per_chunk):
+            stop = min(start + batches_per_chunk, len(self))
+            chunk = slice(start * self.batch_size, stop * self.batch_size)
+            chosen = self.indices[order[chunk]].to(device)
+            pixels = self.data.images.index_select(0, chosen)
+            for name, step in self.augmentation.items():
+                pixels = step(pixels, draws[name][chunk].to(device), mean_pixel)
+            images, targets = self.transform(pixels), self.data.labels[chosen]
             for batch in range(max(start, first), stop):
                 part = slice((batch - start) * self.batch_size, (batch - start + 1) * self.batch_size)
-                yield images[part], labels[part]
+                yield images[part], targets[part]
 
-    def generator(self, *purpose: object) -> torch.Generator:
-        return torch.Generator().manual_seed(derived_seed(self.seed, *purpose))
+    def draws(self, name: str, step: Any, epoch: int) -> Tensor:
+        """Draw a step's uniform numbers for all images of an epoch: (N, D)."""
+        generator = generator_for(self.seed, "augmentation", name, epoch)
+        return torch.rand(len(self.indices), step.func.num_draws, generator=generator)
 
 
-def eval_batches(data: Images, indices: Tensor, normalise: Normalise | AsTheyAre) -> Iterator[tuple[Tensor, Tensor]]:
-    """The images in their order, in large batches: (images (B, C, H, W) float32, labels (B,))."""
+def eval_batches(data: Images, indices: Tensor, transform: Normalize | Identity) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images in their order, in large batches: images (B, C, H, W) float32, targets (B,) int64."""
     for chosen in torch.split(indices.to(data.images.device), EVAL_BATCH):
-        yield normalise(data.images.index_select(0, chosen)), data.labels[chosen]
+        yield transform(data.images.index_select(0, chosen)), data.labels[chosen]

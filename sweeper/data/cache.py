@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +175,9 @@ def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
     return arrays if fingerprint(arrays, cached.classes) == cached.fingerprint else None
 
 
-def settle_val_size(config: DataConfig, cached: Cached) -> None:
-    """Turn `val_size: null` into its number, a tenth of the training images."""
-    if config.val_size is None:
-        config.val_size = cached.num_train // 10
+def resolve_val_size(config: DataConfig, cached: Cached) -> DataConfig:
+    """Return the config with `val_size: null` as its number, a tenth of the training images."""
+    return replace(config, val_size=cached.num_train // 10) if config.val_size is None else config
 
 
 def check_data(config: DataConfig, num_train: int, channels: int) -> None:

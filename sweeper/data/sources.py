@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweeper.data.split import stratified_split
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def image_folder(*, root: str, image_size: int, channels: int) -> Source:
     tested = {name for name, _ in files["test"]}
     if missing := set(classes) ^ tested:
         where = "test" if missing - tested else "train"
-        raise UserError(f"{root}/{where} has no images of class {choices(missing)}; both folders need every class")
+        raise UserError(f"{root}/{where} has no images of class {format_names(missing)}; both folders need every class")
 
     def decode(allocate: Allocate) -> list[str]:
         mode = "RGB" if channels == 3 else "L"
@@ -91,7 +91,7 @@ def labelled_files(root: Path, split: str) -> Iterator[tuple[str, "os.DirEntry[s
         entries = [entry for entry in os.scandir(folder / name) if not entry.name.startswith(".")]
         files = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
         if not files:
-            raise UserError(f"{folder / name} holds no images ({choices(SUFFIXES)})")
+            raise UserError(f"{folder / name} holds no images ({format_names(SUFFIXES)})")
         for file in sorted(files, key=lambda entry: entry.name):
             yield name, file
 

@@ -184,12 +184,15 @@ class Following:
 
 def cancelled(task: Task, reason: str) -> None:
     """RunDirectory that a run was cancelled, also while it waited, unless it had ended before."""
-    from sweeper.runs.run import state_after  # imports torch, which the process that manages a pack does without
+    from sweeper.runs.states import (  # imports torch, which the process that manages a pack does without
+        State,
+        reconcile_state,
+    )
 
     if task.record is None:
         return
-    state = state_after(task.record, reason, "cancelled")
-    if state in ("not started", "interrupted") or (state == "failed" and not task.status()):
+    state = reconcile_state(task.record, reason, State.CANCELLED)
+    if state in ("waiting", "interrupted") or (state == "failed" and not task.status()):
         status = task.record.status() or {"attempt": 0, "epoch": 1, "step": 0}
         kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
         task.record.folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sweeper
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.files import read_json, write_json
 from sweeper.sweep.saved import JOBS
 
@@ -129,7 +129,7 @@ def max_array_size() -> int:
 
 def partitions() -> str:
     """The valid choices."""
-    return choices(set(call("sinfo", "--all", "--noheader", "--format=%R").split()))
+    return format_names(set(call("sinfo", "--all", "--noheader", "--format=%R").split()))
 
 
 @dataclass

@@ -1,4 +1,9 @@
-"""Models by name. A function's keyword-only arguments are its own settings and the slots that it has."""
+"""Models by name. A function's keyword-only arguments are its own settings and the slots that it has.
+
+A network may bring more than its forward pass: `pretrained_state() -> dict[str, Tensor]`, weights that training starts
+from, verified to fit; and `features(images) -> (N, D)` with `frozen_backbone = True`, where a trained last layer takes
+either images or these features.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,22 +11,13 @@ from typing import Any
 
 from torch import nn
 
-from sweeper.choice import keyword_only
+from sweeper.choice import Registry, keyword_only
 from sweeper.models.cnn import cnn, cnn_pool
-from sweeper.models.layers import lecun_normal_
 from sweeper.models.linear import Shape, softmax
 from sweeper.models.mlp import mlp
 from sweeper.models.resnet import resnet18
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "softmax": softmax,
-    "mlp": mlp,
-    "mlp_deep": mlp,
-    "cnn": cnn,
-    "cnn_pool": cnn_pool,
-    "resnet18": resnet18,
-    "resnet18_pretrained": resnet18,
-}
+MODELS: Registry = {"softmax": softmax, "mlp": mlp, "cnn": cnn, "cnn_pool": cnn_pool, "resnet18": resnet18}
 
 
 def build_model(
@@ -43,13 +39,13 @@ def build_model(
     Raises:
         UserError: the model cannot be built for these images or settings.
     """
-    self_normalising = "activation" in keyword_only(model) and isinstance(activation(), nn.SELU)
+    self_normalizing = "activation" in keyword_only(model) and isinstance(activation(), nn.SELU)
     slots: dict[str, Any] = {
         "activation": activation,
         "norm": norm,
-        "dropout": partial(dropout, nn.AlphaDropout if self_normalising else nn.Dropout),
+        "dropout": partial(dropout, nn.AlphaDropout if self_normalizing else nn.Dropout),
     }
-    network = model(input_shape, num_classes, **{name: slots[name] for name in slots if name in keyword_only(model)})
-    if self_normalising:
-        lecun_normal_(network)
+    network: nn.Module = model(
+        input_shape, num_classes, **{name: slots[name] for name in slots if name in keyword_only(model)}
+    )
     return network

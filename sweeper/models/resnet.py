@@ -1,6 +1,6 @@
-"""ResNet-18, from scratch or from weights that were trained before.
+"""ResNet-18, from scratch or from trained weights.
 
-torchvision is imported on first use only: importing it takes longer than everything else that a small run needs.
+torchvision is imported on first use: its import takes longer than everything else that a small run needs.
 """
 
 from __future__ import annotations
@@ -29,31 +29,30 @@ def resnet18(
     activation: Callable[[], nn.Module],
     norm: Callable[[int, int], nn.Module],
 ) -> nn.Module:
-    """ResNet-18 (He et al. 2016) as in torchvision, with a new last layer of `num_classes`.
+    """Build a ResNet-18 (He et al. 2016) as in torchvision, with a new last layer of `num_classes`.
 
     Args:
-        weights: None trains from scratch; else they are filled in afterwards, see fitting_weights.
+        weights: None trains from scratch; else see `pretrained_state`.
         stem: "imagenet" is the original 7x7 stride 2 with pooling, "cifar" a 3x3 stride 1 without.
         freeze_backbone: train the last layer only, batch statistics fixed.
 
     Raises:
         UserError: the settings contradict each other.
     """
-    from torchvision.models.resnet import BasicBlock, ResNet
+    from torchvision.models.resnet import BasicBlock
     from torchvision.ops import FrozenBatchNorm2d
 
     has_batch_norm = isinstance(norm(64, 2), nn.BatchNorm2d)
     if weights == "imagenet" and not has_batch_norm:
         raise UserError(
-            "model.weights=imagenet was trained with batch normalisation: choose norm=batch, "
+            "model.weights=imagenet was trained with batch normalization: choose norm=batch, "
             "or train from scratch with model.weights=null"
         )
     if freeze_backbone and weights is None:
         raise UserError("model.freeze_backbone=true needs trained weights: set model.weights=imagenet or a file")
     frozen_norm = freeze_backbone and has_batch_norm
     norm_layer = FrozenBatchNorm2d if frozen_norm else lambda num_features: norm(num_features, 2)
-    network_class = with_features(ResNet) if freeze_backbone else ResNet
-    model: Any = network_class(BasicBlock, [2, 2, 2, 2], norm_layer=norm_layer)
+    model: Any = network_class()(BasicBlock, [2, 2, 2, 2], norm_layer=norm_layer)
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     if stem == "cifar":
         model.conv1 = nn.Conv2d(input_shape[0], 64, kernel_size=3, padding=1, bias=False)
@@ -65,6 +64,7 @@ def resnet18(
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.ReLU):
             model.get_submodule(name.rpartition(".")[0]).relu = activation()
+    model.weights, model.norm_settings, model.frozen_backbone = weights, norm_settings(norm), freeze_backbone
     if freeze_backbone:
         model.requires_grad_(False)
         model.fc.requires_grad_(True)
@@ -72,23 +72,33 @@ def resnet18(
     return network
 
 
-def with_features(network_class: Any) -> Any:
-    """torchvision's ResNet whose backbone can be run by itself: its forward takes images or their features."""
+def network_class() -> Any:
+    """Return torchvision's ResNet whose backbone can be run by itself: its forward takes images or their features."""
+    from torchvision.models.resnet import ResNet
 
-    class WithFeatures(network_class):  # type: ignore[misc]
+    class PretrainableResNet(ResNet):  # type: ignore[misc]
         def features(self, images: Tensor) -> Tensor:
-            """What the last layer sees of images (N, C, H, W): (N, 512)."""
+            """Compute the input of the last layer from images (N, C, H, W): (N, 512)."""
             pooled = self.maxpool(self.relu(self.bn1(self.conv1(images))))
             return torch.flatten(self.avgpool(self.layer4(self.layer3(self.layer2(self.layer1(pooled))))), 1)
 
         def forward(self, images: Tensor) -> Tensor:
             return self.fc(images if images.ndim == 2 else self.features(images))  # type: ignore[no-any-return]
 
-    return WithFeatures
+        def pretrained_state(self) -> dict[str, Tensor]:
+            return {} if self.weights is None else load_pretrained(self, self.weights, self.norm_settings)
+
+    return PretrainableResNet
 
 
-def fitting_weights(model: nn.Module, weights: str, norm: dict[str, Any]) -> dict[str, Tensor]:
-    """Trained weights for everything but the classifier of a model, which may be on the meta device.
+def norm_settings(norm: Any) -> dict[str, Any]:
+    """Return a norm's name and settings, as a run's best.pt records them; the function's name is the choice's."""
+    function, settings = getattr(norm, "func", norm), getattr(norm, "keywords", {})
+    return {"name": function.__name__, **settings}
+
+
+def load_pretrained(model: nn.Module, weights: str, norm: dict[str, Any]) -> dict[str, Tensor]:
+    """Load trained weights for everything but the classifier of a model, which may be on the meta device.
 
     Args:
         weights: "imagenet" takes torchvision's; else the path of a state dict or of a run's best.pt.
@@ -101,8 +111,11 @@ def fitting_weights(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
     content = {} if weights == "imagenet" else read_file(weights)
     state = imagenet_state() if weights == "imagenet" else state_dict(weights, content)
     trained_with = content.get("norm", norm) if isinstance(content, dict) else norm
-    if named(trained_with) != named(norm):
-        raise UserError(f"model.weights={weights} was trained with norm={named(trained_with)}, not with {named(norm)}")
+    if describe_norm(trained_with) != describe_norm(norm):
+        raise UserError(
+            f"model.weights={weights} was trained with norm={describe_norm(trained_with)}, not with "
+            f"norm={describe_norm(norm)}"
+        )
     own = model.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     wrong = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
@@ -115,14 +128,14 @@ def fitting_weights(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
     return {key: value for key, value in state.items() if key in own}
 
 
-def named(norm: dict[str, Any]) -> str:
-    """A norm with its settings in a sentence, such as `group (num_groups=8)`."""
+def describe_norm(norm: dict[str, Any]) -> str:
+    """Format a norm with its settings, such as `group (num_groups=8)`."""
     settings = ", ".join(f"{key}={value}" for key, value in sorted(norm.items()) if key != "name" and value is not None)
     return f"{norm['name']} ({settings})" if settings else str(norm["name"])
 
 
 def imagenet_state() -> dict[str, Tensor]:
-    """torchvision's ImageNet weights, from its cache folder or downloaded."""
+    """Load torchvision's ImageNet weights from its cache folder, or download them."""
     from torchvision.models import ResNet18_Weights
 
     weights = ResNet18_Weights.IMAGENET1K_V1
@@ -131,16 +144,16 @@ def imagenet_state() -> dict[str, Tensor]:
     except Exception as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
-            f"ImageNet weights could not be had from {weights.url} ({error}): "
+            f"ImageNet weights could not be loaded from {weights.url} ({error}): "
             f"put that file into {cache}, or name a local copy with model.weights=FILE"
         ) from error
 
 
 def read_file(path: str) -> Any:
-    """What a file of weights holds; tensors and plain values only, no code.
+    """Load a file of weights; tensors and plain values only, no code.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: there is no such file, or it holds anything else.
     """
     if not Path(path).is_file():
         raise UserError(f"model.weights={path}: there is no such file; choose null, imagenet or an existing file")
@@ -153,10 +166,10 @@ def read_file(path: str) -> Any:
 
 
 def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
-    """The state dict in what was loaded.
+    """Return the state dict in a file's content.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no state dict.
     """
     state = content.get("model", content) if isinstance(content, dict) else None
     pairs = list(state.items()) if isinstance(state, dict) else []

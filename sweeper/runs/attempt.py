@@ -1,4 +1,4 @@
-"""One attempt at a run: go on from where it stands, train, measure, and keep its records true whatever happens."""
+"""An attempt at a run: resume where it stopped, train, evaluate, and keep its records true whatever happens."""
 
 import logging
 import signal
@@ -14,15 +14,20 @@ from typing import Any
 
 import torch
 
-from sweeper.config import Config
 from sweeper.errors import Diverged, Stopped
 from sweeper.runs import checkpoint
 from sweeper.runs.console import Console, log_to
-from sweeper.runs.directory import RunDirectory, convergence
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
+from sweeper.runs.predictions import write_predictions
 from sweeper.runs.signals import StopFlag
+from sweeper.runs.spec import RunSpec
+from sweeper.runs.states import State
 from sweeper.runs.tensorboard import Events
-from sweeper.training.build import Built
-from sweeper.training.loop import Progress, Row, confusion, evaluate, fit
+from sweeper.training.build import TrainingComponents
+from sweeper.training.loop import fit
+from sweeper.training.metrics import METRICS
+from sweeper.training.state import LoopState, Row, TrainState
 
 log = logging.getLogger(__name__)
 
@@ -31,204 +36,219 @@ HEARTBEAT = 10.0  # seconds
 
 @dataclass
 class Attempt:
-    """The caller owns the run and has created its record.
+    """An attempt by a process that owns the run and has created its record.
 
     Attributes:
-        run: what run.json says.
-        number: how many attempts there were, with this one.
+        described: the content of run.json.
+        number: attempts so far, this one included.
     """
 
-    config: Config
-    record: RunDirectory
-    run: dict[str, Any]
+    spec: RunSpec
+    described: dict[str, Any]
     number: int
-    progress: Progress = field(default_factory=Progress)
-    built: Built = field(init=False)
+    components: TrainingComponents = field(init=False)
+    record: RunDirectory = field(init=False)
 
-    def live(self, build: Callable[[], Built]) -> dict[str, Any]:
-        """Build, train to the end and measure.
+    def __post_init__(self) -> None:
+        self.record = self.spec.record
+
+    @property
+    def state(self) -> TrainState:
+        return self.components.state
+
+    @property
+    def loop(self) -> LoopState:
+        return self.components.state.loop if hasattr(self, "components") else LoopState()
+
+    def run(self, build: Callable[[], TrainingComponents]) -> dict[str, Any]:
+        """Build, train to the end and evaluate.
 
         Returns:
-            What result.json says.
+            The content of result.json.
 
         Raises:
             UserError: a checkpoint must not be loaded, or the images have changed meanwhile.
-            Diverged: the loss is not finite any more.
-            SystemExit: a signal stopped the attempt; another one goes on from there.
+            Diverged: the loss is not finite.
+            SystemExit: a signal stopped the attempt; another attempt resumes.
         """
         with log_to(self.record.folder / "train.log"), StopFlag() as stop:
-            self.write_status("running")
+            self.write_status(State.RUNNING)
             try:
-                self.built = build()
-                self.progress = self.resume()
-                self.write_status("running")
+                self.components = build()
+                self.resume()
+                self.write_status(State.RUNNING)
                 self.train(stop)
-                result = self.measure()
+                result = self.evaluate_best()
             except (Stopped, KeyboardInterrupt):
-                self.write_status("interrupted")
-                epoch = self.progress.epoch
-                log.info("%s: interrupted in epoch %d; the same command goes on", self.record.run_id, epoch)
+                self.write_status(State.INTERRUPTED)
+                epoch = self.loop.epoch
+                log.info("%s: interrupted in epoch %d; rerun the same command to resume", self.record.run_id, epoch)
                 sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
-                log.debug("diverged: %s", error)  # in train.log; who started the run tells the user
-                self.record.write_metrics(self.progress.rows)  # synced: nothing goes on from the checkpoint
-                self.write_status("diverged", str(error))
+                log.debug("diverged: %s", error)  # in train.log; the caller reports it to the user
+                self.record.write_metrics(self.loop.history)  # synced: nothing resumes from the checkpoint
+                self.write_status(State.DIVERGED, str(error))
                 raise Diverged(f"{self.record.run_id} diverged: {error}") from error
             except BaseException:
                 log.debug("failed", exc_info=True)
-                self.write_status("failed", traceback.format_exc())
+                self.write_status(State.FAILED, traceback.format_exc())
                 raise
-            self.write_status("finished")
+            self.write_status(State.FINISHED)
         for path in (self.record.last, self.record.best):
             checkpoint.previous(path).unlink(missing_ok=True)
-        if stop.signum is not None:  # it came too late for this run, but whoever runs the next one must know
+        if stop.signum is not None:  # too late for this run, but the process must not start another
             sys.exit(128 + stop.signum)
         return result
 
-    def write_status(self, state: str, error: str | None = None) -> None:
-        epoch, step = self.progress.epoch, self.progress.batch
-        self.record.write_status(state=state, attempt=self.number, epoch=epoch, step=step, error=error)
+    def write_status(self, state: State, error: str | None = None) -> None:
+        loop = self.loop
+        self.record.write_status(
+            state=state.value, attempt=self.number, epoch=loop.epoch, step=loop.step_in_epoch, error=error
+        )
 
-    def resume(self) -> Progress:
-        """Go on from the newest whole checkpoint, with metrics and best.pt brought into line; without one, begin."""
+    def resume(self) -> None:
+        """Resume from the newest valid checkpoint, with metrics and best.pt brought into line; else start."""
         for path in (self.record.last, checkpoint.previous(self.record.last)):
             try:
                 saved = checkpoint.load(path, self.record.run_id)
             except FileNotFoundError:
                 continue
             except checkpoint.Damaged as error:
-                log.warning("%s; going on from the one before it", error)
+                log.warning("%s; falling back to the previous checkpoint", error)
                 path.unlink()  # lest the next save keeps it as the previous one
                 continue
-            if not self.best_matches(saved):
-                log.warning("%s is not that of %s; starting again", self.record.best, path)
+            loop = LoopState(**saved["state"]["loop"])
+            best = self.components.recipe.best(loop.history)
+            is_missing = best is not None and not self.find_best(best["epoch"])
+            if is_missing and (best is None or best["epoch"] != loop.epoch - 1 or loop.step_in_epoch > 0):
+                log.warning("%s does not match %s; restarting from scratch", self.record.best, path)
                 break
-            progress = checkpoint.restore(saved, self.built.training.model, self.built.training.optimizer)
-            self.record.write_metrics(progress.rows, sync=False)
-            log.info("%s: going on in epoch %d after step %d", self.record.run_id, progress.epoch, progress.batch)
-            self.warn_of_other_conditions()
-            return progress
+            checkpoint.restore(saved, self.state)
+            if is_missing and best is not None:  # killed between the two saves: these are its weights
+                self.save_best(best)
+            self.record.write_metrics(loop.history, sync=False)
+            log.info("%s: resuming at epoch %d, step %d", self.record.run_id, loop.epoch, loop.step_in_epoch)
+            self.warn_if_not_reproducible()
+            return
         for left_over in self.record.checkpoints.glob("*"):
             left_over.unlink()
         self.record.write_metrics([], sync=False)
-        num_images, num_parameters = len(self.built.train.indices), self.run["parameters"]
+        num_images, num_parameters = len(self.components.train_loader.indices), self.described["parameters"]
         log.info(
             "%s: starting, %s training images, %s parameters",
             self.record.run_id,
             f"{num_images:,}",
             f"{num_parameters:,}",
         )
-        return Progress()
 
-    def best_matches(self, saved: checkpoint.Checkpoint) -> bool:
-        """Whether best.pt holds the checkpoint's best epoch; brought about where it can be.
-
-        A kill between the two saves leaves best.pt an epoch behind, whose weights last.pt has. Going on from the
-        checkpoint before leaves it an epoch ahead, and the one before it is the right one.
+    def find_best(self, epoch: int) -> bool:
+        """Make best.pt the checkpoint of this epoch where it or the one before it is; resuming from the previous
+        checkpoint leaves best.pt an epoch ahead.
         """
-        best = Progress(**saved["progress"]).best
-        if best is None:
-            return True
         for path in (self.record.best, checkpoint.previous(self.record.best)):
             try:
-                kept = checkpoint.load(path, self.record.run_id)
+                saved = checkpoint.load(path, self.record.run_id)
             except (FileNotFoundError, checkpoint.Damaged):
                 continue
-            if kept["epoch"] == best["epoch"]:
+            if saved["epoch"] == epoch:
                 path.replace(self.record.best)
                 return True
-        if best["epoch"] != saved["progress"]["epoch"] - 1 or saved["progress"]["batch"] > 0:
-            return False
-        self.save_best(best, saved["model"])
-        return True
+        return False
 
-    def warn_of_other_conditions(self) -> None:
-        """Say where bit-exact resumption cannot be hoped for."""
+    def warn_if_not_reproducible(self) -> None:
+        """Warn where the resumed run may differ from an uninterrupted run."""
+        described, compile = self.described, self.spec.config.compile
         now = {"threads": torch.get_num_threads(), "torch": version("torch"), "host": socket.gethostname()}
-        before = {"threads": self.run["threads"], "torch": self.run["versions"]["torch"], "host": self.run["host"]}
-        now["compile"], before["compile"] = self.config.compile, self.run["config"].get("compile", False)
+        before = {"threads": described["threads"], "torch": described["versions"]["torch"], "host": described["host"]}
+        now["compile"], before["compile"] = compile, described["config"].get("compile", False)
         for name, value in now.items():
             if before[name] != value:
                 log.warning(
-                    "%s: began with %s %s and goes on with %s: the last digits may differ from an uninterrupted run's",
+                    "%s: started with %s=%s, resuming with %s: not bit-exact",
                     *(self.record.run_id, name, before[name], value),
                 )
 
     def save(self) -> None:
-        training = self.built.training
-        state = checkpoint.capture(self.record.run_id, training.model, training.optimizer, self.progress)
-        checkpoint.save(self.record.last, state)
+        checkpoint.save(self.record.last, checkpoint.capture(self.record.run_id, self.state))
 
-    def save_best(self, best: Row, model_state: dict[str, Any]) -> None:
-        norm = self.run["effective"].get("norm", {"name": "none"})
-        content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "model": model_state, "norm": norm}
-        checkpoint.save(self.record.best, content | {"epoch": best["epoch"], "val_acc": best["val_acc"]})
+    def save_best(self, best: Row) -> None:
+        norm = self.spec.effective.get("norm", {"name": "none"})
+        content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "norm": norm}
+        content |= {"model": self.state.eval_model().state_dict(), "epoch": best["epoch"], "val_acc": best["val_acc"]}
+        checkpoint.save(self.record.best, content)
 
     def open_events(self, rows: list[Row]) -> Events:
-        return Events(self.record.folder / "tensorboard", self.run["created"], rows)
+        return Events(self.record.folder / "tensorboard", self.described["created"], rows)
 
     def train(self, stop: StopFlag) -> None:
         """Fit, with a checkpoint after every epoch, at every signal and every few minutes."""
+        config, loop = self.spec.config, self.loop
         last_save = last_beat = time.monotonic()
         events: list[Events] = []  # opened at the first row: importing TensorBoard can wait until training runs
 
         def after_step() -> None:
             nonlocal last_save, last_beat
             now = time.monotonic()
-            if stop.signum is not None or now - last_save > 60 * self.config.checkpoint_minutes:
+            if stop.signum is not None or now - last_save > 60 * config.checkpoint_minutes:
                 self.save()
                 last_save = now
             if stop.signum is not None:
                 raise Stopped
             if now - last_beat > HEARTBEAT:
                 last_beat = now
-                self.write_status("running")
-            console.step(self.progress)
+                self.write_status(State.RUNNING)
+            console.step(loop)
 
         def after_epoch(row: Row) -> None:
             nonlocal last_save
             self.save()
             last_save = time.monotonic()
-            if self.progress.best is row:
-                self.save_best(row, self.built.training.model.state_dict())
-            self.record.write_metrics(self.progress.rows, sync=False)  # the checkpoint has them, too
-            self.write_status("running")
+            if self.components.recipe.best(loop.history) is row:
+                self.save_best(row)
+            self.record.write_metrics(loop.history, sync=False)  # the checkpoint has them, too
+            self.write_status(State.RUNNING)
             if not events:
-                events.append(closing.enter_context(self.open_events(self.progress.rows[:-1])))
+                events.append(closing.enter_context(self.open_events(loop.history[:-1])))
             events[0].write(row)
             console.epoch(row)
 
-        with Console(self.record.run_id, self.config.epochs, len(self.built.train)) as console, ExitStack() as closing:
+        train_loader = self.components.train_loader
+        with Console(self.record.run_id, config.epochs, len(train_loader)) as console, ExitStack() as closing:
             fit(
-                self.built.training,
-                self.built.train,
-                self.built.val_batches,
-                self.progress,
-                epochs=self.config.epochs,
-                patience=self.config.patience,
+                self.state,
+                self.components.recipe,
+                train_loader,
+                self.components.val_loader,
+                epochs=config.epochs,
+                patience=config.patience,
                 after_step=after_step,
                 after_epoch=after_epoch,
             )
 
-    def measure(self) -> dict[str, Any]:
-        """Look at the test images, once, with the weights of the best epoch, and write the result."""
-        best, rows, built = self.progress.best, self.progress.rows, self.built
+    def evaluate_best(self) -> dict[str, Any]:
+        """Evaluate the best epoch's weights on the test images, once, and write the result."""
+        rows = self.loop.history
+        best = self.components.recipe.best(rows)
         assert best is not None
-        checkpoint.load_model(checkpoint.load(self.record.best, self.record.run_id), built.training.model)
-        test_loss, test_acc, predictions = evaluate(built.training, built.test_batches())
+        model = self.state.eval_model()
+        checkpoint.load_weights(checkpoint.load(self.record.best, self.record.run_id), model)
+        test = evaluate_test_images(self.components, model)
         result = {
+            "select": self.spec.config.select,
             "best_val_acc": best["val_acc"],
             "best_epoch": best["epoch"],
-            "test_acc": test_acc,
-            "test_loss": test_loss,
-            **convergence(rows, self.config.convergence_fraction, self.config.target_acc),
+            **{f"test_{name}": metric.compute(test) for name, metric in METRICS.items()},
+            **evaluate_views(self.components, model, self.spec.choices.views),
             "epochs": len(rows),
             "train_seconds": sum(row["train_seconds"] for row in rows),
             "eval_seconds": sum(row["eval_seconds"] for row in rows),
-            "confusion": confusion(built.test.labels, predictions, len(self.run["dataset"]["classes"])).tolist(),
+            "confusion": test.confusion.tolist(),
         }
         self.record.write_metrics(rows)
+        write_predictions(
+            self.record.predictions, test.logits.numpy(), self.components.test_images.labels.cpu().numpy()
+        )
         self.record.write_result(result)
         with self.open_events(rows) as events:
-            events.write_hparams(self.run["effective"], result)
+            events.write_hparams(self.spec.effective, result)
         return result

@@ -1,26 +1,23 @@
-"""Save and restore everything that a run needs to go on exactly where it stood.
+"""Save and restore the state of a run, so that it resumes exactly.
 
-A checkpoint is torch's zip file of tensors and plain values, followed by the SHA-256 of it, which torch.load does not
-mind. It is written beside its place, synced and renamed, and the one before it is kept, so that a valid one always
-exists.
+A checkpoint is torch's zip file of tensors and plain values, followed by its SHA-256, which torch.load ignores. It is
+written to a temporary name, synced and renamed, and the previous checkpoint is kept, so that a valid one always exists.
 """
 
 import hashlib
 import io
 import os
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from sweeper.errors import UserError
-from sweeper.training.loop import Progress
+from sweeper.training.state import TrainState
 
-FORMAT = 1
+FORMAT = 2
 DIGEST = 32  # bytes of a SHA-256
 Checkpoint = dict[str, Any]
 
@@ -29,44 +26,41 @@ class Damaged(Exception):
     """The file is not a whole checkpoint."""
 
 
-def capture(run_id: str, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Checkpoint:
-    """Everything at this moment. The tensors are the live ones: save before the next step."""
-    on_gpu = next(model.parameters()).is_cuda
-    return {
-        "format": FORMAT,
-        "run_id": run_id,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": asdict(progress),
-        "generators": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if on_gpu else None},
-    }
+def capture(run_id: str, state: TrainState) -> Checkpoint:
+    """Return a checkpoint of this moment. The tensors are the live ones: save before the next step."""
+    return {"format": FORMAT, "run_id": run_id, "state": state.state_dict()}
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> Progress:
-    """Put model, optimizer and generators back and return the progress.
+def restore(checkpoint: Checkpoint, state: TrainState) -> None:
+    """Restore a run's state, with torch's generators.
 
     Raises:
         UserError: the checkpoint belongs to another model.
     """
-    load_model(checkpoint, model)
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    torch.set_rng_state(checkpoint["generators"]["cpu"])
-    if checkpoint["generators"]["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(checkpoint["generators"]["cuda"])
-    return Progress(**checkpoint["progress"])
+    try:
+        state.load_state_dict(checkpoint["state"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise misfit(checkpoint) from error
 
 
-def load_model(checkpoint: Checkpoint, model: nn.Module) -> None:
+def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Load the weights of a best.pt.
+
+    Raises:
+        UserError: the checkpoint belongs to another model.
+    """
     try:
         model.load_state_dict(checkpoint["model"])
     except (RuntimeError, KeyError) as error:
-        raise UserError(
-            f"the checkpoint of {checkpoint.get('run_id', 'another run')} does not fit this model"
-        ) from error
+        raise misfit(checkpoint) from error
+
+
+def misfit(checkpoint: Checkpoint) -> UserError:
+    return UserError(f"the checkpoint of {checkpoint.get('run_id', 'another run')} does not fit this model")
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint atomically; what was there stays as previous_<name>."""
+    """Write the checkpoint atomically; the one before stays as previous_<name>."""
     partial = path.with_suffix(".partial")
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -84,7 +78,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` is kept."""
+    """Return the path of the checkpoint before the one at `path`."""
     return path.with_name(f"previous_{path.name}")
 
 
@@ -96,9 +90,9 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
         run_id: the run that it must belong to, if any.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         Damaged: it is cut off, a byte is wrong, or it was never a checkpoint.
-        UserError: it was written by something else, belongs to another run, or holds objects that could run code.
+        UserError: another program wrote it, it belongs to another run, or it holds objects that could run code.
     """
     content = path.read_bytes()
     if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
@@ -119,9 +113,9 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
 
 
 def is_whole_zip(content: bytes) -> bool:
-    """Whether these are a zip file whose entries have their checksums: if so, it is foreign and not damaged."""
+    """Return whether this is a zip file with valid checksums: then it is foreign and not damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.testzip() is None
-    except Exception:  # a damaged one can raise anything
+    except Exception:  # a damaged file can raise anything
         return False

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a progress bar where a terminal looks on, one line an epoch where not."""
+"""The display of a run: a progress bar on a terminal, elsewhere a line per epoch."""
 
 import logging
 import os
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeper.training.loop import Progress, Row
+from sweeper.training.state import LoopState, Row
 
 log = logging.getLogger(__name__)
 
-REFRESH = 0.2  # seconds between two looks of the bar at the progress
+REFRESH = 0.2  # seconds between two updates of the bar
 
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Append what the program logs, DEBUG too, to a file, with the time."""
+    """Append the program's log, DEBUG included, to a file, with the time."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("sweeper")  # the parent of all our loggers
@@ -43,7 +43,7 @@ class Console:
         self.next_refresh = 0.0
 
     def __enter__(self) -> "Console":
-        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # several runs cannot share a terminal's last line
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # as in workers
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -56,10 +56,10 @@ class Console:
         if self.bar is not None:
             self.bar.stop()
 
-    def step(self, progress: Progress) -> None:
+    def step(self, loop: LoopState) -> None:
         if self.bar is not None and time.monotonic() > self.next_refresh:
             self.next_refresh = time.monotonic() + REFRESH
-            self.bar.update(self.task, completed=(progress.epoch - 1) * self.batches + progress.batch)
+            self.bar.update(self.task, completed=(loop.epoch - 1) * self.batches + loop.step_in_epoch)
 
     def epoch(self, row: Row) -> None:
         line = (

@@ -1,4 +1,4 @@
-"""The files of a run directory, written so that a reader never sees half of one. No torch here: readers start fast."""
+"""The files of a run directory, written so that a reader never sees half a file. No torch here: readers start fast."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from typing import Any
 
 from sweeper.files import number, read_json, write_json, write_text
 
-LOST_AFTER = 60.0  # seconds without a heartbeat, after which a vanished owner counts as gone
-LOST_ELSEWHERE_AFTER = 900.0  # the same whatever process the owner's host has, or where it cannot be asked
+LOST_AFTER = 60.0  # seconds without a heartbeat after which a vanished owner counts as gone
+LOST_ELSEWHERE_AFTER = 900.0  # the same for an owner on another host, or whose process id was reused
 
 
 @dataclass
@@ -36,8 +36,12 @@ class RunDirectory:
     def last(self) -> Path:
         return self.checkpoints / "last.pt"
 
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.npz"
+
     def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> dict[str, Any]:
-        """Make the directory with Hydra's description of the job, and with run.json unless it is there; return that."""
+        """Make the directory with Hydra's files and run.json, unless that exists; return run.json's content."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.folder / ".hydra").mkdir(exist_ok=True)
         for name, text in hydra_files.items():
@@ -54,7 +58,7 @@ class RunDirectory:
         return read_json(self.folder / "result.json")
 
     def is_finished(self) -> bool:
-        """Whether the run ended well and its files say which it is and what came out."""
+        """Whether the run finished and its files hold its config and its result."""
         status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
         whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
         return whole and status.get("state") == "finished"
@@ -63,7 +67,7 @@ class RunDirectory:
         write_json(self.folder / "result.json", result)
 
     def status(self) -> dict[str, Any] | None:
-        """status.json, its state `lost` where it says running and nobody does."""
+        """Return status.json, its state `lost` where it says running and its process is gone."""
         status = read_json(self.folder / "status.json")
         if status is not None and status.get("state") == "running" and is_lost(status):
             status["state"] = "lost"
@@ -75,7 +79,7 @@ class RunDirectory:
         write_json(self.folder / "status.json", content, sync=status.get("state") != "running")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl up to the first that is torn."""
+        """Return the rows of metrics.jsonl up to the first that is torn."""
         rows: list[Any] = []
         try:
             lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
@@ -97,6 +101,12 @@ class RunDirectory:
         except (ValueError, RecursionError):
             pass
         return rows
+
+    def change_state(self, state: str, error: str) -> None:
+        """Rewrite status.json with another state and its reason; the position in training stays."""
+        status = self.status() or {"attempt": 0, "epoch": 1, "step": 0}
+        kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+        self.write_status(**kept, state=state, error=error)
 
     def write_metrics(self, rows: list[dict[str, Any]], *, sync: bool = True) -> None:
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows), sync=sync)
@@ -120,26 +130,6 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def convergence(rows: list[dict[str, Any]], fraction: float, target_acc: float | None) -> dict[str, Any]:
-    """When a run converged, read off its metrics (at least one row).
-
-    Returns:
-        convergence_epoch: the first whose validation accuracy is at least `fraction` of the run's best.
-        convergence_seconds: training seconds to the end of that epoch.
-        epochs_to_target: the first epoch at or above `target_acc`, None where it never gets there or none is set.
-    """
-    best = max(row["val_acc"] for row in rows)
-    converged = next(place for place, row in enumerate(rows) if row["val_acc"] >= fraction * best)
-    reached = (row["epoch"] for row in rows if target_acc is not None and row["val_acc"] >= target_acc)
-    return {
-        "convergence_fraction": fraction,
-        "convergence_epoch": rows[converged]["epoch"],
-        "convergence_seconds": sum(row["train_seconds"] for row in rows[: converged + 1]),
-        "target_acc": target_acc,
-        "epochs_to_target": next(reached, None),
-    }
 
 
 def flat_settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,38 +1,72 @@
-"""Measure a finished run again from its best.pt, and compare with what was recorded."""
+"""Evaluate networks on test images, and a finished run again from its best.pt, beside what was recorded."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor, nn
 
 from sweeper.config import to_config
-from sweeper.data.cache import load, prepare
+from sweeper.data import views as view_choices
+from sweeper.data.cache import load
 from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
-from sweeper.training.build import build, choose_all
-from sweeper.training.loop import confusion, evaluate
+from sweeper.runs.predictions import read_predictions
+from sweeper.runs.spec import resolve
+from sweeper.runs.states import state_of
+from sweeper.training.build import TrainingComponents, build
+from sweeper.training.device import set_up_process
+from sweeper.training.loop import evaluate
+from sweeper.training.metrics import Evaluation, acc
 
 
-@dataclass
-class Evaluation:
+class AveragedViews(nn.Module):
+    """A network whose logits are the mean over views of each image."""
+
+    def __init__(self, model: nn.Module, views: Callable[[Tensor], Iterator[Tensor]]) -> None:
+        super().__init__()
+        self.model, self.views = model, views
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([self.model(view).float() for view in self.views(images)]).mean(0)
+
+
+def evaluate_test_images(components: TrainingComponents, model: nn.Module) -> Evaluation:
+    recipe = components.recipe
+    return evaluate(model, components.test_loader(), recipe.num_classes, recipe.autocast)
+
+
+def evaluate_views(components: TrainingComponents, model: nn.Module, views: Any) -> dict[str, float]:
+    """Return the test accuracy of averaged views, for result.json; nothing where views=none."""
+    if views.func is view_choices.none:
+        return {}
+    return {"test_acc_views": acc(evaluate_test_images(components, AveragedViews(model, views)))}
+
+
+@dataclass(frozen=True)
+class Reevaluation:
     """What was measured now, beside what was recorded.
 
     Attributes:
+        num_changed: test images whose predicted class is not the recorded one; None where no predictions are recorded.
         confusion: images by true class (rows) and predicted class (columns).
     """
 
     recorded_acc: float
     test_acc: float
+    num_changed: int | None
     classes: list[str]
     confusion: NDArray[np.int64]
 
 
-def evaluate_run(folder: Path) -> Evaluation:
-    """Load best.pt of a finished run and measure its test accuracy.
+def evaluate_run(folder: Path) -> Reevaluation:
+    """Load best.pt of a finished run and evaluate it on the test images.
 
     Raises:
         UserError: there is no such finished run, its checkpoint is not usable or its dataset has changed.
@@ -40,28 +74,30 @@ def evaluate_run(folder: Path) -> Evaluation:
     record = RunDirectory(folder)
     run, result = record.run(), record.result()
     if run is None:
-        raise UserError(f"{folder} is not the directory of a run; name one, a run's id or its last digits")
+        raise UserError(f"{folder} is not the directory of a run; name a directory, a run's id or its last digits")
     if result is None:
-        state = (record.status() or {}).get("state", "unknown")
+        state = state_of(record)
         advice = "" if state in ("running", "diverged") else f"; finish it with: {run['command']}"
         raise UserError(f"{folder.name} has no result (it is {state}){advice}")
     try:
         config = to_config(run["config"])
     except (OmegaConfBaseException, KeyError) as error:
         raise UserError(f"{folder}/run.json was written by another version of this program") from error
-    config.compile = False  # no evaluation is worth a minute of compiling
-    torch.set_num_threads(run["threads"])
-    cached = prepare(config.data)
-    if cached.fingerprint != run["dataset"]["fingerprint"]:
+    spec = resolve(replace(config, compile=False))  # an evaluation is not worth a minute of compiling
+    if spec.cached.fingerprint != run["dataset"]["fingerprint"]:
         raise UserError(f"the images of data={config.data.name} are not those that {folder.name} was trained on")
     try:
         best = checkpoint.load(record.best, folder.name)
     except (FileNotFoundError, checkpoint.Damaged) as error:
         again = f"train it again with: {run['command']} sweep.reuse=none"
         raise UserError(f"{record.best} is missing or damaged; {again}") from error
-    built = build(config, choose_all(config), load(cached), start_weights=False)
-    checkpoint.load_model(best, built.training.model)
-    _, test_acc, predictions = evaluate(built.training, built.test_batches())
-    classes = run["dataset"]["classes"]
-    counts = confusion(built.test.labels, predictions, len(classes)).numpy()
-    return Evaluation(result["test_acc"], test_acc, classes, counts)
+    device = set_up_process(spec.config.device, run["threads"])
+    components = build(spec.config, spec.choices, load(spec.cached), device, load_pretrained=False)
+    model = components.state.eval_model()
+    checkpoint.load_weights(best, model)
+    test = evaluate_test_images(components, model)
+    recorded = read_predictions(record.predictions)
+    changed = None
+    if recorded is not None and len(recorded[0]) == len(test.logits):
+        changed = int((recorded[0].argmax(1) != test.logits.numpy().argmax(1)).sum())
+    return Reevaluation(result["test_acc"], acc(test), changed, run["dataset"]["classes"], test.confusion.numpy())

@@ -1,58 +1,64 @@
-"""A run: find out which it is, own it, and find it finished or make an attempt at it."""
+"""A run: resolve which run a config describes, own it, and reuse what is there or make an attempt at it."""
 
 import logging
-import shutil
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from filelock import FileLock, Timeout
-
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, validate
-from sweeper.data.cache import Cached, load, prepare, settle_val_size
-from sweeper.errors import Diverged, UserError
-from sweeper.runs import spec as identity
+from sweeper.config import Config
+from sweeper.data.cache import load
+from sweeper.errors import Diverged
+from sweeper.runs import fingerprint
 from sweeper.runs.attempt import Attempt
-from sweeper.runs.directory import RunDirectory, convergence
-from sweeper.runs.fingerprint import changed_modules, code_fingerprint
+from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import describe
-from sweeper.training.build import Choices, build, check, choose_all
+from sweeper.runs.spec import RunSpec, resolve
+from sweeper.runs.states import Action, Decision, Reason, archive, decide, run_lock
+from sweeper.training.build import build, check, trained_parameters
+from sweeper.training.device import describe_device, set_up_process
 
 log = logging.getLogger(__name__)
 
-code_fingerprint()  # of the code that is imported now, whatever is edited while runs train
+fingerprint.modules()  # of the code that is imported now, whatever is edited while runs train
 
 
-def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
-    """Train the run that the config describes, go on with it, or find it finished.
+@dataclass(frozen=True)
+class Job:
+    """The job that asks for a run.
+
+    Attributes:
+        command: repeats the run.
+        hydra_files: what Hydra would write into .hydra/, by file name.
+        labels: the preset of each group, see sweeper.runs.spec.RunSpec.
+    """
+
+    command: str
+    hydra_files: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(config: Config, job: Job) -> float:
+    """Train the run that the config describes, resume it, or reuse it where it is finished.
 
     Returns:
-        Its best validation accuracy.
+        The validation accuracy of its best epoch.
 
     Raises:
-        UserError: something in the user's hands is wrong; nothing was started.
-        Diverged: the loss is not finite any more, now or when it was trained before.
-        SystemExit: a signal stopped it; the same command goes on from there.
+        UserError: a setting is wrong; nothing was started.
+        Diverged: the loss is not finite, now or in an earlier attempt.
+        SystemExit: a signal stopped it; the same command resumes it.
     """
-    validate(config)
-    choices = choose_all(config)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    cached = prepare(config.data)
-    settle_val_size(config.data, cached)
-    effective = identity.effective_config(config, choices, cached.fingerprint)
-    record = RunDirectory(Path(config.output_dir) / "runs" / identity.run_id(effective))
-    code = code_fingerprint()
+    spec = resolve(config, labels=job.labels)
     for slot in SLOTS:
-        if slot not in keyword_only(choices.model) and f" {slot}" in command:
-            log.warning("model=%s has no %s: it trains without", config.model.name, slot)
-    with owned(record):
+        if slot not in keyword_only(spec.choices.model) and f" {slot}" in job.command:
+            log.warning("model=%s has no %s slot; %s=... is ignored", spec.config.model.name, slot, slot)
+    record = spec.record
+    with run_lock(record):
         try:
-            return find_or_train(config, choices, cached, record, code, effective, hydra_files, command)
+            decision = decide(record, spec.code, spec.config.sweep.reuse)
+            return reuse(record, decision) if decision.action is Action.SKIP else train(spec, decision, job)
         except Exception as error:
             error.add_note(record.run_id)
             if record.folder.exists() and record.status() is None:  # it failed before its attempt began
@@ -60,114 +66,39 @@ def run(config: Config, *, hydra_files: dict[str, str], command: str) -> float:
             raise
 
 
-def find_or_train(
-    config: Config,
-    choices: Choices,
-    cached: Cached,
-    record: RunDirectory,
-    code: dict[str, str],
-    effective: dict[str, Any],
-    hydra_files: dict[str, str],
-    command: str,
-) -> float:
-    """The best validation accuracy of a run that this process owns."""
-    if record.folder.exists() and is_stale(record, code, config.sweep.reuse):
-        set_aside(record)
+def reuse(record: RunDirectory, decision: Decision) -> float:
+    """Return the result of a run that needs no further attempt.
+
+    Raises:
+        Diverged: it diverged.
+    """
+    if decision.reason is Reason.DIVERGED:
+        raise Diverged(f"{record.run_id} already diverged: {(record.status() or {}).get('error')}")
+    result = record.result() or {}
+    log.info("%s: already finished, %s", record.run_id, summary_of(result))
+    return float(result["best_val_acc"])
+
+
+def train(spec: RunSpec, decision: Decision, job: Job) -> float:
+    """Make an attempt at a run that this process owns, and return the validation accuracy of its best epoch."""
+    record = spec.record
+    device = set_up_process(spec.config.device, spec.config.threads)
+    model = check(spec.config, spec.choices, spec.cached)
+    if decision.starts_over:
+        log.warning("%s: %s; retraining", record.run_id, decision.text)
+        archive(record)
+    described = describe(
+        spec,
+        command=job.command,
+        device=describe_device(device),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained=sum(parameter.numel() for _, parameter in trained_parameters(model)),
+    )
     status = record.status() or {}
-    if record.is_finished():
-        return found_finished(record, config)
-    if status.get("state") == "diverged":
-        raise Diverged(f"{record.run_id} diverged before: {status.get('error')}")
-    model = check(config, choices, cached)
-    described = record.create(describe(config, effective, code, cached, model, command), hydra_files)
-    attempt = Attempt(config, record, described, number=int(status.get("attempt", 0)) + 1)
-    result = attempt.live(lambda: build(config, choices, load(cached)))
+    attempt = Attempt(spec, record.create(described, dict(job.hydra_files)), number=int(status.get("attempt", 0)) + 1)
+    result = attempt.run(lambda: build(spec.config, spec.choices, load(spec.cached), device))
     log.info("%s: finished, %s", record.run_id, summary_of(result))
     return float(result["best_val_acc"])
-
-
-def lock_of(record: RunDirectory) -> FileLock:
-    """The lock that the process holds that works on the run."""
-    folder = record.folder.parent.parent / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / record.run_id)
-
-
-@contextmanager
-def owned(record: RunDirectory) -> Iterator[None]:
-    """Be the only process that works on the run; wait while another does. The system frees a dead owner's lock."""
-    try:
-        lock = lock_of(record)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.info("%s: another process is training it; waiting", record.run_id)
-            lock.acquire()
-    except OSError as error:
-        raise UserError(f"output_dir={record.folder.parent.parent} cannot be written: {error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def state_after(record: RunDirectory, reason: str, then: str = "failed") -> str:
-    """A run's state once whoever was to train it has returned.
-
-    Where it says running and no process owns it, its process died without a word: it is recorded as failed, or as what
-    `then` says, with the reason.
-    """
-    if record.status() is None:
-        return "not started"
-    try:
-        with lock_of(record).acquire(blocking=False):
-            status = record.status() or {}
-            if status.get("state") in ("running", "lost"):
-                kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
-                record.write_status(**kept, state=then, error=reason)
-                return then
-            return str(status.get("state"))
-    except Timeout:
-        return "running"
-
-
-def is_stale(record: RunDirectory, code: dict[str, str], reuse: str) -> bool:
-    """Whether what is there must not be used: other code trained it, or finished runs are not wanted."""
-    status = record.status()
-    if reuse == "none" and status is not None and status.get("state") in ("finished", "diverged"):
-        return True
-    changed = changed_modules(record, code)
-    if not changed or reuse == "any":
-        return False
-    log.warning("%s: stale, since %s changed; it is trained again", record.run_id, ", ".join(changed))
-    return True
-
-
-def set_aside(record: RunDirectory) -> None:
-    """Move a run's directory to <output_dir>/stale/, where nothing counts it."""
-    stale = record.folder.parent.parent / "stale"
-    stale.mkdir(exist_ok=True)
-    number = 1 + max((int(path.suffix[1:]) for path in stale.glob(f"{record.run_id}.*")), default=0)
-    shutil.move(record.folder, stale / f"{record.run_id}.{number}")
-
-
-def found_finished(record: RunDirectory, config: Config) -> float:
-    """Say that the run is finished, and read its curve as this config asks."""
-    reread(record, config)
-    result = record.result() or {}
-    log.info("%s: finished already, %s", record.run_id, summary_of(result))
-    return float(result["best_val_acc"])
-
-
-def reread(record: RunDirectory, config: Config) -> None:
-    """Read a finished run's curve as this config asks, which may differ from how it was read before."""
-    result, rows = record.result() or {}, record.metrics()
-    if len(rows) != result.get("epochs"):
-        log.warning("%s: metrics.jsonl is damaged; the result stays as it was recorded", record.run_id)
-        return
-    reading = convergence(rows, config.convergence_fraction, config.target_acc)
-    if any(result.get(key) != value for key, value in reading.items()):
-        record.write_result(result | reading)
 
 
 def summary_of(result: dict[str, Any]) -> str:

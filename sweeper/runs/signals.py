@@ -1,4 +1,4 @@
-"""Signals as a flag that the training loop looks at between steps."""
+"""Signals as a flag that the training loop checks between steps."""
 
 import os
 import signal
@@ -6,18 +6,18 @@ import threading
 from types import FrameType
 from typing import Any
 
-# What asks a run to stop. SIGUSR2 is what Slurm jobs get before their time is up.
+# Signals that ask a run to stop. Slurm jobs get SIGUSR2 before their time is up.
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
-def passed_over(signum: int, frame: FrameType | None) -> None:
-    """The handler of a signal that another process takes for this one, and passes on as another."""
+def ignore_signal(signum: int, frame: FrameType | None) -> None:
+    """Handle a signal that another process receives for this one, and passes on as another signal."""
 
 
 class StopFlag:
-    """Within `with`, the first signal that asks to stop is noted in `signum`, and a second one interrupts at once.
+    """Within `with`, the first signal that asks to stop is recorded in `signum`, and a second interrupts at once.
 
-    Not so in a Slurm job: Slurm sends several for one stop, and kills by itself what takes too long.
+    In a Slurm job later signals are ignored: Slurm sends several for one stop, and kills a job that takes too long.
 
     Python delivers signals to the main thread only; in another thread this does nothing.
     """
@@ -29,7 +29,7 @@ class StopFlag:
     def __enter__(self) -> "StopFlag":
         if threading.current_thread() is threading.main_thread():
             for which in STOPS:
-                if signal.getsignal(which) is not passed_over:
+                if signal.getsignal(which) is not ignore_signal:
                     self.before[which] = signal.signal(which, self.note)
         return self
 

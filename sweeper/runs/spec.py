@@ -1,39 +1,100 @@
-"""Which run this is: config -> effective config -> run id. What cannot change the result does not change the id."""
+"""Which run a config describes: validated config -> chosen functions -> effective config -> run id."""
 
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config
-from sweeper.training.build import Choices
+from sweeper.config import Config, validate
+from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
+from sweeper.errors import UserError
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import REGISTRIES, Code, code_of
+from sweeper.training.build import Choices, choose_all
 
-# What cannot change the weights: where files lie, how the machine is used, and how the finished curve is read.
+# Settings that cannot change a result: where files lie and how the machine is used.
 NOT_IDENTITY = (
-    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "convergence_fraction", "target_acc"),
+    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes"),
     ("root", "cache", "url", "sha256"),
 )
 
 
+@dataclass(frozen=True)
+class RunSpec:
+    """A run that a config describes, resolved once; planner, run and evaluation pass it down.
+
+    Attributes:
+        config: validated, its `data.val_size` a number. Nothing changes it.
+        choices: the functions that the config's groups choose.
+        cached: the decoded dataset.
+        effective: what of the config can change the result, see `effective_config`.
+        code: the code that the result depends on, see sweeper.runs.fingerprint.
+        labels: the name of the preset that a group's settings are, by group, for tables.
+    """
+
+    config: Config
+    choices: Choices
+    cached: Cached
+    effective: dict[str, Any]
+    run_id: str
+    code: Code
+    labels: Mapping[str, str]
+
+    @property
+    def record(self) -> RunDirectory:
+        """The run's directory, whether or not it exists."""
+        return RunDirectory(Path(self.config.output_dir) / "runs" / self.run_id)
+
+
+def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: Cached | None = None) -> RunSpec:
+    """Validate a config and resolve everything that follows from it before training.
+
+    Args:
+        config: as composed.
+        labels: see RunSpec.
+        cached: the config's dataset where it was prepared before; else it is found in the cache or decoded into it.
+
+    Raises:
+        UserError: a setting is out of range or unused, or the images are missing or unreadable.
+    """
+    validate(config)
+    choices = choose_all(config)
+    check_shared_settings(config, choices)
+    cached = cached or prepare(config.data)
+    config = replace(config, data=resolve_val_size(config.data, cached))
+    check_data(config.data, cached.num_train, cached.input_shape[0])
+    effective = effective_config(config, choices, cached.fingerprint)
+    return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
+
+
 def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict[str, Any]:
-    """The config less what the model does not use and what cannot change the result, with the dataset's fingerprint."""
-    whole = asdict(config)
+    """Return the settings that can change the result, with the dataset's fingerprint.
+
+    Slots that the model lacks, settings that are null and groups that do nothing are left out, so that a new setting
+    or a new group leaves the ids of earlier runs as they are.
+    """
     top, of_data = NOT_IDENTITY
-    effective: dict[str, Any] = {key: value for key, value in whole.items() if key not in top and value is not None}
+    effective: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in top}
+    effective = {key: value for key, value in effective.items() if value is not None}
     for group, values in effective.items():
         if isinstance(values, dict):
             effective[group] = {key: value for key, value in values.items() if value is not None}
     effective["data"] = {key: value for key, value in effective["data"].items() if key not in of_data}
     effective["data"]["fingerprint"] = fingerprint
-    for slot in SLOTS:
-        if slot not in keyword_only(choices.model):
-            del effective[slot]
-    if "dropout" in effective:  # what counts is the rate, not the name it was chosen by
-        rate = effective.pop("dropout")["rate"]
-        effective |= {"dropout": {"rate": rate}} if rate > 0 else {}
+    missing = [slot for slot in SLOTS if slot not in keyword_only(choices.model)]
+    idle = [group for group, (_, idle) in REGISTRIES.items() if idle is not None and effective[group]["name"] == idle]
+    for group in (*missing, *idle):
+        del effective[group]
+    if "dropout" in effective:  # the rate counts, whatever it was chosen by
+        effective["dropout"] = {"rate": effective["dropout"]["rate"]}
+    if effective.get("activation", {}).get("name") == "selu" and effective.get("init") == {"name": "lecun_normal"}:
+        del effective["init"]  # SELU brings it
+    steps = effective["augmentation"]
+    effective["augmentation"] = {key: value for key, value in steps.items() if value != "none"}
     if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
         content = Path(config.model.weights).read_bytes()
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -41,13 +102,26 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
 
 
 def run_id(effective: dict[str, Any]) -> str:
-    """`<readable slug>-<10 hex digits>`; the digits follow from the canonical JSON of the effective config."""
+    """Return `<readable slug>-<10 hex digits>`; the digits follow from the canonical JSON of the effective config."""
     words = [effective["model"]["name"]]
-    for group, plain in (("activation", ""), ("norm", "none"), ("optimizer", ""), ("scheduler", "constant")):
-        words += [effective[group]["name"]] if group in effective and effective[group]["name"] != plain else []
-    words += [f"dropout{effective['dropout']['rate']:g}"] if "dropout" in effective else []
-    words += [effective["augmentation"]["name"]] if effective["augmentation"]["name"] != "none" else []
+    usual = {"norm": "none", "scheduler": "constant", "loss": "cross_entropy"}
+    for group in ("activation", "norm", "init", "optimizer", "scheduler", "mixing", "loss", "averaging", "views"):
+        name = effective.get(group, {}).get("name")
+        words += [name] if name is not None and name != usual.get(group) else []
+    rate = effective.get("dropout", {}).get("rate", 0)
+    words += [f"dropout{rate:g}"] if rate > 0 else []
+    words += ["_".join(key.partition("_")[0] for key in effective["augmentation"])] if effective["augmentation"] else []
     words += [effective["data"]["name"], f"s{effective['seed']}"]
     canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)
     return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+
+
+def check_shared_settings(config: Config, choices: Choices) -> None:
+    """Refuse a setting of the run that the chosen functions do not use.
+
+    Raises:
+        UserError: label_smoothing is set for a loss that has none.
+    """
+    if config.label_smoothing and "label_smoothing" not in keyword_only(choices.loss):
+        raise UserError(f"label_smoothing={config.label_smoothing} is not used by loss={config.loss.name}")

@@ -1,4 +1,4 @@
-"""TensorBoard events of a run, a view of its metrics: written anew when a run goes on, so each step is there once."""
+"""TensorBoard events of a run, a view of its metrics: rewritten when a run resumes, so that no step is there twice."""
 
 import shutil
 from pathlib import Path
@@ -11,10 +11,12 @@ SCALARS = {
     "loss/val": "val_loss",
     "accuracy/train": "train_acc",
     "accuracy/val": "val_acc",
+    "accuracy/val_balanced": "val_balanced_acc",
+    "f1/val_macro": "val_macro_f1",
     "lr": "lr",
     "images_per_second": "images_per_second",
 }
-RESULTS = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
+RESULTS = ("best_val_acc", "best_epoch", "test_acc", "train_seconds")
 
 
 class Events:
@@ -45,7 +47,7 @@ class Events:
         self.writer.flush()
 
     def write_hparams(self, effective: dict[str, Any], result: dict[str, Any]) -> None:
-        """The effective config and the results for the HParams tab, in this same event run."""
+        """Write the effective config and the results for the HParams tab, in this same event file."""
         from torch.utils.tensorboard.summary import hparams
 
         file_writer: Any = self.writer._get_file_writer()

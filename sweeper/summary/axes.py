@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from sweeper.errors import UserError, choices, nearest
+from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
 from sweeper.summary.gather import MEASURES, READINGS
 from sweeper.summary.table import SLOTS, is_implied, is_missing, show
@@ -55,7 +55,7 @@ def choose_baselines(
     """For each axis the value that the others are compared with; see `effects`."""
     for axis in given:
         if axis not in axes:
-            raise UserError(f"there is no axis {axis}{nearest(axis, axes)}; the finished runs vary {choices(axes)}")
+            raise UserError(f"there is no axis {axis}{nearest(axis, axes)}; the runs vary {format_names(axes)}")
     chosen = {}
     for axis in axes:
         values = values_of(settings, axis)
@@ -91,7 +91,7 @@ def find(axis: str, given: Any, values: Sequence[Any]) -> Any:
     found = [value for value in values if written(value) == text] or [value for value in values if means(text, value)]
     if not found:
         texts = {written(value) for value in values}
-        raise UserError(f"{axis}={text} does not occur{nearest(text, texts)}; it is {choices(texts)}")
+        raise UserError(f"{axis}={text} does not occur{nearest(text, texts)}; it is {format_names(texts)}")
     return found[0]
 
 

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.summary.average import states
 from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
 from sweeper.summary.output import printable, write_output
@@ -89,7 +89,7 @@ def write_curves(
         raise UserError(f"--top {top}: from 1 to {MOST} lines can be told apart")
     files = [output_dir / "curves" / f"curves{suffix}" for suffix in (".png", ".svg")] if output is None else [output]
     if files[0].suffix.lower() not in METADATA:
-        raise UserError(f"--output {files[0]}: its suffix says what to draw, one of {choices(METADATA)}")
+        raise UserError(f"--output {files[0]}: its suffix says what to draw, one of {format_names(METADATA)}")
     curves = learning_curves(output_dir, frame)
     if not curves:
         raise UserError(f"none of the {len(frame)} runs in {output_dir / 'runs'} has completed an epoch yet")

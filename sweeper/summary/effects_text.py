@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.summary.axes import written
 from sweeper.summary.effects import Effects, counted, effects
 from sweeper.summary.gather import gather
@@ -149,7 +149,7 @@ def show_effects(
         UserError: there is no such format, axis or value, or the file cannot be replaced.
     """
     if format not in FORMATS:
-        raise UserError(f"there is no --format {format}; choose from {choices(FORMATS)}")
+        raise UserError(f"there is no --format {format}; choose from {format_names(FORMATS)}")
     parts = (text.partition("=") for text in baseline)
     frame, unreadable = gather(output_dir / "runs", only)
     found = effects(frame, {axis: value for axis, _, value in parts}, unreadable=unreadable)

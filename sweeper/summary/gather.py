@@ -12,7 +12,7 @@ import pandas as pd
 
 from sweeper.files import read_json, write_text
 from sweeper.runs.directory import RunDirectory, flat_settings
-from sweeper.runs.fingerprint import code_fingerprint
+from sweeper.runs.fingerprint import code_of
 
 # What was measured, in the order of the table's columns.
 MEASURES = (
@@ -57,9 +57,9 @@ def gather(runs: Path, only: Collection[str] | None = None) -> tuple[pd.DataFram
         else:
             rows.append(row)
     index.save(None if only is not None else {row["run_id"] for row in rows})
-    now = digest(code_fingerprint())
     for row in rows:
-        row["stale"] = row["code"] not in (None, now)
+        run = RunDirectory(runs / row["run_id"]).run() or {}
+        row["stale"] = row["code"] not in (None, digest(code_of(run.get("effective", {}))))
     settings_found = dict.fromkeys(name for row in rows for name in row if name not in MEASURES)
     return pd.DataFrame(rows, columns=[*settings_found, *MEASURES]), unreadable
 
@@ -167,7 +167,7 @@ def measure(value: Any) -> Any:
     return value if isinstance(value, int | float) and -LARGEST < value < LARGEST else None
 
 
-def digest(code: dict[str, str]) -> str:
+def digest(code: Any) -> str:
     return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:16]
 
 

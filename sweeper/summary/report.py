@@ -15,7 +15,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import changed_modules, code_fingerprint
 from sweeper.summary.axes import rank, written
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_text import caption, shown_p
@@ -348,12 +347,15 @@ def provenance(
     frame: pd.DataFrame, records: Iterable[RunDirectory], runs: Iterable[dict[str, Any]]
 ) -> list[tuple[str, str, int]]:
     """What the runs were made with: each fact's name, each of its values, and how many runs have it."""
-    code = code_fingerprint()
     found: dict[str, Counter[str]] = {}
     for record, run, stale in zip(records, runs, frame["stale"], strict=True):
         for name, value in facts(run).items():
             found.setdefault(name, Counter())[value] += 1
-        changed = f"stale, other than now: {', '.join(changed_modules(record, code))}" if stale else "as it is now"
+        changed = (
+            f"stale, other than now: {', '.join(changed_definitions(run.get('code'), code_of(run['effective'])))}"
+            if stale
+            else "as it is now"
+        )
         found.setdefault("training code", Counter())[changed if at(run, "code") else "not recorded"] += 1
     return [
         (name, value, count)

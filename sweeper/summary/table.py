@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError, choices, nearest
+from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.average import SPREADS, average
 from sweeper.summary.gather import MEASURES, gather
 from sweeper.summary.output import json_text, printable, write_output
@@ -71,7 +71,7 @@ def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         shown = frame[name].map(lambda cell, name=name: show(name, cell))
         chosen = (shown == value) | (frame[name].map(str) == value)
         if not chosen.any():
-            raise UserError(f"--where {condition}: no run has it; {name} is {choices(set(shown))}")
+            raise UserError(f"--where {condition}: no run has it; {name} is {format_names(set(shown))}")
         frame = frame[chosen]
     return frame
 
@@ -81,7 +81,7 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
     for name in names:
         if name not in frame.columns:
             valid = list(map(str, frame.columns))
-            raise UserError(f"there is no column {name}{nearest(name, valid)}; choose from {choices(valid)}")
+            raise UserError(f"there is no column {name}{nearest(name, valid)}; choose from {format_names(valid)}")
 
 
 def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:

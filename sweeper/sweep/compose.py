@@ -1,4 +1,4 @@
-"""The config of every job of a sweep, as Hydra composes it, without composing the same thing twice."""
+"""The config of every job of a sweep, as Hydra composes it, without composing the same groups twice."""
 
 import copy
 import hashlib
@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,63 +28,73 @@ from sweeper.errors import UserError
 from sweeper.files import read_json, write_json
 from sweeper.sweep.expand import Job
 
-PARALLEL_FROM = 100  # combinations of groups, for which starting processes pays
+PARALLEL_FROM = 100  # combinations of groups from which starting processes pays
+Whole = tuple[DictConfig, dict[str, str]]  # a composed config, and the preset of each group
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The config of a job, and the preset that each group was composed from."""
+
+    config: Config
+    presets: dict[str, str]
 
 
 class Composer:
     """Composes jobs.
 
     Groups are composed by Hydra, once for each combination of them. Plain values such as `optimizer.lr=0.1` are set on
-    top, as Hydra does it; whatever else there is takes Hydra's whole way. `remember` takes configs of an earlier plan.
+    top, as Hydra does it; any other override is composed by Hydra. `remember` reads the configs of an earlier plan.
     """
 
     def __init__(self, loader: Any, master: DictConfig) -> None:
         self.loader: ConfigLoader = loader
         self.master = master
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.by_groups: dict[tuple[str, ...], Whole] = {}
         self.remembered: dict[str, dict[str, Any]] = {}
-        self.asked: dict[str, dict[str, Any]] = {}
+        self.composed: dict[str, dict[str, Any]] = {}
         self.parser = OverridesParser.create(config_loader=loader)
         self.parse = cache(self.parser.parse_override)
         self.is_group = cache(lambda name: bool(loader.get_group_options(name)))
 
-    def __call__(self, job: Job) -> Config:
-        """The config of a job.
+    def __call__(self, job: Job) -> Composed:
+        """Return the config of a job, a new one at each call.
 
         Raises:
             UserError: the job would be a sweep within a sweep.
             HydraException, OmegaConfBaseException: Hydra cannot compose it.
         """
         text = json.dumps(job)
-        if text not in self.asked:
-            self.asked[text] = self.remembered.get(text) or asdict(self.compose(job))
-        return from_plain(self.asked[text])  # a new one, since plans fill in what follows from the images
+        if text not in self.composed:
+            self.composed[text] = self.remembered.get(text) or asdict(self.compose(job))
+        saved = self.composed[text]
+        return Composed(from_plain(saved["config"]), dict(saved["presets"]))
 
-    def compose(self, job: Job) -> Config:
+    def compose(self, job: Job) -> Composed:
         groups, values, is_simple = self.split(job)
         if not is_simple:
-            return to_config(self.by_hydra(tuple(job)))
-        if groups not in self.composed:
-            self.composed[groups] = self.by_hydra(groups)
-        config = copy.deepcopy(self.composed[groups])
+            return as_composed(self.by_hydra(tuple(job)))
+        if groups not in self.by_groups:
+            self.by_groups[groups] = self.by_hydra(groups)
+        whole, presets = copy.deepcopy(self.by_groups[groups])
         try:
             for override in values:
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-            composed = OmegaConf.to_object(config)
+                OmegaConf.update(whole, override.key_or_group, override.value(), merge=True)
+            composed = OmegaConf.to_object(whole)
         except OmegaConfBaseException:
-            return to_config(self.by_hydra(tuple(job)))  # whose error names the override
+            return as_composed(self.by_hydra(tuple(job)))  # whose error names the override
         assert isinstance(composed, Config)
-        return composed
+        return Composed(composed, presets)
 
     def split(self, job: Job) -> tuple[tuple[str, ...], list[Override], bool]:
-        """The job's choices of groups, its values, and whether it consists of such alone."""
+        """Split a job into choices of groups and values, and return whether it consists of these alone."""
         overrides = [self.parse(text) for text in job]
-        values = [one for one in overrides if one.package is None and not self.is_group(one.key_or_group)]
-        groups = tuple(text for text, one in zip(job, overrides, strict=True) if one not in values)
-        return groups, values, all(one.type == OverrideType.CHANGE for one in overrides)
+        values = [item for item in overrides if item.package is None and not self.is_group(item.key_or_group)]
+        groups = tuple(text for text, item in zip(job, overrides, strict=True) if item not in values)
+        return groups, values, all(item.type == OverrideType.CHANGE for item in overrides)
 
     def compose_groups(self, jobs: Sequence[Job]) -> None:
-        """Where jobs have many combinations of groups that are new, compose these on all cores."""
+        """Compose the new combinations of groups on all cores, where there are many."""
         new = [job for job in jobs if json.dumps(job) not in self.remembered]
         needed = list(dict.fromkeys(groups for groups, _, is_simple in map(self.split, new) if is_simple))
         if len(needed) >= PARALLEL_FROM:
@@ -93,23 +103,23 @@ class Composer:
                 joblib.delayed(compose_share)(self.loader, self.master, Singleton.get_state(), needed[core::cores])
                 for core in range(cores)
             )
-            self.composed |= {groups: config for share in shares for groups, config in share.items()}
+            self.by_groups |= {groups: whole for share in shares for groups, whole in share.items()}
 
-    def by_hydra(self, job: tuple[str, ...]) -> DictConfig:
+    def by_hydra(self, job: tuple[str, ...]) -> Whole:
         return compose_whole(self.loader, self.master, job)
 
     def remember(self, file: Path) -> None:
-        """Take the configs that `save` wrote, unless something that they follow from has changed."""
+        """Read the configs that `save` wrote, unless their sources have changed."""
         saved = read_json(file) or {}
-        if saved.get("follows_from") == self.follows_from():
+        if saved.get("sources") == self.sources():
             self.remembered = saved["configs"]
 
     def save(self, file: Path) -> None:
-        kept = {text: config for text, config in self.asked.items() if "${" not in text}  # which may mean another value
-        write_json(file, {"follows_from": self.follows_from(), "configs": kept})
+        kept = {text: config for text, config in self.composed.items() if "${" not in text}  # whose value may change
+        write_json(file, {"sources": self.sources(), "configs": kept})
 
-    def follows_from(self) -> str:
-        """A hash of all that a config follows from besides the job: YAML files, schema, versions, Hydra's overrides."""
+    def sources(self) -> str:
+        """Hash the sources of a config besides the job: YAML files, schema, versions, Hydra's overrides."""
         hydra = self.master.hydra
         parts = [version("hydra-core"), version("omegaconf"), Path(schema.__file__).read_text()]
         parts += [*hydra.overrides.hydra, str(hydra.job.config_name)]
@@ -121,20 +131,27 @@ class Composer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def compose_whole(loader: ConfigLoader, master: DictConfig, job: tuple[str, ...]) -> DictConfig:
-    """Hydra's composition of a job, less its own node."""
+def compose_whole(loader: ConfigLoader, master: DictConfig, job: tuple[str, ...]) -> Whole:
+    """Return Hydra's composition of a job without Hydra's own node, and the preset of each group."""
     composed = loader.load_sweep_config(master, list(job))
     if OmegaConf.select(composed, "hydra.sweeper.params") != master.hydra.sweeper.params:
-        raise UserError("an experiment that is a sweep by itself cannot be one value of another: start it alone")
+        raise UserError("an experiment that defines its own sweep cannot be swept over; run it separately")
+    choices = composed.hydra.runtime.choices.items()
+    presets = {str(group): str(preset) for group, preset in choices if hasattr(Config(), str(group))}
     with open_dict(composed):
         del composed["hydra"]
-    return composed
+    return composed, presets
+
+
+def as_composed(whole: Whole) -> Composed:
+    config, presets = whole
+    return Composed(to_config(config), presets)
 
 
 def compose_share(
     loader: ConfigLoader, master: DictConfig, singletons: dict[Any, Any], jobs: Sequence[tuple[str, ...]]
-) -> dict[tuple[str, ...], DictConfig]:
-    """`compose_whole` for many jobs in another process, less those that fail, as they will again in the first one."""
+) -> dict[tuple[str, ...], Whole]:
+    """Compose many jobs in another process, less those that fail: they fail again in the first process."""
     setup_globals()
     Singleton.set_state(singletons)
     composed = {}

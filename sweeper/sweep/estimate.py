@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from sweeper.config import Config
-    from sweeper.data.cache import Cached
-    from sweeper.training.build import Choices
+    from sweeper.runs.spec import RunSpec
 
 READ_AT_MOST = 300  # earlier runs, the newest
 PER_RUN = 1.0  # seconds that a run takes besides its epochs: composing, building, saving
@@ -35,27 +33,24 @@ class Estimator:
         newest = sorted(runs.glob("*/metrics.jsonl"), key=changed)[-READ_AT_MOST:]
         found: dict[str, list[float]] = {}
         for path in newest:
-            for kind, speed in speeds(RunDirectory(path.parent)).items():
+            for kind, speed in measured_speeds(RunDirectory(path.parent)).items():
                 found.setdefault(kind, []).append(speed)
         self.speeds = {kind: median(values) for kind, values in found.items()}
 
-    def seconds(
-        self, config: "Config", choices: "Choices", cached: "Cached", parameters: int, done: int
-    ) -> float | None:
-        """What is left of a run of which so many epochs are done; None where its model cannot be tried."""
+    def seconds(self, spec: "RunSpec", parameters: int, done: int) -> float | None:
+        """Estimate the time left of a run of which `done` epochs are done; None where its model cannot be probed."""
         import torch
 
-        from sweeper.runs.spec import effective_config
-        from sweeper.training.build import choose_device
+        from sweeper.training.device import choose_device
 
-        effective = effective_config(config, choices, cached.fingerprint)
+        config, cached, effective = spec.config, spec.cached, spec.effective
         threads = config.threads or max(1, torch.get_num_threads() // self.concurrency)
-        wanted = kinds(effective, list(cached.input_shape), machine(choose_device(config.device).type, threads))
+        wanted = speed_keys(effective, list(cached.input_shape), machine(choose_device(config.device).type, threads))
         speed = next((self.speeds[kind] for kind in wanted if kind in self.speeds), None)
         if speed is None:
             begin = time.perf_counter()
             may_try = parameters <= PROBED_PARAMETERS and self.probing < PROBE_AT_MOST
-            speed = probe(config, choices, cached, threads) if may_try else None
+            speed = probe(spec, threads) if may_try else None
             self.probing += time.perf_counter() - begin
             if speed is None:
                 return None
@@ -77,35 +72,38 @@ def machine(device: str, threads: int) -> str:
     return f"cpu with {threads} threads" if device == "cpu" else device
 
 
-def kinds(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
+def speed_keys(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
     """What a run's speed follows from: whole, and as little of it as still says something."""
-    model, others = effective.get("model"), ("activation", "norm", "augmentation", "optimizer")
-    whole = [effective.get(group, {}).get("name") for group in others]
-    whole += [effective.get("batch_size"), effective.get("autocast")]
+    model, others = effective.get("model"), ("activation", "norm", "mixing", "loss", "optimizer", "averaging")
+    whole: list[Any] = [effective.get(group, {}).get("name") for group in others]
+    whole += [effective.get("batch_size"), effective.get("autocast"), effective.get("augmentation")]
     return [json.dumps([model, input_shape, device, *rest], sort_keys=True) for rest in (whole, [])]
 
 
-def speeds(record: RunDirectory) -> dict[str, float]:
+def measured_speeds(record: RunDirectory) -> dict[str, float]:
     """Seconds an image and epoch that a run took, validation included, for each of its kinds."""
     run, rows = record.run() or {}, record.metrics()
     try:
         dataset = run["dataset"]
         seconds = median(row["train_seconds"] + row["eval_seconds"] for row in rows)
         return dict.fromkeys(
-            kinds(run["effective"], dataset["input_shape"], machine(run["device_type"], run["threads"])),
+            speed_keys(run["effective"], dataset["input_shape"], machine(run["device_type"], run["threads"])),
             seconds / dataset["train"],
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):  # no epoch yet, or not written by us
         return {}
 
 
-def probe(config: "Config", choices: "Choices", cached: "Cached", threads: int) -> float | None:
-    """Seconds an image that training takes on so many threads, from a few steps of the real loop on random images."""
+def probe(spec: "RunSpec", threads: int) -> float | None:
+    """Measure the seconds per image that training takes on `threads` threads, by a few steps on random images."""
     import torch
 
     from sweeper.data.cache import Dataset, Images
     from sweeper.training.build import build
-    from sweeper.training.loop import Progress, train_epoch
+    from sweeper.training.device import set_up_process
+    from sweeper.training.loop import train_epoch
+
+    cached, config = spec.cached, spec.config
 
     def measure(batch_size: int) -> float:
         number = 3 * batch_size  # the first step warms up
@@ -113,33 +111,33 @@ def probe(config: "Config", choices: "Choices", cached: "Cached", threads: int) 
         labels = torch.arange(number + 2) % len(cached.classes)
         dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
         small = replace(config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0))
-        tame = replace(choices, optimizer=partial(choices.optimizer, lr=1e-9))  # whatever the rate, it takes as long
-        built = build(small, tame, dataset, start_weights=False)
+        slow = partial(spec.choices.optimizer, lr=1e-9)  # its time does not depend on the rate, divergence does
+        built = build(small, replace(spec.choices, optimizer=slow), dataset, device, load_pretrained=False)
         times = [time.perf_counter()]
-        train_epoch(built.training, built.train, Progress(), lambda: times.append(time.perf_counter()))
+        train_epoch(built.state, built.recipe, built.train_loader, lambda: times.append(time.perf_counter()))
         return min(times[2] - times[1], times[3] - times[2]) / batch_size
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     try:
+        device = set_up_process(config.device, threads)
         small = measure(SMALL_BATCH)
         return small if small * config.batch_size > LONG_STEP else measure(config.batch_size)
-    except Exception:  # whatever it is, the run itself will say so
+    except Exception:  # the run itself will report it
         return None
     finally:
         torch.set_num_threads(before)
 
 
-def makespan(seconds: Sequence[float], places: int) -> float:
-    """When the last of these runs ends, if each starts at the first free of so many places, the longest first."""
-    free = [0.0] * places
-    for one in sorted(seconds, reverse=True):
-        heapq.heapreplace(free, free[0] + one)
+def makespan(seconds: Sequence[float], slots: int) -> float:
+    """Return when the last run ends, if each starts in the first free slot, the longest first."""
+    free = [0.0] * slots
+    for duration in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + duration)
     return max(free)
 
 
-def about(seconds: float) -> str:
-    """A duration in words, no finer than an estimate deserves."""
+def format_duration(seconds: float) -> str:
+    """Format a duration, no finer than an estimate deserves."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     if seconds < 90 * 60:

@@ -1,4 +1,4 @@
-"""A sweep from its overrides to its end: plan, launch, launch again, and judge by what the runs recorded."""
+"""A sweep from its overrides to its end: plan, launch, retry, and conclude from what the runs recorded."""
 
 import hashlib
 import json
@@ -18,81 +18,71 @@ from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config
 from sweeper.errors import UserError
-from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import command_as_typed
-from sweeper.runs.run import reread, state_after
+from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.expand import expand
-from sweeper.sweep.plan import DONE, Planned, describe, make_plan, save_plan
+from sweeper.sweep.plan import Planned, describe, make_plan, save_plan
 from sweeper.sweep.saved import queued_runs, read_plan
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
 PrintTable = Callable[[Path, set[str]], None]
-UNKNOWN = "its process ended without a word: it was killed, perhaps for lack of memory"
+CONFIGS = "configs.json"
+NO_WAIT = "sweep.wait=false"
+RETRAIN = "sweep.reuse=none"  # which would retrain what this sweep has just finished
+NO_STATUS = "process exited without reporting a status (killed, possibly out of memory)"
 LISTED = 10  # unfinished runs in the last sentence
 
 
 def run_sweep(
     overrides: list[Override], compose: Composer, launch: Launch, concurrency: int | None, print_table: PrintTable
 ) -> Sequence[JobReturn]:
-    """Run what a sweep asks for and is not finished; print its table.
+    """Run the combinations of a sweep that are not finished, and print its table.
 
     Args:
         overrides: the command's, parsed by Hydra.
         compose: makes the config of a job.
-        launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; may keep
-            what it knows of them in the sweep's folder.
+        launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; it may keep
+            files in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time, None where that is not known.
         print_table: prints the table of the runs in an output folder that have these ids.
 
     Raises:
         UserError: a job cannot run, in which case none was started, or some did not finish.
-        SystemExit: a signal stopped the sweep; the same command goes on.
+        SystemExit: a signal stopped the sweep; the same command resumes it.
     """
     fixed = expand(override for override in overrides if not override.is_sweep_override())
-    base = compose(fixed[0])
+    base = compose(fixed[0]).config
     jobs = expand(overrides, base.sweep.zip)
     if not jobs:
-        raise UserError("nothing matches what is swept: a glob or a range has no values")
+        raise UserError("a swept parameter expands to no values")
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
     before = read_plan(folder) if (folder / "sweep.json").exists() else None
     compose.remember(folder / CONFIGS)
     compose.compose_groups(jobs)
     plan = make_plan(jobs, compose, concurrency or 1)
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
-    log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency, all_of_it=base.sweep.dry_run))
+    log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency, list_all=base.sweep.dry_run))
     if base.sweep.dry_run:
         return []
     save_plan(folder, plan, command_as_typed(), concurrency)
     compose.save(folder / CONFIGS)
-    if before is not None and {job["run_id"] for job in before["jobs"]} - {one.run_id for one in plan}:
-        log.warning("sweep %s had other runs before, which stay: %s", folder.name, before["command"])
-    for one in plan:
-        if one.fate == "finished":
-            reread(one.record, one.config)
-    to_run = sorted((one for one in plan if one.fate == "run"), key=lambda one: -(one.seconds or math.inf))
-    with stopping_tidily(plan, folder):
+    if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
+        log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
+    to_run = sorted((planned for planned in plan if planned.is_to_run), key=lambda run: -(run.seconds or math.inf))
+    with clean_stop(plan, folder):
         returns = launch_all(to_run, base, launch, folder) if to_run else []
     if returns is None:
-        log.info("not waiting; `make watch` follows the runs, and this command again waits or goes on:\n%s", waiting())
+        log.info("submitted. Monitor: make watch. Rerun to wait or resume:\n%s", command_as_typed(without=NO_WAIT))
         return []
     conclude(plan, base, print_table)
     return returns
 
 
-CONFIGS = "configs.json"
-NO_WAIT = "sweep.wait=false"
-AGAIN = "sweep.reuse=none"  # which would train anew what this sweep has just finished
-
-
-def waiting() -> str:
-    return command_as_typed(without=NO_WAIT)
-
-
 def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: Path) -> list[JobReturn] | None:
-    """Launch runs, and those again that did not finish, up to sweep.max_retries times.
+    """Launch runs, and retry those that did not finish, up to sweep.max_retries times.
 
     Returns:
         What they returned; None where the launcher does not wait for them.
@@ -102,44 +92,50 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
     """
     returns: list[JobReturn] = []
     for retries_left in range(base.sweep.max_retries, -1, -1):
-        before = [one.record.status() for one in to_run]
+        before = [planned.record.status() for planned in to_run]
         launched: Sequence[JobReturn] | None = []
         try:
             launched = launch(to_run, folder)
         except Exception as error:
-            if not returns and [one.record.status() for one in to_run] == before:
+            if not returns and [planned.record.status() for planned in to_run] == before:
                 raise
             log.error("the launcher stopped: %s: %s", type(error).__name__, error)
-            while "running" in states_after(to_run, folder):
-                time.sleep(1)  # what it had started goes on without it
+            while State.RUNNING in states_after(to_run, folder):
+                time.sleep(1)  # runs that it had started continue without it
         if launched is None:
             return None
         returns += launched
-        reasons = {tuple(one.overrides or ()): str(one._return_value) for one in launched}
-        states = [state_after(one.record, reasons.get(tuple(one.overrides), UNKNOWN)) for one in to_run]
-        if base.sweep.fail_fast and set(states) != {"finished"}:
+        reasons = {tuple(returned.overrides or ()): str(returned._return_value) for returned in launched}
+        states = [
+            reconcile_state(planned.record, reasons.get(tuple(planned.overrides), NO_STATUS)) for planned in to_run
+        ]
+        if base.sweep.fail_fast and set(states) != {State.FINISHED}:
             sys.exit(1)
-        to_run = [one for one, state in zip(to_run, states, strict=True) if state not in (*DONE, "cancelled")]
+        over = [STATES[state].is_done or state is State.CANCELLED for state in states]
+        to_run = [planned for planned, is_over in zip(to_run, over, strict=True) if not is_over]
         if not to_run:
             break
         if retries_left:
-            log.warning("%d not finished; launching again", len(to_run))
+            log.warning("%d run%s did not finish; retrying", len(to_run), "" if len(to_run) == 1 else "s")
     return returns
 
 
-def states_after(runs: Sequence[Planned], folder: Path) -> list[str]:
-    """The states of runs whose launcher was stopped. Those that Slurm still has are its to end, or to start again."""
+def states_after(runs: Sequence[Planned], folder: Path) -> list[State]:
+    """The states of runs whose launcher was stopped. Slurm ends or restarts those that it has."""
     elsewhere = queued_runs(folder)
-    return [recorded_state(one.record) if one.run_id in elsewhere else state_after(one.record, UNKNOWN) for one in runs]
+    return [
+        recorded_state(planned) if planned.run_id in elsewhere else reconcile_state(planned.record, NO_STATUS)
+        for planned in runs
+    ]
 
 
-def recorded_state(record: RunDirectory) -> str:
-    return str((record.status() or {}).get("state", "not started"))
+def recorded_state(planned: Planned) -> State:
+    return State.WAITING if planned.record.status() is None else state_of(planned.record)
 
 
 @contextmanager
-def stopping_tidily(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
-    """Where a signal or sweep.fail_fast ends the sweep, let runs save, and end with the command that goes on."""
+def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
+    """Where a signal or sweep.fail_fast ends the sweep, let runs save, and print the command that resumes it."""
 
     def stop(signum: int, _: Any) -> None:
         sys.exit(128 + signum)
@@ -148,21 +144,16 @@ def stopping_tidily(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
-        counts = Counter(states_after([one for one in plan if is_kept(one)], folder))
+        counts = Counter(states_after([planned for planned in plan if planned.has_own_run], folder))
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
         why = "stopped at the first failure" if code == 1 else "stopped"
-        note = "finished runs are not trained again by it; " if AGAIN in sys.argv else ""
-        print(f"{why}: {shown}; {note}to go on:\n{command_as_typed(without=AGAIN)}", file=sys.stderr)
+        note = "finished runs are not retrained by it; " if RETRAIN in sys.argv else ""
+        print(f"{why}: {shown}; {note}to resume:\n{command_as_typed(without=RETRAIN)}", file=sys.stderr)
         sys.exit(code)
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
-
-
-def is_kept(one: Planned) -> bool:
-    """Whether a combination has a run of its own."""
-    return one.fate not in ("equal", "excluded")
 
 
 def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable) -> None:
@@ -171,10 +162,10 @@ def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable) -> 
     Raises:
         UserError: runs are not finished.
     """
-    states = {one.run_id: recorded_state(one.record) for one in plan if is_kept(one)}
-    if set(states.values()) - {"not started"}:
-        print_table(Path(base.output_dir), {one.run_id for one in plan if one.run_id})
-    unfinished = [f"{name} ({state})" for name, state in states.items() if state != "finished"]
+    states = {planned.run_id: recorded_state(planned) for planned in plan if planned.has_own_run}
+    if set(states.values()) - {State.WAITING}:
+        print_table(Path(base.output_dir), {planned.run_id for planned in plan if planned.run_id})
+    unfinished = [f"{name} ({state})" for name, state in states.items() if state is not State.FINISHED]
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""
         raise UserError(
@@ -183,7 +174,7 @@ def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable) -> 
 
 
 def derived_name(overrides: Sequence[Override]) -> str:
-    """A name that follows from what is swept and with what: the same command finds the same sweep."""
+    """Derive a sweep's name from its overrides: the same command finds the same sweep."""
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     lines = sorted(
         str(override.input_line) for override in overrides if not str(override.input_line).startswith("sweep.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 
 Job = list[str]  # the overrides of one combination
 
@@ -32,13 +32,13 @@ def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = ()) ->
             swept.append(key)
         else:
             raise HydraException(f"{override.input_line}: a grid needs values, such as {key}=1,2,3 or {key}=range(1,4)")
-    axes: dict[str, list[tuple[str, ...]]] = {key: [(value,) for value in one] for key, one in values.items()}
+    axes: dict[str, list[tuple[str, ...]]] = {key: [(value,) for value in texts] for key, texts in values.items()}
     named = [key for keys in zips for key in keys]
     if len(set(named)) < len(named) or not all(zips):
         raise UserError(f"sweep.zip={[list(keys) for keys in zips]} must name every key once, and no list may be empty")
     for keys in zips:
         if unknown := [key for key in keys if key not in swept]:
-            raise UserError(f"sweep.zip names {choices(unknown)}, but what is swept is {choices(swept)}")
+            raise UserError(f"sweep.zip: {format_names(unknown)} is not swept; swept parameters: {format_names(swept)}")
         if len({len(values[key]) for key in keys}) != 1:
             counts = ", ".join(f"{key} has {len(values[key])}" for key in keys)
             raise UserError(f"sweep.zip needs keys of equally many values, but {counts}")

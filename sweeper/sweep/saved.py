@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.files import number, read_json
+from sweeper.runs.states import Action, Reason
 
 JOBS = "jobs.json"  # beside a plan: what Slurm has of it
-GOES_ON = "from epoch"  # in the detail of a job whose run does not begin again
+ACTIONS, REASONS = {action.value for action in Action}, {reason.value for reason in Reason}
 MANY = 10**6  # more epochs or places than anybody has
 
 
@@ -22,7 +23,7 @@ def find_sweep(output_dir: Path, name: str | None) -> Path:
     if not files:
         raise UserError(f"there is no sweep in {output_dir / 'sweeps'}; start one: python train.py -m model=mlp,cnn")
     if name is not None and name not in names:
-        raise UserError(f"there is no sweep {name} in {output_dir / 'sweeps'}; there is {choices(names)}")
+        raise UserError(f"there is no sweep {name} in {output_dir / 'sweeps'}; there is {format_names(names)}")
     return files[names.index(name) if name is not None else -1].parent
 
 
@@ -49,7 +50,9 @@ def is_whole(plan: dict[str, Any]) -> bool:
             and is_number(plan["created"])
             and (plan["concurrency"] is None or is_count(plan["concurrency"]))
             and all(
-                all(isinstance(job[key], str) for key in ("run_id", "fate", "detail"))
+                isinstance(job["run_id"], str)
+                and job["action"] in ACTIONS
+                and job["reason"] in REASONS
                 and all(job[key] is None or is_number(job[key]) for key in ("seconds", "heartbeat"))
                 and is_count(job["epochs"])
                 and isinstance(job["overrides"], list)
@@ -71,7 +74,7 @@ def is_count(value: Any) -> bool:
 
 def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The combinations of a plan that have runs of their own: neither excluded nor equal to an earlier one."""
-    return [job for job in plan["jobs"] if job["fate"] not in ("equal", "excluded")]
+    return [job for job in plan["jobs"] if job["action"] not in (Action.DUPLICATE, Action.EXCLUDED)]
 
 
 def queued_runs(folder: Path) -> dict[str, float]:

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
-from sweeper.sweep.estimate import about, makespan
-from sweeper.sweep.saved import GOES_ON, find_sweep, own_jobs, queued_runs, read_plan
+from sweeper.runs.states import Action
+from sweeper.sweep.estimate import format_duration, makespan
+from sweeper.sweep.saved import find_sweep, own_jobs, queued_runs, read_plan
 
 REFRESH = 1.0  # seconds between two looks at the records
 ENDED = ("finished", "diverged", "failed", "cancelled")
@@ -86,8 +87,9 @@ def look_at(record: RunDirectory, swept: str, job: dict[str, Any]) -> Watched:
     rows = list(readable(record.metrics()))
     status = record.status() or {"state": "waiting"}
     state = str(status.get("state", "unknown")).encode(errors="replace").decode()
-    if job["fate"] == "run" and state != "running" and number(status.get("heartbeat")) == job["heartbeat"]:
-        goes_on = GOES_ON in job["detail"]  # as the plan found it
+    is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
+    if is_planned and state != "running" and number(status.get("heartbeat")) == job["heartbeat"]:
+        goes_on = job["action"] == Action.RESUME  # as the plan found it
         state, rows = state if goes_on and state not in ENDED else "waiting", rows if goes_on else []
     seconds: float | None = job["seconds"]
     if rows:
@@ -159,7 +161,7 @@ def progress_of(plan: dict[str, Any], watched: Sequence[Watched]) -> str:
     running = sum(one.state == "running" for one in watched)
     line = f"{len(watched)} runs: {count(watched)}"
     if running and known:
-        line += f"; {about(makespan(known, max(running, plan['concurrency'] or 1)))} left"
+        line += f"; {format_duration(makespan(known, max(running, plan['concurrency'] or 1)))} left"
     elif left and not running and not any(one.state == "queued" for one in watched):
         line += f"; nothing runs; to go on: {plan['command']}"
     return line

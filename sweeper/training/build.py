@@ -1,178 +1,195 @@
-"""From a typed config and a dataset to what trains: model, optimizer, schedule, batches."""
+"""From a typed config and a dataset to what trains: model, optimizer, schedule, loaders."""
 
-import ctypes
 import logging
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sweeper.choice import choose
+from sweeper.choice import choose, choose_steps, keyword_only
 from sweeper.config import Config
-from sweeper.data.augmentation import AUGMENTATIONS, none
-from sweeper.data.batches import AsTheyAre, Normalise, TrainBatches, derived_seed, eval_batches
-from sweeper.data.cache import COMMON, Cached, Dataset, Images, check_data, validation_split
-from sweeper.data.sources import DATASETS
+from sweeper.data.augmentation import STEPS
+from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches
+from sweeper.data.cache import Cached, Dataset, Images, validation_split
+from sweeper.data.mixing import MIXINGS
+from sweeper.data.views import VIEWS
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
+from sweeper.models.init import INITS
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
-from sweeper.models.resnet import fitting_weights
-from sweeper.training.loop import Training
+from sweeper.training.averaging import AVERAGINGS
+from sweeper.training.device import choose_device
+from sweeper.training.loop import Recipe
+from sweeper.training.losses import LOSSES
 from sweeper.training.optimizers import OPTIMIZERS
 from sweeper.training.schedules import SCHEDULERS
+from sweeper.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
-
-@dataclass
-class Built:
-    """A run ready to start.
+@dataclass(frozen=True)
+class Choices:
+    """The functions that a config's names choose, their settings filled in.
 
     Attributes:
-        val: the images that hold the validation images, and the validation images' places there.
-        normalise: for test images; training and validation images may be features already, see features_of.
+        augmentation: the steps that are on, by name.
     """
 
-    training: Training
-    train: TrainBatches
-    val: tuple[Images, Tensor]
-    test: Images
-    normalise: Normalise
-
-    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return eval_batches(*self.val, self.train.normalise)
-
-    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return eval_batches(self.test, torch.arange(len(self.test)), self.normalise)
-
-
-@dataclass
-class Choices:
-    """The functions that a config's names choose, their settings filled in."""
-
-    data: partial[Any]
     model: partial[Any]
-    optimizer: partial[Any]
-    scheduler: partial[Any]
     activation: partial[Any]
     norm: partial[Any]
     dropout: partial[Any]
-    augmentation: partial[Any]
+    init: partial[Any]
+    augmentation: dict[str, partial[Any]]
+    mixing: partial[Any]
+    loss: partial[Any]
+    optimizer: partial[Any]
+    scheduler: partial[Any]
+    averaging: partial[Any]
+    views: partial[Any]
 
 
 def choose_all(config: Config) -> Choices:
-    """Look every group's name up.
+    """Look up the choice of every group.
 
     Raises:
         UserError: see sweeper.choice.choose.
     """
     return Choices(
-        data=choose("data", config.data, DATASETS, COMMON),
         model=choose("model", config.model, MODELS),
-        optimizer=choose("optimizer", config.optimizer, OPTIMIZERS),
-        scheduler=choose("scheduler", config.scheduler, SCHEDULERS),
         activation=choose("activation", config.activation, ACTIVATIONS),
         norm=choose("norm", config.norm, NORMS),
         dropout=choose("dropout", config.dropout, DROPOUTS),
-        augmentation=choose("augmentation", config.augmentation, AUGMENTATIONS),
+        init=choose("init", config.init, INITS),
+        augmentation=choose_steps("augmentation", config.augmentation, STEPS),
+        mixing=choose("mixing", config.mixing, MIXINGS),
+        loss=choose("loss", config.loss, LOSSES),
+        optimizer=choose("optimizer", config.optimizer, OPTIMIZERS),
+        scheduler=choose("scheduler", config.scheduler, SCHEDULERS),
+        averaging=choose("averaging", config.averaging, AVERAGINGS),
+        views=choose("views", config.views, VIEWS),
     )
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep what a step frees for the next step, up to a GB.
+@dataclass
+class TrainingComponents:
+    """A run ready to start.
 
-    Its defaults give a tensor of a few MB back to the system at once, and the next one costs a page fault every 4 kB:
-    half the time of a small convolutional network. Elsewhere than on Linux this does nothing.
+    Attributes:
+        val_images, val_indices: the images that contain the validation images, and the validation images' indices
+            there. These and the training images may be features already, see `extract_features`.
+        normalize: for test images.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 16 << 20)
-        mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+    state: TrainState
+    recipe: Recipe
+    train_loader: TrainLoader
+    val_images: Images
+    val_indices: Tensor
+    test_images: Images
+    normalize: Normalize
+
+    def val_loader(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return eval_batches(self.val_images, self.val_indices, self.train_loader.transform)
+
+    def test_loader(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return eval_batches(self.test_images, torch.arange(len(self.test_images)), self.normalize)
 
 
-def be_deterministic() -> None:
-    """Have a GPU compute the same every time where it can: bit-exact resume is worth more than some speed.
+def build(
+    config: Config, choices: Choices, dataset: Dataset, device: torch.device, *, load_pretrained: bool = True
+) -> TrainingComponents:
+    """Assemble a run.
 
-    An operation that cannot is done all the same, and torch warns of it.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS refuses to be deterministic
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    deterministic: Any = torch.utils.deterministic
-    deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a `device=` setting.
-
-    Raises:
-        UserError: cuda is asked for where there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: torch sees no GPU here; choose device=cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def build(config: Config, choices: Choices, dataset: Dataset, *, start_weights: bool = True) -> Built:
-    """Put a run together; with `start_weights` false, without reading the weights that fine-tuning starts from.
+    Args:
+        load_pretrained: whether to read the weights that fine-tuning starts from.
 
     Raises:
         UserError: the settings do not fit the images or each other.
     """
-    keep_freed_memory()
-    device = choose_device(config.device)
-    if device.type == "cuda":
-        be_deterministic()
     train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
-    model = seeded_model(config, choices, dataset, start_weights)
+    normalize = Normalize(torch.tensor(config.data.mean), torch.tensor(config.data.std))
+
+    def some_images(number: int) -> Tensor:
+        return normalize(dataset.train.images[train_indices[:number]])
+
+    model = seeded_model(config, choices, dataset)
+    choices.init(model, some_images)
+    if load_pretrained:
+        model.load_state_dict(pretrained_state(model), strict=False)
     is_conv = any(isinstance(module, nn.Conv2d) for module in model.modules())
     memory_format = torch.channels_last if is_conv else torch.contiguous_format
     model.to(device).to(memory_format=memory_format)
-    mean, std = torch.tensor(config.data.mean, device=device), torch.tensor(config.data.std, device=device)
-    normalise = Normalise(mean, std, memory_format)
-    resident = dataset.train.to(device)
-    held_out = resident if val_images is dataset.train else val_images.to(device)
-    ready: Normalise | AsTheyAre = normalise
+    normalize = Normalize(normalize.mean.to(device), normalize.std.to(device), memory_format)
+    train_images = dataset.train.to(device)
+    held_out = train_images if val_images is dataset.train else val_images.to(device)
+    transform: Normalize | Identity = normalize
     autocast = getattr(torch, config.autocast) if config.autocast is not None else None
-    if config.model.freeze_backbone and choices.augmentation.func is none:
-        in_training = held_out is resident
-        resident = features_of(resident, model, normalise, autocast)
-        held_out = resident if in_training else features_of(held_out, model, normalise, autocast)
-        ready = AsTheyAre()
-    val = (held_out, val_indices)
-    train = TrainBatches(resident, train_indices, config.batch_size, config.seed, ready, choices.augmentation)
-    factor = choices.scheduler(len(train), len(train) * config.epochs)
-    optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
-    lr = optimizer.param_groups[0]["lr"]
-    training = Training(model, optimizer, factor, lr, config.label_smoothing, config.grad_clip, autocast)
-    if config.compile:  # each shape by itself and nothing of earlier runs: what came before must decide nothing
+    if getattr(model, "frozen_backbone", False) and not choices.augmentation:
+        in_training = held_out is train_images
+        train_images = extract_features(train_images, model, normalize, autocast)
+        held_out = train_images if in_training else extract_features(held_out, model, normalize, autocast)
+        transform = Identity()
+    loader = TrainLoader(train_images, train_indices, config.batch_size, config.seed, transform, choices.augmentation)
+    total_steps = len(loader) * config.epochs
+    optimizer = choices.optimizer(trained_parameters(model))
+    shared = {"label_smoothing": config.label_smoothing}
+    recipe = Recipe(
+        criterion=partial(choices.loss, **{key: shared[key] for key in shared if key in keyword_only(choices.loss)}),
+        lr=optimizer.defaults["lr"],
+        lr_multiplier=choices.scheduler(len(loader), total_steps),
+        mixing=choices.mixing,
+        num_classes=len(dataset.classes),
+        total_steps=total_steps,
+        select=config.select,
+        grad_clip=config.grad_clip,
+        autocast=autocast,
+    )
+    if config.compile:  # per shape, and without what earlier runs compiled: nothing before this run may matter
         torch.compiler.reset()
         model.compile(dynamic=False)
-    torch.manual_seed(derived_seed(config.seed, "training"))  # dropout, whatever the weights drew
-    return Built(training, train, val, dataset.test.to(device), normalise)
+    torch.manual_seed(derived_seed(config.seed, "training"))  # of dropout, whatever the initial weights drew
+    state = TrainState(model, optimizer, choices.averaging(model))
+    return TrainingComponents(state, recipe, loader, held_out, val_indices, dataset.test.to(device), normalize)
+
+
+def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def pretrained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that a model brings; none where it starts from scratch.
+
+    Raises:
+        UserError: they cannot be loaded or do not fit.
+    """
+    bring = getattr(model, "pretrained_state", dict)
+    state: dict[str, Tensor] = bring()
+    return state
 
 
 @torch.no_grad()
-def features_of(data: Images, model: nn.Module, normalise: Normalise, autocast: torch.dtype | None) -> Images:
-    """What a frozen backbone makes of the images (N, 512), computed once since no epoch would change it."""
-    log.info("computing what the frozen backbone makes of %s images, once", f"{len(data):,}")
+def extract_features(data: Images, model: nn.Module, normalize: Normalize, autocast: torch.dtype | None) -> Images:
+    """Compute the features (N, D) of images by a frozen backbone, once since no epoch would change them."""
+    log.info("precomputing frozen-backbone features for %s images", f"{len(data):,}")
     backbone: Any = model.eval()
-    batches = eval_batches(data, torch.arange(len(data)), normalise)
+    batches = eval_batches(data, torch.arange(len(data)), normalize)
     with torch.autocast(data.images.device.type, autocast, enabled=autocast is not None):
         return Images(torch.cat([backbone.features(images).float() for images, _ in batches]), data.labels)
 
 
-def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, start_weights: bool) -> nn.Module:
+def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached) -> nn.Module:
+    """Build the network with the weights that its layers draw."""
     torch.manual_seed(derived_seed(config.seed, "weights"))
-    model = build_model(
+    return build_model(
         choices.model,
         dataset.input_shape,
         len(dataset.classes),
@@ -180,29 +197,24 @@ def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached, st
         norm=choices.norm,
         dropout=choices.dropout,
     )
-    if config.model.weights is not None and start_weights:
-        model.load_state_dict(fitting_weights(model, config.model.weights, asdict(config.norm)), strict=False)
-    return model
 
 
 def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     """Find what would stop the run before its first step, without reading images or drawing weights.
 
     Returns:
-        The model on torch's meta device: its shapes without its numbers.
+        The model on torch's meta device: shapes without numbers.
 
     Raises:
-        UserError: see build.
+        UserError: see `build`.
     """
     choose_device(config.device)
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
     if config.compile and shutil.which(shlex.split(compiler)[0]) is None:
-        raise UserError(f"compile=true needs a C++ compiler, and there is no {compiler} here; choose compile=false")
-    check_data(config.data, cached.num_train, cached.input_shape[0])
+        raise UserError(f"compile=true needs a C++ compiler, and {compiler} is not installed; choose compile=false")
     with torch.device("meta"):
-        model = seeded_model(config, choices, cached, start_weights=False)
-    if config.model.weights is not None:
-        fitting_weights(model, config.model.weights, asdict(config.norm))
-    choices.optimizer([nn.Parameter(torch.zeros(1))])
+        model = seeded_model(config, choices, cached)
+    pretrained_state(model)
+    choices.optimizer([("weight", nn.Parameter(torch.zeros(1)))])
     choices.scheduler(1, 1)
     return model

@@ -1,192 +1,189 @@
-"""The training loop: an epoch, an evaluation, and the fit that strings them together. No config, no files, no Hydra."""
+"""The training loop: a step, an epoch, an evaluation, and the fit that joins them. No config, no files, no Hydra."""
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
-from sweeper.data.batches import TrainBatches
+from sweeper.data.batches import Step, TrainLoader
 from sweeper.errors import Diverged
-from sweeper.training.schedules import Factor
+from sweeper.training.metrics import METRICS, Evaluation, best_epoch, confusion_matrix
+from sweeper.training.schedules import LRMultiplier
+from sweeper.training.state import LoopState, Row, TrainState
 
-CHECK_EVERY = 50  # steps between two looks at the loss
-Row = dict[str, Any]
+FINITE_CHECK_INTERVAL = 50  # steps between two checks of the loss
 Batches = Iterable[tuple[Tensor, Tensor]]
+Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (B, K), targets (B,) or (B, K) -> loss
+Mixing = Callable[[Tensor, Tensor, int, Step], tuple[Tensor, Tensor]]
+Course = Callable[[nn.Module, Step], None]  # sets what changes in the course of training, such as a dropout rate
 
 
-@dataclass
-class Progress:
-    """Where training stands, besides weights, optimizer state and random generators.
-
-    Attributes:
-        epoch: the epoch in progress, from 1; one more than the last when all are done.
-        batch: batches of it that are done.
-        loss_sum, correct, seen: of these batches, summed over images one batch after the other, so that a run that
-            was cut has the same sums; the first two stay on the device.
-        seconds: of these batches.
-        rows: the metrics of the epochs done.
-    """
-
-    epoch: int = 1
-    batch: int = 0
-    loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-    correct: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
-    seen: int = 0
-    seconds: float = 0.0
-    rows: list[Row] = field(default_factory=list)
-
-    def next_epoch(self, row: Row) -> None:
-        """Close the epoch in progress with its row."""
-        self.rows.append(row)
-        self.epoch, self.batch, self.seen, self.seconds = self.epoch + 1, 0, 0, 0.0
-        self.loss_sum, self.correct = torch.zeros_like(self.loss_sum), torch.zeros_like(self.correct)
-
-    @property
-    def best(self) -> Row | None:
-        """The row of the best validation accuracy, the earliest among equals."""
-        return max(self.rows, key=lambda row: row["val_acc"], default=None)
-
-
-@dataclass
-class Training:
-    """What `fit` trains with.
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, fixed for a run.
 
     Attributes:
-        factor: the learning-rate schedule, see sweeper.scheduler.
         lr: peak learning rate.
-        label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
+        lr_multiplier: the learning-rate schedule, see sweeper.training.schedules.
+        num_classes: K.
+        total_steps: steps of the whole training, for schedules and courses.
+        select: the metric that selects the best epoch, such as val_acc.
         grad_clip: largest norm of a step's gradient, or None (Pascanu et al. 2013).
         autocast: the type that layers compute in where that is safe, or None (Micikevicius et al. 2018).
+        courses: called before every step.
     """
 
-    model: nn.Module
-    optimizer: Optimizer
-    factor: Factor
+    criterion: Criterion
     lr: float
-    label_smoothing: float = 0.0
+    lr_multiplier: LRMultiplier
+    mixing: Mixing
+    num_classes: int
+    total_steps: int
+    select: str = "val_acc"
     grad_clip: float | None = None
     autocast: torch.dtype | None = None
+    courses: Sequence[Course] = ()
 
-    def logits(self, images: Tensor) -> Tensor:
-        """What the network says of a batch: (B, classes) float32."""
-        if self.autocast is None:
-            return cast(Tensor, self.model(images))
-        with torch.autocast(images.device.type, self.autocast):
-            return cast(Tensor, self.model(images)).float()
+    def best(self, history: Sequence[Row]) -> Row | None:
+        """Return the row of the best epoch; None without epochs."""
+        return best_epoch(history, self.select, METRICS[self.select.removeprefix("val_")].higher_is_better)
 
 
 def fit(
-    training: Training,
-    train: TrainBatches,
-    val: Callable[[], Batches],
-    progress: Progress,
+    state: TrainState,
+    recipe: Recipe,
+    train_loader: TrainLoader,
+    val_loader: Callable[[], Batches],
     *,
     epochs: int,
     patience: int | None = None,
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Train until `epochs` are done or the validation accuracy has not improved for `patience` epochs.
+    """Train until `epochs` are done or the selected metric has not improved for `patience` epochs.
 
-    Begins where `progress` stands and keeps it up to date. `after_step` may raise Stopped.
+    Starts at `state.loop` and keeps it up to date. `after_step` may raise Stopped.
 
     Raises:
         Diverged: the training loss or the validation loss is not finite.
     """
-    while progress.epoch <= epochs and not out_of_patience(progress, patience):
-        train_epoch(training, train, progress, after_step)
-        begin = time.perf_counter()
-        val_loss, val_acc, _ = evaluate(training, val(), after_step)
-        if not math.isfinite(val_loss):
-            raise Diverged(f"the validation loss is {val_loss} after epoch {progress.epoch}")
+    loop = state.loop
+    while loop.epoch <= epochs and not should_stop_early(loop, recipe, patience):
+        train_epoch(state, recipe, train_loader, after_step)
+        start = time.perf_counter()
+        val = evaluate(state.eval_model(), val_loader(), recipe.num_classes, recipe.autocast, after_step)
+        if not math.isfinite(val.loss):
+            raise Diverged(f"the validation loss is {val.loss} after epoch {loop.epoch}")
         row = {
-            "epoch": progress.epoch,
-            "train_loss": float(progress.loss_sum) / progress.seen,
-            "train_acc": int(progress.correct) / progress.seen,
-            "val_loss": val_loss,
-            "val_acc": val_acc,
-            "lr": training.optimizer.param_groups[0]["lr"],
-            "train_seconds": progress.seconds,
-            "eval_seconds": time.perf_counter() - begin,
-            "images_per_second": progress.seen / progress.seconds,
+            "epoch": loop.epoch,
+            "train_loss": float(loop.loss_sum) / loop.num_samples,
+            "train_acc": int(loop.num_correct) / loop.num_samples,
+            **{f"val_{name}": metric.compute(val) for name, metric in METRICS.items()},
+            "lr": state.optimizer.param_groups[0]["lr"],
+            "train_seconds": loop.seconds,
+            "eval_seconds": time.perf_counter() - start,
+            "images_per_second": loop.num_samples / loop.seconds,
         }
-        progress.next_epoch(row)
+        loop.next_epoch(row)
         after_epoch(row)
 
 
-def out_of_patience(progress: Progress, patience: int | None) -> bool:
-    best = progress.best
-    return patience is not None and best is not None and len(progress.rows) - best["epoch"] >= patience
+def should_stop_early(loop: LoopState, recipe: Recipe, patience: int | None) -> bool:
+    best = recipe.best(loop.history)
+    return patience is not None and best is not None and len(loop.history) - best["epoch"] >= patience
 
 
 def train_epoch(
-    training: Training, train: TrainBatches, progress: Progress, after_step: Callable[[], None] = lambda: None
+    state: TrainState, recipe: Recipe, train_loader: TrainLoader, after_step: Callable[[], None] = lambda: None
 ) -> None:
-    """One pass over the training images, from progress.batch on."""
-    model, optimizer = training.model, training.optimizer
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    val_accs = [row["val_acc"] for row in progress.rows]
-    first_step = (progress.epoch - 1) * len(train)
-    device = parameters[0].device
-    progress.loss_sum, progress.correct = progress.loss_sum.to(device), progress.correct.to(device)
+    """Train on the batches of an epoch, from loop.step_in_epoch on."""
+    loop = state.loop
+    val_accs = [row["val_acc"] for row in loop.history]
+    first_step = (loop.epoch - 1) * len(train_loader)
+    device = next(state.model.parameters()).device
+    loop.loss_sum, loop.num_correct = loop.loss_sum.to(device), loop.num_correct.to(device)
 
-    model.train()
-    begin = time.perf_counter()
-    for images, labels in train.epoch(progress.epoch, progress.batch):
-        lr = training.lr * training.factor(first_step + progress.batch, val_accs)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        logits = training.logits(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
-        if training.grad_clip is not None:
-            nn.utils.clip_grad_norm_(parameters, training.grad_clip)
-        optimizer.step()
+    state.model.train()
+    start = time.perf_counter()
+    for images, targets in train_loader.epoch(loop.epoch, loop.step_in_epoch):
+        step = Step(first_step + loop.step_in_epoch, recipe.total_steps, train_loader.seed)
+        for group in state.optimizer.param_groups:
+            group["lr"] = recipe.lr * recipe.lr_multiplier(step.index, val_accs) * group["lr_factor"]
+        for course in recipe.courses:
+            course(state.model, step)
+        loss, logits = train_step(state, recipe, *recipe.mixing(images, targets, recipe.num_classes, step))
+        state.averaging.update(state.model, step)
         with torch.no_grad():
-            progress.loss_sum += loss * len(labels)
-            progress.correct += (logits.argmax(1) == labels).sum()
-        progress.seen += len(labels)
-        progress.batch += 1
-        if progress.batch % CHECK_EVERY == 0 or progress.batch == len(train):
-            require_finite(progress)
-        progress.seconds += time.perf_counter() - begin
+            loop.loss_sum += loss * len(targets)
+            loop.num_correct += (logits.argmax(1) == targets).sum()
+        loop.num_samples += len(targets)
+        loop.step_in_epoch += 1
+        if loop.step_in_epoch % FINITE_CHECK_INTERVAL == 0 or loop.step_in_epoch == len(train_loader):
+            raise_if_diverged(loop)
+        loop.seconds += time.perf_counter() - start
         after_step()
-        begin = time.perf_counter()
+        start = time.perf_counter()
 
 
-def require_finite(progress: Progress) -> None:
-    """Raise Diverged where the loss so far is not finite; on a GPU, the one place that waits for it."""
-    loss = float(progress.loss_sum)
+def train_step(state: TrainState, recipe: Recipe, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Update the weights once.
+
+    Returns:
+        The loss and the logits (B, K) of the weights before the update.
+    """
+    computed: list[tuple[Tensor, Tensor]] = []
+
+    def closure() -> Tensor:  # an optimizer may call it several times per step, as SAM does
+        logits = forward(state.model, images, recipe.autocast)
+        loss = recipe.criterion(logits, targets)
+        state.optimizer.zero_grad()
+        loss.backward()
+        if recipe.grad_clip is not None:
+            groups = state.optimizer.param_groups
+            nn.utils.clip_grad_norm_([weight for group in groups for weight in group["params"]], recipe.grad_clip)
+        computed.append((loss, logits))
+        return loss
+
+    state.optimizer.step(closure)  # type: ignore[arg-type]
+    return computed[0]
+
+
+def forward(model: nn.Module, images: Tensor, autocast: torch.dtype | None) -> Tensor:
+    """Compute logits (B, K) float32, in mixed precision where `autocast` is given."""
+    if autocast is None:
+        return cast(Tensor, model(images))
+    with torch.autocast(images.device.type, autocast):
+        return cast(Tensor, model(images)).float()
+
+
+def raise_if_diverged(loop: LoopState) -> None:
+    """Raise Diverged where the loss so far is not finite; on a GPU, the only synchronization of a step."""
+    loss = float(loop.loss_sum)
     if not math.isfinite(loss):
-        raise Diverged(f"the training loss is {loss} in epoch {progress.epoch}, by step {progress.batch}")
+        raise Diverged(f"the training loss is {loss} in epoch {loop.epoch}, by step {loop.step_in_epoch}")
 
 
 @torch.inference_mode()
 def evaluate(
-    training: Training, batches: Batches, after_batch: Callable[[], None] = lambda: None
-) -> tuple[float, float, Tensor]:
-    """Mean cross-entropy, accuracy, and the predicted classes (N,) of all images."""
-    training.model.eval()
-    loss_sum, correct, predictions = 0.0, 0, []
-    for images, labels in batches:
-        logits = training.logits(images)
-        loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
-        predicted = logits.argmax(1)
-        correct += int((predicted == labels).sum())
-        predictions.append(predicted.cpu())
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    autocast: torch.dtype | None = None,
+    after_batch: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Evaluate a network in evaluation mode on all images, without augmentation, mixing or label smoothing."""
+    model.eval()
+    loss_sum, all_logits, all_targets = 0.0, [], []
+    for images, targets in batches:
+        logits = forward(model, images, autocast)
+        loss_sum += float(F.cross_entropy(logits, targets, reduction="sum"))
+        all_logits.append(logits.cpu())
+        all_targets.append(targets.cpu())
         after_batch()
-    predicted = torch.cat(predictions)
-    return loss_sum / len(predicted), correct / len(predicted), predicted
-
-
-def confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """Images by true class (rows) and predicted class (columns): (num_classes, num_classes)."""
-    pairs = labels.cpu() * num_classes + predicted
-    return pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)
+    logits, targets = torch.cat(all_logits), torch.cat(all_targets)
+    return Evaluation(loss_sum / len(targets), logits, confusion_matrix(targets, logits.argmax(1), num_classes))

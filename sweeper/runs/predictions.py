@@ -1,0 +1,30 @@
+"""predictions.npz: the logits of a run's best epoch for the test images, with their labels. No torch here."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.files import write_bytes
+
+
+def write_predictions(path: Path, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Write logits (N, K) float32 and labels (N,) int64, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, logits=logits.astype(np.float32), labels=labels.astype(np.int64))
+    write_bytes(path, buffer.getvalue())
+
+
+def read_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Read logits (N, K) and labels (N,); None where the file is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            logits: NDArray[Any] = content["logits"]
+            labels: NDArray[Any] = content["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    is_whole = logits.ndim == 2 and labels.shape == logits.shape[:1]
+    return (logits.astype(np.float32), labels.astype(np.int64)) if is_whole else None

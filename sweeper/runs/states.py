@@ -1,0 +1,211 @@
+"""The states of runs, and the decision what becomes of a run that is asked for. No torch here: readers start fast."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sweeper.errors import UserError
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import Code, changed_definitions
+
+log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """The state of a run. status.json has the first six; readers derive the others."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    LOST = "lost"  # says running, and its process is gone
+    QUEUED = "queued"  # in Slurm's queue
+    WAITING = "waiting"  # planned, and not started yet
+    UNKNOWN = "unknown"  # its status is missing or foreign
+
+
+@dataclass(frozen=True)
+class StateProperties:
+    """Properties of a state.
+
+    Attributes:
+        order: position in a list, what needs attention first.
+        has_ended: it does not change by itself.
+        is_done: another attempt would not change it.
+        is_terminal: `watch` has nothing to wait for.
+        is_resumable: another attempt continues from the last checkpoint.
+        color: rich's style.
+    """
+
+    order: int
+    has_ended: bool = False
+    is_done: bool = False
+    is_terminal: bool = False
+    is_resumable: bool = False
+    color: str = "red"
+
+
+STATES = {
+    State.RUNNING: StateProperties(0, is_resumable=True, color="cyan"),
+    State.UNKNOWN: StateProperties(1),
+    State.LOST: StateProperties(2, is_resumable=True),
+    State.FAILED: StateProperties(3, has_ended=True, is_terminal=True, is_resumable=True),
+    State.DIVERGED: StateProperties(4, has_ended=True, is_done=True, is_terminal=True),
+    State.CANCELLED: StateProperties(5, has_ended=True, is_terminal=True, is_resumable=True),
+    State.INTERRUPTED: StateProperties(6, has_ended=True, is_resumable=True),
+    State.QUEUED: StateProperties(7, color="dim"),
+    State.WAITING: StateProperties(8, color="dim"),
+    State.FINISHED: StateProperties(9, has_ended=True, is_done=True, is_terminal=True, color="green"),
+}
+
+
+class Action(StrEnum):
+    """What a sweep does with a combination, and a command with its run."""
+
+    TRAIN = "train"
+    RESUME = "resume"
+    SKIP = "skip"
+    DUPLICATE = "duplicate"
+    EXCLUDED = "excluded"
+
+
+class Reason(StrEnum):
+    """Why. A run that is resumed or skipped has its state as the reason."""
+
+    NEW = "new"
+    STALE = "stale"
+    DAMAGED = "damaged"
+    FORCED = "forced"
+    RUNNING = "running"
+    LOST = "lost"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a run.
+
+    Attributes:
+        epoch: the epoch that training resumes in.
+        changed: of a stale run, the definitions that differ from those that it was trained with.
+    """
+
+    action: Action
+    reason: Reason
+    epoch: int | None = None
+    changed: tuple[str, ...] = ()
+
+    @property
+    def starts_over(self) -> bool:
+        """Whether the run's directory is moved away first."""
+        return self.reason in (Reason.STALE, Reason.FORCED)
+
+    @property
+    def text(self) -> str:
+        if self.action is Action.RESUME:
+            return f"{self.reason}, resumes in epoch {self.epoch}"
+        if self.reason is Reason.STALE:
+            return f"stale ({', '.join(self.changed)} changed)"
+        return "finished or diverged, but sweep.reuse=none" if self.reason is Reason.FORCED else self.reason.value
+
+
+def state_of(record: RunDirectory) -> State:
+    """Read a run's state."""
+    status = record.status()
+    return parse_state((status or {}).get("state"))
+
+
+def parse_state(text: Any) -> State:
+    return State(text) if text in {state.value for state in State} else State.UNKNOWN
+
+
+def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
+    """Decide what becomes of a run that is asked for; plans print it, and runs obey it.
+
+    Args:
+        record: the run's directory, whether or not it exists.
+        code: today's code of the run.
+        reuse: `same_code` reuses what today's code trained, `any` whatever there is, `none` no run that has ended.
+    """
+    status, run = record.status(), record.run()
+    if status is None and run is None:
+        return Decision(Action.TRAIN, Reason.NEW)
+    state = parse_state((status or {}).get("state"))
+    if reuse == "none" and STATES[state].is_done:
+        return Decision(Action.TRAIN, Reason.FORCED)
+    changed = changed_definitions(run.get("code"), code) if run is not None else []
+    if changed and reuse != "any":
+        return Decision(Action.TRAIN, Reason.STALE, changed=tuple(changed))
+    if state is State.DIVERGED or (state is State.FINISHED and record.is_finished()):
+        return Decision(Action.SKIP, Reason(state.value))
+    if status is not None and STATES[state].is_resumable:
+        epoch = status.get("epoch")
+        return Decision(Action.RESUME, Reason(state.value), epoch if isinstance(epoch, int) else None)
+    return Decision(Action.TRAIN, Reason.NEW if status is None else Reason.DAMAGED)
+
+
+def lock_of(record: RunDirectory) -> FileLock:
+    """The lock that is held by the process that works on the run."""
+    folder = record.folder.parent.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / record.run_id)
+
+
+@contextmanager
+def run_lock(record: RunDirectory) -> Iterator[None]:
+    """Be the only process that works on the run; wait while another does. The system frees a dead owner's lock.
+
+    Raises:
+        UserError: the output folder cannot be written.
+    """
+    try:
+        lock = lock_of(record)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("%s: another process is training this run; waiting", record.run_id)
+            lock.acquire()
+    except OSError as error:
+        raise UserError(f"output_dir={record.folder.parent.parent} cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def reconcile_state(record: RunDirectory, reason: str, then: State = State.FAILED) -> State:
+    """Return a run's state after the process that was to train it has ended.
+
+    Where it says running and no process owns it, its process died: it is recorded as `then`, with the reason.
+    """
+    if record.status() is None:
+        return State.WAITING
+    try:
+        with lock_of(record).acquire(blocking=False):
+            state = state_of(record)
+            if state in (State.RUNNING, State.LOST):
+                record.change_state(then, reason)
+                return then
+            return state
+    except Timeout:
+        return State.RUNNING
+
+
+def archive(record: RunDirectory) -> None:
+    """Move a run's directory to <output_dir>/stale/, where nothing counts it."""
+    stale = record.folder.parent.parent / "stale"
+    stale.mkdir(exist_ok=True)
+    number = 1 + max((int(path.suffix[1:]) for path in stale.glob(f"{record.run_id}.*")), default=0)
+    shutil.move(record.folder, stale / f"{record.run_id}.{number}")

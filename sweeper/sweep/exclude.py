@@ -1,0 +1,42 @@
+"""Combinations that sweep.exclude leaves out."""
+
+import json
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from sweeper.errors import UserError, format_names
+from sweeper.sweep.compose import Composed
+
+
+def value_of(composed: Composed, key: str) -> Any:
+    """Return the value that an exclusion compares: a group's preset, or a setting.
+
+    Raises:
+        UserError: there is no such group or setting.
+    """
+    if key in composed.presets:
+        return composed.presets[key]
+    try:
+        return attrgetter(key)(composed.config)
+    except AttributeError as error:
+        raise UserError(f"sweep.exclude names {key}, which is neither a group nor a setting") from error
+
+
+def matches(composed: Composed, rule: dict[str, Any]) -> bool:
+    return all(value_of(composed, str(key)) == value for key, value in rule.items())
+
+
+def format_value(value: Any) -> str:
+    """Format a value of an exclusion as it is typed, such as null and true."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def check_exclusions(combinations: Sequence[Composed]) -> None:
+    """Refuse an exclusion whose key or value no combination has: it would exclude nothing."""
+    for rule in combinations[0].config.sweep.exclude:
+        for key, value in rule.items():
+            found = [value_of(composed, str(key)) for composed in combinations]
+            if value not in found:
+                has = format_names(set(map(format_value, found)))
+                raise UserError(f"sweep.exclude names {key}={format_value(value)}, but the sweep has {has}")
