@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import changed_definitions, code_of
 from sweeper.summary.axes import rank, written
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_text import caption, shown_p
@@ -348,7 +349,7 @@ def provenance(
 ) -> list[tuple[str, str, int]]:
     """What the runs were made with: each fact's name, each of its values, and how many runs have it."""
     found: dict[str, Counter[str]] = {}
-    for record, run, stale in zip(records, runs, frame["stale"], strict=True):
+    for run, stale in zip(runs, frame["stale"], strict=True):
         for name, value in facts(run).items():
             found.setdefault(name, Counter())[value] += 1
         changed = (
