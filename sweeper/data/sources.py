@@ -21,6 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
+from sweeper.choice import Registry
 from sweeper.data.split import stratified_split
 from sweeper.errors import UserError, format_names
 
@@ -224,4 +225,4 @@ def download(url: str, archive: Path, sha256: str) -> None:
         socket.setdefaulttimeout(timeout)
 
 
-DATASETS: dict[str, Callable[..., Source]] = {"cifar10": cifar10, "image_folder": image_folder, "digits": digits}
+DATASETS: Registry = {"cifar10": cifar10, "image_folder": image_folder, "digits": digits}

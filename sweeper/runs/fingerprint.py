@@ -42,7 +42,7 @@ class Module:
     """A module's top-level definitions, the names that it imports from followed modules, and its registries."""
 
     definitions: dict[str, ast.stmt] = field(default_factory=dict)
-    imports: dict[str, str] = field(default_factory=dict)  # local name -> "module" or "module.definition"
+    imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # local name -> module or package, name there
     registries: dict[str, dict[str, ast.expr]] = field(default_factory=dict)
 
 
@@ -50,8 +50,7 @@ class Module:
 def modules() -> dict[str, Module]:
     """Parse the followed packages. Call early in a process: later edits are not what the process runs."""
     paths = [path for package in FOLLOWED for path in sorted((PACKAGE / package).glob("*.py"))]
-    names = {key_of(path) for path in paths}
-    return {key_of(path): parse(path.read_text(encoding="utf-8"), names) for path in paths}
+    return {key_of(path): parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def key_of(path: Path) -> str:
@@ -60,16 +59,12 @@ def key_of(path: Path) -> str:
     return (relative.parent if relative.name == "__init__" else relative).as_posix()
 
 
-def parse(source: str, names: Iterable[str]) -> Module:
+def parse(source: str) -> Module:
     module, tree = Module(), ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "sweeper":
             origin = "/".join(str(node.module).split(".")[1:])
-            for alias in node.names:
-                submodule = f"{origin}/{alias.name}".removeprefix("/")
-                target = submodule if submodule in names else f"{origin}.{alias.name}" if origin in names else None
-                if target is not None:
-                    module.imports[alias.asname or alias.name] = target
+            module.imports |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             module.definitions[statement.name] = statement
@@ -110,8 +105,7 @@ def references(definition: str) -> tuple[str, ...]:
 
 def resolved(module: str, tree: ast.AST) -> Iterator[str]:
     """The definitions that the names in a tree refer to."""
-    names = list(used_names(tree))
-    for base, attribute in names:
+    for base, attribute in used_names(tree):
         found = lookup(module, base, attribute)
         if found is not None:
             yield found
@@ -161,18 +155,17 @@ def bound_names(node: ast.AST) -> Iterator[str]:
 def lookup(module: str, name: str, attribute: str | None) -> str | None:
     """The definition that a name in a module refers to, through imports and re-exports; None where it is not ours."""
     known = modules()
-    while module in known:
-        if name in known[module].definitions:
+    while module in known or not module:
+        found = known.get(module, Module())
+        submodule = f"{module}/{name}".removeprefix("/")
+        if name in found.definitions:
             return f"{module}.{name}"
-        target = known[module].imports.get(name)
-        if target is None:
-            return None
-        if target in known:  # a module: what is meant is its attribute
-            if attribute is None:
-                return None
-            module, name, attribute = target, attribute, None
+        if name in found.imports:
+            module, name = found.imports[name]
+        elif submodule in known and attribute is not None:
+            module, name, attribute = submodule, attribute, None
         else:
-            module, _, name = target.partition(".")
+            return None
     return None
 
 

@@ -1,0 +1,313 @@
+"""The code that a run depends on: neither fewer definitions (runs are traced) nor more (tricks are added)."""
+
+import ast
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from sweeper.cli import register_schema
+from sweeper.config import Config, to_config
+from sweeper.data.cache import Dataset, Images
+from sweeper.runs import fingerprint
+from sweeper.runs.fingerprint import changed_definitions, closure, code_of, hash_of
+from sweeper.runs.spec import effective_config
+from sweeper.training.build import build, choose_all
+from sweeper.training.loop import evaluate, fit
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = sorted({*fingerprint.REGISTRIES, "augmentation"} - {"select"})
+PRESETS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+SMALL = ("data.val_size=12", "batch_size=8", "epochs=1", "data.image_size=16")
+SPECIAL = {
+    "model=mlp": ("model.hidden=[8]",),
+    "model=mlp_deep": ("model.hidden=[8,8]",),
+    "model=resnet18_pretrained": ("model.weights=WEIGHTS", "model.freeze_backbone=true"),
+    "norm=group": ("norm.num_groups=2",),
+}
+# Executed without being part of a run's code, and why.
+EXCEPTIONS = {
+    "choice": "fills in settings, which are part of the effective config",
+    "training/metrics.acc": "recorded every epoch; of the metrics, the selected one decides the result",
+    "training/metrics.loss": "as acc",
+    "training/metrics.balanced_acc": "as acc",
+    "training/metrics.macro_f1": "as acc",
+    "data/augmentation.needs_draws": "marks a step with its number of draws when the module is imported",
+}
+
+
+def composed(*overrides: str) -> Config:
+    register_schema()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_config(compose("config", overrides=list(overrides)))
+
+
+@cache
+def images() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    train, test = (
+        Images(torch.randint(256, (size, 3, 16, 16), dtype=torch.uint8, generator=generator), torch.arange(size) % 3)
+        for size in (36, 9)
+    )
+    return Dataset(train, test, ["ant", "bee", "cat"])
+
+
+def executed(run: Callable[[], object]) -> set[str]:
+    """The definitions of the package whose code a call executes, such as `training/loop.fit`."""
+    found = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(str(fingerprint.PACKAGE)):
+            module = fingerprint.key_of(Path(code.co_filename))
+            found.add(f"{module}.{code.co_qualname.partition('.')[0]}")
+
+    sys.settrace(note)
+    try:
+        run()
+    finally:
+        sys.settrace(None)
+    return {name for name in found if not name.endswith((".<module>", ".<lambda>", ".<genexpr>"))}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from torchvision.models import resnet18
+
+    file = tmp_path_factory.mktemp("weights") / "weights.pt"
+    torch.save(resnet18(weights=None).state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_executed_definition_is_in_the_code_of_the_run(preset: str, weights: Path) -> None:
+    model = () if preset.startswith("model=") else ("model=mlp", "model.hidden=[8]")
+    special = [override.replace("WEIGHTS", str(weights)) for override in SPECIAL.get(preset, ())]
+    config = composed(*model, *SMALL, preset, *special)
+    choices = choose_all(config)
+
+    def train() -> None:
+        built = build(config, choices, images(), torch.device("cpu"))
+        fit(built.state, built.recipe, built.train_loader, built.val_loader, epochs=config.epochs)
+        list(choices.views(evaluate(built.state.eval_model(), built.test_loader(), 3).logits))
+
+    code = code_of(effective_config(config, choices, "f00d"))
+    reached = {name for group in code.values() for name in group}
+    missing = {name for name in executed(train) - reached if not {name, name.partition(".")[0]} & EXCEPTIONS.keys()}
+    assert not missing
+
+
+@pytest.mark.parametrize("group", fingerprint.REGISTRIES)
+def test_the_fingerprint_reads_the_registries_that_choose(group: str) -> None:
+    path, _, variable = fingerprint.REGISTRIES[group][0].partition(".")
+    module = sys.modules[f"sweeper.{path.replace('/', '.')}"]
+    assert list(fingerprint.modules()[path].registries[variable]) == list(getattr(module, variable))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package for the fingerprint to read."""
+    copy = tmp_path / "sweeper"
+    shutil.copytree(fingerprint.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
+    forget()
+    yield copy
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    for function in (fingerprint.modules, fingerprint.syntax_hash, fingerprint.references, fingerprint.core):
+        function.cache_clear()
+    for function in (fingerprint.chosen_code, fingerprint.steps_code):
+        function.cache_clear()
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) >= 1
+    file.write_text(text.replace(old, new, 1))
+
+
+@cache
+def effective(*overrides: str) -> dict[str, Any]:
+    config = composed(*overrides)
+    return effective_config(config, choose_all(config), "f00d")
+
+
+RUNS = {
+    "adam": ("model=mlp", "optimizer=adam", "augmentation=flip"),
+    "sgd": ("model=cnn", "optimizer=sgd", "norm=batch"),
+    "softmax": ("model=softmax", "optimizer=adamw", "scheduler=cosine"),
+}
+
+
+def changed(package: Path) -> dict[str, list[str]]:
+    """The definitions that changed, by run, since the original package."""
+    now = {name: code_of(effective(*overrides)) for name, overrides in RUNS.items()}
+    return {name: names for name in RUNS if (names := changed_definitions(ORIGINAL[name], now[name]))}
+
+
+ORIGINAL = {name: code_of(effective(*overrides)) for name, overrides in RUNS.items()}
+ACTIVATION = 'def mish() -> nn.Module:\n    return nn.Mish()\n\n\nACTIVATIONS: Registry = {\n    "mish": mish,'
+LION = (
+    "class Lion(SGD):\n    pass\n\n\ndef lion(parameters: NamedParameters, *, lr: float) -> Optimizer:\n"
+    '    return Lion(single_group(parameters), lr=lr)\n\n\nOPTIMIZERS: Registry = {"lion": lion, '
+)
+READER = 'def voc(*, root: str) -> Source:\n    return digits(image_size=1)\n\n\nDATASETS: Registry = {"voc": voc, '
+ADDITIONS = {
+    "activation": ("models/layers.py", "ACTIVATIONS: Registry = {", ACTIVATION),
+    "optimizer class": ("training/optimizers.py", "OPTIMIZERS: Registry = {", LION),
+    "dataset reader": ("data/sources.py", "DATASETS: Registry = {", READER),
+    "model": ("models/__init__.py", "MODELS: Registry = {", 'MODELS: Registry = {"mine": mine, '),
+    "config field": ("config.py", "class LossConfig:", "class LossConfig:\n    gamma: float | None = None\n"),
+    "comment": ("training/loop.py", "    state.model.train()", "    # why\n    state.model.train()"),
+    "docstring": ("training/loop.py", '"""Train until', '"""Fit until'),
+    "layout": ("training/loop.py", "loop.next_epoch(row)", "loop.next_epoch(\n            row\n        )"),
+    "decoding": ("data/sources.py", "DOWNLOAD_TIMEOUT = 30", "DOWNLOAD_TIMEOUT = 60"),
+    "metric": ("training/metrics.py", "METRICS: Registry = {", 'METRICS: Registry = {"mine": Metric(acc), '),
+}
+
+
+@pytest.mark.parametrize("addition", ADDITIONS)
+def test_what_is_added_makes_no_run_stale(addition: str, package: Path) -> None:
+    file, old, new = ADDITIONS[addition]
+    edit(package / file, old, new)
+    if addition == "model":
+        (package / "models/mine.py").write_text("def mine():\n    return None\n")
+        edit(package / file, "from sweeper.models.mlp", "from sweeper.models.mine import mine\nfrom sweeper.models.mlp")
+    assert changed(package) == {}
+
+
+CHANGES = {
+    "Adam": (
+        "training/optimizers.py",
+        "return Adam(single_group(parameters), lr=lr",
+        "return Adam(single_group(parameters), lr=2 * lr",
+        {"adam": ["training/optimizers.adam"]},
+    ),
+    "all optimizers": (
+        "training/optimizers.py",
+        '"lr_factor": 1.0',
+        '"lr_factor": 2.0',
+        {run: ["training/optimizers.single_group"] for run in RUNS},
+    ),
+    "the class behind Adam": (
+        "training/optimizers.py",
+        '    """torch.optim.Adam."""\n',
+        "    x = 1\n",
+        {"adam": ["training/optimizers.Adam"]},
+    ),
+    "the loop": (
+        "training/loop.py",
+        "loop.step_in_epoch += 1",
+        "loop.step_in_epoch += 2",
+        {run: ["training/loop.train_epoch"] for run in RUNS},
+    ),
+    "a method that the loop calls": (
+        "training/state.py",
+        "self.history.append(row)",
+        "self.history.insert(0, row)",
+        {run: ["training/state.LoopState"] for run in RUNS},
+    ),
+    "a constant": (
+        "data/batches.py",
+        "CHUNK = 256",
+        "CHUNK = 512",
+        {run: ["data/batches.CHUNK"] for run in RUNS},
+    ),
+    "a helper of models": (
+        "models/cnn.py",
+        "sides = [side // 2 for side in sides]",
+        "sides = [side // 3 for side in sides]",
+        {"sgd": ["models/cnn.classifier"]},
+    ),
+    "an augmentation step": (
+        "data/augmentation.py",
+        "draws[:, 0, None, None, None] < 0.5",
+        "draws[:, 0, None, None, None] < 0.4",
+        {"adam": ["data/augmentation.flip"]},
+    ),
+    "a schedule": (
+        "training/schedules.py",
+        "math.pi * done)) / 2\n\n    return with_warmup",
+        "math.pi * done)) / 3\n\n    return with_warmup",
+        {"softmax": ["training/schedules.cosine"]},
+    ),
+    "the selected metric": (
+        "training/metrics.py",
+        "return int(confusion.diagonal().sum()) / int(confusion.sum())",
+        "return 0.0",
+        {run: ["training/metrics.acc"] for run in RUNS},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_names_the_definition_and_concerns_the_runs_that_use_it(change: str, package: Path) -> None:
+    file, old, new, expected = CHANGES[change]
+    edit(package / file, old, new)
+    assert changed(package) == expected
+
+
+def test_a_removed_choice_is_a_change(package: Path) -> None:
+    edit(package / "training/optimizers.py", '"adam": adam, ', "")
+    assert "training/optimizers.adam" in changed(package)["adam"]
+
+
+@pytest.mark.parametrize("recorded", [None, 3, "code", {"core": 1}, {"loop.py": "hash"}])
+def test_foreign_code_is_a_change(recorded: Any) -> None:
+    assert changed_definitions(recorded, ORIGINAL["adam"])
+
+
+SOURCE = "class A:\n    x = 1\n\n    def f(self, a=(1, 2)):\n        return 'a' + a\n"
+
+
+@pytest.mark.parametrize(
+    "old, new, equal",
+    [
+        ("x = 1", "x = 1  # why", True),
+        ("x = 1\n\n", "x = (\n        1\n    )\n", True),
+        ("class A:", "class A:\n    '''A.'''\n", True),
+        ("a=(1, 2)):", "a=(1, 2)):\n        '''Returns.'''", True),
+        ("'a'", '"a"', True),
+        ("x = 1", "x = 2", False),
+        ("x = 1", "x: int = 1", False),
+        ("a=(1, 2)", "a=(1, 3)", False),
+        ("'a'", "'b'", False),
+        ("'a' + a", "a + 'a'", False),
+        ("return", "print('x')\n        return", False),
+    ],
+)
+def test_layout_comments_and_docstrings_do_not_count(old: str, new: str, equal: bool) -> None:
+
+    assert SOURCE.count(old) == 1
+    before, after = (hash_of(ast.parse(text).body[0]) for text in (SOURCE, SOURCE.replace(old, new)))
+    assert (before == after) == equal
+
+
+def test_names_are_followed_as_python_resolves_them(package: Path) -> None:
+    (package / "training/resolved.py").write_text(
+        "from sweeper.data import batches\n"
+        "from sweeper.models import mlp as renamed\n"
+        "from sweeper.data.batches import CHUNK as SIZE\n"
+        "def root(quoted: 'Batches', shadow):\n"
+        "    shadow, other = 1, lambda: SIZE\n"
+        "    return shadow + other() + batches.derived_seed(0), renamed\n"
+        "def shadow(): pass\n"
+        "Batches = list\n"
+    )
+    forget()
+    found = set(closure(["training/resolved.root"]))
+    assert {"training/resolved.root", "training/resolved.Batches", "data/batches.CHUNK", "models/mlp.mlp"} <= found
+    assert "data/batches.derived_seed" in found
+    assert "training/resolved.shadow" not in found

@@ -1,0 +1,82 @@
+"""The layout: imports point downwards only, no circle, and readers start without torch."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# From the bottom up. Packages of a layer do not import each other; hydra_plugins and train.py are on top.
+LAYERS = (
+    ("errors", "files"),
+    ("config", "choice"),
+    ("data", "models"),
+    ("training",),
+    ("runs",),
+    ("sweep",),
+    ("launch", "summary"),
+    ("cli", "__main__"),
+)
+HEIGHT = {package: height for height, layer in enumerate(LAYERS) for package in layer}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "sweeper").rglob("*.py"))
+}
+# Readers of records, which start without torch.
+WITHOUT_TORCH = sorted(
+    name
+    for name in MODULES
+    if name.startswith("sweeper.summary") or name in ("sweeper.files", "sweeper.errors", "sweeper.config")
+) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "provenance")]
+WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.cli", "sweeper.__main__"]
+
+
+def imported(name: str) -> set[str]:
+    """The package's modules that a module imports, at any level of it."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in MODULES}
+        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {submodule if submodule in MODULES else node.module for submodule in submodules}
+    return found - {name}
+
+
+def package(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def test_every_module_is_in_a_layer() -> None:
+    assert {package(name) for name in MODULES} - {""} == set(HEIGHT)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "sweeper"])
+def test_imports_point_downwards(name: str) -> None:
+    own = package(name)
+    above = {
+        other
+        for other in imported(name)
+        if package(other) != own and package(other) and HEIGHT[package(other)] >= HEIGHT[own] and own not in LAYERS[1]
+    }
+    assert not above
+    assert all(package(other) in (*LAYERS[0], *LAYERS[1]) for other in imported(name) if own in LAYERS[1])
+
+
+def test_there_is_no_circle_even_with_imports_inside_functions() -> None:
+    TopologicalSorter({name: imported(name) for name in MODULES}).prepare()
+
+
+def test_readers_start_without_torch() -> None:
+    loop = f"for name in {WITHOUT_TORCH}: importlib.import_module(name)"
+    program = f"import sys, importlib\n{loop}\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_hydra_plugins_are_shims() -> None:
+    for path in (ROOT / "hydra_plugins").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 80, path
