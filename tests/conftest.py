@@ -1,21 +1,13 @@
 """Fixtures: a small image folder, a cache shared by all tests, and train.py as a real process."""
 
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-REPOSITORY = Path(__file__).parent.parent
-CLASSES = ("ant", "bee", "cat")  # three, so that nothing may take ten for granted
-TRAIN_IMAGES, TEST_IMAGES = 40, 10  # a class
-
-Train = Callable[..., subprocess.CompletedProcess[str]]
+from support import CLASSES, REPOSITORY, TEST_IMAGES, TRAIN_IMAGES, Train, environment
 
 
 @pytest.fixture(scope="session")
@@ -52,18 +44,6 @@ def small(image_root: Path, cache: Path) -> list[str]:
         "batch_size=16",
         "threads=1",
     ]
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The environment of a child process: this one's, one thread, every warning an error shown by its own text."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
-
-
-def copy_program(folder: Path) -> None:
-    """A copy of the program to change."""
-    for name in ("train.py", "sweeper", "conf", "hydra_plugins"):
-        source = REPOSITORY / name
-        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Train, environment
+from support import REPOSITORY, Train, environment
 
 BAD = [
     ("model=zz", "there is no model=zz; choose from cnn, cnn_pool, mlp"),

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from support import REPOSITORY, composed
 from torchvision.models import resnet18
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.cli import register_schema
-from sweeper.config import Config, help_text, settings, to_config, validate
+from sweeper.config import Config, help_text, settings, validate
 from sweeper.data.augmentation import AUGMENTATIONS
 from sweeper.data.cache import COMMON, load, prepare
 from sweeper.data.sources import DATASETS
@@ -39,13 +36,6 @@ GROUPS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
 }
 FILES = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-
-
-def composed(*overrides: str) -> Config:
-    register_schema()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return to_config(compose("config", overrides=list(overrides)))
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, TEST_IMAGES, TRAIN_IMAGES
 from PIL import Image
+from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES
 
 import sweeper.data.cache
 from sweeper.config import DataConfig

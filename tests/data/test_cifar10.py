@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, environment
 from numpy.typing import NDArray
 from PIL import Image
-from test_sources import decoded
+from support import REPOSITORY, decoded, environment
 
 from sweeper.config import DataConfig
 from sweeper.data.cache import prepare

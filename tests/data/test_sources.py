@@ -2,20 +2,15 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from support import decoded
 
 from sweeper.data.sources import Source, digits, image_folder
 from sweeper.errors import UserError
-
-
-def decoded(source: Source) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    return arrays, source.decode(lambda name, shape, dtype: arrays.setdefault(name, np.zeros(shape, dtype)))
 
 
 def folder(root: Path, *, image_size: int = 8, channels: int = 3) -> Source:

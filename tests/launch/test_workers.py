@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from support import REPOSITORY
 
 from hydra_plugins.parallel_launcher import Died, places, visible_gpus
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from support import REPOSITORY
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from support import REPOSITORY
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

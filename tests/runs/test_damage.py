@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
-from test_resume import assert_equal, finish, outcome, start, the_run
-from test_run import TINY, wait_for_epoch
+from support import TINY, Train, assert_equal, finish, outcome, start, the_run, wait_for_epoch
 
 
 def cut_short(path: Path) -> None:

@@ -1,17 +1,13 @@
 """A run that was killed and started again ends bit-equal to one that was never stopped: weights, metrics, result."""
 
-import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, environment
+from support import REPOSITORY, assert_equal, finish, outcome, start, the_run
 from torchvision.models import resnet18
 
 # Together: every model, activation, norm, dropout, optimizer, scheduler and augmentation. With checkpoint_minutes=0 a
@@ -35,30 +31,6 @@ CASES = {
     "autocast": "model=cnn_pool norm=batch autocast=bfloat16 checkpoint_minutes=0",
     "compile": "model=mlp model.hidden=[16] dropout=light batch_size=20 compile=true checkpoint_minutes=0",
 }
-TIMINGS = ("train_seconds", "eval_seconds", "images_per_second", "convergence_seconds")
-
-
-def start(overrides: list[str], folder: Path) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "train.py"), *overrides],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
-
-
-def the_run(folder: Path) -> Path:
-    (run,) = (folder / "outputs" / "runs").glob("*")
-    return run
 
 
 def kill_in_the_middle(overrides: list[str], folder: Path) -> None:
@@ -75,34 +47,6 @@ def kill_in_the_middle(overrides: list[str], folder: Path) -> None:
             return
         shutil.rmtree(folder)
     pytest.fail("the run always ended before it could be killed")
-
-
-def outcome(run: Path) -> dict[str, Any]:
-    """Everything that must not depend on interruptions: checkpoints, metrics and result, timings left out."""
-    last = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    result = json.loads((run / "result.json").read_text())
-    kept = {"model": last["model"], "optimizer": last["optimizer"], "generators": last["generators"]}
-    kept["best"] = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
-    kept["rows"] = [{key: value for key, value in row.items() if key not in TIMINGS} for row in rows]
-    kept["result"] = {key: value for key, value in result.items() if key not in TIMINGS}
-    return kept
-
-
-def assert_equal(one: object, other: object, where: str = "") -> None:
-    assert type(one) is type(other), where
-    if isinstance(one, dict) and isinstance(other, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_equal(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, list) and isinstance(other, list):
-        assert len(one) == len(other), where
-        for place, pair in enumerate(zip(one, other, strict=True)):
-            assert_equal(*pair, f"{where}[{place}]")
-    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -8,31 +8,25 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, Train, copy_program, environment
+from support import (
+    REPOSITORY,
+    TINY,
+    Train,
+    assert_equal,
+    copy_program,
+    environment,
+    finish,
+    outcome,
+    start,
+    status,
+    the_run,
+    wait_for_epoch,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_resume import assert_equal, finish, outcome, start, the_run
-
-TINY = ["model=softmax", "optimizer=sgd"]
-
-
-def status(run: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((run / "status.json").read_text())
-    return content
-
-
-def wait_for_epoch(process: subprocess.Popen[str], folder: Path) -> None:
-    """Until the run has a row of metrics."""
-    while process.poll() is None:
-        if any(path.read_text() for path in folder.glob("outputs/runs/*/metrics.jsonl")):
-            return
-        time.sleep(0.002)
-    pytest.fail(f"the run ended early: {process.communicate()[0]}")
 
 
 def test_a_run_leaves_the_files_that_the_design_lists_and_is_found_finished(train: Train, tmp_path: Path) -> None:

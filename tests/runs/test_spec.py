@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
+from support import REPOSITORY
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, settings, to_config

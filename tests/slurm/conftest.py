@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import REPOSITORY, environment
-from test_sweep_faults import outcome, rows, runs, status
+from support import REPOSITORY, environment, metrics_and_weights, rows, runs, status
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 Environment = dict[str, str]
@@ -198,7 +197,7 @@ def sweep(cluster: Environment, cache: Path, tmp_path: Path) -> Iterator[Callabl
 
 def ends_alike(run: Path, undisturbed: Path) -> bool:
     """Whether a run came to what it comes to without Slurm, bit for bit."""
-    return outcome(run) == outcome(undisturbed / "outputs" / "runs" / run.name)
+    return metrics_and_weights(run) == metrics_and_weights(undisturbed / "outputs" / "runs" / run.name)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from test_sweep_faults import status
+from support import status
 
 from hydra_plugins.parallel_launcher import LAST_WORDS
 from slurm.conftest import (

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, copy_program
-from test_sweep_faults import TIMINGS, status
+from support import REPOSITORY, TIMINGS, copy_program, status
 
 from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, ends_alike, slurm, squeue, thaw
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, environment
+from support import REPOSITORY, environment
 
 EPOCHS, TARGET = 4, 0.97  # which some runs reach
 SWEEP = ["model=softmax,mlp", "activation=relu,selu", "seed=0,1", f"epochs={EPOCHS}", f"target_acc={TARGET}"]

@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, environment
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, environment
 from rich.console import Console
 from scipy import stats
+from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory

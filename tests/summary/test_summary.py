@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, environment
+from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.files import write_json

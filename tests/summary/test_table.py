@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, environment
+from support import REPOSITORY, environment
 from test_summary import make, summarise
 
 from sweeper.errors import UserError

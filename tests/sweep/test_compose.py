@@ -10,12 +10,12 @@ from typing import Any
 
 import joblib
 import pytest
-from conftest import REPOSITORY
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from joblib.externals.loky import get_reusable_executor
 from omegaconf import DictConfig, open_dict
+from support import REPOSITORY
 
 from sweeper import config as schema
 from sweeper.cli import register_schema

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_conf import composed
+from support import composed
 
 from sweeper.config import Config
 from sweeper.data.cache import Cached, load, prepare, settle_val_size

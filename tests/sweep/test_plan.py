@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_conf import composed
+from support import composed
 
 from sweeper.config import Config
 from sweeper.errors import UserError

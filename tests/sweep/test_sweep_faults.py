@@ -12,15 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Train, copy_program, environment
 from joblib import cpu_count
+from support import REPOSITORY, Train, copy_program, environment, metrics_and_weights, rows, runs, status
 
-from sweeper.runs import checkpoint
-
-TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
 PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
 
 
@@ -45,32 +41,6 @@ def finish(overrides: Sequence[str], folder: Path, code: int = 0) -> str:
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == code, shown
     return shown
-
-
-def runs(folder: Path) -> list[Path]:
-    return sorted((folder / "outputs" / "runs").glob("*"))
-
-
-def status(run: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((run / "status.json").read_text())
-    except FileNotFoundError:
-        return {"state": "not started"}
-    return content
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    except FileNotFoundError:
-        return []
-
-
-def outcome(run: Path) -> tuple[Any, ...]:
-    """What training a run came to, timings left out: metrics and weights."""
-    weights = checkpoint.load(run / "checkpoints" / "best.pt", run.name)["model"]
-    plain = [{key: value for key, value in row.items() if key not in TIMINGS} for row in rows(run)]
-    return plain, {name: tensor.tolist() for name, tensor in weights.items()}
 
 
 def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -101,7 +71,7 @@ def test_a_parallel_sweep_killed_at_random_ends_as_if_undisturbed(small: list[st
     finish(sweep, killed)
     assert [run.name for run in runs(killed)] == [run.name for run in runs(whole)]
     for one, other in zip(runs(killed), runs(whole), strict=True):
-        assert outcome(one) == outcome(other)
+        assert metrics_and_weights(one) == metrics_and_weights(other)
         trained = re.findall(r"epoch (\d+)/120", (one / "train.log").read_text())
         assert len(trained) == len(set(trained))  # an epoch that was kept is not trained again
     assert max(status(run)["attempt"] for run in runs(killed)) > 1
@@ -255,7 +225,7 @@ def test_a_run_whose_owner_is_killed_is_taken_over_by_the_one_that_waits(small: 
     shown, _ = second.communicate(timeout=300)
     assert second.returncode == 0, shown
     assert "going on in epoch" in shown
-    assert outcome(*runs(contested)) == outcome(*runs(undisturbed))
+    assert metrics_and_weights(*runs(contested)) == metrics_and_weights(*runs(undisturbed))
 
 
 TWENTY = """

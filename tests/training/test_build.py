@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_conf import composed
+from support import composed
 from torch import nn
 
 from sweeper.data.cache import load, prepare

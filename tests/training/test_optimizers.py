@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, environment
+from support import REPOSITORY, environment
 from torch import nn
 
 from sweeper.errors import UserError

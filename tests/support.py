@@ -1,0 +1,158 @@
+"""What several test files share: the small images' facts, real processes, and readers of what runs leave."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from numpy.typing import NDArray
+
+from sweeper.cli import register_schema
+from sweeper.config import Config, to_config
+from sweeper.data.sources import Source
+from sweeper.runs import checkpoint
+
+REPOSITORY = Path(__file__).parent.parent
+CLASSES = ("ant", "bee", "cat")  # three, so that nothing may take ten for granted
+TRAIN_IMAGES, TEST_IMAGES = 40, 10  # per class
+TINY = ["model=softmax", "optimizer=sgd"]
+TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
+
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a child process: this one's, one thread, errors without Hydra's traceback."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
+
+
+def copy_program(folder: Path) -> None:
+    """Copy the program, to change the copy."""
+    for name in ("train.py", "sweeper", "conf", "hydra_plugins"):
+        source = REPOSITORY / name
+        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder)
+
+
+def composed(*overrides: str) -> Config:
+    """Compose the config of `python train.py OVERRIDES` in this process."""
+    register_schema()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        return to_config(compose("config", overrides=list(overrides)))
+
+
+def decoded(source: Source) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Decode a source into memory: its arrays by name, and its classes."""
+    arrays: dict[str, NDArray[Any]] = {}
+    return arrays, source.decode(lambda name, shape, dtype: arrays.setdefault(name, np.zeros(shape, dtype)))
+
+
+def start(overrides: list[str], folder: Path) -> subprocess.Popen[str]:
+    """Start `python train.py` in a folder; its standard output has its errors, too."""
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "train.py"), *overrides],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for a process to succeed, and return its output."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for_epoch(process: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until the run has a row of metrics."""
+    while process.poll() is None:
+        if any(path.read_text() for path in folder.glob("outputs/runs/*/metrics.jsonl")):
+            return
+        time.sleep(0.002)
+    pytest.fail(f"the run ended early: {process.communicate()[0]}")
+
+
+def runs(folder: Path) -> list[Path]:
+    """List the run directories that were written from a working directory."""
+    return sorted((folder / "outputs" / "runs").glob("*"))
+
+
+def the_run(folder: Path) -> Path:
+    """Return the only run directory that was written from a working directory."""
+    (run,) = runs(folder)
+    return run
+
+
+def status(run: Path) -> dict[str, Any]:
+    """Read status.json; the state is "not started" where there is none."""
+    try:
+        content: dict[str, Any] = json.loads((run / "status.json").read_text())
+    except FileNotFoundError:
+        return {"state": "not started"}
+    return content
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """Read metrics.jsonl; no rows where there is none."""
+    try:
+        return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def untimed(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what depends on the clock."""
+    return {key: value for key, value in values.items() if key not in TIMINGS}
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """Read everything of a finished run that must not depend on interruptions, for `assert_equal`."""
+    state = checkpoint.load(run / "checkpoints" / "last.pt", run.name)["state"]
+    state["loop"].pop("seconds")
+    state["loop"]["history"] = [untimed(row) for row in state["loop"]["history"]]
+    with np.load(run / "predictions.npz") as predictions:
+        arrays = {name: torch.from_numpy(predictions[name]) for name in predictions.files}
+    return {
+        "state": state,
+        "best": checkpoint.load(run / "checkpoints" / "best.pt", run.name),
+        "rows": [untimed(row) for row in rows(run)],
+        "result": untimed(json.loads((run / "result.json").read_text())),
+        "predictions": arrays,
+    }
+
+
+def metrics_and_weights(run: Path) -> tuple[Any, ...]:
+    """Read what a run trained to, timings left out, for `==`: its metrics, and its best weights as numbers."""
+    weights = checkpoint.load(run / "checkpoints" / "best.pt", run.name)["model"]
+    return [untimed(row) for row in rows(run)], {name: tensor.tolist() for name, tensor in weights.items()}
+
+
+def assert_equal(one: object, other: object, where: str = "") -> None:
+    """Compare nested values, tensors included, exactly."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_equal(*pair, f"{where}[{index}]")
+    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        assert one.dtype == other.dtype and torch.equal(one, other), where
+    else:
+        assert one == other, where
