@@ -1,6 +1,6 @@
-"""What users write instead of this project, as tutorials and PyTorch Lightning's pages show it, and the limit of all.
+"""The baseline loop of the tutorials, PyTorch Lightning's Trainer, and the upper bound of a step's speed.
 
-python benchmarks/obvious.py SIDE SECONDS OVERRIDE...   prints images a second; the overrides are train.py's
+python benchmarks/baseline.py SIDE SECONDS OVERRIDE...   print images a second; the overrides are train.py's
 """
 
 import logging
@@ -25,7 +25,7 @@ from sweeper.data.cache import Images, load, prepare, settle_val_size
 from sweeper.training.build import Built, build, choose_all, seeded_model
 
 BATCH = 64
-PREPARED = 8  # batches that the limit goes round: in the processor's cache, as batches just made are
+PREPARED = 8  # batches that upper_bound cycles through: in the processor's cache, as batches just made are
 WARM_UP = 2.0  # seconds; this project's first epoch does not count either
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LR = 0.0005
@@ -33,21 +33,21 @@ Loader = DataLoader[tuple[Tensor, int]]
 
 
 class Ends(Protocol):
-    """Says when a loop ends."""
+    """Decides when a loop ends."""
 
     def step(self) -> bool:
-        """Take note of a step; true after the last."""
+        """Count a step; true after the last."""
 
 
 class Meter:
-    """Counts steps for some seconds after a warm-up."""
+    """Count steps for some seconds after a warm-up."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.times: list[float] = []  # at the end of each step
 
     def step(self) -> bool:
-        """Take note of a step; true once the time is over."""
+        """Count a step; true once the time is over."""
         self.times.append(time.perf_counter())
         return self.times[-1] > self.times[0] + WARM_UP + self.seconds
 
@@ -58,7 +58,7 @@ class Meter:
 
 
 class InMemory(Dataset[tuple[Tensor, int]]):
-    """As torchvision.datasets.CIFAR10: all images as one array, of which each is made a PIL image and transformed."""
+    """Like torchvision.datasets.CIFAR10: all images in one array; each is turned into a PIL image and transformed."""
 
     def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
         self.data = images.images.numpy().transpose(0, 2, 3, 1)  # (N, H, W, C), a view, there and here
@@ -79,8 +79,8 @@ def tutorial_loader(images: Images, workers: int) -> Loader:
     return DataLoader(InMemory(images, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
 
 
-def obvious(model: nn.Module, loader: Loader, meter: Ends) -> None:
-    """The loop of the tutorials."""
+def baseline(model: nn.Module, loader: Loader, meter: Ends) -> None:
+    """Train with the loop of the tutorials."""
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     running_loss = 0.0
@@ -97,7 +97,7 @@ def obvious(model: nn.Module, loader: Loader, meter: Ends) -> None:
 
 
 def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
-    """Lightning's Trainer, with its defaults but no progress bar."""
+    """Train with Lightning's Trainer and its defaults, but no progress bar."""
     import lightning
 
     class Classifier(lightning.LightningModule):  # type: ignore[misc]
@@ -125,8 +125,8 @@ def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
         lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(Classifier(), loader)
 
 
-def limit(built: Built, meter: Ends) -> None:
-    """This project's model, memory format and optimizer on batches that are there already, and nothing else."""
+def upper_bound(built: Built, meter: Ends) -> None:
+    """Train this project's model, memory format and optimizer on prepared batches, and do nothing else."""
     prepared = [(images.clone(), labels.clone()) for images, labels in islice(built.train.epoch(1), PREPARED)]
     model, optimizer = built.training.model, built.training.optimizer
     model.train()
@@ -140,7 +140,7 @@ def limit(built: Built, meter: Ends) -> None:
 
 
 def config_of(overrides: list[str]) -> Config:
-    """The config of a run; its number of threads is set."""
+    """Compose the config of a run, and set its number of threads."""
     register_schema()
     with initialize(config_path="../conf", version_base="1.3"):
         config = to_config(compose("config", overrides))
@@ -155,12 +155,12 @@ def main() -> None:
     cached = prepare(config.data)
     settle_val_size(config.data, cached)
     choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds))
-    if side == "limit":
-        limit(build(config, choices, dataset), meter)
+    if side == "upper_bound":
+        upper_bound(build(config, choices, dataset), meter)
     else:
-        model = seeded_model(config, choices, dataset, start_weights=False)  # and nothing else of what build() does
+        model = seeded_model(config, choices, dataset, start_weights=False)  # and nothing else that build() does
         loader = tutorial_loader(dataset.train, workers=2 if side == "workers" else 0)
-        (lightning if side == "lightning" else obvious)(model, loader, meter)
+        (lightning if side == "lightning" else baseline)(model, loader, meter)
     print(meter.images_per_second)
 
 
