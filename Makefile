@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard test exercises transfer slurm-test bench bench-sweep bench-summary bench-slurm lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises transfer \
+    test slurm-test bench bench-sweep bench-summary bench-slurm lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,11 +40,12 @@ report: setup  ## Write outputs/report.html: question, results, effects, curves,
 tensorboard: setup  ## Open TensorBoard on all runs
 	.venv/bin/tensorboard --logdir outputs/runs
 
-# Variables on the command line, as in `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`, reach the scripts through the environment.
-exercises: setup  ## Train the exercises, print the results; DATA=FOLDER OUT=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
+# The scripts read their settings from the environment, where make puts the variables on its command line:
+# `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
+exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
 	@PYTHON=$(PY) scripts/exercises.sh
 
-transfer: setup  ## Fine-tune from half of the classes to the other half, 50 images each, and train from scratch; DATA=FOLDER
+transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
 	@PYTHON=$(PY) scripts/transfer.sh
 
 test: setup  ## Run the tests

@@ -20,7 +20,7 @@ sweep() {
 
 require_images() {
     if ! test -d "$DATA/train"; then
-        echo "error: DATA=$DATA has no train folder; DATA must name a folder with train/<class>/* and test/<class>/* images" >&2
+        echo "error: DATA=$DATA has no train folder; name a folder with train/<class>/* and test/<class>/* images" >&2
         exit 1
     fi
 }

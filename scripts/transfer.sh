@@ -16,8 +16,8 @@ resnet=(experiment=p8_resnet18_scratch data=image_folder)
 sweep first_half "${resnet[@]}" "data.root='$OUT/halves/first'" epochs="$RESNET_EPOCHS" hydra.launcher.n_jobs=1
 [ $failed -eq 0 ] || exit $failed
 
-row=$("$PYTHON" -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir "$OUT" | tail -1)
-run=${row//\"/}
+run=$("$PYTHON" -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir "$OUT" |
+    tail -1 | tr -d '"')
 [ -n "$run" ] || exit 1
 
 sweep transfer "${resnet[@]}" "data.root='$OUT/halves/second'" data.val_size=50 epochs="$EPOCHS" seed="$SEEDS" \

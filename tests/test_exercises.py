@@ -30,7 +30,7 @@ SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
         "optimizer.lr": ("0.01", "0.0005"),
     },
     "The softmax's learning rate": {"model": ("softmax",)},
-    "Batch normalisation": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
+    "Batch normalization": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
     "Dropout": {"optimizer": ("adam",), "activation": ("relu",), "norm": ("none",)},
     "Activations": {"optimizer": ("adam",), "norm": ("none",), "dropout.rate": ("",)},
     "Transfer": {},
