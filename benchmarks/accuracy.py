@@ -43,7 +43,7 @@ class Steps:
 def baseline_accuracy(config: Config) -> float:
     """Return the test accuracy of the baseline loop, started from the same weights as this project's run."""
     choices, dataset = choose_all(config), load(prepare(config.data))
-    model = seeded_model(config, choices, dataset, start_weights=False)
+    model = seeded_model(config, choices, dataset)
     torch.manual_seed(config.seed)  # the order of the images
     baseline(model, tutorial_loader(dataset.train, workers=0), Steps(-(-len(dataset.train) // BATCH) * config.epochs))
     model.eval()

@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any, Protocol
 
@@ -21,8 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
-from sweeper.data.cache import Images, load, prepare, settle_val_size
-from sweeper.training.build import Built, build, choose_all, seeded_model
+from sweeper.data.cache import Images, load, prepare, resolve_val_size
+from sweeper.training.build import TrainingComponents, build, choose_all, seeded_model
+from sweeper.training.device import set_up_process
 
 BATCH = 64
 PREPARED = 8  # batches that upper_bound cycles through: in the processor's cache, as batches just made are
@@ -125,13 +127,14 @@ def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
         lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(Classifier(), loader)
 
 
-def upper_bound(built: Built, meter: Ends) -> None:
+def upper_bound(components: TrainingComponents, meter: Ends) -> None:
     """Train this project's model, memory format and optimizer on prepared batches, and do nothing else."""
-    prepared = [(images.clone(), labels.clone()) for images, labels in islice(built.train.epoch(1), PREPARED)]
-    model, optimizer = built.training.model, built.training.optimizer
+    batches = islice(components.train_loader.epoch(1), PREPARED)
+    prepared = [(images.clone(), targets.clone()) for images, targets in batches]
+    model, optimizer = components.state.model, components.state.optimizer
     model.train()
-    for images, labels in cycle(prepared):
-        loss = F.cross_entropy(model(images), labels)
+    for images, targets in cycle(prepared):
+        loss = F.cross_entropy(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -153,12 +156,12 @@ def main() -> None:
     side, seconds, *overrides = sys.argv[1:]
     config = config_of(overrides)
     cached = prepare(config.data)
-    settle_val_size(config.data, cached)
+    config = replace(config, data=resolve_val_size(config.data, cached))
     choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds))
     if side == "upper_bound":
-        upper_bound(build(config, choices, dataset), meter)
+        upper_bound(build(config, choices, dataset, set_up_process(config.device, config.threads)), meter)
     else:
-        model = seeded_model(config, choices, dataset, start_weights=False)  # and nothing else that build() does
+        model = seeded_model(config, choices, dataset)  # and nothing else that build() does
         loader = tutorial_loader(dataset.train, workers=2 if side == "workers" else 0)
         (lightning if side == "lightning" else baseline)(model, loader, meter)
     print(meter.images_per_second)

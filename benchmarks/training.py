@@ -90,7 +90,7 @@ def clocked(overrides: list[str], *, only_first_step: bool) -> None:
             loop.fit = partial(clocked_fit, loop.fit)
         return module
 
-    def clocked_fit(fit: Any, training: Any, train: Any, val: Any, *arguments: Any, **settings: Any) -> None:
+    def clocked_fit(fit: Any, state: Any, recipe: Any, train_loader: Any, val_loader: Any, **settings: Any) -> None:
         def step() -> None:
             seen.setdefault("first step", time.monotonic())
             if only_first_step:
@@ -100,14 +100,15 @@ def clocked(overrides: list[str], *, only_first_step: bool) -> None:
 
         def validation() -> Any:
             seen["trained"] = time.monotonic()
-            return val()
+            return val_loader()
 
         def epoch(row: Any) -> None:
             settings["after_epoch"](row)
             seen["begin"], seen["end"] = seen.get("end", 0.0), time.monotonic()
 
-        seen["images"] = len(train.indices)
-        fit(training, train, validation, *arguments, **settings | {"after_step": step, "after_epoch": epoch})
+        seen["images"] = len(train_loader.indices)
+        clocks = {"after_step": step, "after_epoch": epoch}
+        fit(state, recipe, train_loader, validation, **settings | clocks)
 
     python.__import__ = watch
     sys.argv = [str(REPOSITORY / "train.py"), *overrides]
