@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard test practice transfer slurm-test bench bench-sweep bench-summary bench-slurm lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises transfer \
+    test slurm-test bench bench-sweep bench-summary bench-slurm lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,13 +25,13 @@ watch: setup  ## Follow the runs of the last sweep
 summary: setup  ## Print the table of all runs; write outputs/summary.csv and outputs/summary.md
 	@$(PY) -m sweeper summary
 
-effects: setup  ## Say which training trick helps, and by how much
+effects: setup  ## Print which training trick helps, and by how much
 	@$(PY) -m sweeper effects
 
 curves: setup  ## Draw learning curves of all runs into outputs/curves
 	@$(PY) -m sweeper curves
 
-best: setup  ## Load the best run of all and measure its test accuracy again
+best: setup  ## Load the best run and measure its test accuracy again
 	@$(PY) -m sweeper evaluate --best
 
 report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
@@ -39,48 +40,13 @@ report: setup  ## Write outputs/report.html: question, results, effects, curves,
 tensorboard: setup  ## Open TensorBoard on all runs
 	.venv/bin/tensorboard --logdir outputs/runs
 
-# The practice: what is trained on, where its runs go, and how much of it. `make practice DATA=FOLDER SEEDS=0 EPOCHS=10`
-OUT ?= outputs/practice
-SEEDS ?= 0,1,2
-EPOCHS ?= 30
-RESNET_EPOCHS ?= 10
-IMAGES = $(if $(DATA),data=image_folder data.root='$(DATA)',data=cifar10)
-SMALL = seed=$(SEEDS) epochs=$(EPOCHS)
+# The scripts read their settings from the environment, where make puts the variables on its command line:
+# `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
+exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
+	@PYTHON=$(PY) scripts/exercises.sh
 
-REQUIRE_IMAGES = test -d '$(DATA)/train' || { echo "error: DATA=FOLDER must name a folder with train/<class>/* and test/<class>/* images"; exit 1; }
-
-# A sweep of the practice; where one has failed the others go on, and make fails at the end.
-define SWEEP
-failed=0; sweep() { name=$$1; shift; echo; echo "== $$name: $$*"; \
-    $(PY) train.py -m sweep.name=$$name output_dir='$(OUT)' hydra/launcher=parallel "$$@" \
-    || { code=$$?; [ $$code -eq 1 ] && failed=1 || exit $$code; }; }
-endef
-
-practice: setup  ## Train the practice's problems, read the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10 (one seed)
-	@$(if $(DATA),$(REQUIRE_IMAGES))
-	@$(SWEEP); \
-	sweep models experiment=p1_softmax,p2_mlp,p3_deep_mlp,p4_cnn,p5_cnn_pool $(IMAGES) $(SMALL); \
-	sweep softmax_lr experiment=p1_softmax optimizer.lr=0.0003,0.001,0.003,0.01 $(IMAGES) $(SMALL); \
-	sweep batch_norm experiment=o7_batch_norm $(IMAGES) $(SMALL); \
-	sweep dropout experiment=p6_dropout $(IMAGES) $(SMALL); \
-	sweep activations experiment=o8_activations $(IMAGES) $(SMALL); \
-	sweep scratch experiment=p8_resnet18_scratch $(IMAGES) epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; \
-	sweep finetuned experiment=p7_resnet18_finetune $(IMAGES) epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; \
-	for name in batch_norm dropout activations; do echo; $(PY) -m sweeper effects $$name --output-dir '$(OUT)' || failed=1; done; \
-	for read in summary curves report; do $(PY) -m sweeper $$read --output-dir '$(OUT)' || failed=1; done; \
-	exit $$failed
-
-transfer: OUT = outputs/transfer
-transfer: setup  ## Fine-tune from half of the classes to the other half, 50 images each, and train from scratch; DATA=FOLDER
-	@$(REQUIRE_IMAGES)
-	@$(PY) benchmarks/halves.py '$(DATA)' '$(OUT)/halves' 50
-	@$(SWEEP); half() { to=$$1 images='$(OUT)'/halves/$$2; shift 2; \
-	    sweep $$to experiment=p8_resnet18_scratch data=image_folder "data.root=$$images" "$$@"; }; \
-	half first_half first epochs=$(RESNET_EPOCHS) hydra.launcher.n_jobs=1; [ $$failed -eq 0 ] || exit $$failed; \
-	run=$$($(PY) -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir '$(OUT)' | tail -1 | tr -d '"'); [ -n "$$run" ] || exit 1; \
-	half transfer second data.val_size=50 epochs=$(EPOCHS) seed=$(SEEDS) model.freeze_backbone=false,true \
-	    "model.weights=null,'$(OUT)/runs/$$run/checkpoints/best.pt'" 'sweep.exclude=[{model.weights:null,model.freeze_backbone:true}]'; \
-	exit $$failed
+transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
+	@PYTHON=$(PY) scripts/transfer.sh
 
 test: setup  ## Run the tests
 	$(PY) -m pytest --ignore=tests/slurm

@@ -1,9 +1,9 @@
-"""Whether this project is as accurate as what users would write instead, on the same images, with the same settings.
+"""Whether this project is as accurate as the baseline loop, on the same images, with the same settings.
 
 python -m benchmarks.accuracy FOLDER [--images N] [--epochs N] [--seeds N] [--threads N]
 
-FOLDER has CIFAR-10 as train/<class>/* and test/<class>/*. Nothing is held out; what counts on both sides is the test
-accuracy after the last epoch.
+FOLDER has CIFAR-10 as train/<class>/* and test/<class>/*. Nothing is held out; both sides report the test accuracy
+after the last epoch.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.obvious import BATCH, config_of, obvious, tutorial_loader
+from benchmarks.baseline import BATCH, baseline, config_of, tutorial_loader
 from benchmarks.training import REPOSITORY, some_images
 from sweeper.config import Config
 from sweeper.data.cache import load, prepare
@@ -29,7 +29,7 @@ MODELS = ("mlp", "cnn_pool")
 
 
 class Steps:
-    """Ends the obvious loop after a number of steps."""
+    """End the baseline loop after a number of steps."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -40,12 +40,12 @@ class Steps:
         return self.left == 0
 
 
-def obvious_accuracy(config: Config) -> float:
-    """Test accuracy of the tutorials' loop, from the same weights as this project's run."""
+def baseline_accuracy(config: Config) -> float:
+    """Return the test accuracy of the baseline loop, started from the same weights as this project's run."""
     choices, dataset = choose_all(config), load(prepare(config.data))
-    model = seeded_model(config, choices, dataset, start_weights=False)
+    model = seeded_model(config, choices, dataset)
     torch.manual_seed(config.seed)  # the order of the images
-    obvious(model, tutorial_loader(dataset.train, workers=0), Steps(-(-len(dataset.train) // BATCH) * config.epochs))
+    baseline(model, tutorial_loader(dataset.train, workers=0), Steps(-(-len(dataset.train) // BATCH) * config.epochs))
     model.eval()
     with torch.no_grad():
         hits = [
@@ -55,7 +55,7 @@ def obvious_accuracy(config: Config) -> float:
 
 
 def our_accuracy(overrides: list[str]) -> float:
-    """Test accuracy of `python train.py` after its last epoch."""
+    """Return the test accuracy of `python train.py` after its last epoch."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(REPOSITORY / "train.py"), f"output_dir={folder}", *overrides]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -77,7 +77,7 @@ def main() -> None:
     if options.seeds < 2:
         parser.error("--seeds must be at least 2: one difference has no interval")
     title = f"Test accuracy, {options.images} images a class, {options.epochs} epochs, {options.seeds} seeds"
-    table = Table("model", "obvious", "sweeper", "difference", "95 % interval", title=title, title_justify="left")
+    table = Table("model", "baseline", "sweeper", "difference", "95 % interval", title=title, title_justify="left")
     with tempfile.TemporaryDirectory() as temporary:
         images = some_images(options.folder.resolve(), Path(temporary) / "images", options.images)
         data = ["data=image_folder", f"data.root={images}", f"data.cache={temporary}", "data.val_size=0"]
@@ -92,10 +92,10 @@ def main() -> None:
             theirs, ours = [], []
             for seed in range(options.seeds):
                 overrides = [f"model={name}", f"seed={seed}", *common]
-                theirs.append(obvious_accuracy(config_of(overrides)))
+                theirs.append(baseline_accuracy(config_of(overrides)))
                 ours.append(our_accuracy(overrides))
-                print(f"{name}, seed {seed}: obvious {theirs[-1]:.4f}, sweeper {ours[-1]:.4f}", flush=True)
-            differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+                print(f"{name}, seed {seed}: baseline {theirs[-1]:.4f}, sweeper {ours[-1]:.4f}", flush=True)
+            differences = [our - their for our, their in zip(ours, theirs, strict=True)]
             half = stats.t.ppf(0.975, len(differences) - 1) * stdev(differences) / len(differences) ** 0.5
             middle = mean(differences)
             cells = [f"{mean(values):.4f} ± {stdev(values):.4f}" for values in (theirs, ours)]

@@ -1,6 +1,6 @@
-"""Two image folders of symbolic links: half of another folder's classes whole, the other half with a few images each.
+"""Two image folders of symbolic links: half of the classes of an image folder, and the other half with few images each.
 
-python benchmarks/halves.py FOLDER INTO IMAGES    makes INTO/first and INTO/second; test images are all there
+python benchmarks/halves.py FOLDER INTO IMAGES    make INTO/first and INTO/second; both have all test images of theirs
 """
 
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def link(files: list[Path], folder: Path) -> None:
-    """Have links to these files in a new folder."""
+    """Create a folder of links to these files."""
     folder.mkdir(parents=True)
     for file in files:
         (folder / file.name).symlink_to(file.resolve())
@@ -20,11 +20,11 @@ def main() -> None:
     root, into, images = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     classes = sorted(path.name for path in root.glob("train/*/"))
     if len(classes) < 4:
-        sys.exit(f"{root}/train has {len(classes)} class folders; two halves of two classes or more are needed")
+        sys.exit(f"{root}/train has {len(classes)} class folders; at least 4 are needed")
     for half in ("first", "second"):
         shutil.rmtree(into / half, ignore_errors=True)
-    for place, name in enumerate(classes):
-        half, some = ("first", None) if place < len(classes) // 2 else ("second", images)
+    for index, name in enumerate(classes):
+        half, some = ("first", None) if index < len(classes) // 2 else ("second", images)
         link(sorted((root / "train" / name).iterdir())[:some], into / half / "train" / name)
         link(sorted((root / "test" / name).iterdir()), into / half / "test" / name)
 

@@ -1,4 +1,4 @@
-"""What the cluster costs, on a throw-away Slurm of one machine: submitting 1,000 runs, and eight small runs in one job.
+"""What a cluster costs, on a throw-away Slurm on this machine: submitting 1,000 runs, and packing eight runs in a job.
 
 python benchmarks/slurm.py    as root on Debian, or where Slurm is installed
 """
@@ -32,7 +32,7 @@ HELD = ["hydra.launcher.additional_parameters={hold: true}", "sweep.wait=false"]
 
 @contextmanager
 def cluster() -> Iterator[dict[str, str]]:
-    """The environment of a process that submits jobs; the cluster is started unless it is up, and then stopped."""
+    """Yield the environment of a process that submits jobs; start the cluster unless it is up, and stop it again."""
     was_up = subprocess.run([CLUSTER, "status"], capture_output=True, check=False).returncode == 0
     subprocess.run([CLUSTER, "up"], check=True)
     try:
@@ -45,7 +45,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 
 def sweep(env: dict[str, str], folder: Path, *overrides: str) -> dict[str, float]:
-    """Run `python train.py -m` in that folder; when it had its plan and when it had submitted, in seconds."""
+    """Run `python train.py -m` in a folder; return when it had its plan and when it had submitted, in seconds."""
     folder.mkdir()
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"data.cache={folder.parent / 'cache'}", *overrides]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -56,16 +56,16 @@ def sweep(env: dict[str, str], folder: Path, *overrides: str) -> dict[str, float
 
 
 def submission(env: dict[str, str], folder: Path) -> float:
-    """Seconds from the plan of 1,000 runs until all of them are in the queue, where they are held."""
+    """Return the seconds from the plan of 1,000 runs until all of them are in the queue, on hold."""
     times = sweep(env, folder, *SOFTMAX, *LAUNCHER, *HELD, "seed=range(1000)")
     (file,) = folder.glob("outputs/sweeps/*/jobs.json")
-    jobs = [one["job"] for one in json.loads(file.read_text())["submissions"]]
+    jobs = [submission["job"] for submission in json.loads(file.read_text())["submissions"]]
     subprocess.run(["scancel", *jobs], env=env, check=True)
     return times["submitted"] - times["sweep"]
 
 
 def eight(env: dict[str, str], folder: Path, *overrides: str) -> float:
-    """Seconds from the plan of eight runs until the last of them has its result."""
+    """Return the seconds from the plan of eight runs until the last of them has its result."""
     times = sweep(env, folder, *SOFTMAX, *LAUNCHER, "hydra.launcher.minutes=10", "seed=range(8)", *overrides)
     results = [path.stat().st_mtime for path in folder.glob("outputs/runs/*/result.json")]
     assert len(results) == 8
@@ -73,7 +73,7 @@ def eight(env: dict[str, str], folder: Path, *overrides: str) -> float:
 
 
 def main() -> None:
-    """Measure, and print each figure beside its target."""
+    """Measure and print each figure beside its target."""
     table = Table(
         title=f"A cluster of four nodes on {os.cpu_count()} cores, medians of {REPEATS}", title_justify="left"
     )
@@ -92,7 +92,7 @@ def main() -> None:
             (apart, *_) = times.values()
             for name, each in times.items():
                 table.add_row(f"eight softmax runs on digits, {epochs} epochs, {name}", f"{median(each):.1f} s", "")
-                ratio = median(one / other for one, other in zip(each, apart, strict=True))
+                ratio = median(packed / single for packed, single in zip(each, apart, strict=True))
                 if each is not apart:
                     table.add_row("... ratio to eight jobs", f"{ratio:.2f}", "0.40")
     Console().print(table)

@@ -1,4 +1,4 @@
-"""What a summary costs: 10,000 finished runs of 30 epochs, first and again; and reading beside TensorBoard's reader.
+"""What a summary costs: 10,000 finished runs of 30 epochs, first and again; and reading, beside TensorBoard's reader.
 
 python benchmarks/summary.py
 """
@@ -18,36 +18,45 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import code_fingerprint
+from sweeper.runs.fingerprint import code_of
 from sweeper.runs.tensorboard import Events
 
 REPOSITORY = Path(__file__).parent.parent
 EPOCHS = 30
-COMPARED = 200  # runs that TensorBoard's reader reads too
+COMPARED = 4  # runs that TensorBoard's reader reads too
 REPEATS = 5
 
 
 def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
-    """Finished runs as training leaves them, of made-up numbers: two models, five activations, seeds."""
+    """Write finished runs as training leaves them, with invented numbers: two models, five activations, seeds."""
     generator = np.random.default_rng(0)
-    code = code_fingerprint()
-    for one in range(number):
-        model, activation = ("mlp", "cnn")[one % 2], ("relu", "selu", "gelu", "silu", "tanh")[one // 2 % 5]
-        effective = {
+    for index in range(number):
+        model, activation = ("mlp", "cnn")[index % 2], ("relu", "selu", "gelu", "silu", "tanh")[index // 2 % 5]
+        effective: dict[str, Any] = {
             "data": {"name": "digits", "val_size": 200, "fingerprint": "f00d" * 16, "image_size": 32},
             "model": {"name": model, "hidden": [1024]},
             "optimizer": {"name": "adam", "lr": 0.0005, "betas": [0.9, 0.999], "weight_decay": 0.0},
             "scheduler": {"name": "constant", "warmup_epochs": 0.0},
             "activation": {"name": activation},
             "norm": {"name": "none"},
-            "augmentation": {"name": "none"},
+            "dropout": {"rate": 0.0},
+            "augmentation": {},
+            "loss": {"name": "cross_entropy"},
             "epochs": EPOCHS,
             "batch_size": 64,
-            "seed": one // 10,
+            "seed": index // 10,
             "label_smoothing": 0.0,
+            "select": "val_acc",
         }
-        record = RunDirectory(output_dir / "runs" / f"{model}-{activation}-{one:010}")
-        run = {"effective": effective, "config": effective, "code": code, "created": 1e9, "parameters": 1000}
+        record = RunDirectory(output_dir / "runs" / f"{model}-{activation}-{index:010}")
+        run: dict[str, Any] = {
+            "run_id": record.run_id,
+            "effective": effective,
+            "config": effective,
+            "code": code_of(effective),
+        }
+        run |= {"created": 1e9, "parameters": 1000, "trainable_parameters": 1000}
+        run |= {"labels": {}, "versions": {"torch": "2"}, "device_type": "cpu"}
         record.create(run, {})
         rows: list[dict[str, Any]] = [
             {
@@ -57,6 +66,8 @@ def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
                 "val_loss": 2.1 / epoch,
                 "lr": 0.0005,
                 "val_acc": 0.5 + epoch / 100 + generator.normal(0, 0.01),
+                "val_balanced_acc": 0.5,
+                "val_macro_f1": 0.5,
                 "train_seconds": 1.5,
                 "eval_seconds": 0.1,
                 "images_per_second": 30_000.0,
@@ -67,8 +78,8 @@ def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
         record.write_metrics(rows)
         record.write_result(
             {"best_val_acc": best["val_acc"], "best_epoch": best["epoch"], "test_acc": best["val_acc"] - 0.01}
-            | {"convergence_fraction": 0.99, "convergence_epoch": best["epoch"], "convergence_seconds": 40.0}
-            | {"target_acc": None, "epochs_to_target": None, "confusion": [[10] * 10] * 10}
+            | {"test_loss": 1.0, "test_balanced_acc": 0.5, "test_macro_f1": 0.5, "select": "val_acc"}
+            | {"epochs": EPOCHS, "train_seconds": 45.0, "eval_seconds": 3.0, "confusion": [[10] * 10] * 10}
         )
         record.write_status(state="finished", attempt=1, epoch=EPOCHS + 1, step=0, error=None)
         if events:
@@ -76,8 +87,8 @@ def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
                 pass
 
 
-def summarise(output_dir: Path) -> tuple[float, int]:
-    """Seconds and peak memory (MB) of the command."""
+def summarize(output_dir: Path) -> tuple[float, int]:
+    """Run the summary command; return its seconds and its peak memory in MB."""
     begin = time.perf_counter()
     command = [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(output_dir)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
@@ -87,10 +98,10 @@ def summarise(output_dir: Path) -> tuple[float, int]:
 
 
 def against_tensorboard(output_dir: Path) -> dict[str, float]:
-    """Milliseconds a run, each in this process, without its start and without what is imported: medians.
+    """Return medians of milliseconds per run, measured in this process without start and imports.
 
-    The curves, all of a run's scalars at every epoch, by TensorBoard's reader and by ours; and the table of all runs
-    from their records, without an index and with one.
+    Curves (all of a run's scalars at every epoch) by TensorBoard's reader and by this project's; and the table of all
+    runs from their records, without an index and with it.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -105,7 +116,7 @@ def against_tensorboard(output_dir: Path) -> dict[str, float]:
             for tag in accumulator.Tags()["scalars"]:
                 assert len([event.value for event in accumulator.Scalars(tag)]) == EPOCHS
 
-    def by_us() -> None:
+    def by_records() -> None:
         for run in runs:
             assert len([list(row.values()) for row in RunDirectory(run).metrics()]) == EPOCHS
 
@@ -116,7 +127,7 @@ def against_tensorboard(output_dir: Path) -> dict[str, float]:
     table()
     ways = {
         "curves by EventAccumulator": by_tensorboard,
-        "curves by ours": by_us,
+        "curves by records": by_records,
         "table": table,
         "table, again": lambda: gather(output_dir / "runs"),
     }
@@ -130,7 +141,7 @@ def timed(way: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measure, and print each figure beside its target."""
+    """Measure and print each figure beside its target."""
     table = Table(title=f"Summaries of finished runs of {EPOCHS} epochs", title_justify="left")
     for header in ("what", "measured", "target"):
         table.add_column(header, justify="left" if header == "what" else "right")
@@ -138,16 +149,16 @@ def main() -> None:
         folder = Path(temporary)
         for number, limits in ((2_500, ("", "", "")), (10_000, ("10 s", "2 s", "500 MB"))):
             make_runs(folder / str(number), number)
-            (first, memory), (again, _) = summarise(folder / str(number)), summarise(folder / str(number))
+            (first, memory), (again, _) = summarize(folder / str(number)), summarize(folder / str(number))
             table.add_row(f"{number:,} runs, first", f"{first:.1f} s", limits[0])
             table.add_row(f"{number:,} runs, again", f"{again:.1f} s", limits[1])
             table.add_row(f"{number:,} runs, peak memory", f"{memory} MB", limits[2])
         make_runs(folder / "compared", COMPARED, events=True)
         costs = against_tensorboard(folder / "compared")
         for what, milliseconds in costs.items():
-            table.add_row(f"{COMPARED} runs, {what}, a run", f"{milliseconds:.2f} ms", "")
-        ratio = costs["curves by EventAccumulator"] / costs["curves by ours"]
-        table.add_row("curves, EventAccumulator / ours", f"{ratio:.0f}", "20")
+            table.add_row(f"{COMPARED} runs, {what}, per run", f"{milliseconds:.2f} ms", "")
+        ratio = costs["curves by EventAccumulator"] / costs["curves by records"]
+        table.add_row("curves, EventAccumulator / records", f"{ratio:.0f}", "20")
     Console().print(table)
 
 

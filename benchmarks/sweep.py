@@ -1,4 +1,4 @@
-"""What sweeping costs: planning, each run's share, and runs side by side. Ratios within one run of this script.
+"""What sweeping costs: planning, the overhead of each run, and parallel runs. Ratios within one run of this script.
 
 python benchmarks/sweep.py [--data FOLDER]    FOLDER: an image folder such as CIFAR-10 as files, beside digits
 """
@@ -29,7 +29,7 @@ EIGHT = ["model=softmax,mlp,cnn,cnn_pool", "activation=relu,selu"]
 
 
 def seconds(folder: Path, *overrides: str) -> float:
-    """How long `python train.py -m` takes with these overrides, in that folder."""
+    """Time `python train.py -m` with these overrides, in a folder."""
     begin = time.perf_counter()
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"data.cache={folder.parent / 'cache'}", *overrides]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -45,7 +45,7 @@ def fresh(folder: Path, name: str) -> Path:
 
 
 def finish_all(folder: Path, sweep: list[str]) -> None:
-    """Make the sweep's runs finished ones: one is trained, the others are recorded as if they had been."""
+    """Finish a sweep's runs: train two runs of another sweep, and record the others as if they had been trained."""
     from sweeper.files import write_json
     from sweeper.runs.directory import RunDirectory
 
@@ -73,23 +73,16 @@ def finish_all(folder: Path, sweep: list[str]) -> None:
             (record.folder / "metrics.jsonl").write_text(metrics)
 
 
-# Prints which runs a sweep has instead of launching them.
+# Print a sweep's runs instead of launching them.
 LIST = """
 import json, runpy, sys
 from dataclasses import asdict
 from sweeper.sweep import execute
 def show(to_run, base, launch, folder):
-    for one in to_run:
-        print(json.dumps({"run_id": one.run_id, "config": asdict(one.config), "effective": EFFECTIVE[one.run_id]}))
+    for spec in (planned.spec for planned in to_run):
+        config = asdict(spec.config)
+        print(json.dumps({"run_id": spec.run_id, "config": config, "effective": spec.effective, "code": spec.code}))
     sys.exit(0)
-EFFECTIVE = {}
-from sweeper.runs import spec as identity
-from sweeper.sweep import plan
-def remember(config, chosen, fingerprint):
-    effective = identity.effective_config(config, chosen, fingerprint)
-    EFFECTIVE[identity.run_id(effective)] = effective
-    return effective
-plan.effective_config = remember
 execute.launch_all = show
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -97,19 +90,19 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def planning(folder: Path, sweep: list[str]) -> tuple[float, float]:
-    """Seconds to plan 1,000 finished runs for the first time and again, beyond those of a sweep of one run."""
+    """Return the seconds to plan 1,000 finished runs, first and again, beyond those of a sweep of a single run."""
     finish_all(folder, sweep)
     for path in (folder / "outputs" / "sweeps").glob("*/*"):
         path.unlink()
     whole = ["data=digits", "epochs=30", *sweep, "sweep.name=thousand"]
-    one = ["data=digits", "epochs=30", "model=mlp", "optimizer=sgd", "sweep.name=one"]
-    start = median(seconds(folder, *one) for _ in range(REPEATS))
+    single = ["data=digits", "epochs=30", "model=mlp", "optimizer=sgd", "sweep.name=single"]
+    start = median(seconds(folder, *single) for _ in range(REPEATS))
     first = seconds(folder, *whole) - start
     return first, median(seconds(folder, *whole) for _ in range(REPEATS)) - start
 
 
 def overhead(folder: Path, runs: int = 40) -> tuple[float, float]:
-    """Seconds that this sweeper adds to each run, and what Hydra's own takes for one, the run included."""
+    """Return the seconds that this sweeper adds to each run, and those of a run with Hydra's own sweeper."""
     sweep = ["data=digits", "model=softmax", "epochs=1", f"seed=range({runs})"]
     own, hydras = [], []
     for repeat in range(REPEATS):
@@ -118,32 +111,32 @@ def overhead(folder: Path, runs: int = 40) -> tuple[float, float]:
     return (median(own) - median(hydras)) / runs, median(hydras) / runs
 
 
-def side_by_side(folder: Path, *data: str) -> tuple[float, float]:
-    """Time of eight small runs with hydra/launcher=parallel over that with Hydra's basic launcher.
+def in_parallel(folder: Path, *data: str) -> tuple[float, float]:
+    """Compare eight small runs with hydra/launcher=parallel to the same runs with Hydra's basic launcher.
 
     Returns:
-        The whole time's ratio; the ratio of training and evaluation alone if no core were ever idle. The second is what
-        the machine allows: how much faster a run is on all cores than on its share of them, with the others busy.
+        The ratio of the total times; and the ratio of training and evaluation alone if no core were ever idle, which is
+        what the machine allows: how much faster a run is on all cores than on its share of them, with the others busy.
     """
     ratios, allowed = [], []
     for repeat in range(REPEATS):
         alone, parallel = fresh(folder, f"alone{repeat}"), fresh(folder, f"parallel{repeat}")
-        one_by_one = seconds(alone, *data, *EIGHT)
-        ratios.append(seconds(parallel, *data, *EIGHT, "hydra/launcher=parallel") / one_by_one)
+        in_sequence = seconds(alone, *data, *EIGHT)
+        ratios.append(seconds(parallel, *data, *EIGHT, "hydra/launcher=parallel") / in_sequence)
         allowed.append(at_work(parallel) / (os.cpu_count() or 1) / at_work(alone))
     return median(ratios), median(allowed)
 
 
 def at_work(folder: Path) -> float:
-    """Seconds that the runs of a folder trained and evaluated."""
+    """Return the seconds that the runs of a folder trained and evaluated."""
     rows = [json.loads(line) for path in folder.glob("outputs/runs/*/metrics.jsonl") for line in path.open()]
     return sum(float(row["train_seconds"] + row["eval_seconds"]) for row in rows)
 
 
 def main() -> None:
-    """Measure, and print each figure beside its target."""
+    """Measure and print each figure beside its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="an image folder for the runs side by side")
+    parser.add_argument("--data", type=Path, help="an image folder for the parallel runs")
     data: Path | None = parser.parse_args().data
     table = Table(title=f"Sweeping, {os.cpu_count()} cores, medians of {REPEATS}", title_justify="left")
     for header in ("what", "measured", "target"):
@@ -161,8 +154,8 @@ def main() -> None:
         if data is not None:
             images[data.name] = ["data=image_folder", f"data.root={data.resolve()}", "epochs=2"]
         for name, overrides in images.items():
-            ratio, allowed = side_by_side(fresh(folder, f"images of {name}"), *overrides)
-            table.add_row(f"eight runs in parallel / one by one, {name}", f"{ratio:.2f}", "0.65")
+            ratio, allowed = in_parallel(fresh(folder, f"images of {name}"), *overrides)
+            table.add_row(f"eight runs, parallel / sequential, {name}", f"{ratio:.2f}", "0.65")
             table.add_row("... if parallel cost nothing and no core were idle", f"{allowed:.2f}", "")
     Console().print(table)
 

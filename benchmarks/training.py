@@ -1,8 +1,8 @@
-"""What training costs, beside what users would write instead and the limit; writes docs/performance.md.
+"""What training costs, beside the baseline loop, Lightning and the upper bound; writes docs/performance.md.
 
 python benchmarks/training.py FOLDER [--models NAME...] [--repeats N]    FOLDER: CIFAR-10 as train/<class>/*, test/...
 
-Every figure comes from a process of its own, all of them one after the other, and that N times over.
+Every figure comes from a process of its own. The processes run one after the other, N times over.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
 THREADS = 2
-SECONDS = 4.0  # of training measured of each side but this project, which trains two epochs
+SECONDS = 4.0  # of training measured on each side; this project trains two epochs instead
 SMALL = 200  # images a class for a slow model
 
-# model: its overrides, the least share of the limit and the least multiple of the obvious code that it should reach
+# model: its overrides, and the least ratios to the upper bound and to the baseline loop that it should reach
 MODELS = {
     "softmax": (["model=softmax"], 0.60, 9.0),
     "mlp": (["model=mlp"], 0.90, 2.2),
@@ -42,26 +42,26 @@ MEMORY = 450  # MB above a bare `import torch`, at most, of a model that is not 
 
 SPEED = f"""Images a second of training at batch 64 with Adam, from decoded images in memory.
 
-- **obvious**: the tutorials' loop. A dataset like `torchvision.datasets.CIFAR10` makes a PIL image of an image at every
-  look, then `ToTensor` and `Normalize`; `DataLoader(batch_size=64, shuffle=True)`, without workers and with two;
-  `torch.optim.Adam`; `loss.item()` at every step; the same modules.
-- **Lightning**: its `Trainer` with its defaults but no progress bar, on the loader without workers.
+- **baseline**: the tutorials' loop. A dataset like `torchvision.datasets.CIFAR10` builds a PIL image at every access,
+  then applies `ToTensor` and `Normalize`; `DataLoader(batch_size=64, shuffle=True)`; `torch.optim.Adam`; `loss.item()`
+  at every step; the same modules. **workers**: the same with two loader workers.
+- **lightning**: Lightning's `Trainer` with its defaults but no progress bar, on the loader without workers.
+- **upper bound**: sweeper's model, memory format and optimizer on prepared batches, and nothing else.
 - **sweeper**: `python train.py` with records, checkpoints and TensorBoard; the training part of the second epoch.
-- **limit**: sweeper's model, memory format and optimizer on batches that are there already, and nothing else.
 
-Each side is a process of its own and measured for seconds, so that the machine's noise is in their ratios; one above
-the limit says that the limit was measured too low.
-The images are CIFAR-10 as JPEG files, a tenth of the training images held out; for ResNet-18, which has its original
-stem as in problems 7 and 8, the first {SMALL} of each class."""
-EPOCH = """An epoch from its first step to its last record: training, evaluation on the validation images, saving,
-TensorBoard. The memory is the peak of the whole run and includes its share of the dataset's pages."""
-START = "From the command to the end of the first training step, of runs whose images are in the cache already."
+Each side is measured for some seconds in a process of its own, so the ratios contain the machine's noise. A ratio above
+1 to the upper bound means that the upper bound was measured too low.
+The images are CIFAR-10 as JPEG files, with a tenth of the training images held out; for ResNet-18, which has its
+original stem as in problems 7 and 8, the first {SMALL} of each class."""
+EPOCH = """From the first step of an epoch to its last record: training, evaluation on the validation images,
+checkpoints, TensorBoard. Memory is the peak of the whole run and includes its share of the dataset's pages."""
+START = "From the command to the end of the first training step, for runs whose images are cached already."
 
-Figures = dict[str, list[float]]  # what was measured: a figure a repeat
+Figures = dict[str, list[float]]  # a measured quantity: its figure in each repeat
 
 
 def process(*arguments: str) -> tuple[str, float, float]:
-    """Run Python with these arguments: the last line it printed, when it was started, and its peak memory in MB."""
+    """Run Python with these arguments; return its last line of output, its start time and its peak memory in MB."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     begin = time.monotonic()
     started = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
@@ -74,9 +74,9 @@ def process(*arguments: str) -> tuple[str, float, float]:
 
 
 def clocked(overrides: list[str], *, only_first_step: bool) -> None:
-    """train.py as it is, in this process, with a clock around its loop; prints what it saw as the last line.
+    """Run train.py unchanged in this process, with a clock around its loop; print the times as the last line.
 
-    The clock is put there when the program itself imports its loop, so that nothing is imported earlier than ever.
+    The clock is attached when the program itself imports its loop, so that the order of imports does not change.
     """
     seen: dict[str, float] = {}
     python: Any = builtins
@@ -90,7 +90,7 @@ def clocked(overrides: list[str], *, only_first_step: bool) -> None:
             loop.fit = partial(clocked_fit, loop.fit)
         return module
 
-    def clocked_fit(fit: Any, training: Any, train: Any, val: Any, *arguments: Any, **settings: Any) -> None:
+    def clocked_fit(fit: Any, state: Any, recipe: Any, train_loader: Any, val_loader: Any, **settings: Any) -> None:
         def step() -> None:
             seen.setdefault("first step", time.monotonic())
             if only_first_step:
@@ -100,14 +100,15 @@ def clocked(overrides: list[str], *, only_first_step: bool) -> None:
 
         def validation() -> Any:
             seen["trained"] = time.monotonic()
-            return val()
+            return val_loader()
 
         def epoch(row: Any) -> None:
             settings["after_epoch"](row)
             seen["begin"], seen["end"] = seen.get("end", 0.0), time.monotonic()
 
-        seen["images"] = len(train.indices)
-        fit(training, train, validation, *arguments, **settings | {"after_step": step, "after_epoch": epoch})
+        seen["images"] = len(train_loader.indices)
+        clocks = {"after_step": step, "after_epoch": epoch}
+        fit(state, recipe, train_loader, validation, **settings | clocks)
 
     python.__import__ = watch
     sys.argv = [str(REPOSITORY / "train.py"), *overrides]
@@ -116,16 +117,16 @@ def clocked(overrides: list[str], *, only_first_step: bool) -> None:
 
 
 def train(how: str, overrides: list[str]) -> tuple[dict[str, float], float, float]:
-    """A new run of train.py: when what happened in its last epoch, when it was started, its peak memory in MB."""
+    """Train a new run; return the times of its last epoch, its start time and its peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         line, begin, memory = process(__file__, how, f"output_dir={folder}", *overrides)
     return json.loads(line), begin, memory
 
 
 def measure_model(overrides: list[str], sides: list[str], figures: Figures) -> None:
-    """Each side once. Of this project, the second epoch counts: the first has what happens once in a run."""
+    """Measure each side once. This project's second epoch counts, since the first includes one-time costs."""
     for side in sides:
-        line, _, _ = process(str(REPOSITORY / "benchmarks" / "obvious.py"), side, str(SECONDS), *overrides)
+        line, _, _ = process(str(REPOSITORY / "benchmarks" / "baseline.py"), side, str(SECONDS), *overrides)
         figures[side].append(float(line))
     seen, _, memory = train("--clocked", ["epochs=2", *overrides])
     training, epoch = seen["trained"] - seen["begin"], seen["end"] - seen["begin"]
@@ -145,7 +146,7 @@ def measure_start(runs: dict[str, list[str]], figures: Figures) -> None:
 
 
 def some_images(root: Path, folder: Path, images: int) -> Path:
-    """An image folder with the first images of each class of another."""
+    """Make an image folder with the first images of each class of another folder."""
     for files in sorted(root.glob("*/*/")):
         (folder / files.relative_to(root)).mkdir(parents=True)
         for file in sorted(files.iterdir())[:images]:
@@ -154,7 +155,7 @@ def some_images(root: Path, folder: Path, images: int) -> Path:
 
 
 def cell(values: list[float], digits: int = 0, target: float | None = None, *, at_most: bool = False) -> str:
-    """The median, the smallest and the largest, and whether the median meets the target."""
+    """Format the median, the smallest and the largest value, and whether the median meets the target."""
     middle = median(values)
     shown = f"{middle:,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
     if target is None:
@@ -164,22 +165,22 @@ def cell(values: list[float], digits: int = 0, target: float | None = None, *, a
 
 
 def ratio(above: list[float], below: list[float]) -> list[float]:
-    """Of each repeat, so that what slows the machine for a while counts on both sides."""
-    return [one / other for one, other in zip(above, below, strict=True)]
+    """Return the ratio within each repeat, so that a slow phase of the machine affects both sides."""
+    return [numerator / denominator for numerator, denominator in zip(above, below, strict=True)]
 
 
 def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> list[tuple[str, str, list[list[str]]]]:
-    """Each table's title, text and rows, the first of which is its head."""
-    speed = [["model", *sides, "sweeper"]]
-    ratios = [["model", "sweeper / limit", "sweeper / obvious"]]
+    """Return each table's title, text and rows; the first row is the header."""
+    speed = [["model", *(side.replace("_", " ") for side in sides), "sweeper"]]
+    ratios = [["model", "sweeper / upper bound", "sweeper / baseline"]]
     epochs = [["model", "seconds an epoch", "of it training, %", "MB above `import torch`"]]
     starts = [["what", "seconds", "times `import torch`"]]
     for name, figures in measured.items():
-        _, of_limit, of_obvious = MODELS[name]
+        _, of_upper_bound, of_baseline = MODELS[name]
         ours, bare = figures["sweeper"], median(start["memory"])
         speed.append([name, *(cell(figures[side]) for side in sides), cell(ours)])
-        to_limit, to_obvious = ratio(ours, figures["limit"]), ratio(ours, figures["obvious"])
-        ratios.append([name, cell(to_limit, 2, of_limit), cell(to_obvious, 2, of_obvious)])
+        to_upper_bound, to_baseline = ratio(ours, figures["upper_bound"]), ratio(ours, figures["baseline"])
+        ratios.append([name, cell(to_upper_bound, 2, of_upper_bound), cell(to_baseline, 2, of_baseline)])
         most = None if name in SLOW else MEMORY
         memory = cell([peak - bare for peak in figures["memory"]], 0, most, at_most=True)
         epochs.append([name, cell(figures["epoch"], 2), cell(figures["training"]), memory])
@@ -192,7 +193,7 @@ def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> li
 
 
 def machine(sides: list[str], repeats: int) -> str:
-    """What was measured on, and how often."""
+    """Describe the machine, the versions and the number of repeats."""
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     packages = ["torch", "torchvision", *(side for side in sides if side == "lightning")]
     return (
@@ -203,7 +204,7 @@ def machine(sides: list[str], repeats: int) -> str:
 
 
 def show(about: str, found: list[tuple[str, str, list[list[str]]]]) -> str:
-    """Print the tables; the same as a page of Markdown."""
+    """Print the tables, and return them as a page of Markdown."""
     from rich.console import Console  # not needed in the processes that are measured
     from rich.table import Table
 
@@ -228,11 +229,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if not (options.folder / "train").is_dir():
-        sys.exit(f"{options.folder} is no folder of images; unpack CIFAR-10 there or name another with DATA=FOLDER")
-    sides = ["obvious", "workers", "lightning", "limit"]
+        sys.exit(f"{options.folder} has no train folder; unpack CIFAR-10 there or name another with DATA=FOLDER")
+    sides = ["baseline", "workers", "lightning", "upper_bound"]
     if find_spec("lightning") is None:
         sides.remove("lightning")
-        print("Lightning is not installed and is left out: pip install -e '.[lightning]'")
+        print("Lightning is not installed and is skipped; to include it: pip install -e '.[lightning]'")
     measured: dict[str, Figures] = {name: defaultdict(list) for name in options.models}
     start: Figures = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
@@ -244,7 +245,7 @@ def main() -> None:
         runs = {"softmax on digits": ["model=softmax", "data=digits", cache, *common]}
         runs |= {f"{name} on CIFAR-10": [f"model={name}", *whole] for name in ("softmax", "cnn_pool")}
         for overrides in (*runs.values(), ["model=softmax", *small]):
-            train("--first-step", overrides)  # decodes the images where that was never done
+            train("--first-step", overrides)  # decodes the images if they are not cached
         for repeat in range(options.repeats):
             measure_start(runs, start)
             for name in options.models:

@@ -1,4 +1,4 @@
-"""The documented practice: its tables say what its runs did, recomputed here with other means than the program's."""
+"""The documented exercises: their tables are recomputed from their runs, without the program's own code."""
 
 import re
 import statistics
@@ -11,17 +11,17 @@ from scipy import stats
 from support import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
-PRACTICE, TRANSFER = (
-    pd.read_csv(DOCS / name, dtype=str, keep_default_na=False) for name in ("practice.csv", "transfer.csv")
+EXERCISES, TRANSFER = (
+    pd.read_csv(DOCS / name, dtype=str, keep_default_na=False) for name in ("exercises.csv", "transfer.csv")
 )
 SETTINGS = (
     *("model", "seed", "norm", "activation", "dropout.rate"),
     *("model.freeze_backbone", "model.weights"),
 )
-MEANT = {"null": "", "true": "True", "false": "False"}  # in an effect
+PARSED = {"null": "", "true": "True", "false": "False"}  # a value in a table of effects
 SHOWN = {"True": "yes", "False": "no"}
 MEASURED = {"best_val_acc": 4, "best_epoch": 1, "test_acc": 4, "convergence_epoch": 1, "train_seconds": 1}
-# What a table's runs have in common; the rest is in its columns.
+# The settings that a table's runs share; its columns hold the others.
 SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
     "Problems 1 to 5": {
         "activation": ("relu", ""),
@@ -30,7 +30,7 @@ SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
         "optimizer.lr": ("0.01", "0.0005"),
     },
     "The softmax's learning rate": {"model": ("softmax",)},
-    "Batch normalisation": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
+    "Batch normalization": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
     "Dropout": {"optimizer": ("adam",), "activation": ("relu",), "norm": ("none",)},
     "Activations": {"optimizer": ("adam",), "norm": ("none",), "dropout.rate": ("",)},
     "Transfer": {},
@@ -39,7 +39,7 @@ Row = dict[str, str]
 
 
 def tables(path: Path) -> Iterator[tuple[str, list[Row]]]:
-    """Every table of a page, with the heading above it; a row by its columns' names."""
+    """Yield every table of a page with the heading above it; a row maps column names to cells."""
     heading = ""
     rows: list[Row] = []
     head: list[str] = []
@@ -58,11 +58,11 @@ def tables(path: Path) -> Iterator[tuple[str, list[Row]]]:
 
 
 def swept(heading: str) -> pd.DataFrame:
-    """The runs that a section is about."""
+    """Return the runs of a section."""
     if heading == "Transfer":
         weights = TRANSFER["model.weights"].map(lambda text: text[:15])
         return TRANSFER.assign(**{"model.weights": weights})
-    runs = PRACTICE[PRACTICE["model"] != "resnet18"]
+    runs = EXERCISES[EXERCISES["model"] != "resnet18"]
     for column, values in SWEPT[heading].items():
         if column in runs:
             runs = runs[runs[column].isin(values)]
@@ -70,14 +70,14 @@ def swept(heading: str) -> pd.DataFrame:
 
 
 def averaged(values: list[float], digits: int) -> str:
-    """As a table shows the values of several seeds."""
+    """Format the values of several seeds as a table does."""
     mean, deviation = statistics.mean(values), statistics.stdev(values)
     if digits == 4 or deviation > 0:
         return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
     return f"{mean:g}"
 
 
-PAGE = list(tables(DOCS / "practice.md"))
+PAGE = list(tables(DOCS / "exercises.md"))
 MEANS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "runs" in row]
 EFFECTS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "pairs" in row]
 
@@ -102,7 +102,7 @@ def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
 @pytest.mark.parametrize(("heading", "row"), EFFECTS)
 def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
     axis, _, changed = row["change"].partition("=")
-    value, baseline = (MEANT.get(text, text) for text in (changed, row["against"]))
+    value, baseline = (PARSED.get(text, text) for text in (changed, row["against"]))
     runs = swept(heading)
     runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0")} if "dropout.rate" in runs else {})
     keys = [name for name in SETTINGS if name in runs and name != axis]
@@ -125,16 +125,16 @@ RESNETS = [row for heading, rows in PAGE if heading == "ResNet-18 from scratch" 
 
 @pytest.mark.parametrize("row", RESNETS)
 def test_a_documented_run_of_the_resnet_is_its_record(row: Row) -> None:
-    runs = PRACTICE[PRACTICE["model"] == "resnet18"]
+    runs = EXERCISES[EXERCISES["model"] == "resnet18"]
     (run,) = runs[runs["epochs"] == row["epochs"]].to_dict("records")
     for column, digits in MEASURED.items():
         assert row[column] == f"{float(run[column]):.{digits if digits == 4 else 0}f}", column
 
 
 def test_the_page_has_all_runs_of_the_resnet_and_evaluates_the_best_run() -> None:
-    assert sorted(row["epochs"] for row in RESNETS) == sorted(PRACTICE[PRACTICE["model"] == "resnet18"]["epochs"])
-    finished = PRACTICE[PRACTICE["state"] == "finished"]
+    assert sorted(row["epochs"] for row in RESNETS) == sorted(EXERCISES[EXERCISES["model"] == "resnet18"]["epochs"])
+    finished = EXERCISES[EXERCISES["state"] == "finished"]
     best = max(finished.to_dict("records"), key=lambda run: float(run["best_val_acc"]))
-    section = (DOCS / "practice.md").read_text().partition("## The best model, loaded again")[2]
+    section = (DOCS / "exercises.md").read_text().partition("## The best model, loaded again")[2]
     assert best["run_id"] in section
     assert f"{float(best['test_acc']):.4f}" in section

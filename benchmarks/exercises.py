@@ -1,10 +1,10 @@
-"""How long the practice took, beside what the obvious code would have taken for the same epochs.
+"""How long the exercises took, beside the time that the baseline loop would have taken for the same epochs.
 
-python -m benchmarks.practice [OUT]    OUT: where `make practice` put its runs (outputs/practice)
+python -m benchmarks.exercises [OUT]    OUT: the output folder of `make exercises` (outputs/exercises)
 
-For each configuration the tutorials' loop of benchmarks/obvious.py is timed for some seconds; its evaluations are not
-counted, which favours it. This project's time is that in which its runs were going, with all they do, evaluation and
-saving too. Runs that were interrupted, whose pause is not known, are left out on both sides.
+For each configuration the loop of benchmarks/baseline.py is timed for some seconds; its evaluations are not counted,
+which favors it. This project's time is the time in which its runs were active, evaluation and saving included.
+Interrupted runs are left out on both sides, since the length of their pause is not known.
 """
 
 import json
@@ -27,19 +27,19 @@ SWEEPS = ("models", "softmax_lr", "batch_norm", "dropout", "activations", "scrat
 
 
 def overrides_of(record: RunDirectory) -> list[str]:
-    """What composes the run again, on two threads."""
-    found = [str(one) for one in OmegaConf.load(record.folder / ".hydra" / "overrides.yaml")]
-    kept = [one for one in found if not one.startswith(("hydra", "sweep."))]
-    return [*kept, "hydra.mode=RUN", "threads=2"]
+    """Return the overrides that compose the run again, on two threads."""
+    overrides = [str(item) for item in OmegaConf.load(record.folder / ".hydra" / "overrides.yaml")]
+    overrides = [override for override in overrides if not override.startswith(("hydra", "sweep."))]
+    return [*overrides, "hydra.mode=RUN", "threads=2"]
 
 
-def lived(record: RunDirectory) -> tuple[float, float]:
-    """When the run was begun and when it ended."""
+def lifetime(record: RunDirectory) -> tuple[float, float]:
+    """Return when the run began and when it ended."""
     return float((record.run() or {})["created"]), float((record.status() or {})["heartbeat"])
 
 
 def busy(spans: list[tuple[float, float]]) -> float:
-    """Seconds in which at least one was going on."""
+    """Return the seconds covered by at least one of the spans."""
     total, until = 0.0, 0.0
     for begin, end in sorted(spans):
         total += max(0.0, end - max(begin, until))
@@ -48,8 +48,8 @@ def busy(spans: list[tuple[float, float]]) -> float:
 
 
 def main() -> None:
-    """Time the obvious code for every configuration; print both totals."""
-    output_dir = Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "outputs" / "practice")
+    """Time the baseline loop for every configuration; print both totals."""
+    output_dir = Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "outputs" / "exercises")
     begun = [sweep for sweep in SWEEPS if (output_dir / "sweeps" / sweep).is_dir()]
     names = sorted({name for sweep in begun for name in ids_of(output_dir, sweep) or ()})
     groups: dict[str, list[RunDirectory]] = defaultdict(list)
@@ -57,21 +57,21 @@ def main() -> None:
         if record.is_finished() and (record.status() or {})["attempt"] == 1:
             effective: dict[str, Any] = (record.run() or {})["effective"]
             groups[json.dumps({name: effective.get(name) for name in SHAPES})].append(record)
-    table = Table("configuration", "runs", "epochs", "obvious, images/s", "hours", title_justify="left")
+    table = Table("configuration", "runs", "epochs", "baseline, images/s", "hours", title_justify="left")
     hours = 0.0
     for same in groups.values():
-        line, _, _ = process("-m", "benchmarks.obvious", "obvious", str(SECONDS), *overrides_of(same[0]))
+        line, _, _ = process("-m", "benchmarks.baseline", "baseline", str(SECONDS), *overrides_of(same[0]))
         epochs = sum(len(record.metrics()) for record in same)
         images = epochs * (same[0].run() or {})["dataset"]["train"]
         cost = images / float(line) / 3600
         hours += cost
         name = same[0].run_id.rsplit("-s", 1)[0]
         table.add_row(name, str(len(same)), str(epochs), f"{float(line):,.0f}", f"{cost:.2f}")
-    ours = busy([lived(record) for same in groups.values() for record in same]) / 3600
+    ours = busy([lifetime(record) for same in groups.values() for record in same]) / 3600
     console = Console()
     console.print(table)
     console.print(
-        f"the obvious code: {hours:.2f} h; `make practice`: {ours:.2f} h; ratio {hours / ours:.1f} (target 3.5)"
+        f"baseline loop: {hours:.2f} h; `make exercises`: {ours:.2f} h; ratio {hours / ours:.1f} (target 3.5)"
     )
 
 

@@ -1,6 +1,6 @@
-"""What users write instead of this project, as tutorials and PyTorch Lightning's pages show it, and the limit of all.
+"""The baseline loop of the tutorials, PyTorch Lightning's Trainer, and the upper bound of a step's speed.
 
-python benchmarks/obvious.py SIDE SECONDS OVERRIDE...   prints images a second; the overrides are train.py's
+python benchmarks/baseline.py SIDE SECONDS OVERRIDE...   print images a second; the overrides are train.py's
 """
 
 import logging
@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any, Protocol
 
@@ -21,11 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
-from sweeper.data.cache import Images, load, prepare, settle_val_size
-from sweeper.training.build import Built, build, choose_all, seeded_model
+from sweeper.data.cache import Images, load, prepare, resolve_val_size
+from sweeper.training.build import TrainingComponents, build, choose_all, seeded_model
+from sweeper.training.device import set_up_process
 
 BATCH = 64
-PREPARED = 8  # batches that the limit goes round: in the processor's cache, as batches just made are
+PREPARED = 8  # batches that upper_bound cycles through: in the processor's cache, as batches just made are
 WARM_UP = 2.0  # seconds; this project's first epoch does not count either
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LR = 0.0005
@@ -33,21 +35,21 @@ Loader = DataLoader[tuple[Tensor, int]]
 
 
 class Ends(Protocol):
-    """Says when a loop ends."""
+    """Decides when a loop ends."""
 
     def step(self) -> bool:
-        """Take note of a step; true after the last."""
+        """Count a step; true after the last."""
 
 
 class Meter:
-    """Counts steps for some seconds after a warm-up."""
+    """Count steps for some seconds after a warm-up."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.times: list[float] = []  # at the end of each step
 
     def step(self) -> bool:
-        """Take note of a step; true once the time is over."""
+        """Count a step; true once the time is over."""
         self.times.append(time.perf_counter())
         return self.times[-1] > self.times[0] + WARM_UP + self.seconds
 
@@ -58,7 +60,7 @@ class Meter:
 
 
 class InMemory(Dataset[tuple[Tensor, int]]):
-    """As torchvision.datasets.CIFAR10: all images as one array, of which each is made a PIL image and transformed."""
+    """Like torchvision.datasets.CIFAR10: all images in one array; each is turned into a PIL image and transformed."""
 
     def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
         self.data = images.images.numpy().transpose(0, 2, 3, 1)  # (N, H, W, C), a view, there and here
@@ -79,8 +81,8 @@ def tutorial_loader(images: Images, workers: int) -> Loader:
     return DataLoader(InMemory(images, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
 
 
-def obvious(model: nn.Module, loader: Loader, meter: Ends) -> None:
-    """The loop of the tutorials."""
+def baseline(model: nn.Module, loader: Loader, meter: Ends) -> None:
+    """Train with the loop of the tutorials."""
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     running_loss = 0.0
@@ -97,7 +99,7 @@ def obvious(model: nn.Module, loader: Loader, meter: Ends) -> None:
 
 
 def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
-    """Lightning's Trainer, with its defaults but no progress bar."""
+    """Train with Lightning's Trainer and its defaults, but no progress bar."""
     import lightning
 
     class Classifier(lightning.LightningModule):  # type: ignore[misc]
@@ -125,13 +127,14 @@ def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
         lightning.Trainer(accelerator="cpu", callbacks=[Watch()], **settings).fit(Classifier(), loader)
 
 
-def limit(built: Built, meter: Ends) -> None:
-    """This project's model, memory format and optimizer on batches that are there already, and nothing else."""
-    prepared = [(images.clone(), labels.clone()) for images, labels in islice(built.train.epoch(1), PREPARED)]
-    model, optimizer = built.training.model, built.training.optimizer
+def upper_bound(components: TrainingComponents, meter: Ends) -> None:
+    """Train this project's model, memory format and optimizer on prepared batches, and do nothing else."""
+    batches = islice(components.train_loader.epoch(1), PREPARED)
+    prepared = [(images.clone(), targets.clone()) for images, targets in batches]
+    model, optimizer = components.state.model, components.state.optimizer
     model.train()
-    for images, labels in cycle(prepared):
-        loss = F.cross_entropy(model(images), labels)
+    for images, targets in cycle(prepared):
+        loss = F.cross_entropy(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -140,7 +143,7 @@ def limit(built: Built, meter: Ends) -> None:
 
 
 def config_of(overrides: list[str]) -> Config:
-    """The config of a run; its number of threads is set."""
+    """Compose the config of a run, and set its number of threads."""
     register_schema()
     with initialize(config_path="../conf", version_base="1.3"):
         config = to_config(compose("config", overrides))
@@ -153,14 +156,14 @@ def main() -> None:
     side, seconds, *overrides = sys.argv[1:]
     config = config_of(overrides)
     cached = prepare(config.data)
-    settle_val_size(config.data, cached)
+    config = replace(config, data=resolve_val_size(config.data, cached))
     choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds))
-    if side == "limit":
-        limit(build(config, choices, dataset), meter)
+    if side == "upper_bound":
+        upper_bound(build(config, choices, dataset, set_up_process(config.device, config.threads)), meter)
     else:
-        model = seeded_model(config, choices, dataset, start_weights=False)  # and nothing else of what build() does
+        model = seeded_model(config, choices, dataset)  # and nothing else that build() does
         loader = tutorial_loader(dataset.train, workers=2 if side == "workers" else 0)
-        (lightning if side == "lightning" else obvious)(model, loader, meter)
+        (lightning if side == "lightning" else baseline)(model, loader, meter)
     print(meter.images_per_second)
 
 
