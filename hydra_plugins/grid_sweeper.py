@@ -1,4 +1,4 @@
-"""hydra/sweeper=grid: the sweeper behind `python train.py -m`. Its logic is in sweeper/sweep/."""
+"""The Hydra plugin behind `python train.py -m`: hydra/sweeper=grid. Its logic is in sweeper/sweep/."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class GridSweeper(Sweeper):
-    """Runs every combination of the swept values that is not finished, after all of them have been checked.
+    """Checks every combination of the swept values, then runs those that are not finished.
 
     Args:
-        params: sweeps that the config asks for by itself, as {key: values}; the command line's come after them.
+        params: sweeps that the config defines, as {key: values}; those of the command line follow.
     """
 
     def __init__(self, params: dict[str, str] | None) -> None:
@@ -34,7 +34,7 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
-        from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # any earlier, Hydra would not find it
+        from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # earlier, it breaks discovery
 
         from sweeper.summary.table import print_runs
         from sweeper.sweep.compose import Composer
@@ -42,14 +42,14 @@ class GridSweeper(Sweeper):
 
         assert self.hydra_context is not None and self.config is not None  # Hydra calls setup first
         compose = Composer(self.hydra_context.config_loader, self.config)
-        asked_for = [f"{key}={value}" for key, value in self.params.items()] + arguments
-        overrides = compose.parser.parse_overrides(asked_for)
+        sweeps = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        overrides = compose.parser.parse_overrides(sweeps)
         concurrency = 1 if isinstance(self.launcher, BasicLauncher) else getattr(self.launcher, "concurrency", None)
         return run_sweep(overrides, compose, self.launch, concurrency, print_runs)
 
     def launch(self, runs: "Sequence[Planned]", folder: Path) -> Sequence[JobReturn] | None:
-        """Hand runs to the launcher: by themselves where it wants to know them, else as overrides."""
+        """Pass runs to a launcher that takes runs, or their overrides to one that does not."""
         if hasattr(self.launcher, "launch_runs"):
             returns: Sequence[JobReturn] | None = self.launcher.launch_runs(runs, folder)
             return returns
-        return self.launcher.launch([one.overrides for one in runs], initial_job_idx=0)
+        return self.launcher.launch([run.overrides for run in runs], initial_job_idx=0)

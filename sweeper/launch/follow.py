@@ -1,4 +1,4 @@
-"""Waiting for the runs that are in Slurm's hands: by the files they write, and by what the queue says of their jobs."""
+"""Waiting for runs in Slurm, by the files that they write and by the state of their jobs in the queue."""
 
 import logging
 import time
@@ -12,201 +12,175 @@ from hydra.core.utils import JobReturn, JobStatus
 from submitit.core.utils import JobPaths
 
 from sweeper.errors import UserError
-from sweeper.launch.slurm import Job, Place, accounted, cancel, queue
-from sweeper.runs.directory import RunDirectory
+from sweeper.launch.slurm import Job, accounted_state, cancel, queue
+from sweeper.launch.submissions import JobLocation
+from sweeper.launch.task import Task
+from sweeper.runs.run import state_after
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = (1.0, 15.0)  # seconds between two looks at the queue, at the beginning and after a while
-LATE = 15.0  # seconds that a job must be over before its result counts as missing: on a network's disks files come late
-LAST_LINES = 3  # of a traceback
-FORGOTTEN = "Slurm has forgotten it"  # the state of a job that is not listed any more
+POLL_INTERVAL = (1.0, 15.0)  # seconds between two looks at the queue, at first and later
+RESULT_GRACE = 15.0  # seconds after a job's end until its result counts as missing: network file systems lag
+TRACEBACK_LINES = 3  # shown of a failed run's error
+UNKNOWN = "unknown to Slurm"  # the state of a job that is no longer listed
 
 
-@dataclass
-class Task:
-    """A run as a launcher handles it.
-
-    Attributes:
-        key: its run id, or, under a sweeper that knows of none, a name.
-        number: of the job in Hydra's terms.
-        record: None where it is not known.
-        heartbeat: the record's before it was launched.
-    """
-
-    key: str
-    number: int
-    overrides: list[str]
-    record: RunDirectory | None = None
-    heartbeat: float | None = None
-
-    def status(self) -> dict[str, Any]:
-        """The record's where it was written since the launch; else empty."""
-        status = (self.record.status() if self.record is not None else None) or {}
-        return status if status.get("heartbeat") != self.heartbeat else {}
-
-    def ended(self) -> JobReturn | None:
-        """What the run has come to by its record since the launch; None where it has not ended."""
-        state, result = self.status().get("state"), self.record.result() if self.record is not None else None
-        if state == "finished" and result is not None:
-            return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])
-        return self.failed(self.status().get("error")) if state in ("failed", "diverged") else None
-
-    def failed(self, reason: Any) -> JobReturn:
-        return JobReturn(self.overrides, status=JobStatus.FAILED, _return_value=RuntimeError(str(reason)))
-
-
-def follow(tasks: Sequence[Task], places: dict[str, Place], logs: Path, *, fail_fast: bool) -> list[JobReturn]:
-    """Wait for the runs, tell failures when they happen, and collect what the runs returned.
+def follow(tasks: Sequence[Task], locations: dict[str, JobLocation], logs: Path, *, fail_fast: bool) -> list[JobReturn]:
+    """Wait for the runs, report failures when they happen, and collect what the runs returned.
 
     Args:
-        places: which job each task is in, by its key.
+        locations: the job of each task, by the task's key.
         logs: the folder of submitit's files.
 
     Raises:
         SystemExit: a run failed under `fail_fast`; the other jobs were cancelled.
     """
-    following = Following(tasks, places, logs)
+    monitor = JobMonitor(tasks, locations, logs)
     begin = time.monotonic()
     while True:
-        following.look(queue_if_it_answers(following.said))
-        if len(following.returns) == len(tasks):
+        monitor.update(queue_if_available(monitor.warned))
+        if len(monitor.returns) == len(tasks):
             break
-        if following.failed and fail_fast:  # more than once: Slurm may be away
-            cancel({places[task.key].job for task in tasks if task.key not in following.returns})
-        shortest, longest = LOOK_EVERY
+        if monitor.failed and fail_fast:  # repeatedly, since Slurm may be unavailable
+            cancel({locations[task.key].job for task in tasks if task.key not in monitor.returns})
+        shortest, longest = POLL_INTERVAL
         time.sleep(min(longest, max(shortest, (time.monotonic() - begin) / 20)))
-    if following.failed and fail_fast:
+    if monitor.failed and fail_fast:
         raise SystemExit(1)
-    return [following.returns[task.key] for task in tasks]
+    return [monitor.returns[task.key] for task in tasks]
 
 
-def queue_if_it_answers(said: set[str]) -> dict[str, Job] | None:
-    """The queue; None while Slurm's controller is away, which is said once."""
+def queue_if_available(warned: set[str]) -> dict[str, Job] | None:
+    """The queue; None while Slurm's controller does not respond, which is warned of once."""
     try:
-        now = queue()
+        jobs = queue()
     except UserError as error:
-        say(said, "away", f"{error}; waiting until it answers again")
+        warn_once(warned, "unavailable", f"{error}; waiting for Slurm to respond")
         return None
-    said.discard("away")
-    return now
+    warned.discard("unavailable")
+    return jobs
 
 
-def until_it_answers() -> None:
-    """Wait while Slurm's controller is away."""
-    said: set[str] = set()
-    while queue_if_it_answers(said) is None:
-        time.sleep(LOOK_EVERY[1])
+def wait_for_controller() -> None:
+    """Wait while Slurm's controller does not respond."""
+    warned: set[str] = set()
+    while queue_if_available(warned) is None:
+        time.sleep(POLL_INTERVAL[1])
 
 
-def say(said: set[str], what: str, sentence: str) -> None:
-    """Warn of something once."""
-    if what not in said:
-        said.add(what)
-        log.warning(sentence)
+def warn_once(warned: set[str], key: str, message: str) -> None:
+    if key not in warned:
+        warned.add(key)
+        log.warning(message)
 
 
 @dataclass
-class Following:
-    """What is known of the runs so far.
+class JobMonitor:
+    """What is known of runs in Slurm.
 
     Attributes:
-        returns: of the runs that are over.
-        seen: the last state of each job.
-        over: since when each other run's job is over, as far as was seen.
-        failed: the runs whose failure was told.
-        said: what need not be said again.
+        returns: what the runs returned that have ended, by key.
+        last_state: the last state seen of each job.
+        ended_at: when the job of a run without a result was first seen to have ended.
+        failed: the runs whose failure has been reported.
+        warned: the keys of warnings that have been printed.
     """
 
     tasks: Sequence[Task]
-    places: dict[str, Place]
+    locations: dict[str, JobLocation]
     logs: Path
     returns: dict[str, JobReturn] = field(default_factory=dict)
-    seen: dict[str, str] = field(default_factory=dict)
-    over: dict[str, float] = field(default_factory=dict)
+    last_state: dict[str, str] = field(default_factory=dict)
+    ended_at: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
-    said: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
 
-    def look(self, now: dict[str, Job] | None) -> None:
-        """Take in what has changed: the queue as it is now, None where it is not known, and the files."""
+    def update(self, jobs: dict[str, Job] | None) -> None:
+        """Collect results and report new failures.
+
+        Args:
+            jobs: the queue; None where it is unavailable.
+        """
         for task in (task for task in self.tasks if task.key not in self.returns):
-            place = self.places[task.key]
-            job = (now or {}).get(place.job)
+            at = self.locations[task.key]
+            job = (jobs or {}).get(at.job)
             if job is not None:
-                self.seen[place.job] = job.state
-            if job is not None and job.is_held:
-                why = f"Slurm holds job {place.job} ({job.reason}): scontrol release {place.job}"
-                say(self.said, f"{place.token} {job.reason}", why)
-            if job is not None and job.never_starts:
-                say(self.said, place.token, f"Slurm does not start job {place.job}: {job.reason}; see `man squeue`")
-            returned = self.returned(task, place)
-            if returned is None and now is not None:
-                if job is not None and job.is_alive:
-                    self.over.pop(task.key, None)
-                elif time.monotonic() - self.over.setdefault(task.key, time.monotonic()) > LATE:
-                    state = accounted(place.job) or (FORGOTTEN if job is None else job.state)
-                    returned = self.lost(task, place, state)
+                self.last_state[at.job] = job.state
+                self.warn_of_pending(at, job)
+            returned = self.result(task, at)
+            if returned is None and jobs is not None:
+                returned = self.result_of_dead_job(task, at, job)
             if returned is not None:
                 self.returns[task.key] = returned
         for task in (task for task in self.tasks if task.key not in self.failed):
-            if (words := failure(task, self.returns.get(task.key))) is not None:
+            if (reason := failure(task, self.returns.get(task.key))) is not None:
                 self.failed.add(task.key)
-                log.error("failed: %s: %s", " ".join(task.overrides), words)
+                log.error("failed: %s: %s", " ".join(task.overrides), reason)
 
-    def returned(self, task: Task, place: Place) -> JobReturn | None:
-        """What a run returned, None as long as its job has not written that."""
+    def warn_of_pending(self, at: JobLocation, job: Job) -> None:
+        """Warn of a job that waiting alone will not start."""
+        if job.is_held:
+            message = f"Slurm job {at.job} is held ({job.reason}); to release it: scontrol release {at.job}"
+            warn_once(self.warned, f"{at.token} {job.reason}", message)
+        if job.never_starts:
+            warn_once(self.warned, at.token, f"Slurm job {at.job} cannot start: {job.reason} (see `man squeue`)")
+
+    def result(self, task: Task, at: JobLocation) -> JobReturn | None:
+        """What a run returned; None until its job has written that."""
         try:
-            outcome, value = cloudpickle.loads(job_paths(self.logs, place).result_pickle.read_bytes())
+            outcome, value = cloudpickle.loads(job_paths(self.logs, at).result_pickle.read_bytes())
         except FileNotFoundError:
             return None
         if outcome == "success":
-            returned = value[place.at]
+            returned = value[at.index]
             assert isinstance(returned, JobReturn)
             return returned
         reason = str(value).strip().splitlines()[-1].rpartition("Error: ")[2]
-        return task.failed(f"Slurm job {place.job}: {reason}")
+        return task.failed(f"Slurm job {at.job}: {reason}")
 
-    def lost(self, task: Task, place: Place, state: str) -> JobReturn:
-        """What stands for the result of a run whose job is over without one."""
-        paths = job_paths(self.logs, place)
+    def result_of_dead_job(self, task: Task, at: JobLocation, job: Job | None) -> JobReturn | None:
+        """A failure where the job has ended without a result; None while one may still appear."""
+        if job is not None and job.is_active:
+            self.ended_at.pop(task.key, None)
+            return None
+        if time.monotonic() - self.ended_at.setdefault(task.key, time.monotonic()) <= RESULT_GRACE:
+            return None
+        state = accounted_state(at.job) or (UNKNOWN if job is None else job.state)
+        paths = job_paths(self.logs, at)
         has_log = paths.stdout.exists() or paths.stderr.exists()
-        if state == FORGOTTEN and not has_log and self.seen.get(place.job, "PENDING") == "PENDING":
-            state = "CANCELLED"  # an array's element that has not begun is forgotten as soon as it is cancelled
-        reason = f"Slurm job {place.job}: {state}"
+        if state == UNKNOWN and not has_log and self.last_state.get(at.job, "PENDING") == "PENDING":
+            state = "CANCELLED"  # Slurm drops an array's pending element from its list when it is cancelled
+        reason = f"Slurm job {at.job}: {state}"
         if state.startswith("CANCELLED"):
-            cancelled(task, reason)
-        elif not has_log:
-            reason += f", and no log in {paths.folder}; can the compute nodes see that folder?"
+            record_cancelled(task, reason)
+        elif has_log:
+            reason += f"; log: {paths.stderr}"
         else:
-            reason += f"; its log: {paths.stderr}"
+            reason += f"; no log in {paths.folder}: check that the compute nodes can access this folder"
         return task.failed(reason)
 
 
-def cancelled(task: Task, reason: str) -> None:
-    """RunDirectory that a run was cancelled, also while it waited, unless it had ended before."""
-    from sweeper.runs.states import (  # imports torch, which the process that manages a pack does without
-        State,
-        reconcile_state,
-    )
-
+def record_cancelled(task: Task, reason: str) -> None:
+    """Record that a run was cancelled, running or pending, unless it had ended before."""
     if task.record is None:
         return
-    state = reconcile_state(task.record, reason, State.CANCELLED)
-    if state in ("waiting", "interrupted") or (state == "failed" and not task.status()):
+    before = task.record.status()
+    state = None if before is None else state_after(task.record, reason, "cancelled")
+    if state in (None, "interrupted") or (state == "failed" and not task.status()):
         status = task.record.status() or {"attempt": 0, "epoch": 1, "step": 0}
-        kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+        position = {key: status.get(key) for key in ("attempt", "epoch", "step")}
         task.record.folder.mkdir(parents=True, exist_ok=True)
-        task.record.write_status(**kept, state="cancelled", error=reason)
+        task.record.write_status(**position, state="cancelled", error=reason)
 
 
-def job_paths(logs: Path, place: Place) -> Any:
-    """Where submitit keeps the files of a job."""
-    return JobPaths(logs / place.token, job_id=place.job)
+def job_paths(logs: Path, at: JobLocation) -> Any:
+    """The paths of submitit's files of a job."""
+    return JobPaths(logs / at.token, job_id=at.job)
 
 
 def failure(task: Task, returned: JobReturn | None) -> str | None:
-    """Why a run has failed, None where it has not: by its record, or else by what it returned."""
+    """Why a run has failed, by its record or else by what it returned; None where it has not."""
     status = task.status()
     if status.get("state") in ("failed", "diverged"):
-        return "\n".join(str(status.get("error")).strip().splitlines()[-LAST_LINES:])
+        return "\n".join(str(status.get("error")).strip().splitlines()[-TRACEBACK_LINES:])
     return str(returned._return_value) if returned is not None and returned.status != JobStatus.COMPLETED else None

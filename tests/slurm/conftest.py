@@ -1,4 +1,4 @@
-"""A real Slurm to test on (cluster.sh), what tests ask of it, and sweeps on it as real processes."""
+"""Fixtures: a real Slurm (cluster.sh), queries to it, and sweeps on it as real processes."""
 
 import json
 import os
@@ -23,31 +23,31 @@ Environment = dict[str, str]
 class Job(NamedTuple):
     """A line of squeue."""
 
-    id: str  # of an array's task: 12_3
+    id: str  # 12, or 12_3 in an array
     state: str  # PENDING, RUNNING, COMPLETING
     name: str
 
 
 def control(*arguments: str) -> str:
-    """Run cluster.sh; what it prints."""
+    """Run cluster.sh and return its output."""
     done = subprocess.run([str(CLUSTER), *arguments], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def slurm(env: Environment, *command: str) -> str:
-    """Run a command of Slurm's; what it prints."""
+    """Run a Slurm command and return its output."""
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
 def squeue(env: Environment, *states: str) -> list[Job]:
-    """The jobs in some states, else those that have not ended; each task of an array by itself."""
+    """The jobs in these states, by default those that have not ended; elements of arrays separately."""
     chosen = [f"--states={','.join(states)}"] if states else []
     return [Job(*line.split("|")) for line in slurm(env, "squeue", "-h", "-r", *chosen, "-o", "%i|%T|%j").splitlines()]
 
 
 def describe(env: Environment, job: str) -> dict[str, str]:
-    """What Slurm knows of a job (JobState, Restarts, NodeList, ...), for five minutes after its end."""
+    """The fields of a job (JobState, Restarts, NodeList, ...), available until five minutes after its end."""
     items = slurm(env, "scontrol", "show", "job", job).split()
     return dict(item.split("=", 1) for item in items if "=" in item)
 
@@ -60,17 +60,17 @@ def wait_for(holds: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def freeze(run: Path) -> None:
-    """Stop the process that trains a run, so that it is still in its middle when something has been done to it."""
+    """Stop the process that trains a run, so that the run does not end before a test has disturbed it."""
     os.kill(status(run)["pid"], signal.SIGSTOP)
 
 
 def thaw(run: Path) -> None:
-    with suppress(ProcessLookupError):  # Slurm thaws what it ends
+    with suppress(ProcessLookupError):  # Slurm thaws jobs that it ends
         os.kill(status(run)["pid"], signal.SIGCONT)
 
 
 def has_pending(run: Path, which: signal.Signals) -> bool:
-    """Whether a frozen process was sent a signal; also where that thawed it."""
+    """Whether a frozen process was sent a signal, or has ended because of it."""
     try:
         lines = Path(f"/proc/{status(run)['pid']}/status").read_text().splitlines()
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def has_pending(run: Path, which: signal.Signals) -> bool:
 
 @dataclass
 class Sweep:
-    """`python train.py -m` with hydra/launcher=slurm, writing to outputs/ in a folder of its own."""
+    """`python train.py -m` with hydra/launcher=slurm, writing to outputs/ in its own folder."""
 
     env: Environment
     folder: Path
@@ -90,7 +90,7 @@ class Sweep:
     process: subprocess.Popen[str] | None = None
 
     def stop(self) -> None:
-        """Kill what a test that failed has left."""
+        """Kill the command, where a failed test has left it running."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -98,48 +98,48 @@ class Sweep:
 
     def start(self, *more: str, **extra: str) -> "Sweep":
         self.folder.mkdir(exist_ok=True)
-        with (self.folder / "said").open("w") as said:
+        with (self.folder / "output.log").open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(self.program / "train.py"), "-m", *self.overrides, *more],
                 cwd=self.folder,
                 env=self.env | extra,
                 text=True,
                 start_new_session=True,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
             )
         return self
 
     def end(self, code: int = 0, seconds: float = 240) -> str:
-        """Wait for the command; what it said."""
+        """Wait for the command and return its output."""
         assert self.process is not None
         try:
-            assert self.process.wait(seconds) == code, self.said
+            assert self.process.wait(seconds) == code, self.output
         except subprocess.TimeoutExpired:
-            raise AssertionError(self.said) from None
-        return self.said
+            raise AssertionError(self.output) from None
+        return self.output
 
     def until(self, holds: Callable[[], Any], what: str, seconds: float = 90) -> None:
-        """Wait for something; not when the command has failed."""
+        """Wait for a condition; fail early where the command has failed."""
         process = self.process
         assert process is not None
         wait_for(lambda: bool(holds()) or process.poll() not in (None, 0), seconds, what)
-        assert holds(), f"{what}\n{self.said}"
+        assert holds(), f"{what}\n{self.output}"
 
     @property
-    def said(self) -> str:
-        return (self.folder / "said").read_text()
+    def output(self) -> str:
+        return (self.folder / "output.log").read_text()
 
     @property
     def runs(self) -> list[Path]:
         return runs(self.folder)
 
     def run(self, seed: int) -> Path:
-        """The run of a seed, whether it has begun or not."""
+        """The run of a seed; where it has not begun, a folder that does not exist."""
         return next(iter(self.folder.glob(f"outputs/runs/*-s{seed}-*")), self.folder / f"no run of seed {seed} yet")
 
     def catch(self, *seeds: int) -> list[Path]:
-        """Freeze the runs of these seeds, each in its middle."""
+        """Freeze the runs of these seeds in the middle of their training."""
         free = set(seeds)
 
         def all_frozen() -> bool:
@@ -153,12 +153,12 @@ class Sweep:
         return [self.run(seed) for seed in seeds]
 
     def jobs(self) -> dict[str, str]:
-        """The job of each run that was submitted last: 12, or 12_3 in an array."""
+        """The job of each run that is submitted: 12, or 12_3 in an array."""
         (file,) = self.folder.glob("outputs/sweeps/*/jobs.json")
         return {
-            run_id: f"{one['job']}_{number}" if len(one["packs"]) > 1 else one["job"]
-            for one in json.loads(file.read_text())["submissions"]
-            for number, pack in enumerate(one["packs"])
+            run_id: f"{submission['job']}_{element}" if len(submission["packs"]) > 1 else submission["job"]
+            for submission in json.loads(file.read_text())["submissions"]
+            for element, pack in enumerate(submission["packs"])
             for run_id in pack
         }
 
@@ -168,7 +168,7 @@ class Sweep:
 
 SMALL = ("data=digits", "data.image_size=16", "threads=1", "model=mlp", "model.hidden=[64]", "epochs=60")
 ON_NODES = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_run=0", "hydra.launcher.minutes=10")
-HELD = "hydra.launcher.additional_parameters={hold: true}"  # jobs wait until they are released
+HELD = "hydra.launcher.additional_parameters={hold: true}"  # jobs stay pending until they are released
 SEEDS = 6
 
 
@@ -183,7 +183,7 @@ def undisturbed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sweep(cluster: Environment, cache: Path, tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
-    """Makes sweeps of small runs on the cluster; the first override says of which seeds."""
+    """Creates sweeps of small runs on the cluster."""
     made: list[Sweep] = []
 
     def make(*overrides: str, name: str = "sweep") -> Sweep:
@@ -191,20 +191,20 @@ def sweep(cluster: Environment, cache: Path, tmp_path: Path) -> Iterator[Callabl
         return made[-1]
 
     yield make
-    for one in made:
-        one.stop()
+    for each in made:
+        each.stop()
 
 
-def ends_alike(run: Path, undisturbed: Path) -> bool:
-    """Whether a run came to what it comes to without Slurm, bit for bit."""
+def is_identical(run: Path, undisturbed: Path) -> bool:
+    """Whether the metrics and weights of a run are bit-identical to those without Slurm."""
     return metrics_and_weights(run) == metrics_and_weights(undisturbed / "outputs" / "runs" / run.name)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Environment]:
-    """The environment of a process that submits jobs; the cluster is started unless it is up, and then stopped."""
+    """The environment of a process that submits jobs. The cluster is started and stopped, unless it is up already."""
     if not all(shutil.which(program) for program in ("sbatch", "slurmctld", "slurmd", "munged")):
-        pytest.skip("no Slurm here: `make slurm-test` installs one, as root on Debian")
+        pytest.skip("Slurm is not installed: `make slurm-test` installs it, as root on Debian")
     was_up = subprocess.run([str(CLUSTER), "status"], capture_output=True, check=False).returncode == 0
     control("up")
     exports = (line.removeprefix("export ").split("=", 1) for line in control("env").splitlines())
@@ -214,11 +214,11 @@ def cluster() -> Iterator[Environment]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(cluster: Environment) -> Iterator[None]:
-    """After each test, whatever it broke is up again and its jobs are gone."""
+def clean_cluster(cluster: Environment) -> Iterator[None]:
+    """After each test, restart the daemons that it stopped and cancel its jobs."""
     yield
     control("up")
     for state in ("PENDING", "RUNNING"):
         slurm(cluster, "scancel", f"--state={state}")
-    # nodes try only now and then to tell a controller that was away
+    # nodes retry only now and then to reach a controller that was unavailable
     wait_for(lambda: not squeue(cluster), 120, "jobs to be gone")

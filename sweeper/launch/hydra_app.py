@@ -1,0 +1,50 @@
+"""The Hydra application as other processes get it, pickled, to execute its jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+
+@dataclass(frozen=True)
+class HydraApp:
+    """What a process needs to execute a job.
+
+    Attributes:
+        singletons: the state of Hydra's singletons in the process that launches.
+    """
+
+    context: HydraContext
+    config: DictConfig
+    task_function: TaskFunction
+    singletons: dict[Any, Any]
+
+    @classmethod
+    def here(cls, context: HydraContext, config: DictConfig, task_function: TaskFunction) -> "HydraApp":
+        """The application with the singletons of this process."""
+        return cls(context, config, task_function, Singleton.get_state())
+
+    def execute(self, number: int, overrides: Sequence[str], job_id: str | None = None) -> JobReturn:
+        """Compose the config of a job and run it, as Hydra's joblib and submitit launchers do.
+
+        Args:
+            number: `hydra.job.num`.
+            job_id: `hydra.job.id`; by default made of the job's name and number.
+        """
+        Singleton.set_state(self.singletons)
+        setup_globals()
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = job_id or f"{config.hydra.job.name}_{number}"
+            config.hydra.job.num = number
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )

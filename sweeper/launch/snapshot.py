@@ -1,0 +1,56 @@
+"""The copy of the program and its configs that queued jobs run, whatever is edited in the meantime."""
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.types import HydraContext
+
+import sweeper
+from sweeper.runs.provenance import git_state
+
+PACKAGES = ("sweeper", "hydra_plugins")
+
+
+def snapshot(conf: Path, into: Path) -> Path:
+    """Copy the program and its configs.
+
+    Returns:
+        The folder of the copy. Its name is a digest of the content, so that equal code is stored once.
+    """
+    program = Path(sweeper.__file__).parent.parent
+    sources = {name: program / name for name in PACKAGES} | {"conf": conf}
+    files = {
+        f"{name}/{path.relative_to(source)}": path.read_bytes()
+        for name, source in sources.items()
+        for path in sorted(source.rglob("*"))
+        if path.is_file() and path.suffix in (".py", ".yaml", ".jinja")
+    }
+    git = json.dumps(git_state())
+    digest = hashlib.sha256(repr((sorted(files.items()), git)).encode()).hexdigest()[:10]
+    copy = into.resolve() / f"code-{digest}"
+    if copy.exists():
+        return copy
+    partial = copy.with_name(f".{copy.name}.{time.time_ns()}.partial")
+    for name, content in files.items():
+        path = partial / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (partial / "sweeper" / "git.json").write_text(git)
+    try:
+        partial.rename(copy)
+    except OSError:  # another submission created it at the same time
+        shutil.rmtree(partial)
+    return copy
+
+
+def with_configs(context: HydraContext, conf: Path) -> HydraContext:
+    """The context with another folder of configs in place of the program's."""
+    path = ConfigSearchPathImpl()
+    for element in context.config_loader.get_search_path().get_path():
+        path.append(element.provider, f"file://{conf}" if element.provider == "main" else element.path)
+    return HydraContext(config_loader=ConfigLoaderImpl(config_search_path=path), callbacks=context.callbacks)

@@ -1,0 +1,41 @@
+"""A run as a launcher handles it, on the login node and in its job."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from sweeper.runs.directory import RunDirectory
+
+
+@dataclass
+class Task:
+    """A run to launch.
+
+    Attributes:
+        key: its run id, or an arbitrary name under a sweeper that has no run ids.
+        number: `hydra.job.num`.
+        record: None where the run id is unknown.
+        heartbeat: the record's before the launch.
+    """
+
+    key: str
+    number: int
+    overrides: list[str]
+    record: RunDirectory | None = None
+    heartbeat: float | None = None
+
+    def status(self) -> dict[str, Any]:
+        """The record's status if it was written since the launch, else an empty dict."""
+        status = (self.record.status() if self.record is not None else None) or {}
+        return status if status.get("heartbeat") != self.heartbeat else {}
+
+    def ended(self) -> JobReturn | None:
+        """The run's result by its record since the launch; None where it has not ended."""
+        state, result = self.status().get("state"), self.record.result() if self.record is not None else None
+        if state == "finished" and result is not None:
+            return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])
+        return self.failed(self.status().get("error")) if state in ("failed", "diverged") else None
+
+    def failed(self, reason: Any) -> JobReturn:
+        return JobReturn(self.overrides, status=JobStatus.FAILED, _return_value=RuntimeError(str(reason)))

@@ -1,0 +1,50 @@
+"""How cores and GPUs are divided among worker processes: the environment variables of each."""
+
+import os
+from collections.abc import Sequence
+
+from sweeper.errors import UserError
+
+
+def local_worker_envs(
+    n_jobs: int | None, runs_per_gpu: int, threads: int | None, device: str | None
+) -> list[dict[str, str]]:
+    """The workers' environments on this machine, by the settings of hydra/launcher=parallel.
+
+    Raises:
+        UserError: a setting is invalid.
+    """
+    from joblib import cpu_count  # slow to import, and a process that manages a pack does without
+
+    for name, value in {"n_jobs": n_jobs, "runs_per_gpu": runs_per_gpu}.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f"hydra.launcher.{name}={value} must be an integer of at least 1")
+    return worker_envs(n_jobs, runs_per_gpu, cpu_count(), visible_gpus() if device != "cpu" else [], threads)
+
+
+def worker_envs(
+    n_jobs: int | None, runs_per_gpu: int, cores: int, gpus: Sequence[str], threads: int | None
+) -> list[dict[str, str]]:
+    """Divide cores and GPUs among workers.
+
+    Args:
+        n_jobs: number of workers; None: `runs_per_gpu` for each GPU, or where there is none one for each core, or for
+            every `threads` cores.
+    """
+    count = n_jobs or (runs_per_gpu * len(gpus) if gpus else max(1, cores // (threads or 1)))
+    common = thread_limits(max(1, cores // count)) | {"TERM": "dumb"}
+    return [common | ({"CUDA_VISIBLE_DEVICES": gpus[rank % len(gpus)]} if gpus else {}) for rank in range(count)]
+
+
+def thread_limits(count: int) -> dict[str, str]:
+    """The environment variables that limit a process to so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
+    import torch  # a process that manages a pack does without
+
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return [name.strip() for name in names.split(",")][:count] if names else [str(index) for index in range(count)]

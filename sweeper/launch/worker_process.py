@@ -1,0 +1,92 @@
+"""Worker processes from within: the server that they are forked from, what they execute, and how they end."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+
+import cloudpickle
+from hydra.core.utils import JobReturn, JobStatus
+
+from sweeper.runs.signals import STOPS, passed_over
+
+PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run imports
+
+
+def start_fork_server() -> None:
+    """Start the process that workers are forked from, unless it runs already.
+
+    It imports what runs need, once for all of them, while this process does something else. It has no threads and no
+    CUDA state that a fork would break; this process may have both.
+    """
+    resource_tracker.ensure_running()  # it unblocks SIGTERM, so it must not start while the fork server does
+    forkserver.set_forkserver_preload(PRELOADED)
+    inherited = {name: os.environ.get(name) for name in ("PYTHONPATH", "OPENBLAS_NUM_THREADS")}
+    os.environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        with blocked_signals():
+            forkserver.ensure_running()
+    finally:
+        os.environ.update({name: value for name, value in inherited.items() if value is not None})
+        for name in (name for name, value in inherited.items() if value is None):
+            del os.environ[name]
+
+
+@contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Block stop signals, here and in processes started meanwhile."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+def serve(connection: Connection, env: dict[str, str]) -> None:
+    """Execute calls from the connection and send back their results, until the launcher closes it or dies.
+
+    Ctrl-C in a terminal reaches workers too; they ignore it, since the launcher passes it on as SIGTERM.
+    """
+    import torch  # the launching process may do without
+
+    for signum in (signal.SIGINT, signal.SIGUSR2):  # Slurm sends SIGUSR2 to all processes of a job
+        signal.signal(signum, passed_over)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    os.environ |= env
+    torch.set_num_threads(int(env["OMP_NUM_THREADS"]))  # too late for the variable: torch has been imported
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send_bytes(pickled_result(cloudpickle.loads(connection.recv_bytes())))
+
+
+def pickled_result(call: Callable[[], JobReturn]) -> bytes:
+    """What a call returns, or its SystemExit, pickled."""
+    try:
+        result = picklable(call())
+    except SystemExit as stopped:
+        return bytes(cloudpickle.dumps(stopped))
+    return bytes(cloudpickle.dumps(result))
+
+
+def picklable(returned: JobReturn) -> JobReturn:
+    """What a job returned, with an error that cannot be pickled replaced by its message."""
+    try:
+        cloudpickle.loads(cloudpickle.dumps(returned))
+    except Exception:
+        error = RuntimeError(str(returned._return_value))
+        return JobReturn(overrides=returned.overrides, status=JobStatus.FAILED, _return_value=error)
+    return returned
+
+
+def stop_with_parent() -> None:
+    """When the launcher dies, stop the run of this process, which saves a checkpoint."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,95 @@
+"""How Slurm's answers are read, and settings checked. What a real Slurm makes of them is tested in tests/slurm."""
+
+import sys
+from pathlib import Path
+from subprocess import run
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from support import REPOSITORY
+
+from sweeper.errors import UserError
+from sweeper.launch import slurm_settings
+from sweeper.launch.slurm import Job, parse_error
+from sweeper.launch.slurm_settings import check_settings, executor_parameters
+
+
+@pytest.mark.parametrize(
+    ("stderr", "message"),
+    [
+        ("sbatch: error: Batch job submission failed: Invalid qos specification\n", "Invalid qos specification"),
+        (
+            "sbatch: error: Memory specification can not be satisfied\n"
+            "sbatch: error: Batch job submission failed: Requested node configuration is not available\n",
+            "Memory specification can not be satisfied",
+        ),
+        ("squeue: error: a\nsqueue: error: a\nsqueue: fatal: b\n", "a; b"),
+        ("no prefix\n", "no prefix"),
+    ],
+)
+def test_message_of_a_failed_command(stderr: str, message: str) -> None:
+    assert parse_error(stderr) == message
+
+
+@pytest.mark.parametrize(
+    ("job", "properties"),
+    [
+        (Job("PENDING", "Resources", "gpu", ""), (True, False, False)),
+        (Job("PENDING", "PartitionTimeLimit", "gpu", ""), (True, True, False)),
+        (Job("PENDING", "PartitionTimeLimit", "gpu,cpu", ""), (True, False, False)),
+        (Job("PENDING", "InvalidQOS", "gpu,cpu", ""), (True, True, False)),
+        (Job("PENDING", "JobHeldUser", "gpu", ""), (True, False, True)),
+        (Job("COMPLETING", "None", "gpu", ""), (True, False, False)),
+        (Job("TIMEOUT", "TimeLimit", "gpu", ""), (False, False, False)),
+    ],
+)
+def test_properties_of_a_job(job: Job, properties: tuple[bool, bool, bool]) -> None:
+    assert (job.is_active, job.never_starts, job.is_held) == properties
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The defaults, on a cluster with two partitions."""
+    monkeypatch.setattr(slurm_settings, "partitions", lambda: {"low", "high"})
+    file = REPOSITORY / "conf" / "hydra" / "launcher" / "slurm.yaml"
+    return {str(key): value for key, value in OmegaConf.to_object(OmegaConf.load(file)).items()}  # type: ignore[union-attr]
+
+
+def test_defaults_are_valid(settings: dict[str, Any]) -> None:
+    check_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("minutes", 0, "hydra.launcher.minutes=0 must be an integer of at least 1"),
+        ("gpus_per_run", -1, "hydra.launcher.gpus_per_run=-1 must be an integer of at least 0"),
+        ("setup", "true", "hydra.launcher.setup=true must be a list of shell lines"),
+        ("memory", "16G", "hydra.launcher.memory=16G must be a number of GiB above 0"),
+        ("account", "a\nb", "hydra.launcher.account contains a line break, which a job script cannot hold"),
+        ("additional_parameters", ["a"], r"hydra.launcher.additional_parameters=\['a'\] must map options of sbatch"),
+        ("additional_parameters", {"open_mode": 1}, "cannot set open-mode: reserved for the launcher"),
+        ("partition", "low,hihg", "hydra.launcher.partition=low,hihg does not exist; valid: high, low"),
+    ],
+)
+def test_invalid_settings(settings: dict[str, Any], name: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_settings(settings | {name: value})
+
+
+def test_a_pack_gets_the_resources_of_its_concurrent_runs(settings: dict[str, Any]) -> None:
+    packed = settings | {"runs_per_job": 8, "concurrent": 4, "cpus_per_run": 2, "memory": 1.5}
+    parameters = executor_parameters(packed, "token", Path("/code"))
+    assert (parameters["cpus_per_task"], parameters["mem"]) == (8, "6144M")
+    assert "export OMP_NUM_THREADS=2" in parameters["setup"]
+    assert parameters["additional_parameters"] == {"requeue": True}
+    assert executor_parameters(packed | {"additional_parameters": {"no_requeue": True}}, "", Path())[
+        "additional_parameters"
+    ] == {"no-requeue": True}
+
+
+def test_the_process_that_manages_a_pack_imports_no_torch() -> None:
+    code = "import sys, sweeper.launch.slurm_job; print('torch' in sys.modules)"
+    done = run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
