@@ -62,7 +62,8 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
     statuses = [record.status() or {} for record in records]
     table, notes = lay_out(frame, skipped, over="seed", options=options)
     compared = effects(frame, skipped=skipped, options=options)
-    ended = [number(status.get("heartbeat")) for status in statuses if status.get("state") in ENDED]
+    states = zip(statuses, frame["state"], strict=True)
+    ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]
     return (
         environment()
         .get_template(TEMPLATE)
