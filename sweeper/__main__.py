@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.errors import UserError, choices, leave
+from sweeper.errors import UserError, exit_with_error, format_names
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
 
@@ -50,7 +50,7 @@ def summary(
     if format == "table" and output is not None and output.suffix[1:] in export.FORMATS:
         format = output.suffix[1:]
     if format not in ("table", *export.FORMATS):
-        raise UserError(f"there is no --format {format}; choose from {choices(['table', *export.FORMATS])}")
+        raise UserError(f"there is no --format {format}; choose from {format_names(['table', *export.FORMATS])}")
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     frame, skipped = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
     frame = table.sort(table.where(frame, where or []), sort)
@@ -173,7 +173,7 @@ def best_run(output_dir: Path) -> Path:
     return output_dir / "runs" / str(finished["run_id"].iloc[0])
 
 
-def print_evaluation(name: str, evaluation: "Evaluation") -> None:
+def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
     """Print the accuracy and the recorded one, precision and recall of each class, and the confusion matrix."""
     from rich.console import Console
     from rich.table import Table

@@ -78,7 +78,9 @@ def choose_baselines(
     """
     for axis in given:
         if axis not in axes:
-            raise UserError(f"there is no axis {axis}{nearest(axis, axes)}; the finished runs vary {choices(axes)}")
+            raise UserError(
+                f"there is no axis {axis}{nearest(axis, axes)}; the finished runs vary {format_names(axes)}"
+            )
     baselines = {}
     for axis in axes:
         values = values_of(settings, axis)
@@ -117,7 +119,9 @@ def find_value(axis: str, given: Any, values: Sequence[Any]) -> Any:
     found = found or [value for value in values if parses_to(text, value)]
     if not found:
         texts = {format_override(value) for value in values}
-        raise UserError(f"{axis}={text} does not occur{nearest(text, texts)}; the finished runs have {choices(texts)}")
+        raise UserError(
+            f"{axis}={text} does not occur{nearest(text, texts)}; the finished runs have {format_names(texts)}"
+        )
     return found[0]
 
 

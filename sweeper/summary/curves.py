@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.summary.average import format_states
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
@@ -97,7 +97,7 @@ def write_curves(
         raise UserError(f"--top {top}: must be between 1 and {MAX_LINES}")
     files = [output_dir / "curves" / f"curves{suffix}" for suffix in (".png", ".svg")] if output is None else [output]
     if files[0].suffix.lower() not in METADATA:
-        raise UserError(f"--output {files[0]}: unsupported file type; choose from {choices(METADATA)}")
+        raise UserError(f"--output {files[0]}: unsupported file type; choose from {format_names(METADATA)}")
     curves = learning_curves(output_dir, frame)
     if not curves:
         raise UserError(f"none of the {len(frame)} runs in {output_dir / 'runs'} has completed an epoch yet")

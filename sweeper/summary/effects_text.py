@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.summary.axes import format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects import Effects, effects, format_counts

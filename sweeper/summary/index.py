@@ -9,9 +9,10 @@ from typing import Any
 from sweeper.files import SCHEMA, read_json, write_text
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.states import STATES
+from sweeper.summary import run_row
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.run_row import RunRow, digest, read_run
+from sweeper.summary.run_row import RunRow, digest
 
 INDEX = ".index.json"
 VERSION = 3  # raised whenever a row's content changes
@@ -51,7 +52,7 @@ class Index:
         if known is not None:
             return known
         try:
-            run = read_run(record, self.options)
+            run = run_row.read_run(record, self.options)
             if run is None or run.row["state"] not in ENDED:
                 return run
             return self.keep(record.run_id, signature, run)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.errors import UserError, choices, nearest
+from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.average import average
 from sweeper.summary.caption import averaging, caption, implied_settings
 from sweeper.summary.columns import PROVENANCE, SLOTS, format_value, is_implied, is_missing, setting_columns
@@ -53,7 +53,7 @@ def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         texts = frame[name].map(lambda cell, name=name: format_value(name, cell))
         chosen = (texts == value) | (frame[name].map(str) == value)
         if not chosen.any():
-            raise UserError(f"--where {condition}: no such run; values of {name}: {choices(set(texts))}")
+            raise UserError(f"--where {condition}: no such run; values of {name}: {format_names(set(texts))}")
         frame = frame[chosen]
     return frame
 

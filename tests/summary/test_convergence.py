@@ -13,7 +13,7 @@ from records import curve, finish, make
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary import index as indexing
+from sweeper.summary import run_row
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 from sweeper.summary.run_row import RunRow
 from sweeper.summary.table import lay_out, read_runs
@@ -74,13 +74,13 @@ def columns(output_dir: Path, **options: Any) -> list[Any]:
 def test_the_index_serves_no_rows_read_with_other_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(tmp_path, "run", [0.5, 0.8, 0.9])
     read: list[str] = []
-    real = indexing.read_run
+    real = run_row.read_run
 
     def counting(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
         read.append(record.run_id)
         return real(record, options)
 
-    monkeypatch.setattr(indexing, "read_run", counting)
+    monkeypatch.setattr(run_row, "read_run", counting)
     for _ in range(2):
         for options, expected in (
             ({}, [3, 6.0, None]),

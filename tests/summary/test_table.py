@@ -19,7 +19,7 @@ from test_summary import summarize
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary import index as indexing
+from sweeper.summary import run_row
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.export import as_json, as_latex
 from sweeper.summary.output import write_output
@@ -219,13 +219,13 @@ def test_the_index_is_used_only_while_records_are_unchanged(runs: Path, monkeypa
     fresh, _ = read_runs(runs)
     assert (runs / ".index.json").exists()
     read: list[str] = []
-    real = indexing.read_run
+    real = run_row.read_run
 
     def counting(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
         read.append(record.run_id)
         return real(record, options)
 
-    monkeypatch.setattr(indexing, "read_run", counting)
+    monkeypatch.setattr(run_row, "read_run", counting)
     again, _ = read_runs(runs)
     assert again.equals(fresh)
     assert read == []
@@ -260,7 +260,7 @@ def test_a_read_only_folder_has_no_index(runs: Path, monkeypatch: pytest.MonkeyP
     def refuse(path: Path, text: str) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr(indexing, "write_text", refuse)
+    monkeypatch.setattr("sweeper.summary.index.write_text", refuse)
     assert len(read_runs(runs)[0]) == 6
     assert not os.path.exists(runs / ".index.json")  # noqa: PTH110
 
