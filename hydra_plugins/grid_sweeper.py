@@ -36,7 +36,7 @@ class GridSweeper(Sweeper):
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
         from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # earlier, it breaks discovery
 
-        from sweeper.summary.table import print_runs
+        from sweeper.summary.terminal import print_runs
         from sweeper.sweep.compose import Composer
         from sweeper.sweep.execute import run_sweep
 

@@ -1,4 +1,4 @@
-"""python -m sweeper summary | watch | evaluate: what is done with runs besides training them."""
+"""python -m sweeper summary | effects | report | curves | watch | evaluate: read and check recorded runs."""
 
 import io
 import sys
@@ -8,111 +8,129 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
 
 if TYPE_CHECKING:
     from sweeper.runs.evaluate import Reevaluation
 
-app = typer.Typer(help="Read and check what runs recorded.", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(help="Read and check recorded runs.", add_completion=False, pretty_exceptions_enable=False)
 
 OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
-
-
 SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its folder in sweeps/.")]
+Fraction = Annotated[
+    float, typer.Option("--convergence-fraction", help="Share of a run's best val_acc that counts as converged.")
+]
+TargetAcc = Annotated[
+    float | None, typer.Option("--target-acc", help="Report the first epoch with this val_acc as epochs_to_target.")
+]
 
 
 @app.command()
 def summary(
     sweep: SweepName = None,
-    where: Annotated[list[str] | None, typer.Option(help="Only runs of which COLUMN=VALUE; may be repeated.")] = None,
-    sort: Annotated[str, typer.Option(help="The column to order by, best first.")] = "best_val_acc",
-    group_by: Annotated[str, typer.Option(help="Average runs that differ in this alone; none: each run.")] = "seed",
-    columns: Annotated[str | None, typer.Option(help="The columns to show, such as model,test_acc.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VALUE; may be repeated.")] = None,
+    sort: Annotated[str, typer.Option(help="Column to sort by, best first.")] = "best_val_acc",
+    group_by: Annotated[str, typer.Option(help="Average runs that differ in this alone; none: no averages.")] = "seed",
+    columns: Annotated[str | None, typer.Option(help="Columns to show, such as model,test_acc.")] = None,
     format: Annotated[str, typer.Option(help="table, csv, md, latex or json.")] = "table",
-    output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+    convergence_fraction: Fraction = DEFAULT_FRACTION,
+    target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Print the table of all runs or of a sweep's, best first.
 
-    Without any option it also writes every run to OUTPUT_DIR/summary.csv, and the table to summary.md. An
-    output that is called .csv, .md or .json is written as such.
+    Unless runs or columns are selected, it also writes every run to OUTPUT_DIR/summary.csv, and the table to
+    summary.md. An output named .csv, .md or .json is written in that format.
     """
-    from sweeper.summary import table as tables
+    from sweeper.summary import export, table, terminal
     from sweeper.sweep.saved import ids_of
 
-    if format == "table" and output is not None and output.suffix[1:] in tables.FORMATS:
+    if format == "table" and output is not None and output.suffix[1:] in export.FORMATS:
         format = output.suffix[1:]
-    if format not in ("table", *tables.FORMATS):
-        raise UserError(f"there is no --format {format}; choose from {format_names(['table', *tables.FORMATS])}")
-    frame, unreadable = tables.read_runs(output_dir, ids_of(output_dir, sweep))
-    frame = tables.sort(tables.where(frame, where or []), sort)
+    if format not in ("table", *export.FORMATS):
+        raise UserError(f"there is no --format {format}; choose from {format_names(['table', *export.FORMATS])}")
+    options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
+    frame, skipped = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
+    frame = table.sort(table.where(frame, where or []), sort)
     if group_by != "none":
-        tables.require_columns(frame, [group_by])
+        table.require_columns(frame, [group_by])
     over, chosen = None if group_by == "none" else group_by, None if columns is None else columns.split(",")
-    table, caption = tables.lay_out(frame, unreadable, over, sort, chosen)
+    laid_out, caption = table.lay_out(frame, skipped, over=over, by=sort, columns=chosen, options=options)
     if format != "table":
-        text = tables.FORMATS[format](table, caption)
+        text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
         return
-    tables.print_table(table, caption, output)
+    terminal.print_table(laid_out, caption, output)
     if output is None and sweep is None and not where and columns is None:
-        tables.write_files(frame, table, caption, output_dir)
+        export.write_files(frame, laid_out, caption, output_dir)
 
 
 @app.command()
 def effects(
     sweep: SweepName = None,
     baseline: Annotated[
-        list[str] | None, typer.Option(metavar="AXIS=VALUE", help="What to compare with; may be repeated.")
+        list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Value to compare with; may be repeated.")
     ] = None,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
-    output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+    convergence_fraction: Fraction = DEFAULT_FRACTION,
+    target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Say which change of a setting helps and by how much, from pairs of finished runs that differ in it alone."""
+    """Print which change of a setting helps and by how much, from pairs of finished runs that differ in it alone."""
     from sweeper.summary.effects_text import show_effects
     from sweeper.sweep.saved import ids_of
 
-    show_effects(output_dir, ids_of(output_dir, sweep), baseline or [], format, output)
+    options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
+    only = ids_of(output_dir, sweep)
+    show_effects(output_dir, only, baseline or [], format=format, output=output, options=options)
 
 
 @app.command()
 def report(
     sweep: SweepName = None,
-    output: Annotated[Path | None, typer.Option(help="A file instead of OUTPUT_DIR/report.html.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of OUTPUT_DIR/report.html.")] = None,
+    convergence_fraction: Fraction = DEFAULT_FRACTION,
+    target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Write one HTML file that says what was asked of all runs or a sweep's, what came out, and how to repeat it."""
+    """Write one HTML file with the question, results, effects, curves, failures and provenance of runs."""
     from sweeper.summary.report import write_report
 
-    print(write_report(output_dir, sweep, output))
+    options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
+    print(write_report(output_dir, sweep, output, options))
 
 
 @app.command()
 def curves(
     sweep: SweepName = None,
-    top: Annotated[int, typer.Option(help="Draw so many configurations, the best by validation accuracy.")] = 16,
-    output: Annotated[Path | None, typer.Option(help="One file instead: .png, .svg or .pdf.")] = None,
+    top: Annotated[int, typer.Option(help="Number of configurations to draw, the best by val_acc.")] = 16,
+    output: Annotated[Path | None, typer.Option(help="One file to write instead: .png, .svg or .pdf.")] = None,
+    convergence_fraction: Fraction = DEFAULT_FRACTION,
+    target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Draw accuracy and loss over epochs and over seconds into OUTPUT_DIR/curves/, averaged over seeds."""
+    """Draw accuracy and loss over epochs and seconds into OUTPUT_DIR/curves/, averaged over seeds."""
     from sweeper.summary.curves import write_curves
     from sweeper.summary.table import read_runs
     from sweeper.sweep.saved import ids_of
 
-    frame, _ = read_runs(output_dir, ids_of(output_dir, sweep))
+    options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
+    frame, _ = read_runs(output_dir, ids_of(output_dir, sweep), options)
     title = "Learning curves" if sweep is None else f"Learning curves of {sweep}"
-    for file in write_curves(output_dir, frame, title=title, top=top, output=output):
+    for file in write_curves(output_dir, frame, title=title, top=top, output=output, options=options):
         print(file)
 
 
 @app.command()
 def watch(
     sweep: SweepName = None,
-    once: Annotated[bool, typer.Option("--once", help="Print it one time.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print it once and exit.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Show the runs of a sweep, by default the last one, until all have ended."""
+    """Show the runs of a sweep, by default of the latest, until all have ended."""
     from sweeper.sweep.watch import watch
 
     watch(output_dir, sweep, once=once)
@@ -121,10 +139,10 @@ def watch(
 @app.command()
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run: its directory, its id or the id's last digits.")] = None,
-    best: Annotated[bool, typer.Option("--best", help="The finished run of the best validation accuracy.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="The finished run with the best validation accuracy.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Measure a run's test accuracy again from its best.pt; exit status 1 when it differs from the record."""
+    """Measure a run's test accuracy again from its best.pt; exit with status 1 if it differs from the record."""
     if (run is None) != best:
         raise UserError("name a run's directory, or --best")
     from sweeper.runs.evaluate import evaluate_run
@@ -135,17 +153,17 @@ def evaluate(
     if evaluation.num_changed:
         raise UserError(f"{evaluation.num_changed} predicted classes are not those in {folder / 'predictions.npz'}")
     if evaluation.test_acc != evaluation.recorded_acc:
-        raise UserError(f"the test accuracy is {evaluation.test_acc}, but {evaluation.recorded_acc} was recorded")
+        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
 
 
 def find_run(run: Path, output_dir: Path) -> Path:
-    """The directory of a run named by its path, its id or the id's last digits."""
+    """Return the directory of a run given by its path, its id or the id's last digits."""
     found = [path for path in (output_dir / "runs").glob("*") if path.name.endswith(run.name)]
     return found[0] if not run.exists() and len(found) == 1 else run
 
 
 def best_run(output_dir: Path) -> Path:
-    """The finished run of the best validation accuracy."""
+    """Return the directory of the finished run with the best validation accuracy."""
     from sweeper.summary.table import read_runs
 
     frame, _ = read_runs(output_dir)
@@ -156,7 +174,7 @@ def best_run(output_dir: Path) -> Path:
 
 
 def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
-    """The accuracy beside the recorded one, precision and recall of each class, and the confusion matrix."""
+    """Print the accuracy and the recorded one, precision and recall of each class, and the confusion matrix."""
     from rich.console import Console
     from rich.table import Table
 
@@ -169,9 +187,9 @@ def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
     for header in ("class", "precision", "recall", "images"):
         scores.add_column(header, justify="left" if header == "class" else "right")
     matrix.add_column("")
-    for place, label in enumerate(classes):
-        precision = f"{hits[place] / predicted[place]:.4f}" if predicted[place] else "-"
-        scores.add_row(label, precision, f"{hits[place] / actual[place]:.4f}", str(actual[place]))
+    for index, label in enumerate(classes):
+        precision = f"{hits[index] / predicted[index]:.4f}" if predicted[index] else "-"
+        scores.add_row(label, precision, f"{hits[index] / actual[index]:.4f}", str(actual[index]))
         matrix.add_column(label, justify="right")
     for label, row in zip(classes, confusion, strict=True):
         matrix.add_row(label, *(str(count) for count in row))
@@ -179,10 +197,10 @@ def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
 
 
 def main() -> None:
-    """Run a command; what a user can cause ends in one sentence and exit status 1."""
+    """Run a command; a user's error ends in one sentence and exit status 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a record may hold what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # a record may hold characters that a terminal cannot show
     try:
         app()
     except (UserError, OSError) as error:

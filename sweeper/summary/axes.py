@@ -1,5 +1,6 @@
 """What runs vary, and what is compared with what: their settings, the axes among these, the baseline's values."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,41 +11,56 @@ from omegaconf import OmegaConf
 
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
-from sweeper.summary.gather import MEASURES, READINGS
-from sweeper.summary.table import SLOTS, is_implied, is_missing, show
+from sweeper.summary.columns import PROVENANCE, RESULTS, SLOTS, format_value, is_implied, is_missing
 
 CONF = Path(__file__).parents[2] / "conf"
-NEVER = ("seed", "data", "code")  # what runs are paired by and not compared by
+CODE_OF = "code of "  # and a group: the column with the digest of that group's code
+PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, which are no axes
 
 
 def settings_of(finished: pd.DataFrame) -> pd.DataFrame:
-    """The runs' settings, what is missing as None; data: the dataset's fingerprint; code: that of what trained it."""
-    results = [name for name in ("run_id", *READINGS, *MEASURES) if name != "code"]
+    """Return what pairs agree in: the runs' settings, the dataset's fingerprint as `data`, code and environment.
+
+    Missing values are None. The code has a column for each group, such as `code of optimizer`, and `code of core`.
+    """
+    results = [name for name in ("run_id", *RESULTS) if name not in PROVENANCE]
     settings = finished.drop(columns=results, errors="ignore").astype(object)
     settings = settings.where(settings.notna(), None)
-    if "dropout.rate" in settings:  # without dropout there is none
-        settings["dropout.rate"] = [0.0 if rate is None else rate for rate in settings["dropout.rate"]]
     if "data.fingerprint" in settings:
         fingerprints = settings.pop("data.fingerprint")
         settings["data"] = fingerprints.where(fingerprints.notna(), settings.get("data"))
+    if "code" in settings:
+        codes = [group_digests(code) for code in settings.pop("code")]
+        for group in sorted(set().union(*codes)):
+            settings[f"{CODE_OF}{group}"] = pd.Series([code.get(group) for code in codes], settings.index, object)
     return settings[sorted(map(str, settings.columns))]
 
 
+def group_digests(code: str | None) -> dict[str, str]:
+    digests = json.loads(code) if code is not None else {}
+    return digests if isinstance(digests, dict) else {}
+
+
+def is_axis(name: str) -> bool:
+    """Return whether values of the column may be compared."""
+    return name not in PAIRED_BY and not name.startswith(CODE_OF)
+
+
 def axes_of(settings: pd.DataFrame) -> list[str]:
-    """What varies, less what follows from a group's choice (of data: from the dataset)."""
+    """Return what varies, without what follows from a group's choice (of data: from the dataset)."""
     return sorted(
         name
         for name in map(str, settings)
-        if name not in NEVER and settings[name].nunique(dropna=name in SLOTS) > 1 and not is_implied(settings, name)
+        if is_axis(name) and settings[name].nunique(dropna=name in SLOTS) > 1 and not is_implied(settings, name)
     )
 
 
 def values_of(settings: pd.DataFrame, axis: str) -> list[Any]:
-    """An axis' value in every run that could have another: its group's choice has several, its model has the slot."""
+    """Return an axis' value in every run that could have another: its choice has several, its model has the slot."""
     column, group = settings[axis], axis.partition(".")[0]
     if group != axis and group in settings:
-        choice = settings[group].map(written)
-        several = column.map(written).groupby(choice).nunique() > 1
+        choice = settings[group].map(format_override)
+        several = column.map(format_override).groupby(choice).nunique() > 1
         column = column[choice.map(several)]
     return [value for value in column if value is not None or axis not in SLOTS]
 
@@ -52,81 +68,96 @@ def values_of(settings: pd.DataFrame, axis: str) -> list[Any]:
 def choose_baselines(
     settings: pd.DataFrame, axes: Sequence[str], given: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """For each axis the value that the others are compared with; see `effects`."""
+    """Return for each axis the value that the others are compared with.
+
+    It is the given one, else the default, else null where the default of a group is to be absent (mixing=none), else
+    the commonest.
+
+    Raises:
+        UserError: there is no such axis or value.
+    """
     for axis in given:
         if axis not in axes:
-            raise UserError(f"there is no axis {axis}{nearest(axis, axes)}; the runs vary {format_names(axes)}")
-    chosen = {}
+            raise UserError(
+                f"there is no axis {axis}{nearest(axis, axes)}; the finished runs vary {format_names(axes)}"
+            )
+    baselines = {}
     for axis in axes:
         values = values_of(settings, axis)
         if axis in given:
-            chosen[axis] = find(axis, given[axis], values)
+            baselines[axis] = find_value(axis, given[axis], values)
         elif axis in defaults and defaults[axis] in values:
-            chosen[axis] = defaults[axis]
+            baselines[axis] = defaults[axis]
+        elif axis in defaults and None in values:
+            baselines[axis] = None
         else:
-            chosen[axis] = most_common(values)
-    return chosen
+            baselines[axis] = most_common(values)
+    return baselines
 
 
 def most_common(values: Sequence[Any]) -> Any:
-    """The value that occurs most, the smallest of several."""
+    """Return the value that occurs most often, the smallest of several."""
     counts = Counter(values)
-    return min(counts, key=lambda value: (-counts[value], rank(value)))
+    return min(counts, key=lambda value: (-counts[value], sort_key(value)))
 
 
-def rank(value: Any) -> tuple[int, float, str]:
-    """The order of values: null, numbers, texts."""
+def sort_key(value: Any) -> tuple[int, float, str]:
+    """Return a key that sorts null before numbers before texts."""
     if value is None:
         return 0, 0, ""
     return (1, value, "") if isinstance(value, int | float) else (2, 0, str(value))
 
 
-def find(axis: str, given: Any, values: Sequence[Any]) -> Any:
-    """The value that a text or a value means.
+def find_value(axis: str, given: Any, values: Sequence[Any]) -> Any:
+    """Return the value of the axis that a text or a value stands for.
 
     Raises:
         UserError: there is none.
     """
-    text = written(given)
-    found = [value for value in values if written(value) == text] or [value for value in values if means(text, value)]
+    text = format_override(given)
+    found = [value for value in values if format_override(value) == text]
+    found = found or [value for value in values if parses_to(text, value)]
     if not found:
-        texts = {written(value) for value in values}
-        raise UserError(f"{axis}={text} does not occur{nearest(text, texts)}; it is {format_names(texts)}")
+        texts = {format_override(value) for value in values}
+        raise UserError(
+            f"{axis}={text} does not occur{nearest(text, texts)}; the finished runs have {format_names(texts)}"
+        )
     return found[0]
 
 
-def means(text: str, value: Any) -> bool:
-    """Whether a text is a value written in another way, such as 1e-3 or [64,64]."""
+def parses_to(text: str, value: Any) -> bool:
+    """Return whether a text is another spelling of a value, such as 1e-3 or [64,64]."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(text) == value
         except ValueError:
             return False
-    return "".join(text.split()).lower() == "".join(written(value).split()).lower()
+    return "".join(text.split()).lower() == "".join(format_override(value).split()).lower()
 
 
-def written(value: Any) -> str:
-    """A value as one writes it on the command line."""
+def format_override(value: Any) -> str:
+    """Return a value as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if is_missing(value) else show("", value)
+    return "null" if is_missing(value) else format_value("", value)
 
 
 def config_defaults() -> dict[str, Any]:
-    """The choices in the defaults list of conf/config.yaml, and their settings; empty where the file is not there."""
+    """Return the presets in the defaults list of conf/config.yaml and their settings; empty without that file."""
     file = CONF / "config.yaml"
     entries = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for entry in entries.get("defaults", []) if isinstance(entries, dict) else []:
-        for group, choice in entry.items() if isinstance(entry, dict) else ():
-            chosen = CONF / str(group) / f"{choice}.yaml"
+        for group, preset in entry.items() if isinstance(entry, dict) else ():
+            chosen = CONF / str(group) / f"{preset}.yaml"
             if chosen.is_file() and isinstance(content := OmegaConf.to_container(OmegaConf.load(chosen)), dict):
-                found |= flat_settings({str(group): content})
-    return found
+                settings = flat_settings({str(group): content})
+                defaults |= settings | ({str(group): str(preset)} if str(group) in settings else {})
+    return defaults
 
 
 def without_slots(settings: pd.DataFrame, baseline: Mapping[str, Any]) -> pd.DataFrame:
-    """A model without a slot counts as one with the baseline in it, so that it has partners among the others."""
+    """Give a model that lacks a slot the baseline's value in it, and that value's code, so that it can be paired."""
     settings = settings.copy()
     for slot in (slot for slot in SLOTS if slot in settings):
         lacking = settings[slot].isna()
@@ -134,8 +165,10 @@ def without_slots(settings: pd.DataFrame, baseline: Mapping[str, Any]) -> pd.Dat
             continue
         usual = baseline.get(slot, most_common([value for value in settings[slot] if value is not None]))
         filled = settings[settings[slot] == usual]
-        for name in [name for name in map(str, settings) if name == slot or name.startswith(f"{slot}.")]:
+        own = (slot, f"{CODE_OF}{slot.partition('.')[0]}")
+        for name in [name for name in map(str, settings) if name in own or name.startswith(f"{slot}.")]:
             values = list(filled[name])
             value = baseline[name] if name in baseline and baseline[name] in values else most_common(values)
-            settings[name] = [value if lacks else own for lacks, own in zip(lacking, settings[name], strict=True)]
+            pairs = zip(lacking, settings[name], strict=True)
+            settings[name] = pd.Series([value if lacks else cell for lacks, cell in pairs], settings.index, object)
     return settings

@@ -1,4 +1,4 @@
-"""Learning curves as a figure that is read without colour."""
+"""Learning curves as a figure that is readable without color."""
 
 import io
 import textwrap
@@ -19,22 +19,23 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from sweeper.errors import UserError, format_names
-from sweeper.summary.average import states
+from sweeper.summary.average import format_states
+from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
 from sweeper.summary.output import printable, write_output
 
-COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")  # Okabe-Ito, less its yellow
-# Their sizes in points, chosen to look alike.
+COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")  # Okabe-Ito without yellow
+# Sizes in points, chosen to look alike.
 MARKERS = {"o": 4.0, "s": 3.7, "^": 4.4, "D": 3.3, "v": 4.4, "X": 5.0, "P": 5.0, "*": 6.0}
 DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 HOLLOW: dict[str, Any] = {"markeredgewidth": 1.5, "markerfacecolor": "white", "linestyle": "none"}
 UNFINISHED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4, "color": "black", "ls": "none"}
-MARKS = 6  # markers on a line, about
-MOST = len(MARKERS) * len(DASHES)  # lines that differ without their colour
-TOP = 16
+MARKERS_PER_LINE = 6  # about
+MAX_LINES = len(MARKERS) * len(DASHES)  # that differ in dashes or marker
+TOP = 16  # configurations that are drawn by default
 
 WIDTH, PANELS, TITLE, X_LABEL, MARGIN = 8.27, 5.6, 0.35, 0.55, 0.12  # inches; the width is A4's
-NAME, CAPTION, CAPTION_LINES = 64, 165, 5  # characters; lines of a paragraph
+NAME_LENGTH, CAPTION_LENGTH, CAPTION_LINES = 64, 165, 5  # characters a line, lines a paragraph
 STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -54,13 +55,13 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "lines.linewidth": 1.3,
-    "text.parse_math": False,  # a name is a name, whatever dollars it has
+    "text.parse_math": False,  # dollars in a name are dollars
     "savefig.dpi": 200,
     "svg.fonttype": "path",
     "svg.hashsalt": "sweeper",
     "pdf.fonttype": 42,
 }
-METADATA: dict[str, dict[str, Any]] = {  # neither date nor version: equal records give equal files
+METADATA: dict[str, dict[str, Any]] = {  # no date, no version: equal records give equal files
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
@@ -68,16 +69,23 @@ METADATA: dict[str, dict[str, Any]] = {  # neither date nor version: equal recor
 
 
 def write_curves(
-    output_dir: Path, frame: pd.DataFrame, *, title: str = "Learning curves", top: int = TOP, output: Path | None = None
+    output_dir: Path,
+    frame: pd.DataFrame,
+    *,
+    title: str = "Learning curves",
+    top: int = TOP,
+    output: Path | None = None,
+    options: ConvergenceOptions | None = None,
 ) -> list[Path]:
-    """Draw the curves into curves/curves.png and curves.svg of the output folder, or into one other file.
+    """Draw the curves into curves/curves.png and curves.svg of the output folder, or into another file.
 
     Args:
         output_dir: the folder that has runs/.
         frame: a row for each compared run, see sweeper.summary.table.read_runs.
         title: above the figure.
-        top: draw so many configurations, the best by validation accuracy.
-        output: the other file, its kind by its suffix.
+        top: number of configurations to draw, the best by validation accuracy.
+        output: the other file, its type by its suffix.
+        options: how learning curves were read.
 
     Returns:
         The files written.
@@ -85,40 +93,40 @@ def write_curves(
     Raises:
         UserError: no run has completed an epoch, or `top` or `output` is not valid.
     """
-    if not 1 <= top <= MOST:
-        raise UserError(f"--top {top}: from 1 to {MOST} lines can be told apart")
+    if not 1 <= top <= MAX_LINES:
+        raise UserError(f"--top {top}: must be between 1 and {MAX_LINES}")
     files = [output_dir / "curves" / f"curves{suffix}" for suffix in (".png", ".svg")] if output is None else [output]
     if files[0].suffix.lower() not in METADATA:
-        raise UserError(f"--output {files[0]}: its suffix says what to draw, one of {format_names(METADATA)}")
+        raise UserError(f"--output {files[0]}: unsupported file type; choose from {format_names(METADATA)}")
     curves = learning_curves(output_dir, frame)
     if not curves:
         raise UserError(f"none of the {len(frame)} runs in {output_dir / 'runs'} has completed an epoch yet")
     with rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing")  # a name in a script that the font lacks
-        rcdefaults()  # whatever the user's matplotlibrc says
+        warnings.filterwarnings("ignore", r"Glyph .* missing")  # the font lacks the script of a name
+        rcdefaults()  # without the user's matplotlibrc
         rcParams.update(STYLE)
-        figure = draw(curves[:top], title, notes(frame, curves, top))
+        figure = draw(curves[:top], title, notes(frame, curves, top, options or ConvergenceOptions()))
         for file in files:
             write_output(file, rendered(figure, file.suffix.lower()))
     return files
 
 
 def rendered(figure: Figure, suffix: str) -> bytes:
-    """The file's content."""
+    """Return the file's content."""
     content = io.BytesIO()
     figure.savefig(content, format=suffix.removeprefix("."), metadata=METADATA[suffix])
     return content.getvalue()
 
 
-def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int) -> list[str]:
-    """The paragraphs under the figure: what is drawn, how it is read, what all runs share."""
+def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: ConvergenceOptions) -> list[str]:
+    """Return the paragraphs under the figure: what is drawn, how it is read, what all runs share."""
     left_out, no_epoch = len(curves) - top, len(frame) - sum(max(curve.runs) for curve in curves)
-    drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(states(frame), CAPTION)})"
-    drawn += f". Without an epoch yet: {no_epoch}" if no_epoch > 0 else ""
+    drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(format_states(frame), CAPTION_LENGTH)})"
+    drawn += f". Without a completed epoch: {no_epoch}" if no_epoch > 0 else ""
     drawn += f". Drawn: the best {top} by validation accuracy; left out: {left_out}" if left_out > 0 else ""
     read = (
-        "Line: mean over the runs of a configuration (they differ in their seed alone) that got there; band: their "
-        "lowest to highest. Convergence epoch: the first at convergence_fraction of the run's best validation "
+        "Line: mean over the runs of a configuration (they differ in their seed alone) that completed the epoch; band: "
+        f"their lowest to highest. Convergence epoch: the first at {options.percent} of the run's best validation "
         "accuracy, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
@@ -128,69 +136,69 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int) -> list[str]:
 
 
 def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figure:
-    """Validation accuracy and training loss (rows) over epochs and seconds (columns), legend and text below."""
+    """Draw validation accuracy and training loss (rows) over epochs and seconds (columns), legend and text below."""
     figure = Figure(figsize=(WIDTH, 2 * PANELS))
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     limit = loss_limit(curves)
-    for place, curve in enumerate(curves):
+    for index, curve in enumerate(curves):
         for column in range(2):
             x = curve.seconds.mean if column else curve.epochs
-            draw_curve(panels[0, column], x, curve.val_acc, curve, place)
-            draw_curve(panels[1, column], x, curve.train_loss, curve, place, limit)
+            draw_curve(panels[0, column], x, curve.val_acc, curve, index)
+            draw_curve(panels[1, column], x, curve.train_loss, curve, index, limit)
     label_axes(panels, limit)
     legend = add_legend(figure, curves)
-    lines = [line for text in paragraphs for line in wrapped(text, CAPTION, CAPTION_LINES)]
+    lines = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
     text = figure.text(0, 0, "\n".join(lines), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
-    arrange(figure, cut(title, NAME), legend, text)
+    arrange(figure, cut(title, NAME_LENGTH), legend, text)
     return figure
 
 
-def style(place: int) -> dict[str, Any]:
-    """Colour, dashes and marker of a line. The first MOST differ in dashes or marker, neighbours in all three."""
-    dashes = (place + place // len(MARKERS)) % len(DASHES)
-    marker, size = list(MARKERS.items())[place % len(MARKERS)]
-    looks = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[dashes], "marker": marker}
+def style(index: int) -> dict[str, Any]:
+    """Return color, dashes and marker. The first MAX_LINES lines differ in dashes or marker, neighbors in all three."""
+    dashes = (index + index // len(MARKERS)) % len(DASHES)
+    marker, size = list(MARKERS.items())[index % len(MARKERS)]
+    looks = {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[dashes], "marker": marker}
     return {**looks, "markersize": size, "markeredgewidth": 0}
 
 
-def converged(place: int) -> dict[str, Any]:
-    """The mark of a line's convergence epoch: its marker, larger and hollow."""
-    looks = style(place)
+def convergence_mark(index: int) -> dict[str, Any]:
+    """Return the style of a line's convergence epoch: its marker, larger and hollow."""
+    looks = style(index)
     return {**looks, "markersize": 2 * looks["markersize"], **HOLLOW}
 
 
 def draw_curve(
-    axes: Axes, x: Sequence[float], band: Band, curve: Curve, place: int, limit: float | None = None
+    axes: Axes, x: Sequence[float], band: Band, curve: Curve, index: int, limit: float | None = None
 ) -> None:
-    """One line with its band, its convergence epoch and, where runs are not finished, its end.
+    """Draw a line with its band, its convergence epoch and, where runs are not finished, its end.
 
     Args:
         axes: the panel.
-        x: where each epoch is.
-        band: what is drawn.
+        x: position of each epoch.
+        band: the values.
         curve: the configuration.
-        place: its place among the configurations.
-        limit: the panel ends there; None where it shows everything.
+        index: its rank among the configurations.
+        limit: upper end of the panel; None where it shows everything.
     """
     mean, low, high = (
         np.minimum(values, np.inf if limit is None else 2 * limit) for values in (band.mean, band.low, band.high)
     )
-    step = max(1, len(x) // MARKS)
-    looks = style(place)
-    axes.plot(x, mean, **looks, markevery=(place % len(MARKERS) * step // len(MARKERS), step))
+    step = max(1, len(x) // MARKERS_PER_LINE)
+    looks = style(index)
+    axes.plot(x, mean, **looks, markevery=(index % len(MARKERS) * step // len(MARKERS), step))
     if max(curve.runs) > 1:
         axes.fill_between(x, low, high, color=looks["color"], alpha=0.18, linewidth=0)
     at = curve.convergence_epoch
     if at is not None and curve.epochs[0] <= at <= curve.epochs[-1]:
         point = np.interp(at, curve.epochs, x), np.interp(at, curve.epochs, mean)
-        axes.plot(*point, **converged(place), zorder=4)
+        axes.plot(*point, **convergence_mark(index), zorder=4)
     if curve.state != "finished":
         axes.plot(x[-1], mean[-1], **UNFINISHED, zorder=5)
 
 
 def label_axes(panels: Any, limit: float | None) -> None:
-    """Names and units; epochs are whole."""
+    """Set names and units; epochs are whole numbers."""
     panels[0, 0].set_ylabel("validation accuracy (0 to 1)")
     panels[1, 0].set_ylabel("training loss (cross-entropy, nats)" + ("" if limit is None else f", cut at {limit:.3g}"))
     panels[1, 0].set_xlabel("epoch")
@@ -201,12 +209,12 @@ def label_axes(panels: Any, limit: float | None) -> None:
 
 
 def add_legend(figure: Figure, curves: Sequence[Curve]) -> Legend:
-    """What each line is, in as many columns as there is room for."""
-    handles = [Line2D([], [], **style(place)) for place in range(len(curves))]
+    """Add the name of each line, in as many columns as fit."""
+    handles = [Line2D([], [], **style(index)) for index in range(len(curves))]
     labels = ["\n".join(label_of(curve)) for curve in curves]
     if any(curve.convergence_epoch is not None for curve in curves):
-        handles.append(Line2D([], [], **converged(0) | {"color": "0.3"}))
-        labels.append("convergence epoch, in the line's marker")
+        handles.append(Line2D([], [], **convergence_mark(0) | {"color": "0.3"}))
+        labels.append("convergence epoch (the line's marker)")
     if any(curve.state != "finished" for curve in curves):
         handles.append(Line2D([], [], **UNFINISHED))
         labels.append("not all runs finished")
@@ -219,17 +227,17 @@ def add_legend(figure: Figure, curves: Sequence[Curve]) -> Legend:
 
 
 def label_of(curve: Curve) -> list[str]:
-    """Lines: the name and, unless all runs are finished, their state."""
-    name = wrapped(curve.name, NAME, 2)
-    return name if curve.state == "finished" else wrapped(f"{' '.join(name)} ({curve.state})", NAME, 3)
+    """Return the lines of a label: the name and, unless all runs are finished, their state."""
+    name = wrap(curve.name, NAME_LENGTH, 2)
+    return name if curve.state == "finished" else wrap(f"{' '.join(name)} ({curve.state})", NAME_LENGTH, 3)
 
 
-def wrapped(text: str, width: int, lines: int) -> list[str]:
+def wrap(text: str, width: int, lines: int) -> list[str]:
     return textwrap.wrap(printable(text), width, max_lines=lines, placeholder=" …")
 
 
 def arrange(figure: Figure, title: str, legend: Legend, text: Text) -> None:
-    """One below the other: title, panels, legend, text; the figure as high as they are."""
+    """Stack title, panels, legend and text, and fit the figure's height."""
     legend_height, text_height = (part.get_window_extent().height / figure.dpi for part in (legend, text))
     height = TITLE + PANELS + X_LABEL + legend_height + text_height + 2 * MARGIN
     figure.set_size_inches(WIDTH, height)

@@ -1,7 +1,8 @@
-"""Learning curves as numbers: each configuration's mean over its seeds, its lowest and its highest."""
+"""Learning curves as numbers: each configuration's mean over its seeds, its lowest and its highest run."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean, median_low
@@ -11,14 +12,14 @@ import pandas as pd
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary.average import states
-from sweeper.summary.gather import LARGEST, MEASURES
+from sweeper.summary.average import format_states, groups
+from sweeper.summary.columns import SLOTS, format_value, is_missing, setting_columns
 from sweeper.summary.output import printable
-from sweeper.summary.table import SLOTS, is_missing, lay_out, show
+from sweeper.summary.run_row import LARGEST, digest
+from sweeper.summary.table import lay_out
 
-APART = ("seed", "target_acc")  # runs that differ in these have the same curve but for chance
 METRICS = ("val_acc", "train_loss", "train_seconds")
-SETTING, VALUE = 32, 32  # characters of a name
+SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Band:
 
     @classmethod
     def over(cls, values: Sequence[Sequence[float]]) -> "Band":
-        """Of the runs' values at each epoch."""
+        """Return the band of the runs' values at each epoch."""
         return cls([fmean(runs) for runs in values], [min(runs) for runs in values], [max(runs) for runs in values])
 
     def cumulated(self) -> "Band":
@@ -40,7 +41,7 @@ class Band:
 
 @dataclass
 class Curve:
-    """A configuration: the runs that differ in nothing but their seed.
+    """A configuration: the runs that differ in nothing but their seed and were trained with the same code.
 
     Attributes:
         name: `settings` in one line of printable characters, long ones cut; may hold markup.
@@ -48,12 +49,12 @@ class Curve:
             where nothing varies, the model.
         state: of its runs: `finished`, or such as `1 failed, 2 finished`.
         seeds: of its runs, in order.
-        epochs: from 1, those that at least one run completed.
-        runs: how many completed each epoch; fewer towards the end where some stopped early.
+        epochs: those that at least one run completed, from 1.
+        runs: how many runs completed each epoch; fewer towards the end where some stopped early.
         val_acc, train_loss: over the runs that completed the epoch.
         seconds: training seconds to the end of each epoch: an epoch's mean, lowest and highest, cumulated.
-        best_val_acc: mean over the runs of each one's best.
-        convergence_epoch: mean over the finished runs; None where none is.
+        best_val_acc: mean over the runs' best.
+        convergence_epoch: mean over the finished runs; None where no run is finished.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Curve:
 
 
 def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
-    """The curves of all configurations that completed an epoch, best validation accuracy first.
+    """Return the curves of all configurations that completed an epoch, best validation accuracy first.
 
     Args:
         output_dir: the folder that has runs/.
@@ -78,85 +79,91 @@ def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
     """
     settings, varying, _ = split_settings(frame)
     varying = varying or ["model" if "model" in frame else "run_id"]
-    curves = []
-    for _, runs in frame.groupby([frame[name].map(repr) for name in settings] or (lambda _: 0), sort=False):
-        rows = [readable(RunDirectory(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
+    curves: list[tuple[Curve, str]] = []
+    for runs in groups(frame, [*settings, "code"]):
+        rows = [read_epochs(RunDirectory(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
         if any(rows):
-            curves.append(curve(runs, [run for run in rows if run], varying))
-    return sorted(curves, key=lambda curve: (-curve.best_val_acc, curve.name))
+            code = f" (stale, code {digest(runs['code'].iloc[0])})" if runs["stale"].any() else ""
+            curves.append((average_curve(runs, [run for run in rows if run], varying), code))
+    names = Counter(curve.name for curve, _ in curves)
+    distinct = [replace(curve, name=curve.name + code * (names[curve.name] > 1)) for curve, code in curves]
+    return sorted(distinct, key=lambda curve: (-curve.best_val_acc, curve.name))
 
 
 def split_settings(frame: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
-    """Settings that make a configuration; of these what tells configurations apart, and what all of them share."""
-    frame = frame.drop(columns=[name for name in APART if name in frame])
-    table, _ = lay_out(frame, [])
-    settings = [name for name in frame.columns if name not in MEASURES and name != "run_id"]
+    """Return the settings that make a configuration; those in which configurations differ; those that all share."""
+    frame = frame.drop(columns=[name for name in ("seed",) if name in frame])
+    table, _ = lay_out(frame)
+    settings = setting_columns(frame)
     varying = [name for name in settings if name in table]
     shared = [name for name in settings if frame[name].nunique() == 1 == frame[name].nunique(dropna=name in SLOTS)]
     return settings, varying, shared
 
 
-def readable(rows: Iterable[dict[str, Any]]) -> dict[int, list[float]]:
-    """METRICS by epoch, of the rows that hold what we write."""
-    found = {}
+def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float]]:
+    """Return METRICS by epoch, from the rows that hold what this program writes."""
+    epochs = {}
     for row in rows:
         epoch, *values = (number(row.get(name)) for name in ("epoch", *METRICS))
         known = [value for value in values if value is not None and 0 <= value < LARGEST]
         if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(METRICS) and known[0] <= 1:
-            found[int(epoch)] = known
-    return found
+            epochs[int(epoch)] = known
+    return epochs
 
 
-def curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], varying: Sequence[str]) -> Curve:
-    """One configuration.
+def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], varying: Sequence[str]) -> Curve:
+    """Return the curve of one configuration.
 
     Args:
         runs: its rows of the frame.
-        rows: `readable` of those that completed an epoch.
-        varying: the settings that tell it apart.
+        rows: `read_epochs` of those that completed an epoch.
+        varying: the settings that distinguish it from others.
     """
     epochs = sorted(set().union(*rows))
-    there = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
+    completed = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
     val_acc, train_loss, seconds = (
-        Band.over([[values[place] for values in metrics] for metrics in there]) for place in range(len(METRICS))
+        Band.over([[values[index] for values in metrics] for metrics in completed]) for index in range(len(METRICS))
     )
     cells = {name: runs[name].tolist()[0] for name in varying}
     settings = {name: None if is_missing(cell) else cell for name, cell in cells.items()}
     seeds = [seed for seed in map(number, runs.get("seed", ())) if seed is not None]
-    reached = [epoch for epoch in map(number, runs["convergence_epoch"]) if epoch is not None]
+    converged = [epoch for epoch in map(number, runs["convergence_epoch"]) if epoch is not None]
     return Curve(
         name=name_of(settings),
         settings=settings,
-        state=states(runs),
+        state=format_states(runs),
         seeds=sorted(map(int, seeds)),
         epochs=epochs,
-        runs=[len(metrics) for metrics in there],
+        runs=[len(metrics) for metrics in completed],
         val_acc=val_acc,
         train_loss=train_loss,
         seconds=seconds.cumulated(),
         best_val_acc=fmean(max(val_acc for val_acc, *_ in run.values()) for run in rows),
-        convergence_epoch=fmean(reached) if reached else None,
+        convergence_epoch=fmean(converged) if converged else None,
     )
 
 
 def name_of(settings: dict[str, Any]) -> str:
-    """Such as `model=mlp, optimizer.lr=0.001`; what is missing is no part of it unless all is."""
+    """Return such as `model=mlp, optimizer.lr=0.001`; missing settings are left out unless all are missing."""
     known = {name: value for name, value in settings.items() if value is not None} or settings
-    return ", ".join(f"{cut(name, SETTING)}={cut(shown(name, value), VALUE)}" for name, value in known.items())
+    parts = (
+        (cut(name, SETTING_LENGTH), cut(format_setting(name, value), VALUE_LENGTH)) for name, value in known.items()
+    )
+    return ", ".join(f"{name}={value}" for name, value in parts)
 
 
-def shown(name: str, value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else show(name, value)
+def format_setting(name: str, value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else format_value(name, value)
 
 
 def cut(text: str, length: int) -> str:
-    """At most so many characters, all of them printable."""
+    """Return at most so many characters, all of them printable."""
     text = printable(text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def loss_limit(curves: Sequence[Curve]) -> float | None:
-    """Where the loss panels end lest one exploding line flattens all others; None where none does."""
+    """Return where loss panels end, so that an exploding line does not flatten the others; None where none explodes."""
     highest = [max(curve.train_loss.mean) for curve in curves]
     limit = 4 * median_low(highest)
     return limit if max(highest) > limit > 0 else None

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.axes import rank, values_of, written
-from sweeper.summary.gather import LARGEST
+from sweeper.summary.axes import CODE_OF, format_override, sort_key, values_of
+from sweeper.summary.run_row import LARGEST
 
-LISTED = 5  # values that a note names
-DECIMALS = 10  # of a difference: equal ones become equal in floating point too
+MAX_NAMED_VALUES = 5  # in a note
+DECIMALS = 10  # of a difference: equal differences become equal in floating point too
 
 Cells = dict[tuple[Any, ...], list[int]]
 
@@ -46,13 +46,13 @@ class Difference:
 def differences(
     settings: pd.DataFrame, bounds: Sequence[tuple[float, float]], baseline: Mapping[str, Any], axes: Sequence[str]
 ) -> dict[tuple[Change, ...], list[Difference]]:
-    """The differences of all pairs (two axes: quadruples) for every value of an axis, in order.
+    """Return the differences of all pairs (two axes: quadruples) for every value of an axis, in order.
 
     Args:
         settings: of the compared runs, see sweeper.summary.axes.settings_of.
         bounds: what is known of each run's result, see `bounds_of`, by the frame's labels.
         baseline: the value of each axis that the others are compared with.
-        axes: one, or two.
+        axes: one or two.
     """
     base = tuple(baseline[axis] for axis in axes)
     found: dict[tuple[Any, ...], list[Difference]] = {}
@@ -61,20 +61,24 @@ def differences(
             difference = contrast(cells, values, base, bounds, settings)
             if difference is not None:
                 found.setdefault(values, []).append(difference)
-    ordered = sorted(found, key=lambda values: [rank(value) for value in values])
+    ordered = sorted(found, key=lambda values: [sort_key(value) for value in values])
     return {tuple(map(Change, axes, values, base)): found[values] for values in ordered}
 
 
-def others(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """What pairs have to agree in: everything but the axes and the settings of their own."""
-    own = tuple(f"{axis}." for axis in axes)
-    return [name for name in map(str, settings) if name not in axes and not name.startswith(own)]
+def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """Return what pairs have to agree in: all columns but the axes, their own settings and the code of their groups."""
+    own = {*axes, *(f"{CODE_OF}{axis.partition('.')[0]}" for axis in axes)}
+    return [
+        name
+        for name in map(str, settings)
+        if name not in own and not name.startswith(tuple(f"{axis}." for axis in axes))
+    ]
 
 
 def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Cells]:
-    """Runs that agree in everything else, by their values of the axes: lists of row labels."""
+    """Yield the runs that agree in everything else, by their values of the axes: lists of row labels."""
     found: dict[tuple[Any, ...], Cells] = {}
-    keys = settings[others(settings, axes)].to_numpy(dtype=object)
+    keys = settings[paired_columns(settings, axes)].to_numpy(dtype=object)
     values = settings[list(axes)].to_numpy(dtype=object)
     for row, key, cell in zip(settings.index, map(tuple, keys), map(tuple, values), strict=True):
         found.setdefault(key, {}).setdefault(cell, []).append(int(row))
@@ -82,7 +86,7 @@ def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Cells]:
 
 
 def bounds_of(value: Any) -> tuple[float, float]:
-    """What is known of a measure: equal where measured; at least E + 1 for `>E`; NaN where it is missing."""
+    """Return what is known of a result: equal bounds where measured, at least E + 1 for `>E`, NaN where missing."""
     if isinstance(value, str):
         beyond = re.fullmatch(r">(\d{1,9})", value)
         return (int(beyond[1]) + 1.0, math.inf) if beyond else (math.nan, math.nan)
@@ -100,7 +104,7 @@ def contrast(
     bounds: Sequence[tuple[float, float]],
     settings: pd.DataFrame,
 ) -> Difference | None:
-    """Value - baseline within a stratum (two axes: the difference of differences); None where a cell is empty.
+    """Return value - baseline in a stratum (two axes: the difference of differences); None where a cell is empty.
 
     Several runs in a cell differ in the axis' own settings alone: they are one observation, their mean.
     """
@@ -113,36 +117,37 @@ def contrast(
             return None
         rows = cells[corner]
         least, most = (sum(bounds[row][side] for row in rows) / len(rows) for side in (0, 1))
-        negative = sum(one == other for one, other in zip(corner, base, strict=True)) % 2
+        negative = sum(value == other for value, other in zip(corner, base, strict=True)) % 2
         low, high = (low - most, high - least) if negative else (low + least, high + most)
         censored += [row for row in rows if math.isinf(bounds[row][1])]
     seed = settings.at[rows[0], "seed"] if "seed" in settings else None
     return Difference(round(low, DECIMALS), round(high, DECIMALS), seed, frozenset(censored))
 
 
-def lonely(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[Change]) -> list[str]:
-    """For every value that nothing could be paired with: what else its nearest runs of the baseline value differ in."""
+def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[Change]) -> list[str]:
+    """Describe every value without a pair: what else its nearest runs of the baseline value differ in."""
     codes = settings.apply(lambda column: pd.Series(pd.factorize(column, use_na_sentinel=False)[0], settings.index))
     found: dict[tuple[str, str], list[str]] = {}
     for axis, base in baseline.items():
-        compulsory = others(settings, [axis])
-        for value in sorted(set(values_of(settings, axis)) - {base}, key=rank):
+        columns = paired_columns(settings, [axis])
+        for value in sorted(set(values_of(settings, axis)) - {base}, key=sort_key):
             if Change(axis, value, base) not in compared:
                 runs, partners = (
-                    codes.loc[[own == one for own in settings[axis]], compulsory] for one in (value, base)
+                    codes.loc[[cell == side for cell in settings[axis]], columns] for side in (value, base)
                 )
-                differing = ", ".join(np.array(compulsory)[nearest_differ_in(runs.to_numpy(), partners.to_numpy())])
-                found.setdefault((axis, differing), []).append(written(value))
+                differing = ", ".join(np.array(columns)[fewest_differences(runs.to_numpy(), partners.to_numpy())])
+                found.setdefault((axis, differing), []).append(format_override(value))
     lines = []
     for (axis, differing), values in found.items():
-        told = ", ".join(values[:LISTED]) + (f" and {len(values) - LISTED} more" if len(values) > LISTED else "")
-        why = f"the nearest runs of {axis}={written(baseline[axis])} differ in {differing} as well"
-        lines.append(f"{axis}={told} has no partner: {why if differing else 'results are missing'}")
+        rest = f" and {len(values) - MAX_NAMED_VALUES} more" if len(values) > MAX_NAMED_VALUES else ""
+        names = ", ".join(values[:MAX_NAMED_VALUES]) + rest
+        why = f"the nearest runs of {axis}={format_override(baseline[axis])} differ in {differing} as well"
+        lines.append(f"{axis}={names} has no matching pair: {why if differing else 'results are missing'}")
     return lines
 
 
-def nearest_differ_in(runs: np.ndarray, partners: np.ndarray) -> np.ndarray:
-    """The fewest columns in which a row of the one differs from one of the other, as a mask."""
+def fewest_differences(runs: np.ndarray, partners: np.ndarray) -> np.ndarray:
+    """Return the fewest columns in which a row of one array differs from a row of the other, as a mask."""
     fewest = np.ones(runs.shape[1], bool)
     for run in runs:
         differing = run != partners

@@ -1,11 +1,10 @@
-"""Learning curves: every configuration's numbers, and a figure that is read without colour and harmed by no name."""
+"""Learning curves: every configuration's numbers, and a figure that is readable without color and with any name."""
 
 import itertools
 import math
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,12 +15,14 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from records import current_code
+from records import curve as rows
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary import curves as module
-from sweeper.summary.curves import MOST, style, write_curves
+from sweeper.summary.curves import MAX_LINES, style, write_curves
 from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_limit
 from sweeper.summary.table import read_runs
 
@@ -34,40 +35,35 @@ EFFECTIVE: dict[str, Any] = {
 ACTIVATIONS = ("relu", "selu", "gelu", "elu", "tanh")
 
 
-def rows(accs: Sequence[float], seconds: float = 2.0) -> list[dict[str, Any]]:
-    """An epoch for each accuracy, its loss what the accuracy lacks to 2."""
-    return [
-        {"epoch": 1 + n, "val_acc": acc, "train_loss": 2 - acc, "train_seconds": seconds} for n, acc in enumerate(accs)
-    ]
-
-
 def make(
     output_dir: Path,
     run_id: str,
     metrics: list[dict[str, Any]],
     state: str = "finished",
-    converged: int | None = None,
+    *,
+    result: bool = False,
     **changes: Any,
 ) -> RunDirectory:
-    """A run's directory: its metrics, its effective config with the changes, its convergence epoch."""
+    """Make a run's directory: its metrics, its effective config with the changes, a result if it has one."""
     record = RunDirectory(output_dir / "runs" / run_id)
-    record.create({"effective": EFFECTIVE | changes, "config": {"convergence_fraction": 0.99}}, {})
+    effective = EFFECTIVE | changes
+    record.create({"effective": effective, "config": {}, "code": current_code(effective)}, {})
     record.write_metrics(metrics)
     record.write_status(state=state)
-    if converged is not None:
-        record.write_result({"convergence_epoch": converged, "convergence_fraction": 0.99})
+    if result:
+        record.write_result({"epochs": len(metrics)})
     return record
 
 
 def make_sweep(output_dir: Path, configurations: int, seeds: int = 1, epochs: int = 8) -> None:
-    """Runs of saturating curves; the last configuration is the best."""
+    """Make runs of saturating curves; the last configuration is the best."""
     for number in reversed(range(configurations)):
         for seed in range(seeds):
             accs = [(0.3 + number / 40) * (1 - math.exp(-epoch / 3)) + seed / 100 for epoch in range(1, epochs + 1)]
             activation, lr = ACTIVATIONS[number % 5], 0.001 * (1 + number // 5)
             changes: dict[str, Any] = {"activation": {"name": activation}, "optimizer": {"name": "adam", "lr": lr}}
             run_id, metrics = f"{activation}-{lr}-{seed}", rows(accs, 1 + seed / 10)
-            make(output_dir, run_id, metrics, converged=5 + seed, seed=seed, **changes)
+            make(output_dir, run_id, metrics, result=True, seed=seed, **changes)
 
 
 def curves_of(output_dir: Path) -> list[Curve]:
@@ -75,7 +71,7 @@ def curves_of(output_dir: Path) -> list[Curve]:
 
 
 def drawn(output_dir: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Figure:
-    """The figure as it is before it becomes a file."""
+    """Return the figure before it becomes a file."""
     figures: list[Figure] = []
 
     def render(figure: Figure, suffix: str) -> bytes:
@@ -107,9 +103,9 @@ def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
 
 
-def test_seeds_are_averaged_over_the_runs_that_got_there(tmp_path: Path) -> None:
-    make(tmp_path, "a-0", rows([0.25, 0.5, 0.75], 2.0), converged=3)
-    make(tmp_path, "a-1", rows([0.5, 0.75], 4.0), converged=2, seed=1)
+def test_seeds_are_averaged_over_the_runs_that_completed_an_epoch(tmp_path: Path) -> None:
+    make(tmp_path, "a-0", rows([0.25, 0.5, 0.75], 2.0), result=True)
+    make(tmp_path, "a-1", rows([0.5, 0.75], 4.0), result=True, seed=1)
     make(tmp_path, "a-10", rows([0.75], 3.0), "failed", seed=10)
     make(tmp_path, "b", rows([0.9], 1.0), model={"name": "cnn", "kernel_size": 5})
     first, second = curves_of(tmp_path)
@@ -135,7 +131,7 @@ def test_seeds_are_averaged_over_the_runs_that_got_there(tmp_path: Path) -> None
         ([{}, {"seed": 1}], ["model=mlp"]),
         ([{}, {"model": {"name": "cnn", "kernel_size": 5}}], ["model=cnn", "model=mlp"]),
         ([{}, {"norm": {"name": "batch"}, "model": {"name": "cnn"}}], ["model=cnn", "model=mlp"]),
-        ([{}, {"dropout": {"rate": 0.5}}], ["dropout.rate=-", "dropout.rate=0.5"]),
+        ([{"dropout": {"rate": 0.0}}, {"dropout": {"rate": 0.5}}], ["dropout.rate=0", "dropout.rate=0.5"]),
         (
             [{}, {"optimizer": {"name": "adam", "lr": 0.1 + 0.2}, "seed": 1}],
             ["optimizer.lr=0.001", "optimizer.lr=0.3"],
@@ -148,12 +144,6 @@ def test_a_configuration_is_what_differs_in_more_than_the_seed(
     for number, change in enumerate(changes):
         make(tmp_path, f"run-{number}", rows([0.5]), **change)
     assert [curve.name for curve in curves_of(tmp_path)] == names
-
-
-def test_a_target_makes_no_configuration(tmp_path: Path) -> None:
-    for seed in range(2):
-        make(tmp_path, f"run-{seed}", rows([0.5]), seed=seed).write_result({"target_acc": [None, 0.4][seed]})
-    assert [curve.seeds for curve in curves_of(tmp_path)] == [[0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +162,7 @@ def test_a_target_makes_no_configuration(tmp_path: Path) -> None:
         f'{{"epoch": 1{"0" * 400}, "val_acc": 0.5, "train_loss": 1, "train_seconds": 1}}',
     ],
 )
-def test_rows_that_we_never_write_are_skipped(line: str, tmp_path: Path) -> None:
+def test_foreign_rows_are_skipped(line: str, tmp_path: Path) -> None:
     make(tmp_path, "good", rows([0.25, 0.25]))
     metrics = make(tmp_path, "torn", rows([0.75]), seed=1).folder / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + line)
@@ -187,7 +177,7 @@ def test_runs_without_an_epoch_are_counted_and_not_drawn(tmp_path: Path, monkeyp
     make(tmp_path, "selu", [], "running", activation={"name": "selu"})
     (curve,) = curves_of(tmp_path)
     assert (curve.seeds, curve.runs, curve.state) == ([0, 1], [1], "1 finished, 1 failed")
-    assert "Runs: 3 (1 finished, 1 failed, 1 running). Without an epoch yet: 2." in notes_of(
+    assert "Runs: 3 (1 finished, 1 failed, 1 running). Without a completed epoch: 2." in notes_of(
         drawn(tmp_path, monkeypatch)
     )
 
@@ -198,9 +188,9 @@ def test_no_epoch_at_all_is_one_sentence(tmp_path: Path) -> None:
         write_curves(tmp_path, read_runs(tmp_path)[0])
 
 
-def test_lines_are_told_apart_without_colour() -> None:
-    looks = [style(place) for place in range(MOST)]
-    assert len({(str(one["linestyle"]), one["marker"]) for one in looks}) == MOST >= 16
+def test_lines_differ_without_color() -> None:
+    looks = [style(index) for index in range(MAX_LINES)]
+    assert len({(str(look["linestyle"]), look["marker"]) for look in looks}) == MAX_LINES >= 16
     assert all(a["color"] != b["color"] and a["linestyle"] != b["linestyle"] for a, b in itertools.pairwise(looks))
 
 
@@ -212,7 +202,7 @@ def test_many_configurations(configurations: int, lines: int, tmp_path: Path, mo
     best = configurations - 1
     assert len(names) == configurations
     assert names[0] == f"optimizer.lr=0.00{1 + best // 5}, activation={ACTIVATIONS[best % 5]}"
-    assert legend_of(figure) == [*names[:lines], "convergence epoch, in the line's marker"]
+    assert legend_of(figure) == [*names[:lines], "convergence epoch (the line's marker)"]
     left_out = "Drawn: the best 16 by validation accuracy; left out: 4."
     assert (left_out in notes_of(figure)) == (configurations == 20)
     for axes in figure.axes:
@@ -226,8 +216,8 @@ def test_many_configurations(configurations: int, lines: int, tmp_path: Path, mo
 
 
 def test_axes_constants_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(tmp_path, "a-0", rows([0.25, 0.5, 0.75], 2.0), converged=3)
-    make(tmp_path, "a-1", rows([0.25, 0.5, 0.75], 4.0), converged=2, seed=1)
+    make(tmp_path, "a-0", rows([0.25, 0.5, 0.75], 2.0), result=True)
+    make(tmp_path, "a-1", rows([0.25, 0.75, 0.5], 4.0), result=True, seed=1)
     make(tmp_path, "b", rows([0.25, 0.25], 5.0), "interrupted", optimizer={"name": "sgd", "lr": 0.1})
     figure = drawn(tmp_path, monkeypatch, title="A sweep")
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
@@ -239,17 +229,17 @@ def test_axes_constants_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ]
     points = [[tuple(np.concatenate(line.get_data()).tolist()) for line in axes.lines] for axes in figure.axes]
     assert points == [
-        [(1, 2, 3, 0.25, 0.5, 0.75), (2.5, 0.625), (1, 2, 0.25, 0.25), (2, 0.25)],
-        [(3, 6, 9, 0.25, 0.5, 0.75), (7.5, 0.625), (5, 10, 0.25, 0.25), (10, 0.25)],
-        [(1, 2, 3, 1.75, 1.5, 1.25), (2.5, 1.375), (1, 2, 1.75, 1.75), (2, 1.75)],
-        [(3, 6, 9, 1.75, 1.5, 1.25), (7.5, 1.375), (5, 10, 1.75, 1.75), (10, 1.75)],
+        [(1, 2, 3, 0.25, 0.625, 0.625), (2.5, 0.625), (1, 2, 0.25, 0.25), (2, 0.25)],
+        [(3, 6, 9, 0.25, 0.625, 0.625), (7.5, 0.625), (5, 10, 0.25, 0.25), (10, 0.25)],
+        [(1, 2, 3, 1.75, 1.375, 1.375), (2.5, 1.375), (1, 2, 1.75, 1.75), (2, 1.75)],
+        [(3, 6, 9, 1.75, 1.375, 1.375), (7.5, 1.375), (5, 10, 1.75, 1.75), (10, 1.75)],
     ]
     assert legend_of(figure)[:2] == ["optimizer=adam", "optimizer=sgd (interrupted)"]
-    assert "All with data=digits, data.val_size=200, model=mlp, model.hidden=[1024], conv" in notes_of(figure)
+    assert "All with data=digits, data.val_size=200, model=mlp, model.hidden=[1024]." in notes_of(figure)
     assert figure.get_suptitle() == "A sweep" and "lowest to highest" in notes_of(figure)
 
 
-def test_a_loss_that_explodes_flattens_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exploding_loss_does_not_flatten_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, loss in enumerate((2.0, 2.5, 1e30)):
         optimizer = {"name": "sgd", "lr": 0.1 * (1 + number)}
         metrics = [row | {"train_loss": loss / row["epoch"]} for row in rows([0.5, 0.6])]
@@ -277,7 +267,7 @@ HOSTILE = (
 )
 
 
-def test_no_name_does_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_name_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, name in enumerate(HOSTILE):
         changes: dict[str, Any] = {"model": {"name": name}, "_x$\n": name, "note": "</svg>$^", "list": ["$"]}
         make(tmp_path, f"run-{number}$<&", rows([0.5, 0.6]), name or "x", **changes)
@@ -296,7 +286,7 @@ def test_no_name_does_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def check_svg(file: Path) -> None:
-    """Well-formed, nothing that runs or loads."""
+    """Check that it is well-formed and neither runs nor loads anything."""
     root = ElementTree.fromstring(file.read_bytes())
     for element in root.iter():
         assert element.tag.rpartition("}")[2] not in ("script", "foreignObject", "a", "image")
@@ -310,7 +300,7 @@ def test_equal_records_give_equal_files_without_torch(tmp_path: Path) -> None:
     for folder, order in (("first", 1), ("second", -1)):
         for number in range(3)[::order]:
             metrics = rows([0.1, 0.2 + number / 7])
-            make(tmp_path / folder, f"run-{number}", metrics, converged=2, seed=number % 2, epochs=number // 2)
+            make(tmp_path / folder, f"run-{number}", metrics, result=True, seed=number % 2, epochs=number // 2)
     first = write_curves(tmp_path / "first", read_runs(tmp_path / "first")[0])
     done = curves(tmp_path / "second", PYTHONHASHSEED="7", MPLBACKEND="tkagg", DISPLAY="", SOURCE_DATE_EPOCH="1")
     second = [tmp_path / "second" / "curves" / f"curves.{kind}" for kind in ("png", "svg")]
@@ -337,10 +327,10 @@ def test_an_error_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ({"output": Path("curves.jpeg")}, r"--output curves.jpeg: .* one of .pdf, .png, .svg"),
-        ({"output": Path("curves")}, r"--output curves: .* one of .pdf, .png, .svg"),
-        ({"top": 0}, f"--top 0: from 1 to {MOST} lines can be told apart"),
-        ({"top": MOST + 1}, f"--top {MOST + 1}: from 1 to {MOST} lines can be told apart"),
+        ({"output": Path("curves.jpeg")}, r"--output curves.jpeg: unsupported file type; choose from .pdf, .png, .svg"),
+        ({"output": Path("curves")}, r"--output curves: unsupported file type; choose from .pdf, .png, .svg"),
+        ({"top": 0}, f"--top 0: must be between 1 and {MAX_LINES}"),
+        ({"top": MAX_LINES + 1}, f"--top {MAX_LINES + 1}: must be between 1 and {MAX_LINES}"),
     ],
 )
 def test_options_name_the_valid_choices(options: dict[str, Any], sentence: str, tmp_path: Path) -> None:

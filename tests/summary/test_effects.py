@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from records import finish
 from rich.console import Console
 from scipy import stats
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
-from sweeper.runs.directory import RunDirectory
 from sweeper.summary.axes import config_defaults
+from sweeper.summary.columns import RESULTS
+from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_text import FORMATS, as_json, as_table, caption, print_effects, show_effects, to_frame
-from sweeper.summary.gather import MEASURES
-from sweeper.summary.inference import Comparison, holm, judge, paired_t, seeds_to_tell
+from sweeper.summary.gather import Skipped
+from sweeper.summary.inference import Comparison, compare, holm, paired_t, seeds_needed
 from sweeper.summary.output import write_output
 from sweeper.summary.pairing import Change, Difference
 
@@ -32,20 +34,20 @@ SOFTMAX: dict[str, Any] = {"model": "softmax", "activation": None, "norm": None}
 
 
 def table(*runs: dict[str, Any]) -> pd.DataFrame:
-    """A frame as gather makes it: finished runs of relu, seed 0 on one dataset, but for what is said."""
+    """Return a frame as gather does: finished runs of relu, seed 0, on one dataset, with these changes."""
     usual = {"data": "digits", "data.fingerprint": "f00d", "model": "mlp", "activation": "relu", "seed": 0}
     rows = [
-        {"run_id": f"run-{place:04}", **usual, "state": "finished", **{key.replace("__", "."): run[key] for key in run}}
-        for place, run in enumerate(runs)
+        {"run_id": f"run-{index:04}", **usual, "state": "finished", **{key.replace("__", "."): run[key] for key in run}}
+        for index, run in enumerate(runs)
     ]
-    settings = dict.fromkeys(name for row in rows for name in row if name not in MEASURES)
-    return pd.DataFrame(rows, columns=[*settings, *MEASURES])
+    settings = dict.fromkeys(name for row in rows for name in row if name not in RESULTS)
+    return pd.DataFrame(rows, columns=[*settings, *RESULTS])
 
 
 def runs(
     setting: str, accs: Mapping[Any, Sequence[Any]], measure: str = "test_acc", **same: Any
 ) -> list[dict[str, Any]]:
-    """For each value of a setting, runs of seeds 0, 1, ... with these measures."""
+    """Return, for each value of a setting, runs of seeds 0, 1, ... with these results."""
     return [
         {setting: value, "seed": seed, measure: acc, **same}
         for value, measured in accs.items()
@@ -57,15 +59,15 @@ def found(frame: pd.DataFrame, baseline: dict[str, Any] | None = None) -> Effect
     return effects(frame, baseline, defaults={})
 
 
-def changes(comparisons: list[Comparison], measure: str = "test_acc") -> dict[str, tuple[float | None, int]]:
-    """Mean and pairs of each comparison of a measure, under `axis=value<baseline`."""
+def changes(comparisons: list[Comparison], metric: str = "test_acc") -> dict[str, tuple[float | None, int]]:
+    """Return mean and pairs of each comparison of a metric, under `axis=value<baseline`."""
     return {
-        " ".join(f"{one.axis}={one.value}<{one.baseline}" for one in comparison.changes): (
+        " ".join(f"{change.axis}={change.value}<{change.baseline}" for change in comparison.changes): (
             comparison.mean,
             comparison.pairs,
         )
         for comparison in comparisons
-        if comparison.measure == measure
+        if comparison.metric == metric
     }
 
 
@@ -76,7 +78,7 @@ def test_mean_interval_and_p_of_three_pairs() -> None:
     (one,) = found(table(*runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, 6]}))).comparisons
     # Differences 1, 2, 3: mean 2, standard deviation 1, standard error 1 / sqrt 3, so t = 2 sqrt 3 with 2 degrees.
     # Of Student's t with 2 degrees: p = 1 - t / sqrt(2 + t^2) = 1 - 2 sqrt 3 / sqrt 14; 97.5 % lie below 4.302653.
-    assert (one.measure, one.pairs, one.seeds, one.mean, one.spread) == ("test_acc", 3, 3, 2, 1)
+    assert (one.metric, one.pairs, one.seeds, one.mean, one.spread) == ("test_acc", 3, 3, 2, 1)
     assert one.p == pytest.approx(1 - 2 * math.sqrt(3 / 14)) and one.corrected == one.p
     assert one.interval == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), rel=1e-6)
     assert (one.higher, one.lower, one.tied, one.censored) == (3, 0, 0, 0)
@@ -100,20 +102,20 @@ def test_holm_steps_down_stays_monotone_and_ends_at_one() -> None:
     assert holm([0.03]) == [0.03] and holm([]) == []
 
 
-def test_the_correction_is_over_a_measures_comparisons() -> None:
+def test_the_correction_is_over_a_metrics_comparisons() -> None:
     measured = {"relu": [0, 0, 0, 0], "selu": [5, 6, 7, 9], "tanh": [-1, 1, 2, 3], "gelu": [1, 1, 2, 4], "silu": [9]}
     frame = table(*runs("activation", measured))
     frame["convergence_epoch"] = 2 * frame["test_acc"] + frame["seed"]
     comparisons = found(frame, {"activation": "relu"}).comparisons
     for measure in ("test_acc", "convergence_epoch"):
-        family = [one for one in comparisons if one.measure == measure]
+        family = [one for one in comparisons if one.metric == measure]
         assert [one.changes[0].value for one in family] == ["gelu", "selu", "silu", "tanh"]
         tested = [one.p for one in family if one.p is not None]
         assert len(tested) == 3 and len(set(tested)) > 1  # silu has one pair and no test
         assert [one.corrected for one in family if one.p is not None] == holm(tested)
         (unsure,) = [one for one in family if one.changes[0].value == "tanh"]
-        assert unsure.more_seeds == seeds_to_tell(unsure, 0.05 / 3) != seeds_to_tell(unsure, 0.05)
-    assert comparisons[2].corrected is None and comparisons[2].words == "one pair: needs more seeds"
+        assert unsure.more_seeds == seeds_needed(unsure, 0.05 / 3) != seeds_needed(unsure, 0.05)
+    assert comparisons[2].corrected is None and comparisons[2].words == "one pair: more seeds needed"
 
 
 @pytest.mark.parametrize(
@@ -128,28 +130,28 @@ def test_words_say_what_is_significant(measure: str, words: tuple[str, str]) -> 
     # Differences 1, -1, 1, 0: mean 0.25, standard deviation 0.957, t = 0.52 with 3 degrees.
     (one,) = found(table(*runs("activation", {"relu": base, "selu": [11, 19, 31, 40]}, measure))).comparisons
     assert one.p is not None and one.p > 0.6
-    assert re.fullmatch(r"cannot be told apart; about \d+ more seeds would tell", one.words)
+    assert re.fullmatch(r"not significant; ~\d+ more seeds needed", one.words)
 
 
 def test_equal_differences_have_no_spread_so_that_their_signs_count() -> None:
     # 0.4 - 0.3, 0.5 - 0.4 and 0.8 - 0.7 differ in floating point, by 1e-16. A t-test without a spread would be sure.
     (one,) = found(table(*runs("activation", {"relu": [0.3, 0.4, 0.7], "selu": [0.4, 0.5, 0.8]}))).comparisons
     assert (one.mean, one.spread, one.interval, one.p) == (0.1, 0, None, 2 / 2**3)
-    assert one.words == "cannot be told apart; about 3 more seeds would tell"  # 2 / 2^6 is the first below 0.05
+    assert one.words == "not significant; ~3 more seeds needed"  # 2 / 2^6 is the first below 0.05
     (one,) = found(table(*runs("activation", {"relu": [7] * 6, "selu": [6] * 6}, "convergence_epoch"))).comparisons
     assert (one.mean, one.interval, one.p, one.words) == (-1, None, 2 / 2**6, "faster")
     (one,) = found(table(*runs("activation", {"relu": [0.3, 0.4], "selu": [0.3, 0.4]}))).comparisons
     assert (one.mean, one.spread, one.interval, one.p, one.tied) == (0, 0, None, 1, 2)
-    assert one.words == "cannot be told apart: no difference in any pair"
+    assert one.words == "not significant: no difference in any pair"
 
 
 @pytest.mark.parametrize("differences", [[1, -1, 1, 0], [1.0, 2.0, 3.0], [-5, -1, -1, -1, -2, 1], [3, 3.5]])
-def test_so_many_seeds_would_tell_and_one_less_would_not(differences: list[float]) -> None:
+def test_the_number_of_seeds_needed_is_the_smallest(differences: list[float]) -> None:
     frame = table(*runs("activation", {"relu": [0.0] * len(differences), "selu": differences}))
     (one,) = found(frame).comparisons
     mean, number = np.mean(differences), len(differences)
     spread = np.std(differences, ddof=1)
-    more = seeds_to_tell(one, 0.01)
+    more = seeds_needed(one, 0.01)
 
     def p(pairs: int) -> float:
         return float(2 * stats.t.sf(abs(mean) / spread * math.sqrt(pairs), pairs - 1))
@@ -157,14 +159,14 @@ def test_so_many_seeds_would_tell_and_one_less_would_not(differences: list[float
     assert p(number + more) < 0.01 <= p(number + more - 1)
 
 
-def test_hopeless_is_more_than_a_hundred_seeds() -> None:
+def test_more_than_a_hundred_seeds_are_not_counted() -> None:
     for selu in ([1.0, -1.0], [1.0, -0.99], [1.23, -0.77]):  # the last needs (1.96 x 1.41 / 0.23)^2 = 145 pairs
         (one,) = found(table(*runs("activation", {"relu": [0.0, 0.0], "selu": selu}))).comparisons
-        assert one.words == "cannot be told apart; more than 100 more seeds would tell"
+        assert one.words == "not significant; >100 more seeds needed"
         assert one.more_seeds == 101
 
 
-def test_a_second_axis_that_changes_nothing_makes_nothing_surer() -> None:
+def test_a_second_axis_without_effect_lowers_no_p() -> None:
     accs = {"relu": [0.50, 0.60, 0.55], "selu": [0.51, 0.62, 0.58]}
     (alone,) = found(table(*runs("activation", accs))).comparisons
     copies = table(*(run for decay in (0, 1, 2, 3) for run in runs("activation", accs, weight_decay=decay)))
@@ -181,36 +183,36 @@ def test_a_seed_is_the_mean_of_its_pairs() -> None:
     )
     one = next(one for one in found(frame).comparisons if one.changes[0].axis == "activation")
     # Seeds: (1 + 5) / 2, (2 + 4) / 2, 3.
-    assert (one.pairs, one.seeds, one.mean, one.spread, one.votes) == (5, 3, 3, 0, (3, 0, 0))
+    assert (one.pairs, one.seeds, one.mean, one.spread, one.sign_counts) == (5, 3, 3, 0, (3, 0, 0))
 
 
-def test_one_seed_is_no_test_however_many_pairs_it_has() -> None:
+def test_one_seed_is_not_tested_however_many_pairs_it_has() -> None:
     frame = table(*(run for n in range(9) for run in runs("activation", {"relu": [0], "selu": [n]}, batch_size=n)))
     one = next(one for one in found(frame).comparisons if one.changes[0].axis == "activation")
     assert (one.pairs, one.seeds, one.mean, one.interval, one.p) == (9, 1, 4, None, None)
-    assert one.words == "one seed: needs more seeds"
+    assert one.words == "one seed: more seeds needed"
 
 
 # Pairing.
 
 
-def test_runs_without_a_partner_and_runs_that_did_not_finish_are_left_out() -> None:
+def test_unmatched_and_unfinished_runs_are_left_out() -> None:
     frame = table(
-        *runs("activation", {"relu": [1, 2, 100], "selu": [3, 5]}),  # relu's seed 2 is alone
+        *runs("activation", {"relu": [1, 2, 100], "selu": [3, 5]}),  # relu's seed 2 has no partner
         {"activation": "selu", "seed": 2, "test_acc": 7, "state": "failed"},
         {"activation": "selu", "seed": 3, "test_acc": 7, "state": "running"},
         {"activation": "selu", "seed": 4, "state": "running"},
         {"activation": "tanh", "seed": 0, "test_acc": 9, "batch_size": 32},  # and differs in more than activation
     )
-    result = effects(frame, defaults={}, unreadable=["foreign"])
+    result = effects(frame, defaults={}, skipped=Skipped(unreadable=["foreign"]))
     assert changes(result.comparisons) == {"activation=selu<relu": (2.5, 2)}  # (3 - 1 + 5 - 2) / 2
     assert (result.runs, result.left_out) == (6, {"failed": 1, "running": 2, "unreadable": 1})
     assert "6 finished runs; 4 left out: 1 failed, 2 running, 1 unreadable" in as_table(result)
-    note = "activation=tanh has no partner: the nearest runs of activation=relu differ in batch_size as well"
+    note = "activation=tanh has no matching pair: the nearest runs of activation=relu differ in batch_size as well"
     assert note in result.notes
 
 
-def test_everything_else_has_to_agree_the_seed_too() -> None:
+def test_pairs_agree_in_everything_else_and_in_the_seed() -> None:
     frame = table(
         *({"activation": name, "seed": seed, "epochs": 3, "test_acc": 1} for name, seed in (("relu", 0), ("selu", 1))),
         *(
@@ -220,14 +222,14 @@ def test_everything_else_has_to_agree_the_seed_too() -> None:
     )
     result = found(frame)
     assert result.comparisons == []
-    assert result.nothing is not None and "activation=selu has no partner" in result.nothing
+    assert result.nothing is not None and "activation=selu has no matching pair" in result.nothing
     # Nearest: relu and selu of epochs 3, whose seeds are 0 and 1.
     assert "the nearest runs of activation=relu differ in seed as well" in result.nothing
     # Of epochs 3, one differs from selu's of 4 in seed as well and one in activation; the first counts.
     assert "the nearest runs of epochs=3 differ in seed as well" in result.nothing
 
 
-def test_a_choice_carries_its_own_settings_with_it() -> None:
+def test_a_choice_is_compared_with_its_own_settings() -> None:
     mlp, cnn = {"model": "mlp", "model__hidden": "[1024]"}, {"model": "cnn", "model__channels": "[16]"}
     frame = table(
         *(
@@ -278,7 +280,7 @@ def test_runs_of_different_datasets_are_never_paired() -> None:
     assert "differ in data as well" in (found(only_other).nothing or "")
 
 
-def test_one_dataset_is_one_whoever_reads_it() -> None:
+def test_a_dataset_is_the_same_whoever_reads_it() -> None:
     frame = table(
         *runs("activation", {"relu": [1, 2]}, data="cifar10"),
         *runs("activation", {"selu": [4, 4]}, data="image_folder"),
@@ -286,14 +288,15 @@ def test_one_dataset_is_one_whoever_reads_it() -> None:
     assert changes(found(frame).comparisons) == {"activation=selu<relu": (2.5, 2)}
 
 
-def test_no_dropout_is_a_rate_of_zero() -> None:
-    frame = table(*runs("activation", {"relu": [1, 2]}), *runs("dropout__rate", {0.5: [2, 4]}))
+def test_a_rate_of_dropout_is_compared_with_none() -> None:
+    frame = table(*runs("dropout__rate", {0.0: [1, 2], 0.5: [2, 4]}), *runs("model", {"softmax": [1, 2]}))
+    frame = frame[frame["model"] == "mlp"]
     assert changes(found(frame).comparisons) == {"dropout.rate=0.5<0.0": (1.5, 2)}
     assert changes(found(frame, {"dropout.rate": "0.5"}).comparisons) == {"dropout.rate=0.0<0.5": (-1.5, 2)}
     assert effects(frame).baseline == {"dropout.rate": 0}  # the baseline run's dropout=none
 
 
-def test_a_model_without_a_slot_counts_as_one_with_the_baseline_in_it() -> None:
+def test_a_model_without_a_slot_counts_as_having_the_baseline_in_it() -> None:
     frame = table(
         *runs("activation", {"relu": [1, 2], "selu": [10, 20]}, norm="none"),
         *runs("model", {"softmax": [5, 8]}, activation=None, norm=None),
@@ -307,7 +310,7 @@ def test_a_model_without_a_slot_counts_as_one_with_the_baseline_in_it() -> None:
     assert found(without).baseline["activation"] == "relu"  # not null, though most have that
 
 
-def test_the_slots_own_settings_do_not_keep_a_model_without_it_alone() -> None:
+def test_a_model_without_a_slot_has_pairs_despite_the_slots_settings() -> None:
     leaky = {"activation": "leaky_relu"}
     frame = table(
         *runs("activation__negative_slope", {0.01: [1, 1], 0.1: [2, 2]}, **leaky), {**SOFTMAX, "seed": 1, "test_acc": 4}
@@ -328,7 +331,7 @@ def test_a_setting_that_is_null_is_a_value() -> None:
 
 
 @pytest.mark.parametrize("missing", [None, math.nan, "", "text", math.inf])
-def test_a_run_without_a_measure_is_left_out_of_it(missing: Any) -> None:
+def test_a_run_without_a_result_is_left_out_of_its_comparisons(missing: Any) -> None:
     frame = table(*runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, missing]}, convergence_epoch=1))
     result = found(frame)
     assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)}
@@ -336,43 +339,120 @@ def test_a_run_without_a_measure_is_left_out_of_it(missing: Any) -> None:
     assert "1 finished run without test_acc" in result.notes
 
 
-def test_epochs_are_compared_between_runs_read_alike() -> None:
-    curves = runs("activation", {"relu": [5, 6, 7], "selu": [3, 3, 3]}, "convergence_epoch", test_acc=1)
-    for curve, fraction in zip(curves, (0.99, 0.99, 0.99, 0.99, 0.9, 0.99), strict=True):
-        curve["convergence_fraction"] = fraction
-    result = found(table(*curves))
-    assert changes(result.comparisons, "convergence_epoch") == {"activation=selu<relu": (-3, 2)}
-    assert changes(result.comparisons) == {"activation=selu<relu": (0, 3)}
-    assert list(result.baseline) == ["activation"]
-    assert "convergence_epoch is compared between runs of equal convergence_fraction" in result.notes
+def code(**groups: str) -> str:
+    return json.dumps({"core": "c0", "optimizer": "adam", **groups}, sort_keys=True)
 
 
-def test_runs_of_other_code_are_not_paired() -> None:
+def test_runs_of_different_code_are_not_paired() -> None:
     frame = table(*runs("activation", {"relu": [1, 2, 5], "selu": [2, 4, 9]}))
-    frame["code"] = ["now", "old", "older", "now", "old", "old"]  # relu and selu of seed 2 are stale in two ways
-    frame["stale"] = frame["code"] != "now"
+    versions = ("now", "old", "older", "now", "old", "old")  # relu and selu of seed 2 are stale in two ways
+    frame["code"] = [code(core=version) for version in versions]
+    frame["stale"] = [version != "now" for version in versions]
     result = found(frame)
     assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)}
-    assert "4 of the finished runs are stale; a pair was trained by the same code" in result.notes
-    apart = frame[frame["seed"] == 2]
-    assert "the nearest runs of activation=relu differ in code as well" in (found(apart).nothing or "")
+    assert "4 of the finished runs are stale; pairs agree in all code but that of the compared group" in result.notes
+    alone = frame[frame["seed"] == 2]
+    assert "the nearest runs of activation=relu differ in code of core as well" in (found(alone).nothing or "")
 
 
-def test_what_the_numbers_do_not_say_is_said() -> None:
+@pytest.mark.parametrize(
+    ("axis", "group", "pairs"),
+    [
+        ("optimizer", "optimizer", True),
+        ("optimizer.lr", "optimizer", True),
+        ("optimizer.lr", "core", False),
+        ("optimizer.lr", "model", False),
+        ("augmentation.flip", "augmentation", True),
+        ("batch_size", "optimizer", False),
+    ],
+)
+def test_pairs_agree_in_all_code_but_that_of_their_axis_group(axis: str, group: str, pairs: bool) -> None:
+    frame = table(*runs(axis.replace(".", "__"), {1: [1, 2], 2: [2, 4]}))
+    frame["code"] = [code(**{group: str(value)}) for value in frame[axis]]
+    assert bool(found(frame).comparisons) == pairs
+    assert [*found(frame).baseline] == ([axis] if pairs else [])
+
+
+def test_code_that_not_all_runs_have_is_a_difference_unless_the_slot_is_missing() -> None:
+    frame = table(*runs("model", {"mlp": [1, 2]}), *runs("model", {"softmax": [3, 5]}, activation=None))
+    frame["code"] = [code(activation="relu"), code(activation="relu"), code(), code()]
+    assert changes(found(frame, {"model": "mlp"}).comparisons) == {"model=softmax<mlp": (2.5, 2)}
+    frame["code"] = [code(mixing="mixup"), code(mixing="mixup"), code(), code()]
+    assert "differ in code of mixing as well" in (found(frame).nothing or "")
+
+
+def test_a_missing_slot_has_the_code_of_the_baselines_value() -> None:
+    frame = table(
+        *runs("activation", {"relu": [1, 2], "selu": [10, 20]}, model="mlp"),
+        *runs("model", {"softmax": [5, 8]}, activation=None),
+    )
+    frame["code"] = [*[code(activation="relu")] * 2, *[code(activation="selu")] * 2, code(), code()]
+    for baseline, mean in (("relu", -5), ("selu", 8.5)):
+        comparisons = found(frame, {"model": "softmax", "activation": baseline}).comparisons
+        assert changes(comparisons)["model=mlp<softmax"] == (mean, 2)
+
+
+@pytest.mark.parametrize("column", ["torch", "device_type"])
+def test_runs_of_different_environments_are_not_paired(column: str) -> None:
+    frame = table(*runs("activation", {"relu": [1, 2, 5], "selu": [2, 4, 9]}))
+    frame[column] = ["a", "a", "a", "a", "a", "b"]
+    result = found(frame)
+    assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)} and [*result.baseline] == ["activation"]
+    assert f"differ in {column} as well" in (found(frame[frame["seed"] == 2]).nothing or "")
+
+
+def test_a_step_that_is_off_is_null() -> None:
+    frame = table(*runs("augmentation__crop_padding", {None: [1, 2], 4: [3, 5]}))
+    result = found(frame)
+    assert changes(result.comparisons) == {"augmentation.crop_padding=4.0<None": (2.5, 2)}
+    assert "augmentation.crop_padding=4 │ null " in as_table(result)
+    turned = found(frame, {"augmentation.crop_padding": "4"})
+    assert changes(turned.comparisons) == {"augmentation.crop_padding=None<4.0": (-2.5, 2)}
+
+
+def test_a_group_that_is_absent_by_default_has_null_as_baseline() -> None:
+    frame = table(*runs("mixing", {None: [1], "mixup": [3, 5]}))
+    assert effects(frame, defaults={"mixing": "none"}).baseline == {"mixing": None}
+    assert effects(frame, defaults={}).baseline == {"mixing": "mixup"}  # the commonest
+
+
+def test_notes_describe_how_curves_were_read() -> None:
+    frame = table(*runs("activation", {"relu": [1, 2], "selu": [2, 4]}))
+    options = ConvergenceOptions(fraction=0.9, target_acc=0.75)
+    notes = effects(frame, defaults={}, options=options).notes
+    assert notes[:2] == [
+        "Converged: the first epoch at 90 % of the run's best val_acc",
+        "epochs_to_target: the first epoch with val_acc of at least 0.75",
+    ]
+    assert not any("Converged" in note or "to_target" in note for note in effects(frame, defaults={}).notes)
+
+
+def test_runs_of_version_01_are_counted_and_named() -> None:
+    frame, skipped = table(*runs("activation", {"relu": [1, 2], "selu": [2, 4]})), Skipped(old=["a", "b"])
+    result = effects(frame, defaults={}, skipped=skipped)
+    assert result.left_out == {"of version 0.1": 2}
+    assert "2 runs of version 0.1 (schema 1) are not shown: a, b" in result.notes
+    nothing = effects(table(), skipped=skipped).nothing or ""
+    assert nothing.startswith(
+        "nothing to compare: there are no runs; 2 runs of version 0.1 (schema 1) are not shown: a, b"
+    )
+
+
+def test_notes_name_the_limits_of_the_numbers() -> None:
     frame = table(
         *runs("optimizer__lr", {0.1: [1, 2], 0.01: [3, 5]}, optimizer="sgd", data__val_size=0),
         *runs("optimizer__lr", {0.1: [10, 11]}, optimizer="adam", data__val_size=0),
     )
     text = as_table(found(frame))
     assert "optimizer: runs that differ in optimizer.lr alone count as one, their mean" in text
-    assert "runs with data.val_size=0 chose their best epoch on test images: their test_acc is optimistic" in text
+    assert "runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
 
 
 # Censored epochs.
 
 
 def reaching(relu: list[Any], selu: list[Any], **same: Any) -> Comparison:
-    curves = runs("activation", {"relu": relu, "selu": selu}, "epochs_to_target", target_acc=0.9, **same)
+    curves = runs("activation", {"relu": relu, "selu": selu}, "epochs_to_target", **same)
     (one,) = found(table(*curves)).comparisons
     return one
 
@@ -383,7 +463,7 @@ def test_a_target_never_reached_is_later_than_any_epoch_until_then() -> None:
     one = reaching([5, 7, ">9", ">9", 9, ">3", 4], [3, 9, 9, ">9", ">9", 5, 4])
     assert (one.pairs, one.lower, one.higher, one.tied) == (7, 2, 2, 1)
     assert one.censored == 5 and (one.mean, one.spread, one.interval) == (None, None, None)
-    assert one.p == 1 and one.words.startswith("cannot be told apart")
+    assert one.p == 1 and one.words.startswith("not significant")
 
 
 def test_the_order_is_tested_by_the_sign_test() -> None:
@@ -393,20 +473,20 @@ def test_the_order_is_tested_by_the_sign_test() -> None:
     assert one.p == pytest.approx(2 / 64) and one.words == "slower" and one.censored == 6
     one = reaching([2, 2, 2], [1, 1, 1])  # 2 / 2^3 = 0.25
     assert one.p == 0.25 and one.mean == -1 and one.interval is None
-    assert one.words == "cannot be told apart; about 3 more seeds would tell"  # 2 / 2^6 is the first below 0.05
+    assert one.words == "not significant; ~3 more seeds needed"  # 2 / 2^6 is the first below 0.05
 
 
 def test_without_a_known_order_there_is_no_test() -> None:
     one = reaching([">9", ">9"], [">9", ">5"])
-    assert one.p is None and one.corrected is None and one.words == "in no pair is the order known"
+    assert one.p is None and one.corrected is None and one.words == "no comparable pairs"
     assert one.censored == 4
-    assert reaching([">9", 4], [">9", 3]).words == "one seed of known order: needs more seeds"
-    assert reaching([4, 4], [4, 4]).words == "cannot be told apart: no difference in any pair"
-    assert reaching([4], [3]).words == "one pair: needs more seeds"
+    assert reaching([">9", 4], [">9", 3]).words == "one seed of known order: more seeds needed"
+    assert reaching([4, 4], [4, 4]).words == "not significant: no difference in any pair"
+    assert reaching([4], [3]).words == "one pair: more seeds needed"
 
 
 def test_no_epoch_beyond_the_last_is_averaged() -> None:
-    curves = runs("activation", {"relu": [5, ">9"], "selu": [3, 4]}, "epochs_to_target", target_acc=0.9)
+    curves = runs("activation", {"relu": [5, ">9"], "selu": [3, 4]}, "epochs_to_target")
     result = found(table(*curves))
     row = to_frame(result).iloc[0]
     assert pd.isna(row["mean"]) and (row["lower"], row["censored"]) == (2, 1)
@@ -415,7 +495,7 @@ def test_no_epoch_beyond_the_last_is_averaged() -> None:
     assert cells == ["2", "2", "-", "-", "0.5000", "2 faster (1 run censored)"]
 
 
-def test_where_a_target_was_missed_a_seed_is_what_most_of_its_pairs_say() -> None:
+def test_where_a_target_was_missed_a_seed_has_the_sign_of_most_of_its_pairs() -> None:
     models: dict[str, dict[str, list[Any]]] = {
         "mlp": {"relu": [5, 5, 5, 5], "selu": [">9", 3, ">9", 4]},  # more, less, more, less
         "cnn": {"relu": [5, 5, ">3", 4], "selu": [6, 4, 9, 5]},  # more, less, unknown, more
@@ -423,18 +503,10 @@ def test_where_a_target_was_missed_a_seed_is_what_most_of_its_pairs_say() -> Non
     }
     rows: list[dict[str, Any]] = []
     for model, epochs in models.items():
-        rows += runs("activation", epochs, "epochs_to_target", model=model, target_acc=0.9)
+        rows += runs("activation", epochs, "epochs_to_target", model=model)
     one = next(one for one in found(table(*rows)).comparisons if one.changes[0].axis == "activation")
     assert (one.pairs, one.higher, one.lower, one.tied, one.censored) == (12, 5, 4, 1, 5)
-    assert (one.seeds, one.votes, one.p) == (4, (2, 1, 1), 1)
-
-
-def test_runs_without_a_target_or_with_another_are_no_pair() -> None:
-    curves = runs("activation", {"relu": [5, 5, None], "selu": [3, 3, 3]}, "epochs_to_target")
-    for curve, target in zip(curves, (0.9, 0.9, None, 0.9, 0.8, 0.9), strict=True):
-        curve["target_acc"] = target
-    (one,) = found(table(*curves)).comparisons
-    assert one.pairs == 1 and one.mean == -2
+    assert (one.seeds, one.sign_counts, one.p) == (4, (2, 1, 1), 1)
 
 
 # Interactions.
@@ -479,7 +551,7 @@ def test_interactions_have_a_family_of_their_own() -> None:
     result = found(frame, {"model": "cnn", "activation": "relu"})
     ps = [one.p for one in result.interactions if one.p is not None]
     assert len(ps) == 2 and [one.corrected for one in result.interactions] == holm(ps)
-    assert len([one for one in result.comparisons if one.measure == "test_acc"]) == 3
+    assert len([one for one in result.comparisons if one.metric == "test_acc"]) == 3
 
 
 def test_interactions_need_all_four_cells_twice() -> None:
@@ -502,14 +574,14 @@ def test_censored_interactions_count_where_their_sign_is_known() -> None:
         ("mlp", "selu"): [2, ">9", 3],
     }
     frame = grid_of(accs, "epochs_to_target")
-    (one,) = found(frame.assign(target_acc=0.9), {"model": "cnn", "activation": "relu"}).interactions
+    (one,) = found(frame, {"model": "cnn", "activation": "relu"}).interactions
     assert (one.pairs, one.lower, one.higher, one.tied, one.mean, one.censored) == (3, 1, 1, 0, None, 4)
 
 
 # The baseline.
 
 
-def test_the_baseline_is_what_is_asked_for_then_the_configs_then_the_commonest() -> None:
+def test_the_baseline_is_the_given_value_then_the_configs_then_the_commonest() -> None:
     frame = table(*runs("model", {"mlp": [1, 2], "cnn": [3, 4, 5]}))
     assert found(frame).baseline == {"model": "cnn"}
     assert effects(frame, defaults={"model": "mlp"}).baseline == {"model": "mlp"}
@@ -536,7 +608,7 @@ def test_without_conf_there_are_no_defaults(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("text", ["0.001", "1e-3", "0.0010"])
-def test_a_number_may_be_written_in_any_way(text: str) -> None:
+def test_a_number_may_be_spelled_in_any_way(text: str) -> None:
     frame = table(*runs("optimizer__lr", {0.1: [1, 2], 0.001: [2, 3]}, optimizer="sgd"))
     assert found(frame, {"optimizer.lr": text}).baseline == {"optimizer.lr": 0.001}
 
@@ -557,11 +629,14 @@ def test_lists_and_switches_may_too() -> None:
         ),
         ({"seed": "0"}, "there is no axis seed; the finished runs vary activation"),
         ({"model": "mlp"}, "there is no axis model; the finished runs vary activation"),
-        ({"activation": "rely"}, "activation=rely does not occur (did you mean relu?); it is relu, selu"),
-        ({"activation": ""}, "activation= does not occur; it is relu, selu"),
+        (
+            {"activation": "rely"},
+            "activation=rely does not occur (did you mean relu?); the finished runs have relu, selu",
+        ),
+        ({"activation": ""}, "activation= does not occur; the finished runs have relu, selu"),
     ],
 )
-def test_an_unknown_baseline_is_a_users_error(baseline: dict[str, str], sentence: str) -> None:
+def test_an_unknown_baseline_is_a_user_error(baseline: dict[str, str], sentence: str) -> None:
     frame = table(*runs("activation", {"relu": [1, 2], "selu": [2, 4]}))
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         found(frame, baseline)
@@ -581,7 +656,6 @@ def many() -> pd.DataFrame:
                 "optimizer": "sgd",
                 "optimizer__lr": lr,
                 "seed": seed,
-                "target_acc": 0.9,
                 "test_acc": generator.random(),
                 "convergence_epoch": int(generator.integers(1, 9)),
                 "epochs_to_target": (3, 4, ">9")[generator.integers(3)],
@@ -610,11 +684,11 @@ HOSTILE = ["[red]x[/red]", "[/b]", "=cmd()", "two\nlines", "\x1b[31mred", "a|b"]
 
 
 def test_names_are_shown_as_they_are() -> None:
-    accs: dict[Any, list[float]] = {name: [place, place + 1.5] for place, name in enumerate(HOSTILE)}
+    accs: dict[Any, list[float]] = {name: [index, index + 1.5] for index, name in enumerate(HOSTILE)}
     result = found(table(*runs("activation", accs | {"=base[b]": [0, 0]})), {"activation": "=base[b]"})
     text = as_table(result)
     for name in HOSTILE:
-        shown = "".join(one if one.isprintable() else " " for one in name)
+        shown = "".join(char if char.isprintable() else " " for char in name)
         assert sum(f"│ activation={shown} " in line for line in text.splitlines()) == 1
     assert "\x1b" not in text and "Baseline: activation==base[b]" in text
     rows = list(csv.DictReader(io.StringIO(result_csv(result))))
@@ -640,7 +714,7 @@ def test_a_hostile_axis_is_an_axis_like_any() -> None:
     assert "=[b]axis =2" in as_table(result) and "'=[b]axis" in result_csv(result)
 
 
-def test_rows_say_all_that_is_known() -> None:
+def test_rows_have_all_columns() -> None:
     rows = to_frame(found(grid_of(CROSSED), {"model": "cnn"}))
     first, last = rows.iloc[0], rows.iloc[-1]
     assert list(first[["measure", "axis", "value", "baseline"]]) == ["test_acc", "activation", "selu", "relu"]
@@ -655,7 +729,7 @@ def test_a_narrow_terminal_keeps_the_numbers() -> None:
     print_effects(effects(many()), Console(file=file, width=100, force_terminal=True, color_system=None))
     assert max(map(len, file.getvalue().splitlines())) <= 100 and "…" not in file.getvalue()
     for one in effects(many()).comparisons:
-        digits = 4 if one.measure == "test_acc" else 2
+        digits = 4 if one.metric == "test_acc" else 2
         assert one.mean is None or f" {one.mean:+.{digits}f} " in file.getvalue()
 
 
@@ -671,7 +745,7 @@ def test_a_narrow_terminal_keeps_the_numbers() -> None:
         ([{"seed": 0}, {"seed": 1}], "the 2 finished runs differ in no setting but seed and data;"),
         ([{"data.fingerprint": "a"}, {"data.fingerprint": "b"}], "the 2 finished runs differ in no setting but"),
         ([{"model": "mlp"}, {"model": "cnn", "seed": 1}], "the nearest runs of model=cnn differ in seed as well;"),
-        ([{"model": "mlp"}, {"model": "cnn"}], "model=mlp has no partner: results are missing;"),
+        ([{"model": "mlp"}, {"model": "cnn"}], "model=mlp has no matching pair: results are missing;"),
     ],
 )
 def test_nothing_to_compare_is_one_sentence(rows: list[dict[str, Any]], what: str) -> None:
@@ -692,13 +766,7 @@ def test_a_frame_without_columns_has_nothing() -> None:
 
 
 def make(output_dir: Path, run_id: str, test_acc: float, **settings: Any) -> None:
-    record = RunDirectory(output_dir / "runs" / run_id)
-    effective = {"data": {"name": "digits", "fingerprint": "f00d"}, "model": {"name": "mlp"}, "seed": 0} | settings
-    record.create({"effective": effective, "parameters": 1}, {})
-    record.write_metrics([{"epoch": 1, "val_acc": 0.5, "train_seconds": 1.0}])
-    result = {"best_val_acc": 0.5, "best_epoch": 1, "test_acc": test_acc, "convergence_epoch": 1}
-    record.write_result(result | {"target_acc": 0.9, "epochs_to_target": None})
-    record.write_status(state="finished")
+    finish(output_dir, run_id, [0.5], test_acc, **settings)
 
 
 def command(output_dir: Path, *arguments: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -715,7 +783,7 @@ def test_the_command_prints_and_writes_without_torch(tmp_path: Path) -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert done.returncode == 0 and "scipy" in imported and not imported & {"torch", "torchvision", "hydra"}
     assert "activation=selu │ relu " in done.stdout and "+0.1500" in done.stdout  # (0.1 + 0.2) / 2
-    assert "4 finished runs; 1 left out: 1 unreadable" in done.stdout and "in no pair is the order known" in done.stdout
+    assert "4 finished runs; 1 left out: 1 unreadable" in done.stdout
 
     file = tmp_path / "effects.json"
     done = command(tmp_path, "--baseline", "activation=selu", "--format", "json", "--output", str(file))
@@ -725,7 +793,7 @@ def test_the_command_prints_and_writes_without_torch(tmp_path: Path) -> None:
     assert content["comparisons"][0]["mean"] == pytest.approx(-0.15)
 
 
-def test_the_command_tells_a_users_error_from_nothing_to_compare(tmp_path: Path) -> None:
+def test_a_user_error_is_an_error_and_nothing_to_compare_is_not(tmp_path: Path) -> None:
     done = command(tmp_path, "--format", "csv")
     assert done.returncode == 0 and done.stdout.startswith('"measure"') and len(done.stdout.splitlines()) == 1
     assert re.fullmatch("nothing to compare: there are no runs; .*python train.py .*\n", done.stderr)
@@ -733,19 +801,19 @@ def test_the_command_tells_a_users_error_from_nothing_to_compare(tmp_path: Path)
     make(tmp_path, "selu", 0.5, activation={"name": "selu"})
     done = command(tmp_path, "--baseline", "activation=tanh")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: activation=tanh does not occur; it is relu, selu\n"
+    assert done.stderr == "error: activation=tanh does not occur; the finished runs have relu, selu\n"
 
 
-def test_wrong_formats_files_and_sweeps_are_users_errors(tmp_path: Path) -> None:
+def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no --format md; choose from csv, json, table"):
-        show_effects(tmp_path, None, [], "md")
-    for place in (tmp_path, Path("/dev/null")):
-        with pytest.raises(UserError, match=f"{place} is no file that could be replaced"):
-            show_effects(tmp_path, None, [], output=place)
+        show_effects(tmp_path, None, [], format="md")
+    for path in (tmp_path, Path("/dev/null")):
+        with pytest.raises(UserError, match=f"{path} is not a regular file"):
+            show_effects(tmp_path, None, [], output=path)
     assert Path("/dev/null").is_char_device()
     for name in ("relu", "selu", "tanh"):
         make(tmp_path, name, 0.5, activation={"name": name})
-    with pytest.raises(UserError, match=r"^activation= does not occur; it is relu, selu$"):
+    with pytest.raises(UserError, match=r"^activation= does not occur; the finished runs have relu, selu$"):
         show_effects(tmp_path, {"relu", "selu"}, ["activation"])
 
 
@@ -769,24 +837,24 @@ def test_without_an_effect_one_in_twenty_is_significant_and_intervals_cover_the_
     assert true > trials / 2  # 0.02 is three standard errors: 0.01 x sqrt 2 / sqrt 5 = 0.0063
 
 
-def test_pairs_that_share_a_seed_make_nothing_surer_than_it_is() -> None:
+def test_pairs_that_share_a_seed_keep_the_error_rate() -> None:
     generator = np.random.default_rng(2)
     wrong = naive = 0
     for _ in range(1000):
         of_seed = generator.normal(0, 1, 5)
         pairs = (of_seed + generator.normal(0, 0.5, (4, 5))).tolist()  # of four models
-        differences = [Difference(one, one, seed) for model in pairs for seed, one in enumerate(model)]
-        one = judge("test_acc", (Change("activation", "selu", "relu"),), differences)
+        differences = [Difference(value, value, seed) for model in pairs for seed, value in enumerate(model)]
+        one = compare("test_acc", (Change("activation", "selu", "relu"),), differences)
         assert one.p is not None
         wrong += one.p < 0.05
         naive += stats.ttest_1samp(np.ravel(pairs), 0).pvalue < 0.05
     assert 30 <= wrong <= 70 and naive > 300  # binomial, 1000 trials of 0.05: 50, standard deviation 6.9
 
 
-def test_whole_epochs_that_agree_by_chance_are_no_effect() -> None:
+def test_epochs_that_agree_by_chance_are_no_effect() -> None:
     differences = np.random.default_rng(3).integers(-1, 2, (1000, 2)).tolist()
     tested = [
-        judge("convergence_epoch", (), [Difference(one, one, place) for place, one in enumerate(pair)]).p
+        compare("convergence_epoch", (), [Difference(value, value, seed) for seed, value in enumerate(pair)]).p
         for pair in differences
     ]
     assert min(p for p in tested if p is not None) > 0.05  # two of nine pairs agree: with p = 0 they would be effects

@@ -1,4 +1,4 @@
-"""The report: everything is on one page, nothing on it is executed but its own script, and a real browser agrees."""
+"""The report: everything is on one page, only its own script is executed, and a real browser agrees."""
 
 import base64
 import hashlib
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import current_code
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
@@ -29,7 +30,7 @@ from sweeper.__main__ import main
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary.gather import MEASURES
+from sweeper.summary.columns import RESULTS
 from sweeper.summary.report import render, write_report
 
 ALERT = "<script>alert(1)</script>"
@@ -59,7 +60,7 @@ RUN: dict[str, Any] = {
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_files() -> Iterator[None]:
-    """Files that need not survive a power cut."""
+    """Skip syncing: the files need not survive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
@@ -73,28 +74,29 @@ def make(
     error: Any = None,
     **changes: Any,
 ) -> RunDirectory:
-    """A run's directory: an epoch of two seconds for each accuracy, the effective config with its changes, a result."""
+    """Make a run's directory: two-second epochs with these accuracies, a config with these changes, a result."""
     record = RunDirectory(output_dir / "runs" / run_id)
-    record.create({**RUN, "effective": EFFECTIVE | changes}, {})
+    effective = EFFECTIVE | changes
+    record.create({**RUN, "effective": effective, "code": current_code(effective)}, {})
     rows = [
-        {"epoch": 1 + place, "val_acc": acc, "train_loss": 1 - acc, "train_seconds": 2.0}
-        for place, acc in enumerate(accs)
+        {"epoch": 1 + index, "val_acc": acc, "train_loss": 1 - acc, "train_seconds": 2.0}
+        for index, acc in enumerate(accs)
     ]
     record.write_metrics(rows)
     record.write_status(state=state, error=error)
     write_json(record.folder / "status.json", {**(record.status() or {}), "heartbeat": 1.8e9 + 3600})
     if state == "finished" and accs:
-        measured = {"best_val_acc": max(accs), "best_epoch": 1, "test_acc": max(accs) - 0.01, "convergence_epoch": 2}
-        record.write_result({**measured, "convergence_seconds": 4.0, "confusion": [[9, 1, 0], [2, 8, 0], [0, 0, 10]]})
+        measured = {"best_val_acc": max(accs), "best_epoch": 1, "test_acc": max(accs) - 0.01, "epochs": len(accs)}
+        record.write_result({**measured, "confusion": [[9, 1, 0], [2, 8, 0], [0, 0, 10]]})
     return record
 
 
-def practice(output_dir: Path) -> None:
-    """Two models and three rates with two seeds each, one run failed, one diverged, one of no seed's kind."""
+def exercises(output_dir: Path) -> None:
+    """Make two models and three rates with two seeds each, two failed runs and a diverged one."""
     for model, gain in (("mlp", 0.0), ("cnn", 0.1)):
-        for place, lr in enumerate((0.0005, 0.001, 0.01)):
+        for index, lr in enumerate((0.0005, 0.001, 0.01)):
             for seed in (0, 1):
-                accs = [0.4 + gain, 0.5 + gain + place / 100 + seed / 50, 0.6 + gain + place / 50 + seed / 100]
+                accs = [0.4 + gain, 0.5 + gain + index / 100 + seed / 50, 0.6 + gain + index / 50 + seed / 100]
                 changes: dict[str, Any] = {
                     "model": {"name": model},
                     "optimizer": {"name": "adam", "lr": lr},
@@ -128,7 +130,7 @@ class Page(HTMLParser):
         self.texts.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        self.handle_starttag(f"/{tag}", [])  # what follows is no text of it
+        self.handle_starttag(f"/{tag}", [])  # the text that follows is not part of it
 
     def handle_data(self, data: str) -> None:
         if self.texts:
@@ -140,7 +142,7 @@ class Page(HTMLParser):
 
 
 def check_harmless(page: Page) -> None:
-    """Nothing is executed but the page's own script, nothing is fetched, and the policy says so."""
+    """Check that only the page's own script is executed, that nothing is fetched, and that the policy demands both."""
     scripts = page.of("script")
     assert [attributes.get("type") for attributes, _ in scripts] in ([None], ["application/json", None])
     for tag, attributes in page.elements:
@@ -159,18 +161,18 @@ def check_harmless(page: Page) -> None:
 
 
 def test_everything_is_on_the_page(tmp_path: Path) -> None:
-    practice(tmp_path)
+    exercises(tmp_path)
     text = render(tmp_path)
     page = Page(text)
     check_harmless(page)
     assert "://" not in text
-    told = " ".join(page.texts)
+    text_of_page = " ".join(page.texts)
     for expected in (
         "digits, 80 training + 20 validation + 30 test images of 3 classes",
         "15: 1 diverged, 2 failed, 12 finished",
-        "78.0 s (0:01:18) in all",
+        "78.0 s (0:01:18) in total",
         "0.0005, 0.001, 0.01",
-        "its best_val_acc is optimistic",
+        "best_val_acc is optimistic",
         "Mean ± standard deviation over the runs that differ in seed alone",
         "0.7450 ± 0.0071",
         "2 failed: RuntimeError: out of memory",
@@ -180,25 +182,34 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         "python train.py data=digits",
         "The last run ended 2027-01-15 09:00 UTC.",
     ):
-        assert expected in told
-    assert text.count('<svg class="interval') >= 4 and "model=mlp" in told
+        assert expected in text_of_page
+    assert text.count('<svg class="interval') >= 4 and "model=mlp" in text_of_page
     defined = " ".join(text for _, text in page.of("dt")) + " ".join(text for _, text in page.of("wbr"))
-    assert all(part in defined for name in MEASURES for part in name.split("_"))
+    assert all(part in defined for name in RESULTS for part in name.split("_"))
 
 
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
     for folder in ("first", "second"):
-        practice(tmp_path / folder)
+        exercises(tmp_path / folder)
     shutil.copytree(tmp_path / "first", tmp_path / "third")
     pages = {write_report(tmp_path / folder).read_bytes() for folder in ("first", "second", "third", "first")}
     assert len(pages) == 1
 
 
 def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path) -> None:
-    practice(tmp_path)
-    job = {"fate": "run", "detail": "new", "epochs": 3, "seconds": None, "heartbeat": None, "overrides": ["model=mlp"]}
+    exercises(tmp_path)
+    job = {
+        "action": "train",
+        "reason": "new",
+        "epoch": None,
+        "changed": [],
+        "epochs": 3,
+        "seconds": None,
+        "heartbeat": None,
+        "overrides": ["model=mlp"],
+    }
     jobs = [job | {"run_id": run_id} for run_id in ("mlp-0.001-s0", "cnn-0.001-s0", "later")]
-    jobs += [job | {"run_id": "", "fate": "excluded"}, job | {"run_id": "later", "fate": "equal"}]
+    jobs += [job | {"run_id": "", "action": "excluded"}, job | {"run_id": "later", "action": "duplicate"}]
     folder = tmp_path / "sweeps/few"
     folder.mkdir(parents=True)
     command = "python train.py -m model=mlp,cnn"
@@ -209,7 +220,7 @@ def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path)
     assert "jinja2" in imported and not imported & {"torch", "torchvision", "hydra", "matplotlib"}
     text = (tmp_path / "deep/few.html").read_text(encoding="utf-8")
     assert f"<pre>{command}</pre>" in text and "Sweep few" in text and "mlp-0.01-s0" not in text
-    assert "5, 1 excluded, 1 equal to another, 1 without a readable run yet" in text
+    assert "5, 1 excluded, 1 duplicate, 1 without a readable run yet" in text
     with pytest.raises(UserError, match=r"there is no sweep none in .*; there is few"):
         write_report(tmp_path, "none")
 
@@ -232,8 +243,8 @@ def test_no_runs_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_few_and_bad_runs_have_a_page(runs: list[tuple[str, list[float], str]], tmp_path: Path) -> None:
-    for place, (name, accs, state) in enumerate(runs):
-        make(tmp_path, name, accs, state, optimizer={"name": "adam", "lr": math.nan if place else None})
+    for index, (name, accs, state) in enumerate(runs):
+        make(tmp_path, name, accs, state, optimizer={"name": "adam", "lr": math.nan if index else None})
     page = Page(render(tmp_path))
     check_harmless(page)
     assert all(any(name in text for text in page.texts) for name, *_ in runs)
@@ -242,24 +253,25 @@ def test_few_and_bad_runs_have_a_page(runs: list[tuple[str, list[float], str]], 
             json.loads(text, parse_constant=pytest.fail)
 
 
-def test_what_the_caption_warns_of_is_on_the_page(tmp_path: Path) -> None:
+def test_warnings_of_the_caption_are_on_the_page(tmp_path: Path) -> None:
     for seed in (0, 1):
         record = make(tmp_path, f"run-{seed}", [0.5], data={"name": "digits", "val_size": 0}, seed=seed)
-        run = (record.run() or {}) | {"code": {"loop.py": "before"}}
+        run = record.run() or {}
+        run["code"]["core"]["training/loop.fit"] = "before"
         write_json(record.folder / "run.json", run)
     (tmp_path / "runs/notes").mkdir()
-    told = " ".join(Page(render(tmp_path)).texts)
-    assert "Runs with data.val_size=0 chose their best epoch on test images" in told
-    assert "2 stale: trained by other code than there is now" in told
-    assert "stale, other than now: augmentation.py, " in told
-    assert "not readable as runs: notes" in told
+    texts = " ".join(Page(render(tmp_path)).texts)
+    assert "Runs with data.val_size=0 selected their best epoch on test images" in texts
+    assert "2 stale: trained with different code" in texts
+    assert "stale; changed: training/loop.fit" in texts
+    assert "not readable as runs: notes" in texts
 
 
 NONSENSE: list[Any] = [None, [], [[]], 7, [[1, 2]], [[1, "2"], [3, 4]], [[1, -2], [3, 4]]]
 
 
 @pytest.mark.parametrize(
-    "confusion, told",
+    "confusion, expected",
     [
         *((nonsense, "") for nonsense in NONSENSE),
         ([[1, 2], [3, 4]], "true \\ predicted 0 1 recall 0 1 2 0.3333 1 3 4 0.5714"),
@@ -267,17 +279,17 @@ NONSENSE: list[Any] = [None, [], [[]], 7, [[1, 2]], [[1, "2"], [3, 4]], [[1, -2]
             [[5, 0, 0], [0, 0, 0], [2, 0, 2]],
             "true \\ predicted ant bee cat recall ant 5 0 0 1.0000 bee 0 0 0 - cat 2 0 2 0.5000",
         ),
-        ([[1] * 101] * 101, "101 classes are too many to show here"),
+        ([[1] * 101] * 101, "101 classes are too many to show"),
     ],
 )
-def test_any_confusion_matrix_has_a_page(confusion: Any, told: str, tmp_path: Path) -> None:
+def test_any_confusion_matrix_has_a_page(confusion: Any, expected: str, tmp_path: Path) -> None:
     make(tmp_path, "a-run", [0.5]).write_result({"confusion": confusion})
     texts = " ".join(" ".join(Page(render(tmp_path)).texts).split())
-    assert ("Confusion matrix of the best run" in texts) == bool(told) and told in texts
+    assert ("Confusion matrix of the best run" in texts) == bool(expected) and expected in texts
 
 
 def hostile(output_dir: Path) -> None:
-    """Runs of which every text is an attack."""
+    """Make runs of which every text is an attack."""
     texts: dict[str, Any] = {"data": {"name": HOSTILE, "fingerprint": HOSTILE}, "activation": {"name": HOSTILE}}
     for number, lr in enumerate((0.1, HOSTILE)):
         model = {"name": f"{number}{HOSTILE}", HOSTILE: HOSTILE}
@@ -297,7 +309,7 @@ def hostile(output_dir: Path) -> None:
     (output_dir / "runs" / f"foreign{RUN_NAME}").mkdir()
 
 
-def test_nothing_of_a_record_is_interpreted(tmp_path: Path) -> None:
+def test_no_text_of_a_record_is_interpreted(tmp_path: Path) -> None:
     hostile(tmp_path)
     text = render(tmp_path)
     page = Page(text)
@@ -307,7 +319,7 @@ def test_nothing_of_a_record_is_interpreted(tmp_path: Path) -> None:
     assert ALERT not in text and "<img" not in text
 
 
-def test_500_runs_are_a_small_page_soon(tmp_path: Path) -> None:
+def test_500_runs_are_a_small_page_in_seconds(tmp_path: Path) -> None:
     for number in range(500):
         accs = [0.5 + 0.4 * (1 - 1 / epoch) + number / 10_000 for epoch in range(1, 101)]
         changes: dict[str, Any] = {
@@ -315,7 +327,7 @@ def test_500_runs_are_a_small_page_soon(tmp_path: Path) -> None:
             "seed": number % 5 if number < 400 else 0,
         }
         make(tmp_path, f"run-{number}", accs, **changes, width=number if number >= 400 else 0)
-    started = time.process_time()  # whatever else the machine does
+    started = time.process_time()  # whatever the machine does besides
     file = write_report(tmp_path)
     assert time.process_time() - started < 5
     assert file.stat().st_size < 5_000_000
@@ -340,28 +352,28 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 def console(browser: Chrome) -> list[str]:
-    """What it said since it was last asked, breaches of the page's policy included."""
+    """Return the messages since the last call, violations of the page's policy included."""
     return [entry["message"] for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
-def practiced(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a report."""
-    folder = tmp_path_factory.mktemp("practice")
-    practice(folder)
+def written(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a report."""
+    folder = tmp_path_factory.mktemp("exercises")
+    exercises(folder)
     return write_report(folder).as_uri()
 
 
 @pytest.fixture
-def page(browser: Chrome, practiced: str) -> Iterator[Chrome]:
-    """A report that has just been opened, and that says nothing on the console until the test is over."""
-    browser.get(practiced)
+def page(browser: Chrome, written: str) -> Iterator[Chrome]:
+    """Open a report; check that the console stays empty until the test is over."""
+    browser.get(written)
     yield browser
     assert console(browser) == []
 
 
 def column(page: Chrome, name: str) -> list[str]:
-    """The texts of a column in the rows that are shown."""
+    """Return the texts of a column in the rows that are shown."""
     names = [header.text.replace("\n", "") for header in page.find_elements(By.CSS_SELECTOR, "#results-table th")]
     cells = page.find_elements(By.CSS_SELECTOR, f"#results-table tbody td:nth-child({names.index(name) + 1})")
     return [cell.text for cell in cells if cell.is_displayed()]
@@ -373,12 +385,12 @@ def header(page: Chrome, name: str) -> WebElement:
 
 
 def order(page: Chrome) -> dict[str, str]:
-    """The columns that say they are sorted."""
+    """Return the sorted columns and their directions."""
     headers = page.find_elements(By.CSS_SELECTOR, "#results-table th[aria-sort]")
-    return {one.text.replace("\n", ""): str(one.get_attribute("aria-sort")) for one in headers}
+    return {header.text.replace("\n", ""): str(header.get_attribute("aria-sort")) for header in headers}
 
 
-def test_headers_sort_numbers_as_numbers_and_what_is_missing_last(page: Chrome) -> None:
+def test_headers_sort_numbers_as_numbers_and_missing_values_last(page: Chrome) -> None:
     best = ["0.7450 ± 0.0071", "0.7250 ± 0.0071", "0.7050 ± 0.0071", "0.6450 ± 0.0071", "0.6250 ± 0.0071"]
     best += ["0.6050 ± 0.0071", "0.2000"]
     assert column(page, "best_val_acc") == [*best, "-"] and order(page) == {"best_val_acc": "descending"}
@@ -419,18 +431,20 @@ def test_curves_are_toggled_switched_and_read(page: Chrome) -> None:
     first, *others = page.find_elements(By.CSS_SELECTOR, "#legend button")
 
     def drawn() -> list[str]:
-        return sorted(str(one.get_attribute("data-place")) for one in chart.find_elements(By.CSS_SELECTOR, ".series"))
+        return sorted(
+            str(series.get_attribute("data-index")) for series in chart.find_elements(By.CSS_SELECTOR, ".series")
+        )
 
-    assert drawn() == [str(place) for place in range(8)] and len(others) == 7
+    assert drawn() == [str(index) for index in range(8)] and len(others) == 7
     first.click()
-    assert drawn() == [str(place) for place in range(1, 8)] and first.get_attribute("aria-pressed") == "false"
+    assert drawn() == [str(index) for index in range(1, 8)] and first.get_attribute("aria-pressed") == "false"
     first.send_keys(Keys.SPACE)
     assert "0" in drawn() and first.get_attribute("aria-pressed") == "true"
     values = (
         "model=cnn, optimizer.lr=0.01 (finished): epoch 3, 6 s, validation accuracy 0.745 (0.74 to 0.75 over 2 runs)"
     )
     assert readout.text.startswith(values) and "convergence epoch 2" in readout.text
-    assert "active" in str(chart.find_element(By.CSS_SELECTOR, "[data-place='0']").get_attribute("class"))
+    assert "active" in str(chart.find_element(By.CSS_SELECTOR, "[data-index='0']").get_attribute("class"))
     first.send_keys(Keys.ARROW_LEFT)
     assert "epoch 2, 4 s" in readout.text
 
@@ -451,7 +465,7 @@ def test_curves_are_toggled_switched_and_read(page: Chrome) -> None:
 
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (400, "light"), (1280, "dark")])
-def test_the_page_fits_and_is_kept_as_a_picture(width: int, scheme: str, page: Chrome, tmp_path: Path) -> None:
+def test_the_page_fits_and_is_saved_as_a_picture(width: int, scheme: str, page: Chrome, tmp_path: Path) -> None:
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     page.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
@@ -491,13 +505,13 @@ def test_hostile_records_are_text_in_a_browser(browser: Chrome, tmp_path: Path) 
     assert console(browser) == []
 
 
-def test_the_policy_stops_what_is_not_the_page(browser: Chrome, practiced: str) -> None:
-    browser.get(practiced)
+def test_the_policy_blocks_foreign_scripts(browser: Chrome, written: str) -> None:
+    browser.get(written)
     browser.execute_script(
         "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.title=1\">');"
         "const made = document.createElement('script'); made.textContent = 'document.title = 2';"
         "document.body.append(made)"
     )
-    complaints = console(browser)
+    violations = console(browser)
     assert browser.title == "All runs"
-    assert sum("Content Security Policy" in complaint for complaint in complaints) >= 2
+    assert sum("Content Security Policy" in violation for violation in violations) >= 2

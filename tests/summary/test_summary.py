@@ -6,48 +6,20 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from records import EFFECTIVE, make, summarize
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
-from sweeper.runs.directory import RunDirectory
 from sweeper.summary.effects_text import show_effects
+from sweeper.summary.export import FORMATS
 from sweeper.summary.output import write_output
 from sweeper.summary.report import write_report
-from sweeper.summary.table import FORMATS, lay_out, print_table, read_runs, write_files
-
-EFFECTIVE: dict[str, Any] = {
-    "data": {"name": "digits", "val_size": 200, "mean": [0.5, 0.5], "fingerprint": "f00d"},
-    "model": {"name": "mlp", "hidden": [1024]},
-    "optimizer": {"name": "adam", "lr": 0.001},
-    "epochs": 3,
-    "seed": 0,
-}
-
-
-def make(
-    output_dir: Path, run_id: str, accs: Sequence[float] = (), state: str = "finished", **changes: Any
-) -> RunDirectory:
-    """A run's directory: an epoch of two seconds for each accuracy, and the effective config with its changes."""
-    record = RunDirectory(output_dir / "runs" / run_id)
-    record.create({"effective": EFFECTIVE | changes, "parameters": 12345}, {})
-    record.write_metrics([{"epoch": 1 + n, "val_acc": acc, "train_seconds": 2.0} for n, acc in enumerate(accs)])
-    record.write_status(state=state)
-    return record
-
-
-def summarise(output_dir: Path) -> str:
-    """Everything that `python -m sweeper summary` does; the Markdown file's text."""
-    frame, unreadable = read_runs(output_dir)
-    table, caption = lay_out(frame, unreadable)
-    print_table(table, caption)
-    write_files(frame, table, caption, output_dir)
-    return (output_dir / "summary.md").read_text(encoding="utf-8")
+from sweeper.summary.table import lay_out, read_runs
 
 
 def summary(output_dir: Path, *flags: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -75,12 +47,12 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
     metrics = lost.folder / "metrics.jsonl"
     metrics.write_text(metrics.read_text()[:-20])  # the row of 0.9 is torn
     (make(tmp_path, "unknown", [0.8]).folder / "status.json").unlink()
-    (make(tmp_path, "corrupt", [0.99]).folder / "run.json").write_text('{"schema": 1, "effec')
+    (make(tmp_path, "corrupt", [0.99]).folder / "run.json").write_text('{"schema": 2, "effec')
     (tmp_path / "runs/foreign/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/notes.txt").touch()
 
-    frame, unreadable = read_runs(tmp_path)
-    assert unreadable == ["corrupt", "foreign"]
+    frame, skipped = read_runs(tmp_path)
+    assert (skipped.old, skipped.unreadable) == ([], ["corrupt", "foreign"])
     columns = ["run_id", "state", "best_val_acc", "best_epoch", "epochs_done", "train_seconds", "test_acc"]
     assert frame[columns].astype(object).where(frame[columns].notna(), None).to_numpy().tolist() == [
         ["unknown", "unknown", 0.8, 1, 1, 2, None],
@@ -91,7 +63,7 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
         ["diverged", "diverged", None, None, 0, 0, None],
         ["nan", "failed", None, None, 1, 2, None],
     ]
-    text = summarise(tmp_path)
+    text = summarize(tmp_path)
     assert "7 runs: 1 diverged, 2 failed, 1 finished, 1 lost, 1 running, 1 unknown" in text
     assert "Left out, not readable as runs: corrupt, foreign" in text
     assert [line.split(" | ")[0] for line in text.splitlines()[2:9]] == [f"| {name}" for name in frame["run_id"]]
@@ -100,37 +72,37 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "file, content",
     [
-        ("status.json", '{"schema": 1}'),
-        ("status.json", '{"schema": 1, "state": "running", "heartbeat": null}'),
+        ("status.json", '{"schema": 2}'),
+        ("status.json", '{"schema": 2, "state": "running", "heartbeat": null}'),
         ("status.json", "[]"),
-        ("status.json", '{"schema": 1, "state": ["finished"]}'),
-        ("status.json", '{"schema": 1, "state": {"a": 1}, "error": [["no"]]}'),
-        ("status.json", '{"schema": 1, "state": 7}'),
+        ("status.json", '{"schema": 2, "state": ["finished"]}'),
+        ("status.json", '{"schema": 2, "state": {"a": 1}, "error": [["no"]]}'),
+        ("status.json", '{"schema": 2, "state": 7}'),
         ("metrics.jsonl", "{}\n"),
         ("metrics.jsonl", "7\n"),
         ("metrics.jsonl", '{"epoch": "1", "val_acc": "0.5", "train_seconds": [1]}\n'),
         ("metrics.jsonl", f'{{"epoch": 1{"0" * 400}, "val_acc": 1{"0" * 400}, "train_seconds": 1e999}}\n'),
         ("metrics.jsonl", '{"epoch": 1, "val_acc": null, "train_seconds": 1}\n'),
-        ("result.json", '{"schema": 1}'),
-        ("result.json", '{"schema": 1, "test_acc": null}'),
-        ("result.json", '{"schema": 1, "test_acc": "0.5", "best_epoch": [1], "convergence_fraction": {}}'),
-        ("run.json", '{"schema": 1, "effective": {}}'),
-        ("run.json", '{"schema": 1, "effective": {"seed": [0], "model": {"name": ["mlp"]}}, "config": [], "code": 7}'),
-        ("run.json", f'{{"schema": 1, "effective": {{"seed": 1{"0" * 400}, "lr": Infinity, "\\ud800": "\\ud800"}}}}'),
-        ("run.json", '{"schema": 1, "effective": {"data": {"name": "digits", "test_acc": "x"}}}'),
+        ("result.json", '{"schema": 2}'),
+        ("result.json", '{"schema": 2, "test_acc": null}'),
+        ("result.json", '{"schema": 2, "test_acc": "0.5", "best_epoch": [1], "epochs": {}}'),
+        ("run.json", '{"schema": 2, "effective": {}}'),
+        ("run.json", '{"schema": 2, "effective": {"seed": [0], "model": {"name": ["mlp"]}}, "config": [], "code": 7}'),
+        ("run.json", f'{{"schema": 2, "effective": {{"seed": 1{"0" * 400}, "lr": Infinity, "\\ud800": "\\ud800"}}}}'),
+        ("run.json", '{"schema": 2, "effective": {"data": {"name": "digits", "test_acc": "x"}}}'),
     ],
 )
 @pytest.mark.parametrize("alone", [True, False])
-def test_no_content_of_a_file_stops_anything(file: str, content: str, alone: bool, tmp_path: Path) -> None:
+def test_no_content_of_a_file_is_an_error(file: str, content: str, alone: bool, tmp_path: Path) -> None:
     bad = make(tmp_path, "bad", [0.5])
     bad.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.4})
     (bad.folder / file).write_text(content)
     for seed in () if alone else (1, 2):
         make(tmp_path, f"good-{seed}", [0.6], seed=seed).write_result({"test_acc": 0.5})
     for _ in range(2):  # from the records, then from the index
-        text = summarise(tmp_path)
+        text = summarize(tmp_path)
         assert "bad" in text and ("good" in text) != alone
-        show_effects(tmp_path, None, [], "json", tmp_path / "effects.json")
+        show_effects(tmp_path, None, [], format="json", output=tmp_path / "effects.json")
         write_report(tmp_path)
         means, caption = lay_out(*read_runs(tmp_path), over="seed")
         for form in FORMATS.values():
@@ -138,52 +110,50 @@ def test_no_content_of_a_file_stops_anything(file: str, content: str, alone: boo
         assert json.loads((tmp_path / "effects.json").read_text(), parse_constant=pytest.fail)
 
 
-@pytest.mark.parametrize("depth", [10, 400, 700, 850, 900, 950, 980, 100_000])  # some of them parsed, then too deep
+@pytest.mark.parametrize(
+    "depth", [10, 400, 700, 850, 900, 950, 980, 100_000]
+)  # some of them are parsed and then too deep
 @pytest.mark.parametrize("file, key", [("run.json", "effective"), ("status.json", "error"), ("run.json", "code")])
-def test_what_is_nested_too_deep_is_left_out(file: str, key: str, depth: int, tmp_path: Path) -> None:
+def test_deeply_nested_json_is_left_out(file: str, key: str, depth: int, tmp_path: Path) -> None:
     make(tmp_path, "good", [0.5])
     bad = make(tmp_path, "bad", [0.5])
     content = (bad.folder / file).read_text().rstrip()[:-1]
     (bad.folder / file).write_text(f'{content}, "{key}": {{"a": {"[" * depth}{"]" * depth}}}}}')
-    assert "bad" in summarise(tmp_path)
+    assert "bad" in summarize(tmp_path)
 
 
-def test_a_row_of_metrics_without_an_accuracy_is_skipped_and_told(tmp_path: Path) -> None:
+def test_an_epoch_without_an_accuracy_is_skipped_and_reported(tmp_path: Path) -> None:
     record = make(tmp_path, "null", [0.5, 0.7, 0.6])
     metrics = record.folder / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace("0.7", "null"))
-    frame, unreadable = read_runs(tmp_path)
-    assert unreadable == []
+    frame, skipped = read_runs(tmp_path)
+    assert skipped.unreadable == []
     (row,) = frame[["best_val_acc", "best_epoch", "epochs_done", "train_seconds"]].to_numpy().tolist()
     assert row == [0.6, 3, 3, 6]
-    assert "null finished: 1 of 3 epochs have no val_acc in metrics.jsonl" in summarise(tmp_path)
+    assert "null finished: 1 of 3 epochs have no val_acc in metrics.jsonl" in summarize(tmp_path)
 
 
 ROW = '{"epoch": 1, "val_acc": 0.5}'
 
 
-def test_a_setting_named_as_a_measure_is_a_setting(tmp_path: Path) -> None:
+def test_a_setting_named_like_a_result_stays_a_setting(tmp_path: Path) -> None:
     for value in ("x", "y"):
         changes: dict[str, Any] = {"test_acc": value, "runs": value, "a_std": value}
         make(tmp_path, value, [0.5], **changes).write_result({"test_acc": 0.25})
     frame, _ = read_runs(tmp_path)
     assert (frame["run_id"].tolist(), frame["test_acc"].tolist()) == (["x", "y"], [0.25, 0.25])
     assert frame["test_acc (setting)"].tolist() == frame["runs (setting)"].tolist() == ["x", "y"]
-    assert "| x | x | x | x | 0.5000 |" in summarise(tmp_path)
+    assert "| x | x | x | x | 0.5000 |" in summarize(tmp_path)
 
 
-def test_no_text_of_a_record_reaches_the_terminal_as_a_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number in range(2):
-        record = make(
-            tmp_path, f"run-{number}", [0.5], model={"name": f"\x1b[31m\x9b{number}\x07"}, note="\x1b]0;x\x07"
-        )
+def test_no_text_of_a_record_controls_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        record = make(tmp_path, f"run-{seed}", [0.5], model={"name": f"\x1b[31m\x9b{seed}\x07"}, note="\x1b]0;x\x07")
         record.write_status(state="failed", error="\x1b[2J")
-    summarise(tmp_path)
+    summarize(tmp_path)
     printed = capsys.readouterr().out
     assert "[31m" in printed
-    assert all(one.isprintable() for one in printed if one != "\n")
+    assert all(char.isprintable() for char in printed if char != "\n")
 
 
 WIDE, CNN = {"name": "mlp", "hidden": [4096]}, {"name": "cnn", "channels": [16]}
@@ -197,13 +167,13 @@ WIDE, CNN = {"name": "mlp", "hidden": [4096]}, {"name": "cnn", "channels": [16]}
         ([{}, {"model": CNN}], ["model"], "data.mean=[0.5, 0.5], optimizer=adam"),  # hidden and channels are implied
         ([{}, {"model": WIDE}], ["model.hidden"], "model=mlp, optimizer=adam"),
         ([{}, {"model": WIDE}, {"model": CNN}], ["model", "model.hidden"], "data=digits"),
-        ([{}, {"dropout": {"rate": 0.5}}], ["dropout.rate"], "model.hidden=[1024]"),
+        ([{"dropout": {"rate": 0.0}}, {"dropout": {"rate": 0.5}}], ["dropout.rate"], "model.hidden=[1024]"),
         ([{}, {"optimizer": {"name": "sgd", "lr": 0.1}}], ["optimizer"], "model.hidden=[1024], epochs=3"),
         ([{}, {"data": EFFECTIVE["data"] | {"fingerprint": "beef"}}], ["data.fingerprint"], "data.val_size=200"),
         ([{}, {"data": EFFECTIVE["data"] | {"val_size": 0}}], ["data.val_size"], "best epoch on test images"),
     ],
 )
-def test_columns_tell_runs_apart(runs: list[Any], columns: list[str], shared: str, tmp_path: Path) -> None:
+def test_columns_are_what_runs_differ_in(runs: list[Any], columns: list[str], shared: str, tmp_path: Path) -> None:
     for number, changes in enumerate(runs):
         make(tmp_path, f"run-{number}", [0.5], **changes)
     table, caption = lay_out(*read_runs(tmp_path))
@@ -213,31 +183,22 @@ def test_columns_tell_runs_apart(runs: list[Any], columns: list[str], shared: st
     assert ("best epoch on test images" in caption) == ("data.val_size" in columns)
 
 
-def test_a_target_that_is_not_reached_is_shown_so(tmp_path: Path) -> None:
-    make(tmp_path, "reaches", [0.5, 0.9]).write_result({"target_acc": 0.9, "epochs_to_target": 2})
-    make(tmp_path, "never", [0.5, 0.6, 0.7]).write_result({"target_acc": 0.9, "epochs_to_target": None})
-    make(tmp_path, "no-target", [0.1]).write_result({"target_acc": None, "epochs_to_target": None})
-    header, _, *lines = summarise(tmp_path).splitlines()
-    place = header.split(" | ").index("epochs_to_target")
-    assert [line.split(" | ")[place] for line in lines[:3]] == ["2", ">3", "-"]
-
-
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_no_cell_is_a_formula(text: str, tmp_path: Path) -> None:
     record = make(tmp_path, "=run", [1 / 3], model={"name": text, "slope": -0.5})
     record.write_result({"best_val_acc": 1 / 3, "test_acc": -1e-7})
-    summarise(tmp_path)
+    summarize(tmp_path)
     (row,) = csv_rows(tmp_path)
     assert (row["run_id"], row["model"], row["model.slope"]) == ("'=run", f"'{text}", "-0.5")
     assert (row["best_val_acc"], row["test_acc"], row["parameters"]) == (repr(1 / 3), "-1e-07", "12345")
 
 
 @pytest.mark.parametrize("key", ["=key", "a|b"])
-def test_no_header_is_a_formula_or_two(key: str, tmp_path: Path) -> None:
+def test_no_header_is_a_formula_or_two_cells(key: str, tmp_path: Path) -> None:
     for value in (1, 2):
         changes: dict[str, Any] = {key: value}
         make(tmp_path, f"run-{value}", [0.5], **changes)
-    header, rule, *_ = summarise(tmp_path).splitlines()
+    header, rule, *_ = summarize(tmp_path).splitlines()
     assert len(re.findall(r"(?<!\\)\|", header)) == rule.count("|")
     assert not any(name.startswith("=") for name in csv_rows(tmp_path)[0])
 
@@ -246,7 +207,7 @@ def test_texts_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
     make(tmp_path, "a|b", [0.5], model={"name": "one|two\nthree"}, note="[/b]")
     make(tmp_path, "[red]c", [0.4], note="[/b]")
     (tmp_path / "runs/[blue]foreign").mkdir()
-    lines = summarise(tmp_path).splitlines()
+    lines = summarize(tmp_path).splitlines()
     assert lines[2].startswith("| a\\|b | one\\|two three | 0.5000 |") and lines[3].startswith("| [red]c | mlp |")
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("[red]c", "note=[/b]", "runs: [blue]foreign"))
@@ -260,7 +221,7 @@ def test_a_narrow_terminal_gets_the_columns_that_matter(width: int, left_out: st
     done = summary(tmp_path, FORCE_COLOR="1", COLUMNS=str(width), TERM="xterm")
     printed = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     assert max(map(len, printed.splitlines())) <= width and "0.5000" in printed and "a-run" in printed
-    assert f"Left out for lack of width: {left_out} summary.csv has them" in " ".join(printed.split())
+    assert f"Too wide, left out: {left_out} see summary.csv" in " ".join(printed.split())
 
 
 def test_the_files_do_not_depend_on_the_order_of_creation(tmp_path: Path) -> None:
@@ -268,7 +229,7 @@ def test_the_files_do_not_depend_on_the_order_of_creation(tmp_path: Path) -> Non
     for folder, order in (("first", list(accs)), ("second", [*reversed(accs)])):
         for name in order:
             make(tmp_path / folder, name, accs[name], seed=ord(name))
-        summarise(tmp_path / folder)
+        summarize(tmp_path / folder)
     for file in ("summary.csv", "summary.md"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
     assert [row["run_id"] for row in csv_rows(tmp_path / "first")] == ["e", "b", "a", "c", "d"]

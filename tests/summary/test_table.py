@@ -12,33 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import finish, make, summarize
 from support import REPOSITORY, environment
-from test_summary import make, summarise
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import code_fingerprint
-from sweeper.summary import gather as gathering
+from sweeper.summary import run_row
+from sweeper.summary.convergence import ConvergenceOptions
+from sweeper.summary.export import as_json, as_latex
 from sweeper.summary.output import write_output
-from sweeper.summary.table import as_json, as_latex, lay_out, read_runs, sort, where
+from sweeper.summary.run_row import RunRow
+from sweeper.summary.table import lay_out, read_runs, sort, where
 
 TEST_ACCS = {("relu", 0): 0.5, ("relu", 1): 0.6, ("relu", 2): 0.55, ("selu", 0): 0.7, ("selu", 1): 0.8}
 
 
-def finish(output_dir: Path, run_id: str, test_acc: float, seed: int, **changes: Any) -> RunDirectory:
-    """A finished run of two epochs."""
-    record = make(output_dir, run_id, [test_acc - 0.1, test_acc + 0.1], seed=seed, **changes)
-    result = {"best_val_acc": test_acc + 0.1, "best_epoch": 2, "test_acc": test_acc, "convergence_epoch": 1 + seed}
-    record.write_result(result | {"convergence_seconds": 2.0, "epochs_to_target": None, "target_acc": None})
-    return record
-
-
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Two activations with three and two finished seeds, and a failed run of the second."""
+    """Make two activations with three and two finished seeds, and a failed run of the second."""
     for (activation, seed), test_acc in TEST_ACCS.items():
-        finish(tmp_path, f"{activation}-{seed}", test_acc, seed, activation={"name": activation})
+        accs = [*[test_acc - 0.1] * seed, test_acc + 0.1]  # converges in epoch 1 + seed
+        finish(tmp_path, f"{activation}-{seed}", accs, test_acc, seed=seed, activation={"name": activation})
     failed = make(tmp_path, "selu-2", [0.99], "failed", seed=2, activation={"name": "selu"})
     status = failed.status() or {}
     failed.write_status(**{key: status[key] for key in ("state",)}, error="Traceback ...\nRuntimeError: no memory")
@@ -56,15 +51,15 @@ def rows(output_dir: Path, *arguments: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-def test_runs_that_differ_in_their_seed_alone_are_one_row(runs: Path) -> None:
+def test_runs_that_differ_in_their_seed_alone_are_averaged(runs: Path) -> None:
     table, caption = lay_out(*read_runs(runs), over="seed")
     assert table["activation"].tolist() == ["selu", "relu"]  # best first
     assert table["runs"].tolist() == [2, 3]
     assert table["state"].tolist() == ["2 finished, 1 failed", "finished"]
-    for place, activation in enumerate(("selu", "relu")):
+    for row, activation in enumerate(("selu", "relu")):
         accs = [acc for (name, _), acc in TEST_ACCS.items() if name == activation]
-        assert table["test_acc"][place] == pytest.approx(statistics.mean(accs), abs=1e-15)
-        assert table["test_acc_std"][place] == pytest.approx(statistics.stdev(accs), abs=1e-15)
+        assert table["test_acc"][row] == pytest.approx(statistics.mean(accs), abs=1e-15)
+        assert table["test_acc_std"][row] == pytest.approx(statistics.stdev(accs), abs=1e-15)
     assert table["convergence_epoch"].tolist() == [1.5, 2.0]  # of finished runs: the failed one counts in nothing
     assert "run_id" not in table
     assert "seed" not in table
@@ -73,26 +68,25 @@ def test_runs_that_differ_in_their_seed_alone_are_one_row(runs: Path) -> None:
     assert "selu-2 failed: RuntimeError: no memory" in caption
 
 
-def test_runs_of_one_seed_stay_as_they_are(tmp_path: Path) -> None:
+def test_runs_of_one_seed_are_not_averaged(tmp_path: Path) -> None:
     for activation in ("relu", "selu"):
-        finish(tmp_path, activation, 0.5, 0, activation={"name": activation})
+        finish(tmp_path, activation, [0.6], activation={"name": activation})
     averaged, plain = lay_out(*read_runs(tmp_path), over="seed"), lay_out(*read_runs(tmp_path))
     assert averaged[0].equals(plain[0])
     assert averaged[1] == plain[1]
 
 
-def test_a_target_that_some_seeds_missed_is_no_number(tmp_path: Path) -> None:
-    for seed, reached in ((0, 1), (1, None)):
-        record = finish(tmp_path, f"run-{seed}", 0.5, seed)
-        record.write_result((record.result() or {}) | {"target_acc": 0.55, "epochs_to_target": reached})
-    table, _ = lay_out(*read_runs(tmp_path), over="seed")
-    assert table["epochs_to_target"].tolist() == ["1 of 2 reached it"]
+def test_a_target_that_some_seeds_missed_is_not_averaged(tmp_path: Path) -> None:
+    for seed, acc in ((0, 0.6), (1, 0.5)):
+        finish(tmp_path, f"run-{seed}", [acc], seed=seed)
+    table, _ = lay_out(*read_runs(tmp_path, options=ConvergenceOptions(target_acc=0.55)), over="seed")
+    assert table["epochs_to_target"].tolist() == ["reached by 1/2"]
 
 
 def test_states_of_any_kind_are_counted(tmp_path: Path) -> None:
     states: list[Any] = [["finished"], {}, 7, None, "finished"]
     for seed, state in enumerate(states):
-        write_json(finish(tmp_path, f"run-{seed}", 0.5, seed).folder / "status.json", {"state": state})
+        write_json(finish(tmp_path, f"run-{seed}", [0.6], seed=seed).folder / "status.json", {"state": state})
     table, caption = lay_out(*read_runs(tmp_path), over="seed")
     assert table[["runs", "state"]].to_numpy().tolist() == [[1, "1 finished, 4 unknown"]]
     assert "5 runs: 1 finished, 4 unknown" in caption
@@ -115,15 +109,15 @@ def test_where(conditions: list[str], left: list[str], runs: Path) -> None:
 @pytest.mark.parametrize(
     ("condition", "sentence"),
     [
-        ("activation", "--where activation: write COLUMN=VALUE"),
+        ("activation", "--where activation: must be COLUMN=VALUE"),
         (
             "activatoin=relu",
             r"there is no column activatoin \(did you mean activation\?\); choose from activation, best",
         ),
-        ("activation=gelu", "--where activation=gelu: no run has it; activation is relu, selu"),
+        ("activation=gelu", "--where activation=gelu: no such run; values of activation: relu, selu"),
     ],
 )
-def test_a_wrong_filter_is_a_sentence(condition: str, sentence: str, runs: Path) -> None:
+def test_wrong_filters_are_user_errors(condition: str, sentence: str, runs: Path) -> None:
     with pytest.raises(UserError, match=sentence):
         where(read_runs(runs)[0], [condition])
 
@@ -131,7 +125,7 @@ def test_a_wrong_filter_is_a_sentence(condition: str, sentence: str, runs: Path)
 @pytest.mark.parametrize(
     ("by", "order"),
     [
-        ("test_acc", ["selu-1", "selu-0", "relu-1", "relu-2", "relu-0", "selu-2"]),  # what is missing comes last
+        ("test_acc", ["selu-1", "selu-0", "relu-1", "relu-2", "relu-0", "selu-2"]),  # missing values come last
         ("convergence_epoch", ["relu-0", "selu-0", "relu-1", "selu-1", "relu-2", "selu-2"]),
         ("activation", ["relu-0", "relu-1", "relu-2", "selu-0", "selu-1", "selu-2"]),
     ],
@@ -143,13 +137,13 @@ def test_sort(by: str, order: list[str], runs: Path) -> None:
 
 
 def test_columns(runs: Path) -> None:
-    frame, unreadable = read_runs(runs)
-    each, _ = lay_out(frame, unreadable, columns=["epochs", "test_acc"])
-    assert list(each.columns) == ["epochs", "test_acc"]
-    averaged, _ = lay_out(frame, unreadable, "seed", columns=["model.hidden", "activation", "test_acc"])
+    frame, skipped = read_runs(runs)
+    single, _ = lay_out(frame, skipped, columns=["epochs", "test_acc"])
+    assert list(single.columns) == ["epochs", "test_acc"]
+    averaged, _ = lay_out(frame, skipped, over="seed", columns=["model.hidden", "activation", "test_acc"])
     assert list(averaged.columns) == ["model.hidden", "activation", "test_acc", "test_acc_std"]
     with pytest.raises(UserError, match="there is no column seed"):
-        lay_out(frame, unreadable, "seed", columns=["seed"])
+        lay_out(frame, skipped, over="seed", columns=["seed"])
 
 
 def test_formats_agree(runs: Path) -> None:
@@ -168,10 +162,10 @@ def test_formats_agree(runs: Path) -> None:
 
 @pytest.mark.parametrize("format", ["csv", "table"])
 @pytest.mark.parametrize("device", ["/dev/null", "."])
-def test_what_is_no_file_is_not_replaced(device: str, format: str, runs: Path) -> None:
+def test_only_regular_files_are_replaced(device: str, format: str, runs: Path) -> None:
     done = summary(runs, "--format", format, "--output", device)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {device} is no file that could be replaced\n"
+    assert done.stderr == f"error: {device} is not a regular file\n"
     assert Path("/dev/null").is_char_device()
 
 
@@ -182,7 +176,7 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "file").read_text() == "half ?"
 
 
-def test_an_output_file_is_all_that_is_written(runs: Path, tmp_path: Path) -> None:
+def test_with_an_output_file_nothing_else_is_written(runs: Path, tmp_path: Path) -> None:
     for kind in ("table", "csv", "json"):
         done = summary(runs, "--format", kind, "--output", str(tmp_path / f"out.{kind}"))
         assert (done.returncode, done.stdout) == (0, "")
@@ -203,7 +197,7 @@ def test_an_output_file_is_all_that_is_written(runs: Path, tmp_path: Path) -> No
         (("nosuchsweep",), "there is no sweep"),
     ],
 )
-def test_wrong_options_are_sentences(arguments: Sequence[str], sentence: str, runs: Path) -> None:
+def test_wrong_options_are_user_errors(arguments: Sequence[str], sentence: str, runs: Path) -> None:
     done = summary(runs, *arguments)
     assert done.returncode == 1
     assert sentence in done.stderr
@@ -212,42 +206,25 @@ def test_wrong_options_are_sentences(arguments: Sequence[str], sentence: str, ru
 
 def test_latex_and_json_hold_anything(tmp_path: Path) -> None:
     hostile = 'a\\b_{%$#&~^}"\n<script>'
-    finish(tmp_path, "a", 0.5, 0, activation={"name": hostile})
-    finish(tmp_path, "b", float("nan"), 0, activation={"name": "plain"})
+    finish(tmp_path, "a", [0.6], activation={"name": hostile})
+    finish(tmp_path, "b", [0.5], float("nan"), activation={"name": "plain"})
     table, caption = lay_out(*read_runs(tmp_path))
     assert json.loads(as_json(table, caption))["rows"][0]["activation"] == hostile
     assert "NaN" not in as_json(table, caption)
     assert r"a\textbackslash{}b\_\{\%\$\#\&\textasciitilde{}\textasciicircum{}\}" in as_latex(table, caption)
 
 
-def test_runs_of_other_code_are_stale(tmp_path: Path) -> None:
-    code = code_fingerprint()
-    for name, trained_with in (("now", code), ("before", code | {"loop.py": "other"})):
-        record = finish(tmp_path, name, 0.5, 0, activation={"name": name})
-        write_json(record.folder / "run.json", (record.run() or {}) | {"code": trained_with})
-    frame, unreadable = read_runs(tmp_path)
-    assert dict(zip(frame["run_id"], frame["stale"], strict=True)) == {"now": False, "before": True}
-    assert frame["code"].nunique() == 2
-    table, caption = lay_out(frame, unreadable)
-    assert "stale" in table
-    assert "code" not in table
-    assert "1 stale: trained by other code than there is now" in caption
-    current, caption = lay_out(frame[~frame["stale"]], unreadable)
-    assert "stale" not in current
-    assert "stale" not in caption
-
-
-def test_the_index_is_used_and_never_believed_over_the_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_is_used_only_while_records_are_unchanged(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh, _ = read_runs(runs)
     assert (runs / ".index.json").exists()
     read: list[str] = []
-    real = gathering.read_run
+    real = run_row.read_run
 
-    def counting(record: RunDirectory) -> dict[str, Any] | None:
+    def counting(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
         read.append(record.run_id)
-        return real(record)
+        return real(record, options)
 
-    monkeypatch.setattr(gathering, "read_run", counting)
+    monkeypatch.setattr(run_row, "read_run", counting)
     again, _ = read_runs(runs)
     assert again.equals(fresh)
     assert read == []
@@ -259,7 +236,7 @@ def test_the_index_is_used_and_never_believed_over_the_records(runs: Path, monke
     assert changed.set_index("run_id")["test_acc"]["relu-1"] == 0.123
     read.clear()
     read_runs(runs)
-    assert read == ["new"]  # what still runs is read each time
+    assert read == ["new"]  # a running run is read every time
     whole = json.loads((runs / ".index.json").read_text())
     for damage in (
         3,
@@ -269,26 +246,28 @@ def test_the_index_is_used_and_never_believed_over_the_records(runs: Path, monke
     ):
         (runs / ".index.json").write_text(json.dumps(whole | {"rows": damage}))
         assert read_runs(runs)[0].equals(changed)
-    for damage in ({}, whole | {"version": 0}, whole | {"schema": 0}):
+    (runs / ".index.json").write_text(json.dumps(whole | {"shared": {}}))
+    assert read_runs(runs)[0].equals(changed)
+    for damage in ({}, whole | {"index": {}}, whole | {"schema": 1}):
         (runs / ".index.json").write_text(json.dumps(damage))
         read.clear()
         assert read_runs(runs)[0].equals(changed)
         assert len(read) == 7
 
 
-def test_a_folder_that_may_only_be_read_has_no_index(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_has_no_index(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, text: str) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr(gathering, "write_text", refuse)
+    monkeypatch.setattr("sweeper.summary.index.write_text", refuse)
     assert len(read_runs(runs)[0]) == 6
     assert not os.path.exists(runs / ".index.json")  # noqa: PTH110
 
 
-def test_weights_are_shown_by_the_first_digits_of_their_hash(tmp_path: Path) -> None:
-    for place, digest in enumerate(("0123456789" * 6 + "abcd", "f" * 64)):
-        finish(tmp_path, f"run-{place}", 0.5, 0, model={"name": "resnet18", "weights": f"sha256:{digest}"})
+def test_weights_are_shown_by_the_first_digits_of_their_digest(tmp_path: Path) -> None:
+    for index, digest in enumerate(("0123456789" * 6 + "abcd", "f" * 64)):
+        finish(tmp_path, f"run-{index}", [0.6], model={"name": "resnet18", "weights": f"sha256:{digest}"})
     frame, _ = read_runs(tmp_path)
-    (shown,) = where(frame, ["model.weights=sha256:01234567"])["run_id"]
-    assert shown == "run-0"
-    assert "sha256:ffffffff " in summarise(tmp_path)
+    (run_id,) = where(frame, ["model.weights=sha256:01234567"])["run_id"]
+    assert run_id == "run-0"
+    assert "sha256:ffffffff " in summarize(tmp_path)

@@ -13,7 +13,7 @@ from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.run import is_stale, set_aside
-from sweeper.summary.table import print_runs
+from sweeper.summary.terminal import print_runs
 from sweeper.sweep import estimate, plan
 from sweeper.sweep.estimate import PER_RUN
 from sweeper.sweep.execute import conclude

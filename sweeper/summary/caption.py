@@ -1,0 +1,77 @@
+"""The caption of a table of runs: what they share, how they ended, what limits their numbers."""
+
+from typing import Any
+
+import pandas as pd
+
+from sweeper.summary.average import groups
+from sweeper.summary.columns import format_value, is_missing, setting_columns
+
+MAX_ERRORS = 10  # runs whose error is shown
+
+
+def caption(frame: pd.DataFrame, constant: list[str], by: str = "best_val_acc") -> list[str]:
+    """Return the caption's lines.
+
+    Args:
+        frame: a row for each run.
+        constant: the settings that all runs share.
+        by: the column that the frame is sorted by.
+    """
+    states = frame["state"].value_counts().sort_index()
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
+    shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
+    lines += ["All with " + ", ".join(shared)] if shared else []
+    if stale := int(frame["stale"].sum()):
+        lines.append(f"{stale} stale: trained with different code")
+    lines += optimistic(frame, by)
+    failed = frame[["run_id", "state", "error"]].dropna().itertuples(index=False)
+    errors = [f"{run_id} {state}: {error}" for run_id, state, error in failed]
+    lines += errors[:MAX_ERRORS] + ([f"and {len(errors) - MAX_ERRORS} more with errors"] * (len(errors) > MAX_ERRORS))
+    return lines
+
+
+def optimistic(frame: pd.DataFrame, by: str) -> list[str]:
+    """Name the accuracies that a selection made optimistic."""
+    lines = []
+    finished = int((frame["state"] == "finished").sum())
+    if finished > 1 and by == "best_val_acc":
+        lines.append(
+            f"Top row of {finished} selected on validation accuracy: best_val_acc is optimistic, test_acc is not"
+        )
+    if finished > 1 and by == "test_acc":
+        lines.append(f"Top row of {finished} selected on test accuracy: test_acc is optimistic")
+    if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
+        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+    return lines
+
+
+def averaging(frame: pd.DataFrame, over: str) -> list[str]:
+    """Describe what the rows are averages over, and where runs of one configuration were not averaged."""
+    lines = [f"Mean ± standard deviation over the runs that differ in {over} alone"]
+    settings = [name for name in setting_columns(frame) if name != over]
+    split = sum(runs["code"].nunique(dropna=False) > 1 for runs in groups(frame, settings))
+    if split:
+        configurations = "1 configuration has" if split == 1 else f"{split} configurations have"
+        lines.append(f"{configurations} a row for each version of the code that trained it")
+    for name, what in (("torch", "versions of torch"), ("device_type", "types of device")):
+        mixed = sum(runs[name].nunique() > 1 for runs in groups(frame, [*settings, "code"]))
+        lines += [f"{mixed} {'row averages' if mixed == 1 else 'rows average'} runs of several {what}"] if mixed else []
+    return lines
+
+
+def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
+    """Return, for each choice of a group, the settings that all its runs share, such as `model=mlp: hidden=[1024]`."""
+    lines = []
+    for group in dict.fromkeys(name.partition(".")[0] for name in implied):
+        names = [name for name in implied if name.partition(".")[0] == group]
+        for choice, runs in frame.groupby(group):
+            values: list[tuple[str, Any]] = [(name, runs[name].iloc[0]) for name in names]
+            texts = [
+                f"{name.partition('.')[2]}={format_value(name, value)}"
+                for name, value in values
+                if not is_missing(value)
+            ]
+            lines += [f"{group}={choice}: {', '.join(texts)}"] if texts else []
+    return lines

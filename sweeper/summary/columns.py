@@ -1,0 +1,100 @@
+"""The columns of a frame of runs: which are settings, which are results, and how a cell is shown."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Results and provenance, in the order of the table's columns. Every other column but run_id is a setting.
+RESULTS = (
+    "best_val_acc",
+    "best_epoch",
+    "test_acc",
+    "convergence_epoch",
+    "convergence_seconds",
+    "epochs_to_target",
+    "epochs_done",
+    "train_seconds",
+    "parameters",
+    "state",
+    "stale",
+    "code",
+    "torch",
+    "device_type",
+    "error",
+)
+PROVENANCE = ("code", "torch", "device_type")  # never shown as settings; pairs of runs agree in them
+TEXTS = ("state", "stale", *PROVENANCE, "error")
+AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
+STD_COLUMNS = {f"{name}_std" for name in AVERAGED}
+RESERVED = {"run_id", "runs", *RESULTS, *(f"{name}_std" for name in RESULTS)}
+SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks the slot: no difference between runs
+
+FORMATS = {
+    "best_val_acc": "{:.4f}",
+    "test_acc": "{:.4f}",
+    "convergence_seconds": "{:.1f}",
+    "train_seconds": "{:.1f}",
+    "parameters": "{:,.0f}",
+}
+SHA256 = "sha256:"  # prefix of a digest of weights
+DIGEST_LENGTH = 8  # digits of a digest that are shown
+
+
+def setting_columns(frame: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, frame.columns) if name not in RESULTS and name != "run_id"]
+
+
+def setting_name(name: str) -> str:
+    """Return a column name for a setting that no other column has."""
+    return f"{name} (setting)" if name in RESERVED else name
+
+
+def is_number(column: str) -> bool:
+    return column in AVERAGED
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and pd.isna(value))
+
+
+def is_implied(frame: pd.DataFrame, name: str) -> bool:
+    """Return whether a setting such as model.hidden follows from its group's choice in all runs."""
+    group = name.partition(".")[0]
+    if group == name or group not in frame:
+        return False
+    return bool((frame.groupby(group, dropna=False)[name].nunique(dropna=False) <= 1).all())
+
+
+def format_value(name: str, value: Any) -> str:
+    """Return a cell of the column as text; `-` where it is missing."""
+    if is_missing(value):
+        return "-"
+    if name == "data.fingerprint" or str(value).startswith(SHA256):
+        return str(value)[: DIGEST_LENGTH + len(SHA256) * (name != "data.fingerprint")]
+    if name in FORMATS:
+        return FORMATS[name].format(value)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value)) if abs(value) < 1e15 else f"{value:g}"
+    return str(value)
+
+
+def format_mean(name: str, value: Any, std: Any) -> str:
+    """Return a mean and its standard deviation as text, or the value alone where there is no deviation."""
+    if is_missing(std):
+        return format_value(name, value)
+    digits = FORMATS.get(name, "{:.1f}")
+    shown = std > 0 or name.endswith("_acc")
+    return f"{digits.format(value)} ± {digits.format(std)}" if shown else format_value(name, value)
+
+
+def text_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table as text, as it is shown: a mean and its standard deviation in one cell."""
+    texts = {}
+    for name in map(str, table.columns):
+        if name not in STD_COLUMNS:
+            std = table[f"{name}_std"] if f"{name}_std" in STD_COLUMNS & {*table.columns} else [None] * len(table)
+            texts[name] = [format_mean(name, *pair) for pair in zip(table[name], std, strict=True)]
+    return pd.DataFrame(texts)

@@ -1,0 +1,71 @@
+"""Convergence: a question asked of a finished run's learning curve, not a property of the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.errors import UserError
+
+DEFAULT_FRACTION = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceOptions:
+    """How learning curves are read; the same for all runs of a table.
+
+    Attributes:
+        fraction: share of a run's best validation accuracy that counts as converged.
+        target_acc: validation accuracy whose first epoch is reported; None: no target.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    fraction: float = DEFAULT_FRACTION
+    target_acc: float | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (("--convergence-fraction", self.fraction), ("--target-acc", self.target_acc)):
+            if value is not None and not 0 < value <= 1:
+                raise UserError(f"{option} {value}: must be above 0 and at most 1")
+
+    @property
+    def captions(self) -> list[str]:
+        """Describe what differs from the defaults, a line each."""
+        lines = []
+        if self.fraction != DEFAULT_FRACTION:
+            lines.append(f"Converged: the first epoch at {self.percent} of the run's best val_acc")
+        if self.target_acc is not None:
+            lines.append(f"epochs_to_target: the first epoch with val_acc of at least {self.target_acc:g}")
+        return lines
+
+    @property
+    def percent(self) -> str:
+        return f"{100 * self.fraction:g} %"
+
+
+def convergence(rows: Sequence[dict[str, Any]], fraction: float, target_acc: float | None) -> dict[str, Any]:
+    """Find when a run converged.
+
+    Args:
+        rows: its metrics, at least one row, each with epoch, val_acc and train_seconds.
+        fraction: see ConvergenceOptions.
+        target_acc: see ConvergenceOptions.
+
+    Returns:
+        convergence_epoch: the first whose validation accuracy is at least `fraction` of the run's best.
+        convergence_seconds: training seconds to the end of that epoch.
+        epochs_to_target: the first epoch at or above `target_acc`; `>E` where none of E epochs is; None without a
+            target.
+    """
+    best = max(row["val_acc"] for row in rows)
+    converged = next(index for index, row in enumerate(rows) if row["val_acc"] >= fraction * best)
+    epochs_to_target = None
+    if target_acc is not None:
+        reached = (row["epoch"] for row in rows if row["val_acc"] >= target_acc)
+        epochs_to_target = next(reached, f">{len(rows)}")
+    return {
+        "convergence_epoch": rows[converged]["epoch"],
+        "convergence_seconds": sum(row["train_seconds"] for row in rows[: converged + 1]),
+        "epochs_to_target": epochs_to_target,
+    }

@@ -1,0 +1,77 @@
+"""The table as CSV, Markdown, LaTeX and JSON."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeper.summary.columns import is_number, text_cells
+from sweeper.summary.output import json_text, write_output
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
+
+
+def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_dir: Path) -> None:
+    """Write summary.csv, every run with every setting in full precision, and summary.md as the table is shown."""
+    write_output(output_dir / "summary.csv", as_csv(frame))
+    write_output(output_dir / "summary.md", as_markdown(table, caption))
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Return the table in full precision, no cell a formula."""
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    safe = table.assign(**{str(name): table[name].map(escape_formula) for name in texts}).rename(columns=escape_formula)
+    return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+
+
+def as_markdown(table: pd.DataFrame, caption: str) -> str:
+    texts = text_cells(table).map(markdown_cell).rename(columns=markdown_cell)
+    lines = ["| " + " | ".join(texts.columns) + " |", "|" + " --- |" * len(texts.columns)]
+    lines += ["| " + " | ".join(row) + " |" for row in texts.itertuples(index=False)]
+    return "\n".join([*lines, "", *(f"{markdown_cell(line)}.  " for line in caption.splitlines()), ""])
+
+
+def as_latex(table: pd.DataFrame, caption: str) -> str:
+    """Return a tabular with booktabs' rules, the caption as comments above it."""
+    texts = text_cells(table).map(latex_cell).rename(columns=latex_cell)
+    align = "".join("r" if is_number(name) else "l" for name in text_cells(table).columns)
+    rows = [" & ".join(row) + r" \\" for row in texts.itertuples(index=False)]
+    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(texts.columns) + r" \\", r"\midrule", *rows]
+    return "\n".join([*(f"% {line}" for line in caption.splitlines()), *lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def as_json(table: pd.DataFrame, caption: str) -> str:
+    """Return {"caption": lines, "rows": [{column: value}]}, in full precision, missing values as null."""
+    return json_text({"caption": caption.splitlines(), "rows": table.astype(object).to_dict(orient="records")})
+
+
+def escape_formula(value: Any) -> Any:
+    """Return a CSV cell that no spreadsheet computes."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def markdown_cell(text: str) -> str:
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def latex_cell(text: str) -> str:
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "\n": " ",
+    }
+    return "".join(
+        special.get(character, f"\\{character}" if character in "&%$#_{}" else character) for character in text
+    )
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame, str], str]] = {
+    "csv": lambda table, _: as_csv(table),
+    "md": as_markdown,
+    "latex": as_latex,
+    "json": as_json,
+}

@@ -1,0 +1,105 @@
+"""The index: rows of runs that have ended, kept in a file beside runs/ and reused while a run's files are unchanged."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.files import SCHEMA, read_json, write_text
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.states import STATES
+from sweeper.summary import run_row
+from sweeper.summary.columns import RESULTS
+from sweeper.summary.convergence import ConvergenceOptions
+from sweeper.summary.run_row import RunRow, digest
+
+INDEX = ".index.json"
+VERSION = 3  # raised whenever a row's content changes
+FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # what a row is made from
+ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
+
+
+@dataclass
+class Index:
+    """Rows of ended runs, all read with the same options.
+
+    Many runs share their code and their effective config, so that each of these is stored once, under its digest.
+    """
+
+    file: Path
+    options: ConvergenceOptions
+    rows: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    changed: bool = False
+
+    def __post_init__(self) -> None:
+        saved = read_json(self.file) or {}
+        rows, shared = saved.get("rows"), saved.get("shared")
+        if saved.get("index") == self.identity and isinstance(rows, dict) and isinstance(shared, dict):
+            self.rows, self.shared = rows, shared
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What has to be equal for saved rows to be used."""
+        options = self.options
+        return {"version": VERSION, "convergence_fraction": options.fraction, "target_acc": options.target_acc}
+
+    def read(self, record: RunDirectory) -> RunRow | None:
+        """Return a run's row, from its files unless they are unchanged; None where there is no readable run."""
+        signature = [number for name in FILES for number in file_signature(f"{record.folder}/{name}")]
+        known = self.known(record.run_id, signature)
+        if known is not None:
+            return known
+        try:
+            run = run_row.read_run(record, self.options)
+            if run is None or run.row["state"] not in ENDED:
+                return run
+            return self.keep(record.run_id, signature, run)
+        except RecursionError:  # nested deeper than anything that this program writes
+            return None
+
+    def known(self, run_id: str, signature: list[int]) -> RunRow | None:
+        saved = self.rows.get(run_id)
+        if not isinstance(saved, dict) or saved.get("signature") != signature or not is_row(saved.get("row")):
+            return None
+        labels, effective = saved.get("labels"), self.shared.get(str(saved.get("effective")))
+        if not isinstance(labels, dict) or not isinstance(effective, dict) or str(saved.get("code")) not in self.shared:
+            return None
+        return RunRow(dict(saved["row"]), labels, effective, self.shared[saved["code"]])
+
+    def keep(self, run_id: str, signature: list[int], run: RunRow) -> RunRow:
+        effective, code = (digest(content, length=16) for content in (run.effective, run.code))
+        shared = self.shared.setdefault(effective, run.effective), self.shared.setdefault(code, run.code)
+        saved = {"signature": signature, "row": dict(run.row), "labels": run.labels}
+        self.rows[run_id] = saved | {"effective": effective, "code": code}
+        self.changed = True
+        return RunRow(run.row, run.labels, *shared)
+
+    def save(self, existing: set[str] | None) -> None:
+        """Write what is new, without runs that are gone; `existing` is None where not all folders were read."""
+        if not self.changed:
+            return
+        if existing is not None:
+            self.rows = {name: saved for name, saved in self.rows.items() if name in existing}
+            used = {str(saved.get(name)) for saved in self.rows.values() for name in ("effective", "code")}
+            self.shared = {name: content for name, content in self.shared.items() if name in used}
+        try:
+            content = {"schema": SCHEMA, "index": self.identity, "rows": self.rows, "shared": self.shared}
+            write_text(self.file, json.dumps(content))
+        except (OSError, ValueError, TypeError):  # a folder that may only be read has no index
+            pass
+
+
+def is_row(row: Any) -> bool:
+    """Return whether a saved row has the columns of one that this version writes."""
+    return isinstance(row, dict) and {"run_id", *RESULTS} - {"stale"} <= row.keys()
+
+
+def file_signature(path: str) -> tuple[int, int]:
+    """Return what changes with a file: the time of its last modification, in nanoseconds, and its size."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size

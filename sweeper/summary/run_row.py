@@ -1,0 +1,129 @@
+"""One run directory as one row of the table, whatever its files hold."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sweeper.runs.directory import RunDirectory, flat_settings
+from sweeper.summary.columns import RESULTS, setting_name
+from sweeper.summary.convergence import ConvergenceOptions, convergence
+
+LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
+SELECT = "val_acc"
+HIGHEST_IS_BEST = {"val_acc": True, "val_loss": False, "val_balanced_acc": True, "val_macro_f1": True}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run's row, and what the columns that depend on other runs or on today's code are made from.
+
+    Attributes:
+        row: run_id, the settings under their dotted names, the RESULTS but `stale`.
+        labels: for each group whose preset has another name than its builder, the preset's name.
+        effective: the effective config without its seed.
+        code: the code that trained the run, as recorded.
+    """
+
+    row: dict[str, Any]
+    labels: dict[str, str]
+    effective: dict[str, Any]
+    code: Any
+
+
+def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
+    """Read one run; return None where its directory does not describe a run of this version."""
+    run, status, result = record.run(), record.status() or {}, record.result() or {}
+    if run is None or not isinstance(run.get("effective"), dict):
+        return None
+    effective, code, versions = run["effective"], run.get("code"), run.get("versions")
+    rows = [row for row in record.metrics() if result_number(row.get("epoch")) is not None]
+    state, select = status.get("state"), effective.get("select")
+    values: dict[str, Any] = dict.fromkeys(RESULTS)
+    values["state"] = state if isinstance(state, str) else "unknown"
+    values |= best_epoch(rows, select if isinstance(select, str) else SELECT)
+    values |= {
+        name: result_number(result[name]) for name in ("best_val_acc", "best_epoch", "test_acc") if name in result
+    }
+    values["epochs_done"] = len(rows)
+    values["train_seconds"] = sum(result_number(row.get("train_seconds")) or 0 for row in rows)
+    values["parameters"] = result_number(run.get("parameters"))
+    values["code"] = code_digests(json.dumps(code, sort_keys=True)) if isinstance(code, dict) else None
+    values["torch"] = as_text(versions.get("torch")) if isinstance(versions, dict) else None
+    values["device_type"] = as_text(run.get("device_type"))
+    damage = damage_of(rows, result)
+    if values["state"] == "finished" and rows and result and damage is None:
+        values |= convergence(rows, options.fraction, options.target_acc)
+    values["error"] = last_line(status.get("error")) or damage
+    settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
+    return RunRow(
+        row={"run_id": record.run_id} | settings | values,
+        labels=preset_labels(effective, run.get("labels")),
+        effective={key: value for key, value in effective.items() if key != "seed"},
+        code=code,
+    )
+
+
+def best_epoch(rows: list[dict[str, Any]], select: str) -> dict[str, Any]:
+    """Find the best epoch so far by the metric that selects it, and the validation accuracy of that epoch."""
+    select = select if select in HIGHEST_IS_BEST else SELECT
+    measured = [row for row in rows if result_number(row.get(select)) is not None]
+    sign = 1 if HIGHEST_IS_BEST[select] else -1
+    best: dict[str, Any] = max(measured, key=lambda row: sign * row[select], default={})
+    return {"best_val_acc": result_number(best.get("val_acc")), "best_epoch": best.get("epoch")}
+
+
+def damage_of(rows: list[dict[str, Any]], result: dict[str, Any]) -> str | None:
+    """Describe what keeps a run's curve from being read as recorded; None where nothing does."""
+    lacking = sum(result_number(row.get("val_acc")) is None for row in rows)
+    if lacking:
+        return f"{lacking} of {len(rows)} epochs have no val_acc in metrics.jsonl"
+    if result and any(result_number(row.get("train_seconds")) is None for row in rows):
+        return "metrics.jsonl has epochs without train_seconds"
+    expected = result_number(result.get("epochs"))
+    if expected is not None and expected != len(rows):
+        return f"metrics.jsonl has {len(rows)} of {expected:g} epochs"
+    return None
+
+
+def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
+    """Return the labels that differ from their group's name; a group without a name has none."""
+    if not isinstance(labels, dict):
+        return {}
+    named = {
+        group: values["name"] for group, values in effective.items() if isinstance(values, dict) and "name" in values
+    }
+    return {
+        group: label for group, label in labels.items() if isinstance(label, str) and named.get(group, label) != label
+    }
+
+
+@lru_cache
+def code_digests(code: str) -> str:
+    """Return {group: short digest of its code} as canonical JSON, from the recorded code as JSON."""
+    return json.dumps({group: digest(definitions) for group, definitions in json.loads(code).items()}, sort_keys=True)
+
+
+def digest(content: Any, *, length: int = 8) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def result_number(value: Any) -> Any:
+    """Return the value where it is a number that a run may have as a result, else None."""
+    return value if isinstance(value, int | float) and -LARGEST < value < LARGEST else None
+
+
+def as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def countable(value: Any) -> Any:
+    """Return a setting as something hashable."""
+    return str(value) if isinstance(value, list | dict) else value
+
+
+def last_line(error: Any) -> str | None:
+    """Return the last line of a traceback; None where there is no error."""
+    lines = str(error or "").strip().splitlines()
+    return lines[-1] if lines else None

@@ -1,0 +1,240 @@
+"""Gathering: labels, stale code, runs of version 0.1, the best epoch of runs that have not finished."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import EFFECTIVE, current_code, finish, make
+from support import REPOSITORY, environment
+
+from sweeper.errors import UserError
+from sweeper.files import write_json
+from sweeper.summary import gather as gathering
+from sweeper.summary.effects_text import show_effects
+from sweeper.summary.learning_curves import learning_curves
+from sweeper.summary.report import write_report
+from sweeper.summary.table import lay_out, read_runs
+
+DEEP = {"name": "mlp", "hidden": [1024, 512, 256]}
+
+
+def labeled(output_dir: Path, *runs: tuple[str | None, dict[str, Any]]) -> list[str]:
+    """Make a run for each label and model; return the models that the table shows."""
+    for index, (label, model) in enumerate(runs):
+        labels = {} if label is None else {"model": label}
+        make(output_dir, f"run-{index}", [0.5], run={"labels": labels}, model=model, seed=index)
+    frame, _ = read_runs(output_dir)
+    return [str(model) for model in frame["model"].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("runs", "shown"),
+    [
+        ([(None, DEEP)], ["mlp"]),
+        ([("mlp_deep", DEEP)], ["mlp_deep"]),
+        ([("mlp_deep", DEEP), ("mlp", DEEP), ("mlp", DEEP)], ["mlp"] * 3),  # the commonest
+        ([("mlp_deep", DEEP), ("mlp", DEEP)], ["mlp"] * 2),  # the alphabetically first
+        ([("mlp_deep", DEEP), (None, DEEP)], ["mlp"] * 2),
+        ([("mlp_deep", DEEP), ("mlp", EFFECTIVE["model"])], ["mlp_deep", "mlp"]),
+        ([("wide", {"name": "mlp", "hidden": [9]}), ("wide", {"name": "mlp", "hidden": [8]})], ["wide"] * 2),
+        ([("mlp", {"name": "cnn"}), ("mlp", EFFECTIVE["model"])], ["cnn", "mlp"]),  # model=mlp model.name=cnn
+    ],
+)
+def test_a_group_is_shown_by_its_preset(runs: Sequence[Any], shown: list[str], tmp_path: Path) -> None:
+    for _ in range(2):  # from the records, then from the index
+        assert labeled(tmp_path, *runs) == shown
+
+
+def test_runs_typed_differently_are_one_configuration(tmp_path: Path) -> None:
+    for seed, label in enumerate(("mlp_deep", "mlp", "mlp_deep")):
+        finish(tmp_path, f"run-{seed}", [0.5], run={"labels": {"model": label}}, model=DEEP, seed=seed)
+    frame, skipped = read_runs(tmp_path)
+    table, caption = lay_out(frame, skipped, over="seed")
+    assert table["runs"].tolist() == [3] and "model=mlp_deep, model.hidden=[1024, 512, 256]" in caption
+    (curve,) = learning_curves(tmp_path, frame)
+    assert curve.seeds == [0, 1, 2]
+
+
+def test_groups_without_a_name_and_nonsense_labels_are_ignored(tmp_path: Path) -> None:
+    labels = {"dropout": "light", "augmentation": "cutout", "optimizer": 7, "no": "group", "data": "my_digits"}
+    make(tmp_path, "run", [0.5], run={"labels": labels}, dropout={"rate": 0.1}, augmentation={"flip": "random"})
+    make(tmp_path, "list", [0.5], run={"labels": ["model"]}, seed=1)
+    frame, _ = read_runs(tmp_path)
+    rows = frame.set_index("run_id")
+    names = ["dropout.rate", "augmentation.flip", "optimizer"]
+    assert rows[names].to_numpy()[1].tolist() == [0.1, "random", "adam"]
+    assert "dropout" not in frame and "augmentation" not in frame and "no" not in frame
+    assert rows["data"].to_dict() == {"list": "digits", "run": "digits"}  # equal settings, so an equal label
+
+
+def changed(code: dict[str, Any], group: str) -> dict[str, Any]:
+    return code | {group: dict.fromkeys(code[group], "another")}
+
+
+def test_stale_is_what_other_code_trained_however_old_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = current_code(EFFECTIVE)
+    recorded = {"now": code, "before": changed(code, "optimizer"), "none": None, "text": "x"}
+    for seed, (name, content) in enumerate(recorded.items()):
+        finish(tmp_path, name, [0.5], run={"code": content}, seed=seed)
+    expected = {"now": False, "before": True, "none": True, "text": True}
+    for _ in range(2):  # from the records, then from the index
+        frame, skipped = read_runs(tmp_path)
+        stale = dict(zip(frame["run_id"], frame["stale"], strict=True))
+        assert stale == expected
+    table, caption = lay_out(frame[frame["run_id"] == "before"], skipped)
+    assert "stale" in table and not {"code", "torch", "device_type"} & {*table.columns}
+    assert "1 stale: trained with different code" in caption
+    current, caption = lay_out(frame[frame["run_id"] == "now"], skipped)
+    assert "stale" not in current and "stale" not in caption
+
+    monkeypatch.setattr(gathering, "code_of", lambda effective: changed(code, "model"))
+    frame, _ = read_runs(tmp_path)  # the index is as it was, the code is not
+    assert frame.set_index("run_id")["stale"]["now"]
+
+
+def test_the_code_column_has_a_digest_of_each_group(tmp_path: Path) -> None:
+    codes = [
+        {"core": {"a": "1", "b": "2"}, "optimizer": {"c": "3"}},
+        {"optimizer": {"c": "3"}, "core": {"b": "2", "a": "1"}},
+    ]
+    codes.append({"core": {"a": "1", "b": "2"}, "optimizer": {"c": "4"}})
+    for seed, code in enumerate(codes):
+        finish(tmp_path, f"run-{seed}", [0.5], run={"code": code}, seed=seed)
+    frame, _ = read_runs(tmp_path)
+    first, second, third = (json.loads(code) for code in frame["code"])
+    assert first == second and frame["code"][0] == frame["code"][1]
+    assert first["core"] == third["core"] and first["optimizer"] != third["optimizer"]
+    assert frame[["torch", "device_type"]].to_numpy().tolist() == [["2.14.1", "cpu"]] * 3
+
+
+def test_runs_of_different_code_are_not_averaged(tmp_path: Path) -> None:
+    code = current_code(EFFECTIVE)
+    for seed, (recorded, acc) in enumerate([(code, 0.5), (code, 0.7), (changed(code, "core"), 0.9)]):
+        finish(tmp_path, f"run-{seed}", [acc], acc, run={"code": recorded}, seed=seed)
+    frame, skipped = read_runs(tmp_path)
+    table, caption = lay_out(frame, skipped, over="seed")
+    assert table[["runs", "stale", "test_acc"]].to_numpy().tolist() == [[1, True, 0.9], [2, False, 0.6]]
+    assert "1 configuration has a row for each version of the code that trained it" in caption
+    stale, current = learning_curves(tmp_path, frame)
+    assert (current.name, current.seeds, stale.seeds) == ("model=mlp", [0, 1], [2])
+    assert stale.name.startswith("model=mlp (stale, code ")
+
+
+def test_averages_over_environments_are_reported(tmp_path: Path) -> None:
+    for seed, (torch, device) in enumerate([("2.13", "cpu"), ("2.14", "cpu"), ("2.14", "cuda")]):
+        run = {"versions": {"torch": torch}, "device_type": device}
+        finish(tmp_path, f"run-{seed}", [0.5], run=run, seed=seed)
+    table, caption = lay_out(*read_runs(tmp_path), over="seed")
+    assert table["runs"].tolist() == [3]
+    assert "1 row averages runs of several versions of torch" in caption
+    assert "1 row averages runs of several types of device" in caption
+
+
+# Version 0.1.
+
+
+def old(output_dir: Path, *names: str) -> None:
+    for name in names:
+        (output_dir / "runs" / name).mkdir(parents=True)
+        contents: dict[str, dict[str, Any]] = {
+            "run.json": {"effective": EFFECTIVE, "config": {}, "code": {"loop.py": "x"}},
+            "result.json": {"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.5, "convergence_epoch": 1},
+            "status.json": {"state": "finished"},
+        }
+        for file, content in contents.items():
+            (output_dir / "runs" / name / file).write_text(json.dumps({"schema": 1, **content}))
+
+
+def test_runs_of_version_01_are_named_in_captions(tmp_path: Path) -> None:
+    old(tmp_path, *(f"old-{index:02}" for index in range(12)))
+    (tmp_path / "runs" / "notes").mkdir()
+    for seed, activation in ((0, "relu"), (0, "selu"), (1, "relu"), (1, "selu")):
+        finish(tmp_path, f"{activation}-{seed}", [0.5], seed=seed, activation={"name": activation})
+    names = ", ".join(f"old-{index:02}" for index in range(10))
+    sentence = f"12 runs of version 0.1 (schema 1) are not shown: {names} and 2 more"
+    frame, skipped = read_runs(tmp_path)
+    assert len(frame) == 4 and len(skipped.old) == 12 and skipped.unreadable == ["notes"]
+    _, caption = lay_out(frame, skipped)
+    assert sentence in caption and "Left out, not readable as runs: notes" in caption
+    show_effects(tmp_path, None, [], format="json", output=tmp_path / "effects.json")
+    content = json.loads((tmp_path / "effects.json").read_text())
+    assert sentence in content["notes"] and content["left_out"] == {"of version 0.1": 12, "unreadable": 1}
+    assert write_report(tmp_path).read_text(encoding="utf-8").count(sentence) == 2  # with the results and the effects
+
+
+def test_runs_of_version_01_alone_are_one_sentence(tmp_path: Path) -> None:
+    old(tmp_path, "old")
+    sentence = "1 run of version 0.1 (schema 1) is not shown: old"
+    with pytest.raises(UserError, match=r"there are no runs in .*; train one: .*; 1 run of version 0.1"):
+        read_runs(tmp_path)
+    for command in ("summary", "effects", "curves", "report"):
+        line = [sys.executable, "-m", "sweeper", command, "--output-dir", str(tmp_path)]
+        done = subprocess.run(line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+        printed = done.stdout + done.stderr
+        assert sentence in printed and "Traceback" not in printed and len(printed.splitlines()) == 1
+        assert done.returncode == (0 if command == "effects" else 1)
+
+
+# The best epoch.
+
+
+@pytest.mark.parametrize(
+    ("select", "epoch", "val_acc"),
+    [
+        (None, 2, 0.7),
+        ("val_acc", 2, 0.7),
+        ("val_loss", 3, 0.6),
+        ("val_balanced_acc", 1, 0.5),
+        ("val_macro_f1", 3, 0.6),
+        ("nonsense", 2, 0.7),
+        (["val_loss"], 2, 0.7),
+    ],
+)
+def test_the_best_epoch_so_far_is_that_of_the_runs_metric(
+    select: Any, epoch: int, val_acc: float, tmp_path: Path
+) -> None:
+    changes = {} if select is None else {"select": select}
+    record = make(tmp_path, "run", (), "running", **changes)
+    metrics: dict[str, Sequence[float | None]] = {
+        "val_acc": (0.5, 0.7, 0.6),
+        "val_loss": (1.0, 0.9, 0.8),
+        "val_balanced_acc": (0.6, 0.6, 0.5),  # of equal ones the first
+        "val_macro_f1": (0.1, None, 0.2),
+    }
+    rows: list[dict[str, Any]] = [{"epoch": 1 + index, "train_seconds": 1.0} for index in range(3)]
+    for name, values in metrics.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    record.write_metrics(rows)
+    frame, _ = read_runs(tmp_path)
+    assert frame[["best_epoch", "best_val_acc"]].to_numpy().tolist() == [[epoch, val_acc]]
+
+
+def test_a_finished_runs_best_epoch_is_that_of_its_result(tmp_path: Path) -> None:
+    record = finish(tmp_path, "run", [0.5, 0.7])
+    record.write_result((record.result() or {}) | {"best_epoch": 1, "best_val_acc": 0.5})
+    frame, _ = read_runs(tmp_path)
+    assert frame[["best_epoch", "best_val_acc"]].to_numpy().tolist() == [[1, 0.5]]
+
+
+def test_no_module_imports_torch() -> None:
+    modules = sorted(path.stem for path in (REPOSITORY / "sweeper" / "summary").glob("[a-z]*.py"))
+    imports = "; ".join(f"import sweeper.summary.{name}" for name in modules)
+    found = "{'torch', 'torchvision', 'hydra'} & {*sys.modules}"
+    program = f"{imports}; import sweeper.__main__, sys; print(sorted({found}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_run_of_another_schema_is_unreadable(tmp_path: Path) -> None:
+    finish(tmp_path, "run", [0.5])
+    record = finish(tmp_path, "later", [0.5])
+    write_json(record.folder / "run.json", {"schema": 99})
+    _, skipped = read_runs(tmp_path)
+    assert skipped.unreadable == ["later"]
