@@ -34,8 +34,8 @@ MOVED = {
     "convergence_fraction": "--convergence-fraction of python -m sweeper summary, effects, curves and report",
     "augmentation.padding": "augmentation.crop_padding",
     "augmentation.size": "augmentation.cutout",
-}  # settings of version 0.1
-LAST_FRAMES = 2  # of a traceback, in a sweep's output; train.log has all
+}  # settings of version 0.1, and their replacements
+LAST_FRAMES = 2  # of a traceback, in a sweep's output; train.log has all frames
 
 
 def register_schema() -> None:
@@ -49,10 +49,10 @@ def register_schema() -> None:
 def adapt_optuna(store: ConfigStore) -> None:
     """Give Hydra's Optuna plugin, where it is installed, defaults that fit the runs here.
 
-    A run returns its best validation accuracy, which is maximized; a run that diverges is one failed trial; and with a
-    fixed seed the same command has the same trials and reuses those that are finished.
+    A run returns its best validation accuracy, which is maximized. A run that diverges is a failed trial. With a fixed
+    seed, the same command has the same trials and reuses the finished ones.
     """
-    Plugins.instance()  # imports all plugins, which store their own defaults first
+    Plugins.instance()  # imports all plugins, which store their defaults first
     stored = store.repo["hydra"]["sweeper"]
     if "optuna.yaml" in stored:
         stored["optuna.yaml"].node.update({"direction": "maximize", "n_jobs": 1, "max_failure_rate": 1.0})
@@ -60,10 +60,10 @@ def adapt_optuna(store: ConfigStore) -> None:
 
 
 def run_with_friendly_errors(main: Callable[[], None]) -> None:
-    """Call a Hydra entry point; an error that a user can cause ends in one sentence and exit status 1.
+    """Call a Hydra entry point; an error that a user can cause ends in a sentence and exit status 1.
 
-    HYDRA_FULL_ERROR=1 in the environment asks for tracebacks. Without it, this sets it for Hydra, which then passes its
-    exceptions on instead of printing them.
+    HYDRA_FULL_ERROR=1 in the environment asks for tracebacks. Without it, this function sets it for Hydra, which then
+    raises its exceptions instead of printing them.
     """
     if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
         main()
@@ -79,7 +79,7 @@ def run_with_friendly_errors(main: Callable[[], None]) -> None:
 
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Turn an error that a user can cause into one sentence on standard error and exit status 1."""
+    """Turn an error that a user can cause into a sentence on standard error and exit status 1."""
     try:
         yield
     except (UserError, Diverged) as error:
@@ -97,8 +97,8 @@ def friendly_errors() -> Iterator[None]:
 def job_errors(*, fail_fast: bool) -> Iterator[None]:
     """Handle an error in the job that is running.
 
-    A single run exits with the sentence, before Hydra adds a line. A job of a sweep logs at once what failed and why,
-    and the others continue; with `fail_fast` it stops its sweep.
+    A single run exits with the sentence, before Hydra adds a line. A job of a sweep logs its failure immediately, and
+    the other jobs continue; with `fail_fast` it stops the sweep.
     """
     if HydraConfig.get().mode == RunMode.RUN:
         with friendly_errors() if FRIENDLY_ERRORS in os.environ else nullcontext():
@@ -116,13 +116,17 @@ def job_errors(*, fail_fast: bool) -> Iterator[None]:
 
 
 def refuse_sweep_overrides(overrides: list[str]) -> None:
-    """Raise UserError where a single run was asked for what only a sweep does, such as printing its plan."""
+    """Check that a single run has no overrides that only a sweep can honor, such as printing its plan.
+
+    Raises:
+        UserError: it has.
+    """
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (override.partition("=") for override in overrides):
         if key in ("sweep.dry_run", "sweep.exclude", "sweep.zip") and value not in ("false", "[]"):
-            raise UserError(f"{key} is for sweeps, which need -m: {as_multirun()}")
+            raise UserError(f"{key}={value} is for sweeps only; use -m: {as_multirun()}")
         if key in groups and value.startswith("["):
-            raise UserError(f"{key}={value} is a list: choose one, or sweep with -m and {key}={value.strip('[]')}")
+            raise UserError(f"{key}={value} is a list; choose a single name, or sweep: -m {key}={value.strip('[]')}")
 
 
 def as_multirun() -> str:
@@ -132,7 +136,7 @@ def as_multirun() -> str:
 
 
 def format_error(error: Exception) -> str:
-    """Format an error in a job: a sentence, or the last lines of its traceback (HYDRA_FULL_ERROR=1: all of them)."""
+    """Format an error in a job: a sentence, or the end of its traceback (all of it with HYDRA_FULL_ERROR=1)."""
     if FRIENDLY_ERRORS not in os.environ:
         return "".join(traceback.format_exception(error))
     sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
@@ -142,20 +146,20 @@ def format_error(error: Exception) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """Explain Hydra's or OmegaConf's error, with the valid choices."""
+    """Explain an error of Hydra or OmegaConf, with the valid choices."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         extra = "; optuna is an extra: pip install -e '.[optuna]' in the program's folder" if name == "optuna" else ""
         valid = f"choose from {format_names(error.options)}{extra}"
         return f"{group}={name} does not exist{nearest(name, error.options)}; {valid}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
-        return f"{swept[1]} has several values, which need -m: {as_multirun()}"
+        return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(inner, "full_key", None)
     if key is None or not sibling_keys(key):  # not a setting of this program
         return " ".join(str(error if key is None else inner).partition("full_key:")[0].split())
     if key in MOVED:
-        return f"{key} is not a setting any more; use {MOVED[key]}"
+        return f"{key} is no longer a setting; use {MOVED[key]}"
     if "not in" in str(inner):
         siblings = sibling_keys(key)
         elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
@@ -192,7 +196,7 @@ def current_job(config: DictConfig) -> "Job":
 
 
 def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]) -> dict[str, str]:
-    """Return the name of the preset that each group's settings are, the typed name where several are equal.
+    """Return the name of the preset that equals each group's settings, the typed name where several do.
 
     Args:
         config: the config.
@@ -211,7 +215,7 @@ def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]
 
 @cache
 def preset_settings(file: Path) -> dict[str, Any]:
-    """Return the settings of a preset's file that are not null."""
+    """Return the settings in a preset's file that are not null."""
     content = OmegaConf.to_container(OmegaConf.load(file))
     settings = content if isinstance(content, dict) else {}
     return {str(key): value for key, value in settings.items() if key != "defaults" and value is not None}

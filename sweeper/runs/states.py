@@ -128,7 +128,7 @@ def state_of(record: RunDirectory) -> State:
 
 
 def parse_state(text: Any) -> State:
-    return State(text) if text in {state.value for state in State} else State.UNKNOWN
+    return State(text) if text in [state.value for state in State] else State.UNKNOWN  # a list: text may be any JSON
 
 
 def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:

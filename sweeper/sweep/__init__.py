@@ -1,1 +1,1 @@
-"""Sweeps: which runs a command asks for, checked before the first one starts."""
+"""Sweeps: the runs that a command asks for, checked before the first run starts."""

@@ -1,4 +1,4 @@
-"""The config of every job of a sweep, as Hydra composes it, without composing the same groups twice."""
+"""Composition of the configs of a sweep's jobs, as Hydra does it, without composing the same groups twice."""
 
 import copy
 import hashlib
@@ -34,7 +34,7 @@ Whole = tuple[DictConfig, dict[str, str]]  # a composed config, and the preset o
 
 @dataclass(frozen=True)
 class Composed:
-    """The config of a job, and the preset that each group was composed from."""
+    """The config of a job, and the preset that each group is composed from."""
 
     config: Config
     presets: dict[str, str]
@@ -58,7 +58,7 @@ class Composer:
         self.is_group = cache(lambda name: bool(loader.get_group_options(name)))
 
     def __call__(self, job: Job) -> Composed:
-        """Return the config of a job, a new one at each call.
+        """Return a new copy of a job's config.
 
         Raises:
             UserError: the job would be a sweep within a sweep.
@@ -87,7 +87,7 @@ class Composer:
         return Composed(composed, presets)
 
     def split(self, job: Job) -> tuple[tuple[str, ...], list[Override], bool]:
-        """Split a job into choices of groups and values, and return whether it consists of these alone."""
+        """Split a job into choices of groups and plain values, and return whether it consists of these alone."""
         overrides = [self.parse(text) for text in job]
         values = [item for item in overrides if item.package is None and not self.is_group(item.key_or_group)]
         groups = tuple(text for text, item in zip(job, overrides, strict=True) if item not in values)
@@ -115,8 +115,11 @@ class Composer:
             self.remembered = saved["configs"]
 
     def save(self, file: Path) -> None:
-        kept = {text: config for text, config in self.composed.items() if "${" not in text}  # whose value may change
-        write_json(file, {"sources": self.sources(), "configs": kept})
+        """Write the configs for the next plan."""
+        configs = {
+            job: config for job, config in self.composed.items() if "${" not in job
+        }  # an interpolation may change
+        write_json(file, {"sources": self.sources(), "configs": configs})
 
     def sources(self) -> str:
         """Hash the sources of a config besides the job: YAML files, schema, versions, Hydra's overrides."""
@@ -132,7 +135,7 @@ class Composer:
 
 
 def compose_whole(loader: ConfigLoader, master: DictConfig, job: tuple[str, ...]) -> Whole:
-    """Return Hydra's composition of a job without Hydra's own node, and the preset of each group."""
+    """Return Hydra's composition of a job without the node `hydra`, and the preset of each group."""
     composed = loader.load_sweep_config(master, list(job))
     if OmegaConf.select(composed, "hydra.sweeper.params") != master.hydra.sweeper.params:
         raise UserError("an experiment that defines its own sweep cannot be swept over; run it separately")
@@ -151,7 +154,7 @@ def as_composed(whole: Whole) -> Composed:
 def compose_share(
     loader: ConfigLoader, master: DictConfig, singletons: dict[Any, Any], jobs: Sequence[tuple[str, ...]]
 ) -> dict[tuple[str, ...], Whole]:
-    """Compose many jobs in another process, less those that fail: they fail again in the first process."""
+    """Compose many jobs in another process; those that fail are left out and fail again in the first process."""
     setup_globals()
     Singleton.set_state(singletons)
     composed = {}

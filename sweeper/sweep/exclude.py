@@ -1,4 +1,4 @@
-"""Combinations that sweep.exclude leaves out."""
+"""Exclusion of combinations by the rules of sweep.exclude."""
 
 import json
 from collections.abc import Sequence
@@ -20,10 +20,11 @@ def value_of(composed: Composed, key: str) -> Any:
     try:
         return attrgetter(key)(composed.config)
     except AttributeError as error:
-        raise UserError(f"sweep.exclude names {key}, which is neither a group nor a setting") from error
+        raise UserError(f"sweep.exclude: {key} is neither a group nor a setting") from error
 
 
 def matches(composed: Composed, rule: dict[str, Any]) -> bool:
+    """Return whether a combination has all values of a rule."""
     return all(value_of(composed, str(key)) == value for key, value in rule.items())
 
 
@@ -33,10 +34,16 @@ def format_value(value: Any) -> str:
 
 
 def check_exclusions(combinations: Sequence[Composed]) -> None:
-    """Refuse an exclusion whose key or value no combination has: it would exclude nothing."""
+    """Check that every key and value of the rules occurs in the sweep.
+
+    Raises:
+        UserError: a rule could exclude nothing.
+    """
     for rule in combinations[0].config.sweep.exclude:
         for key, value in rule.items():
             found = [value_of(composed, str(key)) for composed in combinations]
             if value not in found:
-                has = format_names(set(map(format_value, found)))
-                raise UserError(f"sweep.exclude names {key}={format_value(value)}, but the sweep has {has}")
+                valid = format_names(set(map(format_value, found)))
+                raise UserError(
+                    f"sweep.exclude: no combination has {key}={format_value(value)}; the sweep's values: {valid}"
+                )

@@ -1,4 +1,4 @@
-"""A sweep from its overrides to its end: plan, launch, retry, and conclude from what the runs recorded."""
+"""Execution of a sweep: plan, launch, retry, and conclude from the records of its runs."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
 PrintTable = Callable[[Path, set[str]], None]
 CONFIGS = "configs.json"
 NO_WAIT = "sweep.wait=false"
-RETRAIN = "sweep.reuse=none"  # which would retrain what this sweep has just finished
+RETRAIN = "sweep.reuse=none"  # not in the command that resumes: it would retrain the runs that have just finished
 NO_STATUS = "process exited without reporting a status (killed, possibly out of memory)"
 LISTED = 10  # unfinished runs in the last sentence
 
@@ -46,8 +46,8 @@ def run_sweep(
         compose: makes the config of a job.
         launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; it may keep
             files in the sweep's folder.
-        concurrency: how many jobs the launcher runs at a time, None where that is not known.
-        print_table: prints the table of the runs in an output folder that have these ids.
+        concurrency: how many jobs the launcher runs at a time; None where that is unknown.
+        print_table: prints a table of the runs with given ids in an output folder.
 
     Raises:
         UserError: a job cannot run, in which case none was started, or some did not finish.
@@ -85,10 +85,10 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
     """Launch runs, and retry those that did not finish, up to sweep.max_retries times.
 
     Returns:
-        What they returned; None where the launcher does not wait for them.
+        Their job returns; None where the launcher does not wait for them.
 
     Raises:
-        Exception: the launcher's own error, where it stopped before any run was touched.
+        Exception: the launcher's error, where it stopped before any run changed.
     """
     returns: list[JobReturn] = []
     for retries_left in range(base.sweep.max_retries, -1, -1):
@@ -101,7 +101,7 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
                 raise
             log.error("the launcher stopped: %s: %s", type(error).__name__, error)
             while State.RUNNING in states_after(to_run, folder):
-                time.sleep(1)  # runs that it had started continue without it
+                time.sleep(1)  # runs that it had started continue
         if launched is None:
             return None
         returns += launched
@@ -121,10 +121,10 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
 
 
 def states_after(runs: Sequence[Planned], folder: Path) -> list[State]:
-    """The states of runs whose launcher was stopped. Slurm ends or restarts those that it has."""
-    elsewhere = queued_runs(folder)
+    """Return the states of runs whose launcher was stopped. Slurm ends or restarts the runs in its queue."""
+    queued = queued_runs(folder)
     return [
-        recorded_state(planned) if planned.run_id in elsewhere else reconcile_state(planned.record, NO_STATUS)
+        recorded_state(planned) if planned.run_id in queued else reconcile_state(planned.record, NO_STATUS)
         for planned in runs
     ]
 
@@ -180,4 +180,4 @@ def derived_name(overrides: Sequence[Override]) -> str:
         str(override.input_line) for override in overrides if not str(override.input_line).startswith("sweep.")
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
-    return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'one'}-{digest}"
+    return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'run'}-{digest}"

@@ -1,4 +1,4 @@
-"""From the overrides of a sweep to its jobs: the product of all swept values, zipped keys together."""
+"""Expansion of a sweep's overrides to its jobs: the product of all swept values, zipped keys together."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ Job = list[str]  # the overrides of one combination
 
 
 def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = ()) -> list[Job]:
-    """Every combination of the swept values, in Hydra's order: the last key advances fastest.
+    """Return every combination of the swept values, in Hydra's order: the last key advances fastest.
 
-    Where a key is given twice, the later one counts. The keys of a zip take their first values together, then their
-    second ones, and stand where the first of them stands.
+    Where a key is given twice, its last values count. The keys of a zip take their first values together, then their
+    second values, at the position of the first key.
 
     Raises:
-        UserError: a zip names a key that is not swept, or keys of different numbers of values.
+        UserError: a key of a zip is not swept, or its keys have different numbers of values.
         HydraException: an override sweeps over an interval, which has no list of values.
     """
     values: dict[str, list[str]] = {}
@@ -31,17 +31,17 @@ def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = ()) ->
             values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
             swept.append(key)
         else:
-            raise HydraException(f"{override.input_line}: a grid needs values, such as {key}=1,2,3 or {key}=range(1,4)")
+            raise HydraException(f"{override.input_line} is not a list of values; use {key}=1,2,3 or {key}=range(1,4)")
     axes: dict[str, list[tuple[str, ...]]] = {key: [(value,) for value in texts] for key, texts in values.items()}
     named = [key for keys in zips for key in keys]
     if len(set(named)) < len(named) or not all(zips):
-        raise UserError(f"sweep.zip={[list(keys) for keys in zips]} must name every key once, and no list may be empty")
+        raise UserError(f"sweep.zip={[list(keys) for keys in zips]}: a key occurs twice, or a list is empty")
     for keys in zips:
         if unknown := [key for key in keys if key not in swept]:
             raise UserError(f"sweep.zip: {format_names(unknown)} is not swept; swept parameters: {format_names(swept)}")
         if len({len(values[key]) for key in keys}) != 1:
             counts = ", ".join(f"{key} has {len(values[key])}" for key in keys)
-            raise UserError(f"sweep.zip needs keys of equally many values, but {counts}")
+            raise UserError(f"sweep.zip: keys need the same number of values; {counts}")
         axes[keys[0]] = list(zip(*(values[key] for key in keys), strict=True))
         for key in keys[1:]:
             del axes[key]

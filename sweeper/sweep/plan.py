@@ -1,4 +1,4 @@
-"""The plan of a sweep, made before its first run starts: every combination, and what becomes of it."""
+"""The plan of a sweep, made before its first run starts: the action for every combination."""
 
 import time
 from collections import Counter
@@ -16,7 +16,8 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, decide
 from sweeper.sweep.compose import Composed
-from sweeper.sweep.estimate import Estimator, format_duration, makespan
+from sweeper.sweep.durations import format_duration, makespan
+from sweeper.sweep.estimate import Estimator
 from sweeper.sweep.exclude import check_exclusions, format_value, matches
 from sweeper.sweep.expand import Job
 from sweeper.training.build import check
@@ -30,7 +31,7 @@ class Planned:
 
     Attributes:
         spec: its run; None where it is excluded.
-        detail: what else is printed: of a duplicate its run, of an excluded combination the rule.
+        detail: printed instead of the decision: of a duplicate its run, of an excluded combination the rule.
         seconds: estimate of the time left to train; None where there is none.
         heartbeat: the run's last heartbeat at planning; None where it had none.
     """
@@ -62,18 +63,18 @@ class Planned:
 
     @property
     def text(self) -> str:
-        """What becomes of it, as printed."""
+        """Its action, as printed."""
         return self.detail or self.decision.text
 
 
 def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurrency: int = 1) -> list[Planned]:
-    """Compose and check every job and decide what becomes of its run; a shared dataset is prepared once.
+    """Compose and check every job and decide its action; a shared dataset is prepared once.
 
     Args:
         concurrency: runs at a time, which share the cores, for the estimates.
 
     Raises:
-        UserError: a job cannot run, or an exclusion leaves nothing or names a value that is not swept.
+        UserError: a job cannot run, or an exclusion leaves no combination or occurs in none.
     """
     combinations = []
     for job in jobs:
@@ -107,7 +108,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
         with error_context(job):
             plan.append(add(job, composed))
     if not seen:
-        raise UserError(f"sweep.exclude leaves none of the {len(jobs)} combinations")
+        raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
     to_run = [planned for planned in plan if planned.is_to_run]
     if to_run:
         estimator = Estimator(to_run[0].record.folder.parent, concurrency)
@@ -120,7 +121,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
 
 @contextmanager
 def error_context(job: Job) -> Iterator[None]:
-    """Add to an error which job it is about."""
+    """Add the job to the message of an error in it."""
     try:
         yield
     except UserError as error:
@@ -128,25 +129,25 @@ def error_context(job: Job) -> Iterator[None]:
 
 
 def no_effect_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
-    """The swept keys without effect: wherever two combinations differ in that key alone, they are one run."""
+    """Yield the swept keys without effect: combinations that differ in such a key alone share a run."""
     for axis in axes:
 
         def others(planned: Planned, axis: str = axis) -> list[str]:
             return [override for override in planned.overrides if not override.startswith(f"{axis}=")]
 
-        kept = sorted((planned for planned in plan if planned.run_id), key=others)
-        groups = [[planned.run_id for planned in group] for _, group in groupby(kept, others)]
+        runs = sorted((planned for planned in plan if planned.run_id), key=others)
+        groups = [[planned.run_id for planned in group] for _, group in groupby(runs, others)]
         if any(len(group) > 1 for group in groups) and all(len(set(group)) == 1 for group in groups):
             yield axis
 
 
 def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | None, *, list_all: bool = False) -> str:
-    """Format the plan: the combinations that are not simply new, then the counts and the estimated time.
+    """Format the plan: every combination that is not new, then the counts and the estimated time.
 
     Args:
         plan: all combinations.
         axes: the swept keys.
-        concurrency: runs at a time, None where the launcher decides.
+        concurrency: runs at a time; None where the launcher decides.
         list_all: list new runs as well.
     """
     common = set.intersection(*(set(planned.overrides) for planned in plan))
@@ -187,7 +188,7 @@ KINDS = ("to run", "finished", "diverged", "duplicate", "excluded")
 
 
 def kind_of(planned: Planned) -> str:
-    """The count of the plan's last line that a combination belongs to."""
+    """Return the count in the plan's last line that a combination belongs to."""
     if planned.is_to_run:
         return "to run"
     return planned.decision.reason.value if planned.decision.action is Action.SKIP else planned.decision.action.value
@@ -198,7 +199,7 @@ def listing_order(planned: Planned) -> tuple[int, bool]:
 
 
 def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
-    """Write sweep.json: the sweep's combinations, and the run of each."""
+    """Write sweep.json: the sweep's combinations, and the run and the action of each."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         {

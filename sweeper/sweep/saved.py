@@ -1,4 +1,4 @@
-"""The plans that sweeps leave in <output_dir>/sweeps/<name>/sweep.json, found and read. No torch here."""
+"""Saved plans: find and read <output_dir>/sweeps/<name>/sweep.json. No torch here: readers start fast."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ from sweeper.errors import UserError, format_names
 from sweeper.files import number, read_json
 from sweeper.runs.states import Action, Reason
 
-JOBS = "jobs.json"  # beside a plan: what Slurm has of it
+JOBS = "jobs.json"  # beside a plan: its jobs in Slurm
 ACTIONS, REASONS = {action.value for action in Action}, {reason.value for reason in Reason}
-MANY = 10**6  # more epochs or places than anybody has
+MAX_COUNT = 10**6  # of epochs or of runs at a time; a file that holds more is damaged
 
 
 def find_sweep(output_dir: Path, name: str | None) -> Path:
-    """The folder of a sweep, by default the one that was started last.
+    """Return the folder of a sweep, by default of the sweep that was started last.
 
     Raises:
         UserError: there is none.
@@ -21,29 +21,30 @@ def find_sweep(output_dir: Path, name: str | None) -> Path:
     files = sorted((output_dir / "sweeps").glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
     names = [path.parent.name for path in files]
     if not files:
-        raise UserError(f"there is no sweep in {output_dir / 'sweeps'}; start one: python train.py -m model=mlp,cnn")
+        example = "python train.py -m model=mlp,cnn"
+        raise UserError(f"there is no sweep in {output_dir / 'sweeps'}; start a sweep, such as {example}")
     if name is not None and name not in names:
-        raise UserError(f"there is no sweep {name} in {output_dir / 'sweeps'}; there is {format_names(names)}")
+        raise UserError(f"there is no sweep {name} in {output_dir / 'sweeps'}; choose from {format_names(names)}")
     return files[names.index(name) if name is not None else -1].parent
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
-    """What a sweep's sweep.json says.
+    """Read a sweep's sweep.json.
 
     Raises:
-        UserError: another version wrote it, or it is damaged.
+        UserError: it is missing, damaged or of another version.
     """
     plan = read_json(folder / "sweep.json")
     if plan is None or not is_whole(plan):
         raise UserError(
-            f"{folder / 'sweep.json'} is damaged or of another version: remove {folder}, or give the sweep another "
-            "name with sweep.name=NAME; runs are kept elsewhere and stay"
+            f"{folder / 'sweep.json'} is damaged or of another version: remove {folder}, or choose another "
+            "name with sweep.name=NAME; the runs are stored elsewhere and are kept"
         )
     return plan
 
 
 def is_whole(plan: dict[str, Any]) -> bool:
-    """Whether a plan has what this version writes, in its kinds."""
+    """Return whether a plan has the fields and types that this version writes."""
     try:
         return (
             isinstance(plan["command"], str)
@@ -55,8 +56,8 @@ def is_whole(plan: dict[str, Any]) -> bool:
                 and job["reason"] in REASONS
                 and all(job[key] is None or is_number(job[key]) for key in ("seconds", "heartbeat"))
                 and is_count(job["epochs"])
-                and isinstance(job["overrides"], list)
-                and all(isinstance(override, str) for override in job["overrides"])
+                and (job["epoch"] is None or is_count(job["epoch"]))
+                and all(is_list_of_strings(job[key]) for key in ("overrides", "changed"))
                 for job in plan["jobs"]
             )
         )
@@ -69,22 +70,26 @@ def is_number(value: Any) -> bool:
 
 
 def is_count(value: Any) -> bool:
-    return isinstance(value, int) and 0 < value < MANY
+    return isinstance(value, int) and 0 < value < MAX_COUNT
+
+
+def is_list_of_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The combinations of a plan that have runs of their own: neither excluded nor equal to an earlier one."""
+    """Return the jobs of a plan that have their own run: neither excluded nor duplicates of earlier jobs."""
     return [job for job in plan["jobs"] if job["action"] not in (Action.DUPLICATE, Action.EXCLUDED)]
 
 
 def queued_runs(folder: Path) -> dict[str, float]:
-    """The runs of a sweep that Slurm was given, and when: as far as files say, for their jobs may be over by now."""
+    """Return the runs of a sweep that were submitted to Slurm, and when. Their jobs may have ended since."""
     submissions = (read_json(folder / JOBS) or {}).get("submissions", [])
-    return {run_id: one.get("made", 0.0) for one in submissions for pack in one["packs"] for run_id in pack}
+    return {run_id: item.get("made", 0.0) for item in submissions for pack in item["packs"] for run_id in pack}
 
 
 def ids_of(output_dir: Path, name: str | None) -> set[str] | None:
-    """The run ids of a sweep; None, which stands for all runs, where no sweep is named.
+    """Return the run ids of a sweep; None, which stands for all runs, where no sweep is named.
 
     Raises:
         UserError: there is no such sweep, or its plan is damaged.

@@ -1,4 +1,4 @@
-"""A sweep as it goes, wherever its runs are: read from their records alone, without torch."""
+"""The live table of a sweep, read from the records of its runs alone. No torch here: it starts fast."""
 
 import sys
 import time
@@ -17,97 +17,89 @@ from rich.text import Text
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.states import Action
-from sweeper.sweep.estimate import format_duration, makespan
+from sweeper.runs.states import STATES, Action, State, parse_state
+from sweeper.sweep.durations import format_duration, makespan
 from sweeper.sweep.saved import find_sweep, own_jobs, queued_runs, read_plan
 
-REFRESH = 1.0  # seconds between two looks at the records
-ENDED = ("finished", "diverged", "failed", "cancelled")
-# what needs a look comes first
-ORDER = ("running", "lost", "failed", "diverged", "cancelled", "interrupted", "queued", "waiting", "finished")
-COLOURS = {
-    "running": "cyan",
-    "finished": "green",
-    "queued": "dim",
-    "waiting": "dim",
-}  # every other state is not as it should be: red
-WIDE = 200  # characters across, where no terminal sets them
+REFRESH = 1.0  # seconds between two readings of the records
+WIDE = 200  # columns, where no terminal sets them
 
 
 @dataclass
-class Watched:
-    """A run as it is now.
+class RunStatus:
+    """The present status of a run.
 
     Attributes:
-        swept: the overrides that tell it apart from the others.
-        epoch: epochs that are done.
-        images_per_second: of its last epoch.
-        seconds: an estimate of what is left; None where nothing is known.
+        swept: the overrides that distinguish it from the sweep's other runs.
+        epoch: the number of finished epochs.
+        images_per_second: the speed of its last epoch.
+        seconds: an estimate of the time left; None where nothing is known.
     """
 
     swept: str
     run_id: str
-    state: str
+    state: State
     epoch: int
     epochs: int
     best_val_acc: float | None
     images_per_second: float | None
     seconds: float | None
 
+    @property
+    def is_terminal(self) -> bool:
+        return STATES[self.state].is_terminal
 
-def look(folder: Path, plan: dict[str, Any]) -> list[Watched]:
-    """Every run of a sweep, what needs a look first."""
+
+def collect(folder: Path, plan: dict[str, Any]) -> list[RunStatus]:
+    """Return the status of every run of a sweep, those that need attention first."""
     jobs = own_jobs(plan)
     common = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
-    runs = folder.parent.parent / "runs"
     queued = queued_runs(folder)
-    watched = []
+    statuses = []
     for job in jobs:
         swept = " ".join(override for override in job["overrides"] if override not in common)
-        record = RunDirectory(runs / job["run_id"])
-        one = look_at(record, swept, job)
-        if one.run_id in queued and is_queued(one.state, record.status() or {}, queued[one.run_id]):
-            one.state = "queued"
-        watched.append(one)
-    return sorted(watched, key=lambda one: (place(one.state), one.run_id))
+        record = RunDirectory(folder.parent.parent / "runs" / job["run_id"])
+        status = collect_run(record, swept, job)
+        if status.run_id in queued and is_queued(status.state, record.status() or {}, queued[status.run_id]):
+            status.state = State.QUEUED
+        statuses.append(status)
+    return sorted(statuses, key=lambda status: (STATES[status.state].order, status.run_id))
 
 
-def is_queued(state: str, status: dict[str, Any], submitted: float) -> bool:
-    """Whether Slurm will start a run that it was given: not one that has said since then why it ended."""
-    said_why = bool(status.get("error")) and (number(status.get("heartbeat")) or 0.0) > submitted
-    return state == "waiting" or (state == "interrupted" and not said_why)
+def is_queued(state: State, status: dict[str, Any], submitted: float) -> bool:
+    """Return whether Slurm will start a submitted run: unless it was stopped for a recorded reason since then."""
+    was_stopped = bool(status.get("error")) and (number(status.get("heartbeat")) or 0.0) > submitted
+    return state is State.WAITING or (state is State.INTERRUPTED and not was_stopped)
 
 
-def place(state: str) -> int:
-    return ORDER.index(state) if state in ORDER else 1
-
-
-def look_at(record: RunDirectory, swept: str, job: dict[str, Any]) -> Watched:
-    """A run, given the combination that it is of."""
-    rows = list(readable(record.metrics()))
-    status = record.status() or {"state": "waiting"}
-    state = str(status.get("state", "unknown")).encode(errors="replace").decode()
+def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunStatus:
+    """Return the status of a run, given its job in the plan."""
+    rows = list(readable_rows(record.metrics()))
+    status = record.status()
+    state = State.WAITING if status is None else parse_state(status.get("state"))
     is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
-    if is_planned and state != "running" and number(status.get("heartbeat")) == job["heartbeat"]:
-        goes_on = job["action"] == Action.RESUME  # as the plan found it
-        state, rows = state if goes_on and state not in ENDED else "waiting", rows if goes_on else []
+    if is_planned and state is not State.RUNNING and number((status or {}).get("heartbeat")) == job["heartbeat"]:
+        # as the plan found it: this attempt has not begun
+        resumes = job["action"] == Action.RESUME
+        state = state if resumes and not STATES[state].is_terminal else State.WAITING
+        rows = rows if resumes else []
     seconds: float | None = job["seconds"]
     if rows:
         seconds = number((job["epochs"] - len(rows)) * median(row["seconds"] for row in rows))
-    return Watched(
+    return RunStatus(
         swept,
         record.run_id,
         state,
         len(rows),
-        len(rows) if state == "finished" else job["epochs"],  # early stopping ends before the last one
+        len(rows) if state is State.FINISHED else job["epochs"],  # early stopping ends before the last epoch
         max((row["val_acc"] for row in rows), default=None),
         rows[-1]["images_per_second"] if rows else None,
-        0.0 if state in ENDED else seconds,
+        0.0 if STATES[state].is_terminal else seconds,
     )
 
 
-def readable(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
-    """The rows that hold what we write, less their other columns."""
+def readable_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
+    """Yield the accuracy, speed and duration of each epoch whose row holds numbers."""
     for row in rows:
         val_acc, images_per_second, *parts = (
             number(row.get(name)) for name in ("val_acc", "images_per_second", "train_seconds", "eval_seconds")
@@ -117,64 +109,65 @@ def readable(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
             yield {"val_acc": val_acc, "images_per_second": images_per_second, "seconds": sum(known)}
 
 
-def draw(name: str, plan: dict[str, Any], watched: Sequence[Watched], shown: int) -> list[Table | Text]:
-    """The table of so many runs, and the lines that count all of them."""
+def draw(name: str, plan: dict[str, Any], statuses: Sequence[RunStatus], shown: int) -> list[Table | Text]:
+    """Return the table of the first `shown` runs, and the lines that count all of them."""
     table = Table(title=Text(f"sweep {name}"), title_justify="left")
     table.add_column("run", overflow="fold")
     table.add_column("state", no_wrap=True)
     for header in ("epoch", "best val acc", "images/s", "ETA"):
         table.add_column(header, justify="right", no_wrap=True)
-    for one in watched[:shown]:
+    for status in statuses[:shown]:
         table.add_row(
-            Text(one.swept or one.run_id),
-            Text(one.state, style=COLOURS.get(one.state, "red")),
-            f"{one.epoch}/{one.epochs}",
-            "-" if one.best_val_acc is None else f"{one.best_val_acc:.4f}",
-            "-" if one.images_per_second is None else f"{one.images_per_second:,.0f}",
-            "-" if one.state in ENDED or one.seconds is None else clock(one.seconds),
+            Text(status.swept or status.run_id),
+            Text(status.state, style=STATES[status.state].color),
+            f"{status.epoch}/{status.epochs}",
+            "-" if status.best_val_acc is None else f"{status.best_val_acc:.4f}",
+            "-" if status.images_per_second is None else f"{status.images_per_second:,.0f}",
+            "-" if status.is_terminal or status.seconds is None else format_hms(status.seconds),
         )
-    rest = watched[shown:]
-    more = [Text(f"and {len(rest)} more: {count(rest)}")] if rest else []
-    return [table, *more, Text(progress_of(plan, watched))]
+    rest = statuses[shown:]
+    more = [Text(f"and {len(rest)} more: {format_counts(rest)}")] if rest else []
+    return [table, *more, Text(format_progress(plan, statuses))]
 
 
-def draw_fitting(name: str, plan: dict[str, Any], watched: Sequence[Watched], console: Console) -> Group:
-    """As many runs as the terminal has lines for."""
+def draw_fitting(name: str, plan: dict[str, Any], statuses: Sequence[RunStatus], console: Console) -> Group:
+    """Return the table of as many runs as the terminal has lines for, at least of the first."""
 
     def surplus(shown: int) -> int:
-        lines = console.render_lines(Group(*draw(name, plan, watched, shown)))
-        return len(lines) - console.height + 1  # the cursor has a line of its own
+        lines = console.render_lines(Group(*draw(name, plan, statuses, shown)))
+        return len(lines) - console.height + 1  # the cursor takes a line
 
-    fitting = bisect_right(range(len(watched) + 1), 0, key=surplus) - 1
-    return Group(*draw(name, plan, watched, max(1, fitting)))
-
-
-def count(watched: Sequence[Watched]) -> str:
-    states = Counter(one.state for one in watched)
-    return ", ".join(f"{states[state]} {state}" for state in sorted(states, key=place))
+    fitting = bisect_right(range(len(statuses) + 1), 0, key=surplus) - 1
+    return Group(*draw(name, plan, statuses, max(1, fitting)))
 
 
-def progress_of(plan: dict[str, Any], watched: Sequence[Watched]) -> str:
-    """How many runs are in which state, and when the sweep will be done if as many as now go on at a time."""
-    left = [one.seconds for one in watched if one.state not in ENDED]
+def format_counts(statuses: Sequence[RunStatus]) -> str:
+    """Format how many runs are in which state."""
+    counts = Counter(status.state for status in statuses)
+    return ", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=lambda state: STATES[state].order))
+
+
+def format_progress(plan: dict[str, Any], statuses: Sequence[RunStatus]) -> str:
+    """Format the counts of all runs, and the time left if as many runs as now keep running at a time."""
+    left = [status.seconds for status in statuses if not status.is_terminal]
     known = [seconds for seconds in left if seconds is not None]
-    running = sum(one.state == "running" for one in watched)
-    line = f"{len(watched)} runs: {count(watched)}"
-    if running and known:
-        line += f"; {format_duration(makespan(known, max(running, plan['concurrency'] or 1)))} left"
-    elif left and not running and not any(one.state == "queued" for one in watched):
-        line += f"; nothing runs; to go on: {plan['command']}"
+    num_running = sum(status.state is State.RUNNING for status in statuses)
+    line = f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}: {format_counts(statuses)}"
+    if num_running and known:
+        line += f"; {format_duration(makespan(known, max(num_running, plan['concurrency'] or 1)))} left"
+    elif left and not num_running and not any(status.state is State.QUEUED for status in statuses):
+        line += f"; nothing is running; to resume: {plan['command']}"
     return line
 
 
-def clock(seconds: float) -> str:
-    """hours:minutes:seconds."""
+def format_hms(seconds: float) -> str:
+    """Format seconds as hours:minutes:seconds."""
     minutes, second = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
 def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
-    """Print a sweep's runs, and again until all have ended.
+    """Print the runs of a sweep; in a terminal, redraw them until all have ended.
 
     Raises:
         UserError: there is no such sweep.
@@ -183,20 +176,20 @@ def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
     live = sys.stdout.isatty() and not once
     console = Console() if sys.stdout.isatty() else Console(width=WIDE)
 
-    def now() -> tuple[dict[str, Any], list[Watched]]:
+    def now() -> tuple[dict[str, Any], list[RunStatus]]:
         plan = read_plan(folder)
-        return plan, look(folder, plan)
+        return plan, collect(folder, plan)
 
-    plan, watched = now()
+    plan, statuses = now()
     if not live:
-        for part in draw(folder.name, plan, watched, len(watched)):
+        for part in draw(folder.name, plan, statuses, len(statuses)):
             console.print(part, soft_wrap=isinstance(part, Text))
         return
     try:
-        with Live(draw_fitting(folder.name, plan, watched, console), console=console, auto_refresh=False) as display:
-            while any(one.state not in ENDED for one in watched):
+        with Live(draw_fitting(folder.name, plan, statuses, console), console=console, auto_refresh=False) as display:
+            while not all(status.is_terminal for status in statuses):
                 time.sleep(REFRESH)
-                plan, watched = now()
-                display.update(draw_fitting(folder.name, plan, watched, console), refresh=True)
+                plan, statuses = now()
+                display.update(draw_fitting(folder.name, plan, statuses, console), refresh=True)
     except KeyboardInterrupt:
-        pass  # the sweep goes on; only the watching ends
+        pass  # the sweep keeps running

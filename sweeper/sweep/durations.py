@@ -1,0 +1,21 @@
+"""Durations of sweeps: from those of their runs to a few words. No torch here: readers start fast."""
+
+import heapq
+from collections.abc import Sequence
+
+
+def makespan(seconds: Sequence[float], slots: int) -> float:
+    """Return when the last run ends if each starts in the first free slot, the longest first."""
+    free = [0.0] * slots
+    for duration in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration, no finer than an estimate deserves."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,45 @@
+"""The speed of a model that no earlier run has: a few training steps on random images, which change no run."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from sweeper.data.cache import Dataset, Images
+from sweeper.runs.spec import RunSpec
+from sweeper.training.build import build
+from sweeper.training.device import set_up_process
+from sweeper.training.loop import train_epoch
+
+SMALL_BATCH = 8  # images of a probe's first step
+LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small batch is enough
+
+
+def probe(spec: RunSpec, threads: int) -> float | None:
+    """Return the seconds per image that training takes on so many threads; None where the model cannot be trained."""
+    before = torch.get_num_threads()
+    try:
+        device = set_up_process(spec.config.device, threads)
+        small = time_step(spec, SMALL_BATCH, device) / SMALL_BATCH
+        batch_size = spec.config.batch_size
+        return small if small * batch_size > LONG_STEP else time_step(spec, batch_size, device) / batch_size
+    except Exception:  # the run itself reports it
+        return None
+    finally:
+        torch.set_num_threads(before)
+
+
+def time_step(spec: RunSpec, batch_size: int, device: torch.device) -> float:
+    """Return the seconds of a training step: the faster of two, after a step that warms up."""
+    cached, config = spec.cached, spec.config
+    num_images = 3 * batch_size + 2
+    images = torch.randint(256, (num_images, *cached.input_shape), dtype=torch.uint8)
+    labels = torch.arange(num_images) % len(cached.classes)
+    dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
+    small = replace(config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0))
+    slow = partial(spec.choices.optimizer, lr=1e-9)  # a step takes as long at any rate, but diverges at a high one
+    built = build(small, replace(spec.choices, optimizer=slow), dataset, device, load_pretrained=False)
+    times = [time.perf_counter()]
+    train_epoch(built.state, built.recipe, built.train_loader, lambda: times.append(time.perf_counter()))
+    return min(times[2] - times[1], times[3] - times[2])
