@@ -15,7 +15,7 @@ from sweeper.errors import UserError
 from sweeper.launch.slurm import Job, accounted_state, cancel, queue
 from sweeper.launch.submissions import JobLocation
 from sweeper.launch.task import Task
-from sweeper.runs.run import state_after
+from sweeper.runs.states import State, reconcile_state
 
 log = logging.getLogger(__name__)
 
@@ -164,13 +164,10 @@ def record_cancelled(task: Task, reason: str) -> None:
     """Record that a run was cancelled, running or pending, unless it had ended before."""
     if task.record is None:
         return
-    before = task.record.status()
-    state = None if before is None else state_after(task.record, reason, "cancelled")
-    if state in (None, "interrupted") or (state == "failed" and not task.status()):
-        status = task.record.status() or {"attempt": 0, "epoch": 1, "step": 0}
-        position = {key: status.get(key) for key in ("attempt", "epoch", "step")}
+    state = reconcile_state(task.record, reason, State.CANCELLED)
+    if state in (State.WAITING, State.INTERRUPTED) or (state is State.FAILED and not task.status()):
         task.record.folder.mkdir(parents=True, exist_ok=True)
-        task.record.write_status(**position, state="cancelled", error=reason)
+        task.record.change_state(State.CANCELLED, reason)
 
 
 def job_paths(logs: Path, at: JobLocation) -> Any:
@@ -180,7 +177,6 @@ def job_paths(logs: Path, at: JobLocation) -> Any:
 
 def failure(task: Task, returned: JobReturn | None) -> str | None:
     """Why a run has failed, by its record or else by what it returned; None where it has not."""
-    status = task.status()
-    if status.get("state") in ("failed", "diverged"):
-        return "\n".join(str(status.get("error")).strip().splitlines()[-TRACEBACK_LINES:])
+    if task.state in (State.FAILED, State.DIVERGED):
+        return "\n".join(str(task.status().get("error")).strip().splitlines()[-TRACEBACK_LINES:])
     return str(returned._return_value) if returned is not None and returned.status != JobStatus.COMPLETED else None

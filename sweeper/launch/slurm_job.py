@@ -22,7 +22,8 @@ from sweeper.launch.task import Task
 from sweeper.launch.worker_envs import worker_envs
 from sweeper.launch.worker_process import picklable, start_fork_server
 from sweeper.launch.workers import Died, Workers
-from sweeper.runs.signals import passed_over
+from sweeper.runs.signals import ignore_signal
+from sweeper.runs.states import State, reconcile_state, state_of
 
 STOPS = (signal.SIGTERM, signal.SIGUSR2)
 
@@ -96,7 +97,7 @@ def stop_signals_raise() -> Iterator[None]:
 
     def ignore_stops() -> None:
         for signum in STOPS:
-            signal.signal(signum, passed_over)
+            signal.signal(signum, ignore_signal)
 
     def stop(signum: int, _: FrameType | None) -> None:
         ignore_stops()
@@ -125,7 +126,7 @@ def requeue_or_record(pack: Sequence[Task], requeue: Callable[..., Any], *, sign
     job_id = JobEnvironment().job_id
     state = own_state(job_id) or own_state(job_id)  # Slurm may be busy, cancelling many
     if state == "CANCELLED" and signum == signal.SIGTERM:
-        set_state(pack, "cancelled", f"Slurm job {job_id} was cancelled")
+        set_state(pack, State.CANCELLED, f"Slurm job {job_id} was cancelled")
     if state not in ("RUNNING", None):
         return
     try:
@@ -134,23 +135,19 @@ def requeue_or_record(pack: Sequence[Task], requeue: Callable[..., Any], *, sign
         reason = str(error).removeprefix("Job not requeued because: ")
         if isinstance(error, subprocess.CalledProcessError):
             reason = "Slurm rejected the request"
-        set_state(pack, "interrupted", f"checkpoint saved, job not requeued: {reason}")
+        set_state(pack, State.INTERRUPTED, f"checkpoint saved, job not requeued: {reason}")
         raise RuntimeError(f"not requeued: {reason}") from error
 
 
-def set_state(pack: Sequence[Task], state: str, error: str) -> None:
+def set_state(pack: Sequence[Task], state: State, error: str) -> None:
     """Write a state into the records of those runs of a pack that are interrupted."""
     for record in (task.record for task in pack if task.record is not None):
-        status = record.status() or {}
-        if status.get("state") == "interrupted":
-            position = {key: status.get(key) for key in ("attempt", "epoch", "step")}
-            record.write_status(**position, state=state, error=error)
+        if state_of(record) is State.INTERRUPTED:
+            record.change_state(state, error)
 
 
 def mark_dead(tasks: Sequence[Task], index: int, error: Died) -> None:
     """Record at once that a run's process has died: the rest of its pack may take hours."""
-    from sweeper.runs.run import state_after  # imports torch, which the process that manages a pack does without
-
     record = tasks[index].record
     if record is not None:
-        state_after(record, str(error))
+        reconcile_state(record, str(error))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import UserError, choices
+from sweeper.errors import UserError, format_names
 from sweeper.launch.slurm import partitions
 from sweeper.launch.worker_envs import thread_limits
 
@@ -41,7 +41,9 @@ def check_settings(settings: Settings) -> None:
         )
     valid = partitions()
     if not set(str(settings["partition"] or "").split(",")) - {""} <= valid:
-        raise UserError(f"hydra.launcher.partition={settings['partition']} does not exist; valid: {choices(valid)}")
+        raise UserError(
+            f"hydra.launcher.partition={settings['partition']} does not exist; valid: {format_names(valid)}"
+        )
 
 
 def with_line_breaks(settings: Settings) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.states import State, parse_state
 
 
 @dataclass
@@ -30,12 +31,17 @@ class Task:
         status = (self.record.status() if self.record is not None else None) or {}
         return status if status.get("heartbeat") != self.heartbeat else {}
 
+    @property
+    def state(self) -> State:
+        """The recorded state, UNKNOWN until a state is recorded."""
+        return parse_state(self.status().get("state"))
+
     def ended(self) -> JobReturn | None:
         """The run's result by its record since the launch; None where it has not ended."""
-        state, result = self.status().get("state"), self.record.result() if self.record is not None else None
-        if state == "finished" and result is not None:
+        state, result = self.state, self.record.result() if self.record is not None else None
+        if state is State.FINISHED and result is not None:
             return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])
-        return self.failed(self.status().get("error")) if state in ("failed", "diverged") else None
+        return self.failed(self.status().get("error")) if state in (State.FAILED, State.DIVERGED) else None
 
     def failed(self, reason: Any) -> JobReturn:
         return JobReturn(self.overrides, status=JobStatus.FAILED, _return_value=RuntimeError(str(reason)))

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
-from sweeper.runs.signals import STOPS, passed_over
+from sweeper.runs.signals import STOPS, ignore_signal
 
 PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run imports
 
@@ -55,7 +55,7 @@ def serve(connection: Connection, env: dict[str, str]) -> None:
     import torch  # the launching process may do without
 
     for signum in (signal.SIGINT, signal.SIGUSR2):  # Slurm sends SIGUSR2 to all processes of a job
-        signal.signal(signum, passed_over)
+        signal.signal(signum, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     os.environ |= env
     torch.set_num_threads(int(env["OMP_NUM_THREADS"]))  # too late for the variable: torch has been imported

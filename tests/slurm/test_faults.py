@@ -82,7 +82,7 @@ def test_six_runs_with_different_disturbances(cluster: Environment, sweep: Sweep
     assert "2 of 6 runs did not finish" in output
     assert output.count(" (cancelled)") == 2
     assert f"{caught[2].name} cancelled: Slurm job {ids[2]} was cancelled" in output
-    assert "1 not finished; launching again" in output
+    assert "1 run did not finish; retrying" in output
     assert [status(six.run(seed))["state"] for seed in range(6)] == [
         *("finished", "finished", "cancelled", "finished", "cancelled", "finished")
     ]
@@ -125,9 +125,9 @@ def test_time_limits_and_a_rejected_requeue(cluster: Environment, sweep: Sweeps,
     again = [capped.start("hydra.launcher.minutes=10"), rejected.start()]
     for each in (resumed, *again):
         each.end()
-    for each_run in (*limited, run):
-        assert status(each_run)["attempt"] == 2
-        assert is_identical(each_run, undisturbed)
+    assert [status(each_run)["attempt"] for each_run in (limited[1], run)] == [2, 2]
+    assert status(limited[0])["attempt"] >= 2  # a slow machine may reach the limit of a minute again
+    assert all(is_identical(each_run, undisturbed) for each_run in (*limited, run))
 
 
 def trained_once(run: Path) -> bool:
@@ -150,7 +150,7 @@ def test_nodes_are_drained_killed_and_cut_off(cluster: Environment, sweep: Sweep
     control("kill-slurmd", nodes[2])
     thaw(drained)
     (log,) = three.folder.glob(f"outputs/slurm/*/{jobs[cut_off.name]}_*_log.out")
-    three.until(lambda: "another process is training it; waiting" in text(log), "the second start of the run")
+    three.until(lambda: "another process is training this run; waiting" in text(log), "the second start of the run")
     thaw(cut_off)
     three.end()
     assert [status(run)["attempt"] for run in (drained, dead, cut_off)] == [1, 2, 1]
@@ -169,7 +169,7 @@ def test_the_controller_is_unavailable_while_runs_end(cluster: Environment, swee
     three.until(lambda: UNAVAILABLE in three.output, "the warning that Slurm does not respond")
     control("start-controller")
     output = three.end()
-    assert output.count("submitted") == output.count(UNAVAILABLE) == 1
+    assert output.count("submitted ") == output.count(UNAVAILABLE) == 1
     assert [status(run)["attempt"] for run in three.runs] == [1, 1, 1]
     assert all(is_identical(run, undisturbed) for run in three.runs)
 
@@ -178,7 +178,7 @@ def test_the_controller_is_unavailable_after_a_submission_and_before_a_retry(
     cluster: Environment, sweep: Sweeps, undisturbed: Path
 ) -> None:
     single = sweep("seed=0", HELD).start()
-    single.until(lambda: "submitted" in single.output, "the job")  # not yet checked whether Slurm will start it
+    single.until(lambda: "submitted " in single.output, "the job")  # not yet checked whether Slurm will start it
     control("stop-controller")
     single.until(lambda: UNAVAILABLE in single.output, "the warning that Slurm does not respond")
     control("start-controller")
@@ -189,14 +189,14 @@ def test_the_controller_is_unavailable_after_a_submission_and_before_a_retry(
     (run / "metrics.jsonl").mkdir()
     thaw(run)
     single.until(
-        lambda: UNAVAILABLE in single.output.partition("1 not finished; launching again")[2], "the wait before a retry"
+        lambda: UNAVAILABLE in single.output.partition("1 run did not finish; retrying")[2], "the wait before a retry"
     )
     (run / "metrics.jsonl").rmdir()
     control("start-controller")
-    single.until(lambda: single.output.count("submitted") == 2, "the second job")
+    single.until(lambda: single.output.count("submitted ") == 2, "the second job")
     slurm(cluster, "scontrol", "release", *single.jobs().values())
     output = single.end()
-    assert output.count("submitted") == 2
+    assert output.count("submitted ") == 2
     assert status(run)["attempt"] == 2
     assert is_identical(run, undisturbed)
 
@@ -244,7 +244,7 @@ def test_a_requeued_pack_runs_what_is_left_and_its_runs_fail_alone(
     for run in (second, third):
         thaw(run)
     output = five.end()
-    assert "2 not finished; launching again" in output
+    assert "2 runs did not finish; retrying" in output
     assert [status(five.run(seed))["attempt"] for seed in range(5)] == [1, 2, 2, 2, 2]
     assert [text(run / "train.log").count("interrupted in epoch") for run in (second, third)] == [1, 1]
     assert all(is_identical(run, undisturbed) for run in five.runs)
@@ -268,5 +268,5 @@ def test_fail_fast_cancels_the_other_jobs(cluster: Environment, sweep: Sweeps) -
     rates = ("optimizer=sgd", "optimizer.lr=0.1,0.2,1e30", "epochs=100000", "seed=0")
     output = sweep(*rates, EXCLUSIVE, "sweep.fail_fast=true").start().end(1)
     assert "the training loss is nan" in output
-    assert "stopped at the first failure: 2 cancelled, 1 diverged; to go on:\npython " in output
+    assert "stopped at the first failure: 2 cancelled, 1 diverged; to resume:\npython " in output
     assert not squeue(cluster)

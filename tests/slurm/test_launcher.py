@@ -60,7 +60,7 @@ def test_queued_jobs_run_the_code_that_was_submitted(
     command = output.splitlines()[-1]
     assert command.startswith("python ") and "sweep.wait" not in command
     assert "2 queued" in sweeper(two, "watch", "--once")
-    assert "submitted" not in two.start(HELD, "sweep.wait=false").end()
+    assert "submitted " not in two.start(HELD, "sweep.wait=false").end()
     assert len(squeue(cluster)) == 2
 
     module, config = program / "sweeper" / "training" / "loop.py", program / "conf" / "config.yaml"
@@ -79,7 +79,7 @@ def test_queued_jobs_run_the_code_that_was_submitted(
         thaw(run)
     module.write_text(source)
     output = two.start().end()
-    assert "submitted" not in output
+    assert "submitted " not in output
     assert "2 runs: 2 finished" in output
     assert [status(run)["attempt"] for run in two.runs] == [1, 1]
     assert all(is_identical(run, undisturbed) for run in two.runs)
@@ -94,7 +94,7 @@ def test_an_interrupted_or_killed_command_finds_its_jobs(
     cluster: Environment, sweep: Sweeps, undisturbed: Path
 ) -> None:
     two = sweep("seed=0,1").start()
-    two.until(lambda: "submitted" in two.output, "the jobs")  # not yet checked whether Slurm will start them
+    two.until(lambda: "submitted " in two.output, "the jobs")  # not yet checked whether Slurm will start them
     assert two.process is not None
     os.killpg(two.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     output = two.end(130)
@@ -111,7 +111,7 @@ def test_an_interrupted_or_killed_command_finds_its_jobs(
     for run in pair:
         thaw(run)
     output = two.end()
-    assert "submitted" not in output
+    assert "submitted " not in output
     assert "2 runs: 2 finished" in output
     assert [status(run)["attempt"] for run in pair] == [2, 1]
     assert all(is_identical(run, undisturbed) for run in two.runs)
@@ -128,7 +128,7 @@ def test_a_part_of_a_sweep_leaves_the_rest_queued(cluster: Environment, sweep: S
     assert sorted(two.jobs().values()) == [first, second]
     output = two.start("sweep.wait=false").end()
     assert "1 run already queued or running in Slurm" in output
-    assert "submitted" not in output
+    assert "submitted " not in output
     assert [job.id for job in squeue(cluster)] == [second]
 
 
@@ -143,7 +143,7 @@ def test_a_sweep_that_needs_several_arrays(cluster: Environment, sweep: Sweeps) 
     assert len(set(many.jobs())) == 1100
     output = many.start().end()
     assert "1100 runs already queued or running in Slurm" in output
-    assert "submitted" not in output
+    assert "submitted " not in output
     assert squeue(cluster) == queued
 
 
