@@ -1,4 +1,4 @@
-"""The cache of decoded images: written once, verified, replaced where damaged, and split into training and validation."""
+"""The cache of decoded images: written once, verified, replaced where damaged, split into training and validation."""
 
 import dataclasses
 import itertools
