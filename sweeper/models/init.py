@@ -1,7 +1,7 @@
 """Initial weights by name.
 
 A choice changes a freshly built network in place. It draws from torch's global generator, which follows from the run's
-seed. `images(n)` gives up to n normalized training images (N, C, H, W) float32, for those that want to see some.
+seed. `images(n)` returns up to n normalized training images (N, C, H, W) float32, drawn at random.
 """
 
 import math

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sweeper.choice import choose, choose_steps, keyword_only
 from sweeper.config import Config
 from sweeper.data.augmentation import STEPS
-from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches
+from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches, generator_for
 from sweeper.data.cache import Cached, Dataset, Images, validation_split
 from sweeper.data.mixing import MIXINGS
 from sweeper.data.views import VIEWS
@@ -118,8 +118,9 @@ def build(
     train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
     normalize = Normalize(torch.tensor(config.data.mean), torch.tensor(config.data.std))
 
-    def some_images(number: int) -> Tensor:
-        return normalize(dataset.train.images[train_indices[:number]])
+    def some_images(number: int) -> Tensor:  # of all classes: files are often sorted by class
+        shuffled = torch.randperm(len(train_indices), generator=generator_for(config.seed, "init"))
+        return normalize(dataset.train.images[train_indices[shuffled[:number]]])
 
     model = seeded_model(config, choices, dataset)
     choices.init(model, some_images)
@@ -133,7 +134,8 @@ def build(
     held_out = train_images if val_images is dataset.train else val_images.to(device)
     transform: Normalize | Identity = normalize
     autocast = getattr(torch, config.autocast) if config.autocast is not None else None
-    if getattr(model, "frozen_backbone", False) and not choices.augmentation:
+    sees_same_images = not choices.augmentation and config.mixing.name == "none"  # in every epoch
+    if getattr(model, "frozen_backbone", False) and sees_same_images:
         in_training = held_out is train_images
         train_images = extract_features(train_images, model, normalize, autocast)
         held_out = train_images if in_training else extract_features(held_out, model, normalize, autocast)

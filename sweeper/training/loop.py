@@ -49,6 +49,10 @@ class Recipe:
     autocast: torch.dtype | None = None
     courses: Sequence[Course] = ()
 
+    def learning_rate(self, step: int, val_accs: Sequence[float]) -> float:
+        """Return the base learning rate of a step, which each parameter group multiplies by its lr_factor."""
+        return self.lr * self.lr_multiplier(step, val_accs)
+
     def best(self, history: Sequence[Row]) -> Row | None:
         """Return the row of the best epoch; None without epochs."""
         return best_epoch(history, self.select, METRICS[self.select.removeprefix("val_")].higher_is_better)
@@ -84,7 +88,7 @@ def fit(
             "train_loss": float(loop.loss_sum) / loop.num_samples,
             "train_acc": int(loop.num_correct) / loop.num_samples,
             **{f"val_{name}": metric.compute(val) for name, metric in METRICS.items()},
-            "lr": state.optimizer.param_groups[0]["lr"],
+            "lr": recipe.learning_rate(loop.epoch * len(train_loader) - 1, loop.val_accs),
             "train_seconds": loop.seconds,
             "eval_seconds": time.perf_counter() - start,
             "images_per_second": loop.num_samples / loop.seconds,
@@ -103,7 +107,7 @@ def train_epoch(
 ) -> None:
     """Train on the batches of an epoch, from loop.step_in_epoch on."""
     loop = state.loop
-    val_accs = [row["val_acc"] for row in loop.history]
+    val_accs = loop.val_accs
     first_step = (loop.epoch - 1) * len(train_loader)
     device = next(state.model.parameters()).device
     loop.loss_sum, loop.num_correct = loop.loss_sum.to(device), loop.num_correct.to(device)
@@ -113,7 +117,7 @@ def train_epoch(
     for images, targets in train_loader.epoch(loop.epoch, loop.step_in_epoch):
         step = Step(first_step + loop.step_in_epoch, recipe.total_steps, train_loader.seed)
         for group in state.optimizer.param_groups:
-            group["lr"] = recipe.lr * recipe.lr_multiplier(step.index, val_accs) * group["lr_factor"]
+            group["lr"] = recipe.learning_rate(step.index, val_accs) * group["lr_factor"]
         for course in recipe.courses:
             course(state.model, step)
         loss, logits = train_step(state, recipe, *recipe.mixing(images, targets, recipe.num_classes, step))

@@ -1,24 +1,32 @@
+"""Augmentation steps: each against a slow reference, its draws, and how steps combine."""
+
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from sweeper.choice import choose
-from sweeper.config import AugmentationConfig
-from sweeper.data.augmentation import AUGMENTATIONS, crop, cut_square, cutout, flip, flip_crop, none
+from sweeper.choice import choose_steps, keyword_only
+from sweeper.config import AugmentationConfig, settings
+from sweeper.data.augmentation import STEPS, crop, cutout, flip
+from sweeper.data.batches import Normalize, TrainLoader
+from sweeper.data.cache import Images
 from sweeper.errors import UserError
 
 LAST = 1 - 2**-24  # the largest number that torch.rand can draw
 SHAPES = [(9, 3, 6, 6), (7, 1, 5, 8), (5, 3, 1, 1)]
 EXTREMES = [0.0, 0.999999, LAST]
+NO_MEAN = torch.zeros(1, dtype=torch.uint8)
+Shape = tuple[int, int, int, int]
 
 
-def random_batch(shape: tuple[int, int, int, int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, their draws, the first two rows of which are extremes, and a mean pixel."""
+def random_batch(shape: Shape, num_draws: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images, their draws, the first two rows of which are extremes, and a mean pixel."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    draws = torch.rand(shape[0], 5, generator=generator)
+    draws = torch.rand(shape[0], num_draws, generator=generator)
     draws[0], draws[1] = 0.0, LAST
     return images, draws, torch.tensor([11, 22, 33], dtype=torch.uint8)[: shape[1]]
 
@@ -44,7 +52,7 @@ def slow_crop(images: Tensor, draws: Tensor, padding: int) -> Tensor:
     return result
 
 
-def slow_cut_square(images: Tensor, draws: Tensor, mean: Tensor, size: int) -> Tensor:
+def slow_cutout(images: Tensor, draws: Tensor, mean: Tensor, size: int) -> Tensor:
     result = images.clone()
     height, width = images.shape[2:]
     for n in range(len(images)):
@@ -56,48 +64,36 @@ def slow_cut_square(images: Tensor, draws: Tensor, mean: Tensor, size: int) -> T
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_flip_is_the_slow_flip(shape: tuple[int, int, int, int]) -> None:
-    images, draws, mean = random_batch(shape)
-    assert torch.equal(flip(images, draws, mean), slow_flip(images, draws))
+def test_flip_against_slow_reference(shape: Shape) -> None:
+    images, draws, mean = random_batch(shape, 1)
+    assert torch.equal(flip(images, draws, mean, flip="random"), slow_flip(images, draws))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("padding", [1, 2, 4, 9])
-def test_crop_is_the_slow_crop(shape: tuple[int, int, int, int], padding: int) -> None:
-    images, draws, _ = random_batch(shape)
-    assert torch.equal(crop(images, draws[:, 1:3], padding), slow_crop(images, draws[:, 1:3], padding))
+def test_crop_against_slow_reference(shape: Shape, padding: int) -> None:
+    images, draws, mean = random_batch(shape, 2)
+    assert torch.equal(crop(images, draws, mean, crop_padding=padding), slow_crop(images, draws, padding))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 20])
-def test_cut_square_is_the_slow_one(shape: tuple[int, int, int, int], size: int) -> None:
-    images, draws, mean = random_batch(shape)
-    expected = slow_cut_square(images, draws[:, 3:5], mean, size)
-    assert torch.equal(cut_square(images, draws[:, 3:5], mean, size), expected)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_flip_crop_and_cutout_compose_the_slow_ones(shape: tuple[int, int, int, int]) -> None:
-    images, draws, mean = random_batch(shape)
-    cropped = slow_crop(slow_flip(images, draws), draws[:, 1:3], 2)
-    assert torch.equal(flip_crop(images, draws, mean, padding=2), cropped)
-    covered = slow_cut_square(cropped, draws[:, 3:5], mean, 3)
-    assert torch.equal(cutout(images, draws, mean, padding=2, size=3), covered)
+def test_cutout_against_slow_reference(shape: Shape, size: int) -> None:
+    images, draws, mean = random_batch(shape, 2)
+    assert torch.equal(cutout(images, draws, mean, cutout=size), slow_cutout(images, draws, mean, size))
 
 
 @pytest.mark.parametrize(("draw", "flipped"), [(0.0, True), (0.4999999, True), (0.5, False), (LAST, False)])
-def test_the_first_draw_decides_the_flip(draw: float, flipped: bool) -> None:
+def test_flip_threshold(draw: float, flipped: bool) -> None:
     image = torch.tensor([[[[1, 2, 3]]]], dtype=torch.uint8)
-    draws = torch.full((1, 5), 1 - draw)
-    draws[0, 0] = draw
     expected = [3, 2, 1] if flipped else [1, 2, 3]
-    assert flip(image, draws, torch.zeros(1)).flatten().tolist() == expected
+    assert flip(image, torch.full((1, 1), draw), NO_MEAN, flip="random").flatten().tolist() == expected
 
 
 def test_half_of_the_images_are_flipped() -> None:
     images = torch.tensor([0, 1], dtype=torch.uint8).expand(10_000, 1, 1, 2)
-    draws = torch.rand(10_000, 5, generator=torch.Generator().manual_seed(0))
-    assert 4_800 < int(flip(images, draws, torch.zeros(1))[:, 0, 0, 0].sum()) < 5_200
+    draws = torch.rand(10_000, 1, generator=torch.Generator().manual_seed(0))
+    assert 4_800 < int(flip(images, draws, NO_MEAN, flip="random")[:, 0, 0, 0].sum()) < 5_200
 
 
 @pytest.mark.parametrize("padding", [1, 2, 3, 4])
@@ -109,13 +105,13 @@ def test_an_extreme_draw_shifts_by_the_whole_padding(draw: float, padding: int) 
         expected[..., padding:, padding:] = images[..., :-padding, :-padding]
     else:
         expected[..., :-padding, :-padding] = images[..., padding:, padding:]
-    assert torch.equal(crop(images, torch.full((1, 2), draw), padding), expected)
+    assert torch.equal(crop(images, torch.full((1, 2), draw), NO_MEAN, crop_padding=padding), expected)
 
 
-def test_crops_are_uniform_over_all_places() -> None:
+def test_crops_are_uniform_over_all_shifts() -> None:
     images = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 1, 3, 3).expand(9_000, 1, 3, 3)
     draws = torch.rand(9_000, 2, generator=torch.Generator().manual_seed(0))
-    counts = crop(images, draws, 1)[:, 0, 1, 1].long().bincount()
+    counts = crop(images, draws, NO_MEAN, crop_padding=1)[:, 0, 1, 1].long().bincount()
     assert counts[0] == 0
     assert all(900 < count < 1_100 for count in counts[1:].tolist())
 
@@ -131,55 +127,118 @@ def test_crops_are_uniform_over_all_places() -> None:
     ],
 )
 @pytest.mark.parametrize("draw", EXTREMES)
-def test_a_square_at_the_edge_is_cut_off(size: int, first: list[int], last: list[int], draw: float) -> None:
+def test_a_square_is_clipped_at_the_border(size: int, first: list[int], last: list[int], draw: float) -> None:
     images = torch.zeros((1, 1, 6, 6), dtype=torch.uint8)
-    covered = cut_square(images, torch.full((1, 2), draw), torch.tensor([1], dtype=torch.uint8), size)
-    places = first if draw == 0 else last
-    assert covered[0, 0].nonzero().tolist() == [[row, column] for row in places for column in places]
+    covered = cutout(images, torch.full((1, 2), draw), torch.tensor([1], dtype=torch.uint8), cutout=size)
+    indices = first if draw == 0 else last
+    assert covered[0, 0].nonzero().tolist() == [[row, column] for row in indices for column in indices]
 
 
-def test_the_centre_of_the_square_is_uniform_over_the_image() -> None:
+def test_the_center_of_the_square_is_uniform_over_the_image() -> None:
     images = torch.zeros((12_000, 1, 3, 4), dtype=torch.uint8)
     draws = torch.rand(12_000, 2, generator=torch.Generator().manual_seed(0))
-    counts = cut_square(images, draws, torch.tensor([1], dtype=torch.uint8), 1).long().sum(0).flatten()
+    counts = cutout(images, draws, torch.tensor([1], dtype=torch.uint8), cutout=1).long().sum(0).flatten()
     assert all(900 < count < 1_100 for count in counts.tolist())
 
 
-CHOICES: list[tuple[str, dict[str, int]]] = [
-    ("none", {}),
-    ("flip", {}),
-    ("flip_crop", {"padding": 4}),
-    ("cutout", {"padding": 4, "size": 3}),
-]
+# A value for every setting of a step: "random" for names, 2 for numbers.
+VALUES: dict[str, Any] = {
+    key: "random" if "str" in str(item.type) else 2 for key, item, _ in settings(AugmentationConfig())
+}
+ALL_ON = AugmentationConfig(**VALUES)
 
 
-@pytest.mark.parametrize(("name", "settings"), CHOICES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_choice_keeps_shape_and_dtype_and_its_inputs(
-    name: str, settings: dict[str, int], shape: tuple[int, int, int, int]
-) -> None:
-    inputs = random_batch(shape)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_keeps_shape_dtype_and_its_inputs(name: str, shape: Shape) -> None:
+    step = choose_steps("augmentation", ALL_ON, STEPS)[name]
+    inputs = random_batch(shape, step.func.num_draws)
     before = [tensor.clone() for tensor in inputs]
-    result = AUGMENTATIONS[name](*inputs, **settings)
+    result = step(*inputs)
     assert (result.shape, result.dtype) == (shape, torch.uint8)
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(inputs, before, strict=True))
 
 
-@pytest.mark.parametrize(("name", "settings"), CHOICES)
-def test_a_choice_is_its_function_with_its_settings(name: str, settings: dict[str, int]) -> None:
-    chosen = choose("augmentation", AugmentationConfig(name, **settings), AUGMENTATIONS)
-    inputs = random_batch((9, 3, 6, 6))
-    functions: dict[str, Callable[..., Tensor]] = {"none": none, "flip": flip, "flip_crop": flip_crop, "cutout": cutout}
-    assert chosen.func is functions[name]
-    assert torch.equal(chosen(*inputs), functions[name](*inputs, **settings))
+def test_every_setting_belongs_to_one_step() -> None:
+    used = [name for step in STEPS.values() for name in keyword_only(step)]
+    assert sorted(used) == sorted(key for key, _, _ in settings(AugmentationConfig()))
 
 
-def test_none_changes_nothing() -> None:
-    images, draws, mean = random_batch((9, 3, 6, 6))
-    assert torch.equal(none(images, draws, mean), images)
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [
+        ({}, {}),
+        ({"flip": "none"}, {}),
+        ({"flip": "random"}, {"flip": {"flip": "random"}}),
+        ({"cutout": 8, "crop_padding": 4}, {"crop": {"crop_padding": 4}, "cutout": {"cutout": 8}}),
+        ({"flip": "none", "cutout": 8}, {"cutout": {"cutout": 8}}),
+        (
+            {"cutout": 8, "crop_padding": 4, "flip": "random"},
+            {"flip": {"flip": "random"}, "crop": {"crop_padding": 4}, "cutout": {"cutout": 8}},
+        ),
+    ],
+)
+def test_steps_are_on_where_their_settings_are_given(values: dict[str, object], steps: dict[str, object]) -> None:
+    chosen = choose_steps("augmentation", AugmentationConfig(**values), STEPS)  # type: ignore[arg-type]
+    assert {name: step.keywords for name, step in chosen.items()} == steps
+    assert list(chosen) == list(steps)  # the order in which they are applied, whatever the order of the settings
+    assert all(step.func is STEPS[name] for name, step in chosen.items())
 
 
-def test_there_are_four_choices_and_a_setting_of_another_is_refused() -> None:
-    assert sorted(AUGMENTATIONS) == ["cutout", "flip", "flip_crop", "none"]
-    with pytest.raises(UserError, match=r"augmentation\.size=8 is not used by augmentation=flip_crop"):
-        choose("augmentation", AugmentationConfig("flip_crop", padding=4, size=8), AUGMENTATIONS)
+def test_a_step_with_only_some_of_its_settings_is_an_error() -> None:
+    def two_settings(images: Tensor, draws: Tensor, mean: Tensor, *, crop_padding: int, cutout: int) -> Tensor:
+        return images
+
+    with pytest.raises(UserError, match=r"augmentation\.cutout=null: the step two needs a value"):
+        choose_steps("augmentation", AugmentationConfig(crop_padding=2), {"two": two_settings})
+
+
+def loader(names: list[str]) -> TrainLoader:
+    """Return 40 images in batches of 8, augmented by these steps in this order; labels number the images."""
+    data = Images(random_batch((40, 3, 6, 6), 1)[0], torch.arange(40))
+    steps = choose_steps("augmentation", ALL_ON, STEPS)
+    normalize = Normalize(torch.zeros(3), torch.ones(3))  # its mean pixel is black
+    return TrainLoader(data, torch.arange(40), 8, 5, normalize, {name: steps[name] for name in names})
+
+
+def augmented(names: list[str], epoch: int = 3) -> tuple[Tensor, Tensor]:
+    """Return the pixels of an epoch (N, C, H, W) uint8 and the numbers of the images."""
+    images, targets = zip(*loader(names).epoch(epoch), strict=True)
+    return (torch.cat(images) * 255).round().to(torch.uint8), torch.cat(targets)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_draws_of_a_step_depend_on_no_other_step(name: str) -> None:
+    all_steps, alone = loader(list(STEPS)), loader([name])
+    for epoch in (1, 2):
+        draws = all_steps.draws(name, all_steps.augmentation[name], epoch)
+        assert torch.equal(draws, alone.draws(name, alone.augmentation[name], epoch))
+    drawn = [all_steps.draws(name, all_steps.augmentation[name], epoch) for epoch in (1, 2)]
+    assert not torch.equal(*drawn)
+    others = [all_steps.draws(other, all_steps.augmentation[name], 1) for other in STEPS if other != name]
+    assert not any(torch.equal(drawn[0], other) for other in others)
+
+
+def test_another_step_leaves_the_order_of_the_images_alone() -> None:
+    assert torch.equal(augmented([])[1], augmented(list(STEPS))[1])
+
+
+@pytest.mark.parametrize("names", [["flip"], ["crop"], ["cutout"], ["flip", "cutout"], ["flip", "crop", "cutout"]])
+def test_an_epoch_applies_the_slow_steps_in_order(names: list[str]) -> None:
+    """The same draws through the slow steps, flip before crop before cutout."""
+    images, numbers = augmented(names)
+    expected, batches = loader(names).data.images[numbers], loader(names)
+    black = torch.zeros(3, dtype=torch.uint8)
+    slow: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "flip": slow_flip,
+        "crop": partial(slow_crop, padding=2),
+        "cutout": partial(slow_cutout, mean=black, size=2),
+    }
+    for name in names:
+        expected = slow[name](expected, batches.draws(name, batches.augmentation[name], 3))
+    assert torch.equal(images, expected)
+
+
+def test_the_order_of_application_matters() -> None:
+    """Cutout before crop would move the square: the test above tells the orders apart."""
+    assert not torch.equal(augmented(["crop", "cutout"])[0], augmented(["cutout", "crop"])[0])

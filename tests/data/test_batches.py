@@ -1,32 +1,38 @@
+"""Batches: normalization, order, augmentation and resumption of an epoch, evaluation batches, derived seeds."""
+
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from sweeper.data.augmentation import cutout, none
-from sweeper.data.batches import EVAL_BATCH, Normalise, TrainBatches, derived_seed, eval_batches
+from sweeper.data.augmentation import AugmentationStep, crop, cutout, flip
+from sweeper.data.batches import EVAL_BATCH, Normalize, Step, TrainLoader, derived_seed, eval_batches
 from sweeper.data.cache import Images
 
-AUGMENT = partial(cutout, padding=2, size=2)
+AUGMENTATION: dict[str, AugmentationStep] = {
+    "flip": partial(flip, flip="random"),
+    "crop": partial(crop, crop_padding=2),
+    "cutout": partial(cutout, cutout=2),
+}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 Batches = list[tuple[Tensor, Tensor]]
 
 
 def numbered_images(num: int) -> Images:
-    """Random images whose labels are their places."""
+    """Return random images whose labels are their indices."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (num, 3, 4, 4), generator=generator, dtype=torch.uint8)
     return Images(images, torch.arange(num))
 
 
-def train_batches(num: int, batch_size: int, seed: int = 0) -> TrainBatches:
-    return TrainBatches(numbered_images(num), torch.arange(num), batch_size, seed, Normalise(MEAN, STD), AUGMENT)
+def train_loader(num: int, batch_size: int, seed: int = 0) -> TrainLoader:
+    return TrainLoader(numbered_images(num), torch.arange(num), batch_size, seed, Normalize(MEAN, STD), AUGMENTATION)
 
 
 def joined(batches: Batches) -> tuple[Tensor, Tensor]:
-    images, labels = zip(*batches, strict=True)
-    return torch.cat(images), torch.cat(labels)
+    images, targets = zip(*batches, strict=True)
+    return torch.cat(images), torch.cat(targets)
 
 
 def same(left: Batches, right: Batches) -> bool:
@@ -46,9 +52,9 @@ def same(left: Batches, right: Batches) -> bool:
         ([0.13], [0.31]),
     ],
 )
-def test_normalise_is_the_textbook_formula(mean: list[float], std: list[float]) -> None:
+def test_normalize_against_the_formula(mean: list[float], std: list[float]) -> None:
     images = torch.arange(256, dtype=torch.uint8).reshape(4, 1, 8, 8).repeat(1, len(mean), 1, 1)
-    result = Normalise(torch.tensor(mean), torch.tensor(std))(images)
+    result = Normalize(torch.tensor(mean), torch.tensor(std))(images)
     assert result.dtype == torch.float32
     for channel, (shift, scale) in enumerate(zip(mean, std, strict=True)):
         expected = (images[:, channel].double() / 255 - shift) / scale
@@ -56,18 +62,18 @@ def test_normalise_is_the_textbook_formula(mean: list[float], std: list[float]) 
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_normalise_gives_the_memory_format_and_keeps_its_input(memory_format: torch.memory_format) -> None:
+def test_normalize_returns_the_memory_format_and_keeps_its_input(memory_format: torch.memory_format) -> None:
     images = numbered_images(5).images
     before = images.clone()
-    result = Normalise(MEAN, STD, memory_format)(images)
+    result = Normalize(MEAN, STD, memory_format)(images)
     assert result.is_contiguous(memory_format=memory_format)
-    assert torch.equal(result, Normalise(MEAN, STD)(images))
+    assert torch.equal(result, Normalize(MEAN, STD)(images))
     assert torch.equal(images, before)
 
 
 def test_the_mean_pixel_is_rounded() -> None:
-    assert Normalise(torch.tensor([0.0, 0.4996, 1.0]), STD).mean_pixel.tolist() == [0, 127, 255]
-    assert Normalise(MEAN, STD).mean_pixel.tolist() == [124, 116, 104]
+    assert Normalize(torch.tensor([0.0, 0.4996, 1.0]), STD).mean_pixel.tolist() == [0, 127, 255]
+    assert Normalize(MEAN, STD).mean_pixel.tolist() == [124, 116, 104]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_the_mean_pixel_is_rounded() -> None:
     [
         (10, 5, [5, 5]),
         (12, 5, [5, 5, 2]),
-        (11, 5, [5, 5]),  # a single image is left out
+        (11, 5, [5, 5]),  # a last batch of one image is dropped
         (1, 5, []),
         (2, 5, [2]),
         (5, 5, [5]),
@@ -88,83 +94,83 @@ def test_the_mean_pixel_is_rounded() -> None:
     ],
 )
 def test_an_epoch_covers_each_image_once(num: int, batch_size: int, sizes: list[int]) -> None:
-    batches = train_batches(num, batch_size)
-    found = [labels.tolist() for _, labels in batches.epoch(0)]
-    assert [len(labels) for labels in found] == sizes
-    assert len(batches) == len(sizes)
-    seen = [label for labels in found for label in labels]
+    loader = train_loader(num, batch_size)
+    found = [targets.tolist() for _, targets in loader.epoch(0)]
+    assert [len(targets) for targets in found] == sizes
+    assert len(loader) == len(sizes)
+    seen = [target for targets in found for target in targets]
     assert len(set(seen)) == len(seen)
     assert set(seen) <= set(range(num))
 
 
 @pytest.mark.parametrize("batch_size", [2, 7, 100, 300])
 def test_only_the_given_indices_are_drawn_and_labels_fit_their_images(batch_size: int) -> None:
-    data, normalise = numbered_images(400), Normalise(MEAN, STD)
+    data, normalize = numbered_images(400), Normalize(MEAN, STD)
     indices = torch.arange(4, 400, 3)
-    batches = TrainBatches(data, indices, batch_size, 0, normalise, none)
-    images, labels = joined(list(batches.epoch(0)))
-    assert sorted(labels.tolist()) == indices.tolist()
-    assert torch.equal(images, normalise(data.images[labels]))
+    loader = TrainLoader(data, indices, batch_size, 0, normalize)
+    images, targets = joined(list(loader.epoch(0)))
+    assert sorted(targets.tolist()) == indices.tolist()
+    assert torch.equal(images, normalize(data.images[targets]))
 
 
 @pytest.mark.parametrize("batch_size", [5, 7, 16, 60, 100, 128, 255, 256, 257, 300, 529, 530, 2000])
-def test_an_epoch_continued_at_any_batch_is_the_tail_of_the_whole(batch_size: int) -> None:
-    batches = train_batches(530, batch_size)
-    whole = list(batches.epoch(4))
-    for first in range(len(batches) + 1):
-        assert same(list(batches.epoch(4, first)), whole[first:]), first
+def test_an_epoch_resumed_at_any_batch_is_the_tail_of_the_whole(batch_size: int) -> None:
+    loader = train_loader(530, batch_size)
+    whole = list(loader.epoch(4))
+    for first in range(len(loader) + 1):
+        assert same(list(loader.epoch(4, first)), whole[first:]), first
 
 
 def test_the_same_seed_gives_the_same_batches() -> None:
-    assert same(list(train_batches(90, 16, seed=3).epoch(2)), list(train_batches(90, 16, seed=3).epoch(2)))
+    assert same(list(train_loader(90, 16, seed=3).epoch(2)), list(train_loader(90, 16, seed=3).epoch(2)))
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (1, 0), (1, 1)])
 def test_another_seed_or_epoch_has_another_order_and_other_augmentation(seed: int, epoch: int) -> None:
-    images, labels = joined(list(train_batches(90, 16, seed=0).epoch(0)))
-    other_images, other_labels = joined(list(train_batches(90, 16, seed=seed).epoch(epoch)))
-    assert labels.tolist() != other_labels.tolist()
-    changed = (images[labels.argsort()] != other_images[other_labels.argsort()]).flatten(1).any(1)
+    images, targets = joined(list(train_loader(90, 16, seed=0).epoch(0)))
+    other_images, other_targets = joined(list(train_loader(90, 16, seed=seed).epoch(epoch)))
+    assert targets.tolist() != other_targets.tolist()
+    changed = (images[targets.argsort()] != other_images[other_targets.argsort()]).flatten(1).any(1)
     assert int(changed.sum()) > 80  # a few images are changed alike by chance
 
 
 def test_augmentation_is_drawn_anew_every_epoch() -> None:
-    epochs = [joined(list(train_batches(2, 2).epoch(epoch))) for epoch in range(20)]  # in one of two orders
-    variants = {images[labels.tolist().index(0)].numpy().tobytes() for images, labels in epochs}
+    epochs = [joined(list(train_loader(2, 2).epoch(epoch))) for epoch in range(20)]  # in one of two orders
+    variants = {images[targets.tolist().index(0)].numpy().tobytes() for images, targets in epochs}
     assert len(variants) > 10
 
 
 @pytest.mark.parametrize("batch_size", [3, 50, 300])
 def test_order_and_augmentation_do_not_depend_on_the_batch_size(batch_size: int) -> None:
-    images, labels = joined(list(train_batches(600, 600).epoch(0)))
-    other_images, other_labels = joined(list(train_batches(600, batch_size).epoch(0)))
-    assert torch.equal(labels, other_labels)
+    images, targets = joined(list(train_loader(600, 600).epoch(0)))
+    other_images, other_targets = joined(list(train_loader(600, batch_size).epoch(0)))
+    assert torch.equal(targets, other_targets)
     assert torch.equal(images, other_images)
 
 
-def test_drawing_batches_leaves_the_global_random_state_alone() -> None:
+def test_batches_leave_the_global_random_state_alone() -> None:
     before = torch.get_rng_state()
-    list(train_batches(20, 4).epoch(0))
+    list(train_loader(20, 4).epoch(0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_batches_have_the_memory_format_of_normalise() -> None:
-    batches = train_batches(20, 4)
-    batches.normalise = Normalise(MEAN, STD, torch.channels_last)
-    assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in batches.epoch(0))
+def test_batches_have_the_memory_format_of_normalize() -> None:
+    loader = train_loader(20, 4)
+    loader.transform = Normalize(MEAN, STD, torch.channels_last)
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in loader.epoch(0))
 
 
 @pytest.mark.parametrize(
     ("num", "sizes"), [(1, [1]), (EVAL_BATCH, [EVAL_BATCH]), (2 * EVAL_BATCH + 1, [EVAL_BATCH, EVAL_BATCH, 1])]
 )
-def test_evaluation_takes_every_image_in_order(num: int, sizes: list[int]) -> None:
-    data, normalise = numbered_images(2 * num), Normalise(MEAN, STD)
+def test_evaluation_yields_every_image_in_order(num: int, sizes: list[int]) -> None:
+    data, normalize = numbered_images(2 * num), Normalize(MEAN, STD)
     indices = torch.arange(2 * num - 1, 0, -2)
-    batches = list(eval_batches(data, indices, normalise))
-    assert [len(labels) for _, labels in batches] == sizes
-    images, labels = joined(batches)
-    assert torch.equal(labels, indices)
-    assert torch.equal(images, normalise(data.images[indices]))
+    batches = list(eval_batches(data, indices, normalize))
+    assert [len(targets) for _, targets in batches] == sizes
+    images, targets = joined(batches)
+    assert torch.equal(targets, indices)
+    assert torch.equal(images, normalize(data.images[indices]))
 
 
 def test_derived_seeds_are_distinct_and_fit_in_63_bits() -> None:
@@ -179,5 +185,16 @@ def test_derived_seeds_are_distinct_and_fit_in_63_bits() -> None:
     ("arguments", "expected"),
     [((0, "order", 0), 1864822792221289227), ((1, "augmentation", 3), 1323941377487606520)],
 )
-def test_derived_seeds_stay_what_they_are(arguments: tuple[int, str, int], expected: int) -> None:
+def test_derived_seeds_are_pinned(arguments: tuple[int, str, int], expected: int) -> None:
     assert derived_seed(*arguments) == expected
+
+
+def test_the_generator_of_a_step_depends_on_seed_index_and_name_only() -> None:
+    def drawn(index: int, seed: int, name: str, total: int = 100) -> float:
+        return float(torch.rand((), dtype=torch.float64, generator=Step(index, total, seed).generator(name)))
+
+    assert drawn(7, 3, "mixup") == drawn(7, 3, "mixup", total=200)
+    torch.rand(5)  # the global generator has no part in it
+    assert drawn(7, 3, "mixup") == drawn(7, 3, "mixup")
+    others = [drawn(8, 3, "mixup"), drawn(7, 4, "mixup"), drawn(7, 3, "cutmix"), drawn(3, 7, "mixup")]
+    assert len({drawn(7, 3, "mixup"), *others}) == 5

@@ -1,3 +1,5 @@
+"""The cache of decoded images: written once, verified, replaced where damaged, split into training and validation."""
+
 import dataclasses
 import itertools
 import shutil
@@ -35,7 +37,7 @@ def config(root: Path, tmp_path: Path) -> DataConfig:
 
 @pytest.fixture
 def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The cache folders that the test has decoded into, one entry each time; decoding itself is as ever."""
+    """The cache folders that the test has decoded into, an entry for each time; decoding itself is unchanged."""
     folders: list[Path] = []
     decode = sweeper.data.cache.decode
 
@@ -48,7 +50,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def is_whole(dataset: Dataset, root: Path) -> bool:
-    """Whether the dataset holds the pixels and labels of the files in root."""
+    """Return whether the dataset holds the pixels and labels of the files in root."""
     for split, found, num in (("train", dataset.train, TRAIN_IMAGES), ("test", dataset.test, TEST_IMAGES)):
         files = sorted((root / split).glob("*/*.png"))
         pixels = np.stack([np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files])
@@ -77,11 +79,11 @@ def test_writing_into_the_tensors_does_not_reach_the_cache(config: DataConfig, r
     assert is_whole(load(cached), root)
 
 
-def test_the_fingerprint_is_that_of_the_images_and_not_of_their_place(config: DataConfig, root: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_where_the_images_are(config: DataConfig, root: Path) -> None:
     copy = shutil.copytree(root, root.parent / "copy")
     (copy / "train" / "ant" / "000.png").touch()
-    there = dataclasses.replace(config, root=str(copy), cache=str(root.parent / "other"))
-    assert prepare(there).fingerprint == prepare(config).fingerprint
+    moved = dataclasses.replace(config, root=str(copy), cache=str(root.parent / "other"))
+    assert prepare(moved).fingerprint == prepare(config).fingerprint
 
 
 def change_pixel(root: Path, split: str) -> None:
@@ -99,7 +101,7 @@ def change_pixel(root: Path, split: str) -> None:
         lambda root: [(root / split / "cat").rename(root / split / "dog") for split in ("train", "test")],
         lambda root: (root / "test" / "ant" / "000.png").unlink(),
     ],
-    ids=["train pixel", "test pixel", "label", "class name", "one less"],
+    ids=["train pixel", "test pixel", "label", "class name", "image removed"],
 )
 def test_the_fingerprint_changes_with_the_content(
     config: DataConfig, root: Path, change: Callable[[Path], object]
@@ -110,9 +112,9 @@ def test_the_fingerprint_changes_with_the_content(
     assert (after.fingerprint != before.fingerprint, after.folder != before.folder) == (True, True)
 
 
-def flip_bit(file: Path, place: int, bit: int = 0) -> None:
+def flip_bit(file: Path, index: int, bit: int = 0) -> None:
     content = bytearray(file.read_bytes())
-    content[place] ^= 1 << bit
+    content[index] ^= 1 << bit
     file.write_bytes(content)
 
 
@@ -144,15 +146,15 @@ def test_a_flipped_bit_of_a_header_is_noticed_or_harmless(config: DataConfig) ->
     cached = prepare(config)
     file = cached.folder / "test_labels.npy"
     expected, misread = np.load(file), []
-    for place, bit in itertools.product(range(128), (1, 3)):  # among them "<i8" to ">i8" and "|S8"
-        flip_bit(file, place, bit)
+    for index, bit in itertools.product(range(128), (1, 3)):  # among them "<i8" to ">i8" and "|S8"
+        flip_bit(file, index, bit)
         try:
             array = (read_arrays(cached) or {"test_labels": expected})["test_labels"]
             if array.dtype != expected.dtype or not np.array_equal(array, expected):
-                misread.append(f"bit {bit} of byte {place}: {array.dtype}")
-        except Exception as error:  # whatever escapes is listed
-            misread.append(f"bit {bit} of byte {place}: {error!r}")
-        flip_bit(file, place, bit)
+                misread.append(f"bit {bit} of byte {index}: {array.dtype}")
+        except Exception as error:  # any exception is listed
+            misread.append(f"bit {bit} of byte {index}: {error!r}")
+        flip_bit(file, index, bit)
     assert misread == []
 
 
@@ -185,7 +187,7 @@ def test_a_damaged_cache_without_its_source_is_an_error(
         load(cached)
 
 
-def test_what_a_killed_process_left_is_harmless(config: DataConfig, root: Path) -> None:
+def test_files_of_a_killed_process_are_replaced(config: DataConfig, root: Path) -> None:
     folder = prepare(config).folder
     folder.rename(folder.with_suffix(".partial"))
     (folder.with_suffix(".partial") / "train_images.npy").write_bytes(b"half")
@@ -194,7 +196,7 @@ def test_what_a_killed_process_left_is_harmless(config: DataConfig, root: Path) 
 
 
 @pytest.mark.parametrize("file", ["train/ant/000.png", "train/cat/039.png", "test/cat/009.png"])
-def test_a_failure_while_decoding_leaves_nothing(config: DataConfig, root: Path, file: str) -> None:
+def test_a_failed_decoding_leaves_no_cache(config: DataConfig, root: Path, file: str) -> None:
     whole = (root / file).read_bytes()
     (root / file).write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"{file} cannot be read as an image"):
@@ -224,7 +226,7 @@ def test_validation_images_are_held_out_of_the_training_images(config: DataConfi
     assert not torch.equal(validation_split(dataset, config, seed=1)[2], val)
 
 
-def test_without_held_out_images_the_test_images_validate(config: DataConfig) -> None:
+def test_without_held_out_images_the_test_images_are_used_for_validation(config: DataConfig) -> None:
     dataset = load(prepare(config))
     train, images, val = validation_split(dataset, dataclasses.replace(config, val_size=0), seed=0)
     assert images is dataset.test
@@ -242,6 +244,6 @@ def test_without_held_out_images_the_test_images_validate(config: DataConfig) ->
         ({"std": None}, r"data\.std=None needs"),
     ],
 )
-def test_a_split_that_cannot_be_is_an_error(config: DataConfig, wrong: dict[str, object], sentence: str) -> None:
+def test_an_impossible_split_is_an_error(config: DataConfig, wrong: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         validation_split(load(prepare(config)), dataclasses.replace(config, **wrong), seed=0)  # type: ignore[arg-type]

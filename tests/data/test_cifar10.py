@@ -1,3 +1,5 @@
+"""The CIFAR-10 reader: downloads from a local server, verified archives, concurrent processes."""
+
 import functools
 import hashlib
 import http.server
@@ -48,7 +50,7 @@ def archive() -> tuple[bytes, str, NDArray[np.uint8]]:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends the archive in the manner that the path names."""
+    """Send the archive in the manner that the path names."""
 
     protocol_version = "HTTP/1.1"
     requests: ClassVar[list[str]] = []
@@ -77,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server of the archive; Handler.requests says what it was asked."""
+    """The address of a server of the archive; Handler.requests lists the requests."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     Handler.requests.clear()
     Handler.over.clear()
@@ -91,7 +93,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-def left(root: Path) -> list[str]:
+def files_in(root: Path) -> list[str]:
     return sorted(file.name for file in root.glob("*") if file.suffix != ".lock")
 
 
@@ -109,7 +111,7 @@ def test_cifar10_is_downloaded_once_and_decoded(server: str, tmp_path: Path) -> 
         assert arrays["test_labels"].tolist() == [*range(10)] * 2
         assert classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     assert Handler.requests == ["whole"]
-    assert left(tmp_path / "new" / "root") == ["cifar-10-python.tar.gz"]
+    assert files_in(tmp_path / "new" / "root") == ["cifar-10-python.tar.gz"]
 
 
 def test_cifar10_is_resized(server: str, tmp_path: Path) -> None:
@@ -129,14 +131,14 @@ def test_cifar10_is_resized(server: str, tmp_path: Path) -> None:
     ],
     ids=["whole archive", "cut archive", "empty archive", "partial"],
 )
-def test_what_lies_in_root_is_used_or_replaced(
+def test_files_in_root_are_used_or_replaced(
     server: str, tmp_path: Path, name: str, content: bytes, requests: list[str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
     arrays, _ = decoded(cifar(tmp_path, f"{server}/whole"))
     assert np.array_equal(arrays["train_images"], archive()[2][:100])
     assert Handler.requests == requests
-    assert left(tmp_path) == ["cifar-10-python.tar.gz"]
+    assert files_in(tmp_path) == ["cifar-10-python.tar.gz"]
     assert (tmp_path / "cifar-10-python.tar.gz").read_bytes() == archive()[0]
 
 
@@ -144,15 +146,15 @@ def test_what_lies_in_root_is_used_or_replaced(
     ("manner", "sha256"),
     [("whole", "0" * 64), *((manner, "") for manner in ("short", "chunked", "stalled", "missing", "garbage"))],
 )
-def test_a_failed_download_says_what_to_do_and_leaves_nothing(
+def test_a_failed_download_is_an_error_with_advice_and_leaves_nothing(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: str, sha256: str
 ) -> None:
-    monkeypatch.setattr("sweeper.sources.DOWNLOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr("sweeper.data.sources.DOWNLOAD_TIMEOUT", 0.5)
     start = time.monotonic()
     with pytest.raises(UserError, match=rf"(?s){server}/{manner}.*data\.url=.*data\.root={tmp_path}.*data=digits"):
         decoded(cifar(tmp_path, f"{server}/{manner}", sha256=sha256))
     assert time.monotonic() - start < 15
-    assert left(tmp_path) == []
+    assert files_in(tmp_path) == []
     assert Handler.requests == [manner]
 
 
@@ -189,4 +191,4 @@ def test_eight_processes_at_once_download_once(server: str, tmp_path: Path) -> N
     assert [process.returncode for process in processes] == [0] * 8
     assert fingerprints == {f"{prepare(configs[0]).fingerprint}\n"}
     assert Handler.requests == ["whole"]
-    assert left(tmp_path / "root") == ["cifar-10-python.tar.gz"]
+    assert files_in(tmp_path / "root") == ["cifar-10-python.tar.gz"]

@@ -1,3 +1,5 @@
+"""Dataset readers: image folders in every form, and scikit-learn's digits."""
+
 import os
 import shutil
 from collections.abc import Callable
@@ -29,7 +31,7 @@ def read(file: Path) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two images a class in train/ and one in test/, 8 pixels wide and 6 high."""
+    """Two images per class in train/ and a single image in test/, 8 pixels wide and 6 high."""
     for seed, file in enumerate(
         ["train/bee/1", "train/bee/0", "train/ant/1", "train/ant/0", "test/bee/0", "test/ant/0"]
     ):
@@ -46,19 +48,19 @@ def test_an_image_folder_is_read_in_the_order_of_its_names(root: Path) -> None:
 
 
 @pytest.mark.parametrize("image_size", [1, 8, 20])
-@pytest.mark.parametrize(("channels", "colour"), [(3, [200, 100, 50]), (1, [124])])
-def test_images_become_squares_of_the_asked_channels(
-    root: Path, image_size: int, channels: int, colour: list[int]
+@pytest.mark.parametrize(("channels", "color"), [(3, [200, 100, 50]), (1, [124])])
+def test_images_become_squares_with_the_given_channels(
+    root: Path, image_size: int, channels: int, color: list[int]
 ) -> None:
     Image.new("RGB", (8, 6), (200, 100, 50)).save(root / "test" / "ant" / "0.png")
     images = decoded(folder(root, image_size=image_size, channels=channels))[0]["test_images"]
     assert images.shape == (2, channels, image_size, image_size)
     assert images.dtype == np.uint8
-    assert (images[0] == np.array(colour)[:, None, None]).all()
+    assert (images[0] == np.array(color)[:, None, None]).all()
 
 
 @pytest.mark.parametrize("mode_and_suffix", ["1 png", "L BMP", "P gif", "RGBA PNG", "CMYK jpeg"])
-def test_every_kind_of_image_becomes_colour(root: Path, mode_and_suffix: str) -> None:
+def test_every_kind_of_image_becomes_color(root: Path, mode_and_suffix: str) -> None:
     mode, suffix = mode_and_suffix.split()
     Image.new(mode, (8, 6), 1).save(root / "train" / "bee" / f"x.{suffix}")
     assert np.array_equal(decoded(folder(root))[0]["train_images"][4], read(root / "train" / "bee" / f"x.{suffix}"))
@@ -78,7 +80,7 @@ def test_every_kind_of_image_becomes_colour(root: Path, mode_and_suffix: str) ->
         (lambda root: save(root / "test" / "cat" / "0.png"), "images/train has no images of class cat"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_named(root: Path, damage: Callable[[Path], object], sentence: str) -> None:
+def test_an_unusable_folder_is_named(root: Path, damage: Callable[[Path], object], sentence: str) -> None:
     damage(root)
     with pytest.raises(UserError, match=sentence):
         folder(root)
@@ -98,7 +100,7 @@ def test_an_unreadable_image_is_named(root: Path, content: str) -> None:
     "name",
     ["README.md", "train/notes.txt", "train/ant/Thumbs.db", "train/ant/.0.png", "train/.hidden/0.png", "x/0.png"],
 )
-def test_hidden_and_other_files_are_passed_over(root: Path, name: str) -> None:
+def test_hidden_and_other_files_are_ignored(root: Path, name: str) -> None:
     before, _ = decoded(folder(root))
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_bytes(b"no image")

@@ -1,3 +1,5 @@
+"""The stratified split against integer arithmetic."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,12 +15,12 @@ def shuffled_labels(counts: Sequence[int], seed: int = 0) -> NDArray[np.int64]:
 
 
 def largest_remainder(counts: Sequence[int], size: int) -> list[int]:
-    """The definition in whole numbers: floors, then one more for the largest remainders, smaller classes first."""
+    """Return the quotas in integers: floors, plus 1 for the largest remainders, smaller classes first."""
     total = sum(counts)
     quotas = [count * size // total for count in counts]
-    by_remainder = sorted(range(len(counts)), key=lambda place: (-(counts[place] * size % total), place))
-    for place in by_remainder[: size - sum(quotas)]:
-        quotas[place] += 1
+    by_remainder = sorted(range(len(counts)), key=lambda index: (-(counts[index] * size % total), index))
+    for index in by_remainder[: size - sum(quotas)]:
+        quotas[index] += 1
     return quotas
 
 
@@ -48,7 +50,7 @@ def test_each_class_gets_its_share(counts: tuple[int, ...], size: int, quotas: l
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_shares_of_random_classes_are_those_of_whole_number_arithmetic(seed: int) -> None:
+def test_shares_of_random_classes_against_integer_arithmetic(seed: int) -> None:
     generator = np.random.default_rng(seed)
     counts = generator.integers(1, 60, size=generator.integers(1, 12)).tolist()
     labels = shuffled_labels(counts, seed)
@@ -82,7 +84,7 @@ def test_every_image_is_held_out_for_some_seed() -> None:
     labels = shuffled_labels((50, 30, 20))
     splits = [tuple(stratified_split(labels, 20, seed)[1].tolist()) for seed in range(100)]
     assert len(set(splits)) == 100
-    assert {place for split in splits for place in split} == set(range(100))
+    assert {index for split in splits for index in split} == set(range(100))
 
 
 def test_labels_are_not_modified() -> None:

@@ -1,4 +1,4 @@
-"""Models: shapes and sizes, slots, and the weights that ResNet-18 starts from."""
+"""Models: shapes and sizes, slots, initial weights, and the weights that ResNet-18 starts from."""
 
 import pickle
 import socket
@@ -10,31 +10,23 @@ from typing import Any
 
 import pytest
 import torch
+from choices import presets
 from support import REPOSITORY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeper.data.augmentation import none
-from sweeper.data.batches import EVAL_BATCH, AsTheyAre, Normalise, TrainBatches
+from sweeper.data.batches import EVAL_BATCH, Identity, Normalize, TrainLoader
 from sweeper.data.cache import Images
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
+from sweeper.models.init import INITS
 from sweeper.models.layers import ACTIVATIONS, NORMS, dropout
 from sweeper.models.linear import Shape
-from sweeper.models.resnet import fitting_weights
-from sweeper.training.build import features_of
+from sweeper.models.resnet import load_pretrained
+from sweeper.training.build import extract_features, pretrained_state
 
 Settings = dict[str, Any]
-RESNET: Settings = {"weights": None, "stem": "imagenet", "freeze_backbone": False}
-SETTINGS: dict[str, Settings] = {
-    "softmax": {},
-    "mlp": {"hidden": [1024]},
-    "mlp_deep": {"hidden": [1024, 512, 256]},
-    "cnn": {"channels": [16, 16], "kernel_size": 5},
-    "cnn_pool": {"channels": [16, 16], "kernel_size": 5},
-    "resnet18": RESNET | {"stem": "cifar"},
-    "resnet18_pretrained": RESNET,
-}
+PRESETS = presets("model")
 HUB_FILE = Path("hub/checkpoints/resnet18-f37072fd.pth")  # below $TORCH_HOME
 FILE = Path("weights.pt")
 BIG = (3, 32, 32)
@@ -49,26 +41,28 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build(name: str, shape: Shape = BIG, num_classes: int = 10, *, rate: float = 0.0, **changes: Any) -> nn.Module:
-    """The model as conf/ has it but for the changes to its slots and settings."""
+    """Build a preset of conf/model/ from scratch, with changes to its slots and settings."""
     activation, norm = changes.pop("activation", "relu"), changes.pop("norm", "none")
     groups = {"num_groups": changes.pop("num_groups", 4)} if norm == "group" else {}
+    settings = {"weights": None} if "weights" in PRESETS[name] else {}
+    settings = {key: value for key, value in (PRESETS[name] | settings | changes).items() if key != "name"}
     torch.manual_seed(0)
     model = build_model(
-        partial(MODELS[name], **{**SETTINGS[name], **changes}),
+        partial(MODELS[PRESETS[name]["name"]], **settings),
         shape,
         num_classes,
         activation=partial(ACTIVATIONS[activation], **({"negative_slope": 0.2} if activation == "leaky_relu" else {})),
         norm=partial(NORMS[norm], **groups),
         dropout=partial(dropout, rate=rate),
     )
-    if (weights := changes.get("weights")) is not None:
-        model.load_state_dict(fitting_weights(model, weights, {"name": norm, **groups}), strict=False)
+    INITS["default"](model, lambda number: torch.zeros(number, *shape))
+    model.load_state_dict(pretrained_state(model), strict=False)
     return model
 
 
 @pytest.mark.parametrize("shape, num_classes", [((1, 28, 28), 7), ((4, 9, 9), 2), ((3, 20, 12), 101)])
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_takes_any_images_and_classes(name: str, shape: Shape, num_classes: int) -> None:
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_takes_any_images_and_classes(name: str, shape: Shape, num_classes: int) -> None:
     assert build(name, shape, num_classes).eval()(torch.rand(2, *shape)).shape == (2, num_classes)
 
 
@@ -154,18 +148,22 @@ def test_activation_does_not_change_a_model_without_one() -> None:
         ("cnn_pool", {"shape": (3, 3, 3)}, "images of 3x3 pixels are too small"),
         ("cnn_pool", {"shape": (1, 1, 40)}, "images of 1x40 pixels are too small"),
         ("cnn", {"shape": (3, 4, 4), "norm": "group", "num_groups": 16}, "images of 4x4 pixels are too small"),
-        ("resnet18", {"weights": "imagenet", "norm": "group"}, "model.weights=imagenet was trained with batch norm"),
+        (
+            "resnet18",
+            {"weights": "imagenet", "norm": "group"},
+            "model.weights=imagenet was trained with batch normalization",
+        ),
         ("resnet18", {"norm": "batch", "freeze_backbone": True}, "model.freeze_backbone=true needs trained weights"),
         ("resnet18", {"norm": "batch", "weights": "nowhere.pt"}, "model.weights=nowhere.pt: there is no such file"),
     ],
 )
-def test_what_cannot_be_built_is_a_sentence(name: str, changes: Settings, sentence: str) -> None:
+def test_a_network_that_cannot_be_built_is_a_user_error(name: str, changes: Settings, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         build(name, **changes)
 
 
 @pytest.mark.parametrize(
-    "stem, kernel, places, norm, num_norms",
+    "stem, kernel, size, norm, num_norms",
     [
         ("cifar", (3, 3), 4, "batch", (20, 0)),
         ("imagenet", (7, 7), 1, "group", (0, 20)),
@@ -173,14 +171,14 @@ def test_what_cannot_be_built_is_a_sentence(name: str, changes: Settings, senten
     ],
 )
 def test_stem_and_slots_of_resnet(
-    stem: str, kernel: tuple[int, int], places: int, norm: str, num_norms: tuple[int, int]
+    stem: str, kernel: tuple[int, int], size: int, norm: str, num_norms: tuple[int, int]
 ) -> None:
     model: Any = build("resnet18", norm=norm, activation="selu", stem=stem)
     kinds = [type(module) for module in model.modules()]
     assert (kinds.count(nn.ReLU), kinds.count(nn.SELU), kinds.count(nn.MaxPool2d)) == (0, 9, stem == "imagenet")
     assert (kinds.count(nn.BatchNorm2d), kinds.count(nn.GroupNorm)) == num_norms
     assert model.conv1.kernel_size == kernel
-    assert nn.Sequential(*list(model.children())[:-2])(torch.rand(2, *BIG)).shape == (2, 512, places, places)
+    assert nn.Sequential(*list(model.children())[:-2])(torch.rand(2, *BIG)).shape == (2, 512, size, size)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +231,7 @@ def test_frozen_backbone_keeps_every_tensor(trained: dict[str, Tensor], freeze: 
     assert moved == ({"fc.weight", "fc.bias"} if freeze else before.keys())
 
 
-def test_a_frozen_backbone_takes_features_in_place_of_images(trained: dict[str, Tensor]) -> None:
+def test_a_frozen_backbone_takes_features_instead_of_images(trained: dict[str, Tensor]) -> None:
     from torchvision.models import resnet18
 
     torch.save(trained, FILE)
@@ -252,17 +250,17 @@ def test_features_are_computed_once_and_trained_on(trained: dict[str, Tensor], a
     torch.save(trained, FILE)
     model: Any = build("resnet18_pretrained", BIG, 10, norm="batch", weights=str(FILE), freeze_backbone=True)
     data = Images(torch.randint(0, 256, (EVAL_BATCH + 3, *BIG), dtype=torch.uint8), torch.arange(EVAL_BATCH + 3))
-    normalise = Normalise(torch.full((3,), 0.5), torch.full((3,), 0.25))
-    features = features_of(data, model, normalise, autocast)
+    normalize = Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25))
+    features = extract_features(data, model, normalize, autocast)
     parts = [data.images[:EVAL_BATCH], data.images[EVAL_BATCH:]]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast is not None):
-        assert torch.equal(features.images, torch.cat([model.features(normalise(part)) for part in parts]))
-        logits = torch.cat([model(normalise(part)) for part in parts])
+        assert torch.equal(features.images, torch.cat([model.features(normalize(part)) for part in parts]))
+        logits = torch.cat([model(normalize(part)) for part in parts])
         assert torch.equal(torch.cat([model(part) for part in features.images.split(EVAL_BATCH)]), logits)
     order = torch.randperm(len(data))
-    batches = TrainBatches(features, order, 64, 0, AsTheyAre(), none)
-    for images, labels in batches.epoch(1):
-        assert torch.equal(images, features.images[labels])
+    loader = TrainLoader(features, order, 64, 0, Identity())
+    for images, targets in loader.epoch(1):
+        assert torch.equal(images, features.images[targets])
 
 
 @pytest.mark.parametrize(
@@ -305,17 +303,17 @@ def test_files_without_weights(content: Any, file: Path, name: str) -> None:
     else:
         torch.save(content, file)
     with pytest.raises(UserError, match=f"model.weights={name}|put that file into {HUB_FILE.parent.absolute()}"):
-        fitting_weights(build("softmax"), name, {"name": "none"})
+        load_pretrained(build("softmax"), name, {"name": "none"})
     assert not Path("canary").exists()
 
 
 def test_imagenet_weights_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # and nobody listens
+        closed.bind(("127.0.0.1", 0))  # and nothing listens
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "")
         with pytest.raises(UserError, match=f"put that file into {HUB_FILE.parent.absolute()}"):
-            fitting_weights(build("softmax"), "imagenet", {"name": "none"})
+            load_pretrained(build("softmax"), "imagenet", {"name": "none"})
 
 
 def test_torchvision_is_not_imported_for_small_models() -> None:
