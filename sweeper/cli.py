@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, help_text, settings, to_config
+from sweeper.config import Config, settings, to_config
 from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error, format_names, nearest
 
 if TYPE_CHECKING:
@@ -44,6 +44,27 @@ def register_schema() -> None:
     store.store(name="schema", node=Config)
     store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
     adapt_optuna(store)
+
+
+def help_text() -> str:
+    """Return the page that `python train.py --help` prints; Hydra fills in the groups."""
+    width = max(len(key) for key, _, _ in settings(Config()))
+    meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
+    return f"""Train one image classifier, or sweep over the combinations of training tricks.
+
+== Groups (choose with GROUP=NAME) ==
+$APP_CONFIG_GROUPS
+== Settings (change with KEY=VALUE; each choice uses some of its group's) ==
+{meanings}
+
+== Examples ==
+  python train.py model=cnn_pool                                       one run on CIFAR-10
+  python train.py model=mlp data=digits dropout.rate=0.3 epochs=5      a small run, offline
+  python train.py -m model=mlp,cnn_pool activation=relu,selu           a sweep: every combination
+  python train.py model=resnet18 data=image_folder data.root=DIR       your own images, DIR/train/CLASS/*
+
+Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$$(python train.py -sc install=bash)"
+"""
 
 
 def adapt_optuna(store: ConfigStore) -> None:

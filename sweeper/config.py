@@ -1,4 +1,4 @@
-"""The typed schema of a run: one dataclass a group, every setting with its unit, meaning and valid range.
+"""The typed schema of a run: a dataclass per group, every setting with its unit, meaning and valid range.
 
 The YAML files in conf/ give the values, and these classes the types. A group's dataclass holds the settings of all its
 choices; what a choice uses is declared by the signature of the function that builds it, and a setting that the choice
@@ -24,7 +24,7 @@ LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
 
 @dataclass
 class Check:
-    """A range: `text` completes the sentence "must be ...", `holds` tests one number or name."""
+    """A range: `text` completes the sentence "must be ...", `holds` tests a number or a name."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -202,7 +202,7 @@ class SweepConfig:
         one_of("same_code", "any", "none"),
     )
     name: str | None = setting(
-        "the sweep's folder in outputs/sweeps/; null: from what is swept",
+        "the sweep's folder in outputs/sweeps/; null: derived from the swept keys",
         check=Check(
             f"letters, digits, - and _, with no path, at most {LONGEST_NAME} of them",
             lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
@@ -296,30 +296,9 @@ def validate(config: Config) -> None:
     for key, item, value in settings(config):
         check: Check | None = item.metadata["check"]
         if value == [] and key not in ("sweep.exclude", "sweep.zip"):
-            raise UserError(f"{key}=[] needs at least one number")
+            raise UserError(f"{key}=[] needs at least one value")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise UserError(f"{key}={number} is not a finite number")
             if number is not None and check is not None and not check.holds(number):
                 raise UserError(f"{key}={number} is out of range: it must be {check.text}")
-
-
-def help_text() -> str:
-    """The page that `python train.py --help` prints; Hydra fills in the groups."""
-    width = max(len(key) for key, _, _ in settings(Config()))
-    meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
-    return f"""Train one image classifier, or sweep over the combinations of training tricks.
-
-== Groups (choose with GROUP=NAME) ==
-$APP_CONFIG_GROUPS
-== Settings (change with KEY=VALUE; each choice uses some of its group's) ==
-{meanings}
-
-== Examples ==
-  python train.py model=cnn_pool                                       one run on CIFAR-10
-  python train.py model=mlp data=digits dropout.rate=0.3 epochs=5      a small one, offline
-  python train.py -m model=mlp,cnn_pool activation=relu,selu           a sweep: every combination
-  python train.py model=resnet18 data=image_folder data.root=DIR       your own images, DIR/train/CLASS/*
-
-Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$$(python train.py -sc install=bash)"
-"""

@@ -40,7 +40,7 @@ BAD = [
     ("data=digits data.root=x", "data.root=x is not used by data=digits"),
     ("data.root=nowhere", "there is no folder nowhere/train"),
     ("data.val_size=120", "data.val_size=120 must be at most 118: there are 120 training images"),
-    ("data.mean=[0.5]", "data.mean=[0.5] needs one number for each of the images' 3 channels"),
+    ("data.mean=[0.5]", "data.mean=[0.5] needs a number for each of the images' 3 channels"),
     ("model=cnn_pool data.image_size=1", "images of 1x1 pixels are too small"),
     ("norm=group norm.num_groups=3", "norm.num_groups=3 does not divide a hidden layer's 16 channels"),
     ("model=resnet18_pretrained norm=group", "choose norm=batch, or train from scratch"),

@@ -11,7 +11,8 @@ from support import REPOSITORY, composed
 from torchvision.models import resnet18
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, help_text, settings, validate
+from sweeper.cli import help_text
+from sweeper.config import Config, settings, validate
 from sweeper.data.augmentation import AUGMENTATIONS
 from sweeper.data.cache import COMMON, load, prepare
 from sweeper.data.sources import DATASETS

@@ -30,7 +30,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclass
 class Cached:
-    """A decoded dataset on disk: enough to name runs without reading the images.
+    """A decoded dataset on disk: enough to identify runs without reading the images.
 
     Attributes:
         fingerprint: SHA-256 of all pixels, labels and class names, so equal images have it wherever they lie.
@@ -93,7 +93,7 @@ def prepare(config: DataConfig) -> Cached:
 
 
 def read_index(source: Source, folder: Path) -> Cached | None:
-    """What a cache folder says of itself; None where there is no whole one."""
+    """Read the index of a cache folder; None where the cache is missing or incomplete."""
     try:
         index = json.loads((folder / "index.json").read_text())
         (num_train, *shape), (num_test, *_) = index["shapes"]["train_images"], index["shapes"]["test_images"]
@@ -103,13 +103,13 @@ def read_index(source: Source, folder: Path) -> Cached | None:
 
 
 def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
-    """Decode the source beside its cache folder and rename it when whole. With `broken`, replace what is there."""
+    """Decode the source to a temporary folder and rename it when complete. With `broken`, replace a damaged cache."""
     partial = folder.with_suffix(".partial")
 
     def allocate(name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         path = partial / f"{name}.npy"
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        with path.open("r+b") as file:  # a full disk is an error here, and not a bus error while writing
+        with path.open("r+b") as file:  # a full disk is an error here, not a bus error while writing
             if hasattr(os, "posix_fallocate"):  # macOS has none
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
@@ -136,7 +136,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
         raise UserError(f"the images cannot be cached in data.cache={folder.parent}: {error}") from error
     cached = read_index(source, folder)
     if cached is None:
-        raise UserError(f"the cache {folder} vanished while it was written; start again")
+        raise UserError(f"the cache {folder} was removed during writing; retry")
     return cached
 
 
@@ -149,25 +149,25 @@ def fingerprint(arrays: dict[str, NDArray[Any]], classes: list[str]) -> str:
 
 
 def load(cached: Cached) -> Dataset:
-    """Map the cached arrays into memory; a damaged cache is noticed and decoded anew.
+    """Map the cached arrays into memory; a damaged cache is detected and decoded again.
 
     Raises:
         UserError: the cache is damaged, and its source now holds other images or none.
     """
     arrays = read_arrays(cached)
     if arrays is None:
-        log.warning("the cache %s is damaged; it is decoded again", cached.folder)
+        log.warning("the cache %s is damaged; decoding again", cached.folder)
         again = decode(cached.source, cached.folder, broken=True)
         arrays = read_arrays(again)
         if again.fingerprint != cached.fingerprint or arrays is None:
-            raise UserError(f"the cache {cached.folder} was damaged and its source has changed; start the run again")
+            raise UserError(f"the cache {cached.folder} was damaged and its source has changed; rerun the command")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     train = Images(tensors["train_images"], tensors["train_labels"])
     return Dataset(train, Images(tensors["test_images"], tensors["test_labels"]), cached.classes)
 
 
 def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
-    """The arrays, copy-on-write (torch wants writable memory); None where their content is not what was cached."""
+    """Map the arrays copy-on-write (torch needs writable memory); None where their checksum does not match."""
     try:
         arrays = {name: np.load(cached.folder / f"{name}.npy", mmap_mode="c") for name in ARRAYS}
     except Exception:  # numpy parses the header as Python, so that damage there raises anything
@@ -184,11 +184,11 @@ def check_data(config: DataConfig, num_train: int, channels: int) -> None:
     """Check the settings that depend on the images.
 
     Raises:
-        UserError: fewer than two training images would be left, or the statistics are not one a channel.
+        UserError: fewer than two training images would be left, or the statistics are not one number per channel.
     """
     for name, values in (("mean", config.mean), ("std", config.std)):
         if len(values or []) != channels:
-            raise UserError(f"data.{name}={values} needs one number for each of the images' {channels} channels")
+            raise UserError(f"data.{name}={values} needs a number for each of the images' {channels} channels")
     if num_train < 2:
         raise UserError(f"training needs at least two images, but there are {num_train}")
     if int(config.val_size or 0) > num_train - 2:
@@ -198,7 +198,7 @@ def check_data(config: DataConfig, num_train: int, channels: int) -> None:
 
 
 def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Tensor, Images, Tensor]:
-    """Which images a run trains on and which it is validated on.
+    """Split a dataset into training and validation images.
 
     Returns:
         Indices of the training images (N,); the images that hold the validation images, and their indices there: of

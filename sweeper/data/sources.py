@@ -1,4 +1,4 @@
-"""Where images come from: one function a dataset, each giving a Source that is decoded once into the cache.
+"""Sources of images: a function per dataset, which returns a Source that is decoded once into the cache.
 
 A function's keyword-only arguments are the settings that the choice uses.
 """
@@ -73,8 +73,8 @@ def image_folder(*, root: str, image_size: int, channels: int) -> Source:
             allocate(f"{split}_labels", (len(found),), "int64")[:] = [classes.index(name) for name, _ in found]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 decoded = pool.map(lambda item: read_image(item[1], mode, image_size), found)
-                for place, image in enumerate(decoded):
-                    images[place] = image
+                for index, image in enumerate(decoded):
+                    images[index] = image
         return classes
 
     return Source(f"image_folder {digest.hexdigest()} {image_size} {channels}", decode)
@@ -128,9 +128,9 @@ def digits(*, image_size: int) -> Source:
         pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
         images = np.stack([as_array(Image.fromarray(image).convert("RGB"), image_size) for image in pixels])
         labels = bunch.target.astype(np.int64)
-        for split, places in zip(("train", "test"), stratified_split(labels, 297, seed=0), strict=True):
-            allocate(f"{split}_images", (len(places), 3, image_size, image_size), "uint8")[:] = images[places]
-            allocate(f"{split}_labels", (len(places),), "int64")[:] = labels[places]
+        for split, chosen in zip(("train", "test"), stratified_split(labels, 297, seed=0), strict=True):
+            allocate(f"{split}_images", (len(chosen), 3, image_size, image_size), "uint8")[:] = images[chosen]
+            allocate(f"{split}_labels", (len(chosen),), "int64")[:] = labels[chosen]
         return [str(name) for name in bunch.target_names]
 
     return Source(f"digits {importlib.metadata.version('scikit-learn')} {image_size}", decode)
@@ -167,8 +167,8 @@ def cifar10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
             dataset = read(split == "train")
             pixels, targets, classes = dataset.data, dataset.targets, dataset.classes  # type: ignore[attr-defined]
             images = allocate(f"{split}_images", (len(pixels), 3, image_size, image_size), "uint8")
-            for place, image in enumerate(pixels):
-                images[place] = as_array(Image.fromarray(image), image_size)
+            for index, image in enumerate(pixels):
+                images[index] = as_array(Image.fromarray(image), image_size)
             allocate(f"{split}_labels", (len(pixels),), "int64")[:] = targets
         return classes
 
@@ -176,10 +176,10 @@ def cifar10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
 
 
 def fetch(url: str, archive: Path, sha256: str) -> None:
-    """Have the archive at its place, whole and verified; one process downloads while others wait.
+    """Download the archive unless it is there and verified; one process downloads while others wait.
 
     Raises:
-        UserError: it is not there and cannot be downloaded; the sentence says what to do.
+        UserError: it cannot be downloaded; the sentence says what to do.
     """
     if holds(archive, sha256):
         return
@@ -210,7 +210,7 @@ def download(url: str, archive: Path, sha256: str) -> None:
     for left_over in archive.parent.glob(f"{archive.name}.*.partial"):
         left_over.unlink()
     if archive.exists():
-        log.warning("%s is not what was published (its SHA-256 differs); it is downloaded again", archive)
+        log.warning("%s: checksum mismatch; downloading again", archive)
     log.info("downloading %s into %s", url, archive.parent)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)

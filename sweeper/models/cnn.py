@@ -46,12 +46,12 @@ def cnn_pool(
 
 
 def classifier(layers: list[nn.Module], input_shape: Shape, num_classes: int) -> nn.Module:
-    """The layers with a linear classifier on top, its inputs counted from what convolutions and pools leave.
+    """Add a linear classifier to the layers, its input size computed from convolutions and pools.
 
-    Counted, not tried: a first forward pass on the meta device imports torch's symbolic shapes, 150 MB and a second.
+    Computed, not tried: a first forward pass on the meta device imports torch's symbolic shapes, 150 MB and a second.
 
     Raises:
-        UserError: the images are so small that nothing is left of them after the layers.
+        UserError: the images are too small for the layers.
     """
     channels, *sides = input_shape
     for layer in layers:

@@ -124,4 +124,7 @@ def check_shared_settings(config: Config, choices: Choices) -> None:
         UserError: label_smoothing is set for a loss that has none.
     """
     if config.label_smoothing and "label_smoothing" not in keyword_only(choices.loss):
-        raise UserError(f"label_smoothing={config.label_smoothing} is not used by loss={config.loss.name}")
+        raise UserError(
+            f"label_smoothing={config.label_smoothing} is not used by loss={config.loss.name}; "
+            "choose label_smoothing=0 or another loss"
+        )

@@ -173,7 +173,7 @@ def test_a_cache_without_a_whole_index_is_decoded_again(
     ("lose", "sentence"),
     [
         (shutil.rmtree, r"\.png cannot be read as an image"),
-        (lambda root: change_pixel(root, "test"), r"was damaged and its source has changed; start the run again"),
+        (lambda root: change_pixel(root, "test"), r"was damaged and its source has changed; rerun the command"),
     ],
     ids=["gone", "changed"],
 )
@@ -238,9 +238,9 @@ def test_without_held_out_images_the_test_images_are_used_for_validation(config:
     [
         ({"val_size": NUM_TRAIN - 1}, rf"data\.val_size=119 must be at most {NUM_TRAIN - 2}"),
         ({"val_size": 5000}, rf"data\.val_size=5000 must be at most {NUM_TRAIN - 2}"),
-        ({"mean": [0.5]}, r"data\.mean=\[0\.5\] needs one number for each of the images' 3 channels"),
+        ({"mean": [0.5]}, r"data\.mean=\[0\.5\] needs a number for each of the images' 3 channels"),
         ({"mean": []}, r"data\.mean=\[\] needs"),
-        ({"std": [0.5] * 4}, r"data\.std=.* needs one number for each"),
+        ({"std": [0.5] * 4}, r"data\.std=.* needs a number for each"),
         ({"std": None}, r"data\.std=None needs"),
     ],
 )
