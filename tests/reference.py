@@ -55,15 +55,19 @@ def experiment(overrides: str) -> str:
     return "\n".join(["# @package _global_", "defaults:", *groups, *body, ""])
 
 
-def trained(program: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Train all cases in one process, and return each one's digest of weights and its metrics."""
+def save_weights(file: Path) -> None:
+    """Write the weights that fine-tuning starts from."""
     from torchvision.models import resnet18
 
     torch.manual_seed(0)
-    torch.save(resnet18(weights=None).state_dict(), folder / "weights.pt")
+    torch.save(resnet18(weights=None).state_dict(), file)
+
+
+def trained(program: Path, folder: Path, weights: Path) -> dict[str, dict[str, Any]]:
+    """Train all cases in one process, in a folder, and return each case's digests of weights and its metrics."""
     (folder / "conf" / "experiment").mkdir(parents=True)
     for name, case in CASES.items():
-        overrides = f"{COMMON} {case}".replace("WEIGHTS", str(folder / "weights.pt"))
+        overrides = f"{COMMON} {case}".replace("WEIGHTS", str(weights))
         last = {override.partition("=")[0]: override for override in overrides.split()}
         (folder / "conf" / "experiment" / f"ref_{name}.yaml").write_text(experiment(" ".join(last.values())))
     experiments = ",".join(f"ref_{name}" for name in CASES)
@@ -81,7 +85,7 @@ def trained(program: Path, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What a run trained to."""
+    """Return digests of a run's weights, and its metrics."""
     digests = {}
     for name in ("last", "best"):
         model = torch.load(run / "checkpoints" / f"{name}.pt", weights_only=True)
@@ -98,5 +102,6 @@ def outcome(run: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        found = trained(Path(sys.argv[1]).resolve(), Path(temporary))
+        save_weights(Path(temporary) / "weights.pt")
+        found = trained(Path(sys.argv[1]).resolve(), Path(temporary), Path(temporary) / "weights.pt")
     Path(sys.argv[2]).write_text(json.dumps(found, indent=1) + "\n")
