@@ -1,4 +1,4 @@
-"""The seams of the loop, each by a trick that is defined here: mixing, closures, parameter groups, courses, selection."""
+"""The seams of the loop, each by a trick defined here: mixing, closures, parameter groups, courses, selection."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,7 +76,7 @@ def test_mixing_is_the_same_after_a_resume(calls: int) -> None:
 
 
 def stop_after(calls: int, state: TrainState, how: Any) -> None:
-    """Train until `after_step` was called so many times, during evaluations too."""
+    """Train until the given call of `after_step`, which evaluations make as well."""
     left = calls
 
     def after_step() -> None:
@@ -222,9 +222,9 @@ def test_a_course_that_changes_the_dropout_rate_resumes_exactly() -> None:
     def fading(model: Any, step: Step) -> None:
         model[4].p = 0.5 * (1 - step.index / step.total)
 
-    how, whole, stopped = recipe(courses=[fading]), start(), start()
-    trained(whole, how)
-    stop_after(4, stopped, how)  # in the middle of an epoch
+    how = recipe(courses=[fading])
+    whole, stopped = trained(start(), how), start()
+    stop_after(6, stopped, how)  # in the middle of an epoch
     resumed = start()
     resumed.load_state_dict(stopped.state_dict())
     trained(resumed, how)
