@@ -225,8 +225,9 @@ def test_a_course_that_changes_the_dropout_rate_resumes_exactly() -> None:
     how = recipe(courses=[fading])
     whole, stopped = trained(start(), how), start()
     stop_after(6, stopped, how)  # in the middle of an epoch
+    saved = stopped.state_dict()
     resumed = start()
-    resumed.load_state_dict(stopped.state_dict())
+    resumed.load_state_dict(saved)
     trained(resumed, how)
     assert equal(resumed.model, whole.model)
     assert not equal(whole.model, trained(start(), recipe()).model)
