@@ -5,13 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support import REPOSITORY
 
-from sweeper.cli import register_schema
-from sweeper.config import Config, to_config
 from sweeper.data.sources import DATASETS
 from sweeper.runs.fingerprint import REGISTRIES
 
@@ -25,10 +21,9 @@ def registry(path: str) -> Mapping[str, Any]:
     return functions
 
 
-# group -> its functions by name. Augmentation is not among them: its steps combine.
-CHOICES: dict[str, Mapping[str, Any]] = {"data": DATASETS} | {
-    group: registry(path) for group, (path, _) in REGISTRIES.items() if (CONF / group).is_dir()
-}
+# group -> its functions by name. Augmentation is not among them: its steps combine, and its presets have no name.
+CHOICES = {group: registry(path) for group, (path, _) in REGISTRIES.items() if group != "select"} | {"data": DATASETS}
+GROUPS = (*CHOICES, "augmentation")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -41,11 +36,3 @@ def settings_in(path: Path) -> dict[str, Any]:
     content = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items() if key != "defaults"}
-
-
-def composed(*overrides: str) -> Config:
-    """Compose a run's config, as train.py does."""
-    register_schema()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return to_config(compose("config", overrides=list(overrides)))

@@ -1,100 +1,89 @@
-"""Every YAML file in conf/ composes, builds and trains a step, and has its function; every function has its file."""
+"""The presets in conf/ and the functions in the registries: each has the other, and their settings agree."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import dataclasses
 
 import pytest
-import torch
-from omegaconf import OmegaConf
-from support import REPOSITORY, composed
-from torchvision.models import resnet18
+from choices import CHOICES, CONF, EXPERIMENTS, GROUPS, presets
+from support import composed
 
-from sweeper.choice import SLOTS, keyword_only
+from sweeper.choice import FILLED_IN, keyword_only
 from sweeper.cli import help_text
 from sweeper.config import Config, settings, validate
-from sweeper.data.augmentation import AUGMENTATIONS
-from sweeper.data.cache import COMMON, load, prepare
-from sweeper.data.sources import DATASETS
+from sweeper.data.augmentation import STEPS
+from sweeper.data.cache import COMMON
 from sweeper.errors import UserError
-from sweeper.models import MODELS
-from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
-from sweeper.training.build import build, check, choose_all
-from sweeper.training.loop import Progress, train_epoch
-from sweeper.training.optimizers import OPTIMIZERS
-from sweeper.training.schedules import SCHEDULERS
+from sweeper.models.layers import NORMS
+from sweeper.runs.fingerprint import REGISTRIES
 
-CONF = REPOSITORY / "conf"
-GROUPS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
-    "data": (DATASETS, COMMON),
-    "model": (MODELS, ()),
-    "optimizer": (OPTIMIZERS, ()),
-    "scheduler": (SCHEDULERS, ()),
-    "activation": (ACTIVATIONS, ()),
-    "norm": (NORMS, ()),
-    "dropout": (DROPOUTS, ()),
-    "augmentation": (AUGMENTATIONS, ()),
-}
-FILES = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+NAMED = [(group, preset) for group in CHOICES for preset in presets(group)]
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_every_file_has_its_function_and_every_function_its_file(group: str) -> None:
-    assert {name for where, name in FILES if where == group} == set(GROUPS[group][0])
+def used(group: str, name: str) -> list[str]:
+    """Return the settings that a choice uses."""
+    own = [key for key in keyword_only(CHOICES[group][name]) if key not in FILLED_IN]
+    return sorted([*own, *(COMMON if group == "data" else ())])
 
 
-@pytest.mark.parametrize(("group", "name"), FILES)
-def test_a_file_sets_what_its_function_uses_and_no_more(group: str, name: str) -> None:
-    functions, common = GROUPS[group]
-    content = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
-    assert isinstance(content, dict)
-    assert content.pop("name") == name
-    content.pop("defaults", None)
-    used = [key for key in keyword_only(functions[name]) if key not in SLOTS]
-    assert sorted(content) == sorted([*used, *common])
+def test_every_folder_is_a_group_of_the_schema() -> None:
+    groups = {field.name for field in dataclasses.fields(Config) if "help" not in field.metadata} - {"sweep"}
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"experiment", "hydra"} == set(GROUPS) == groups
+
+
+@pytest.mark.parametrize("group", CHOICES)
+def test_every_function_has_a_preset_and_every_preset_a_function(group: str) -> None:
+    assert {preset["name"] for preset in presets(group).values()} == set(CHOICES[group])
+
+
+@pytest.mark.parametrize(("group", "preset"), NAMED)
+def test_a_preset_sets_exactly_what_its_function_uses(group: str, preset: str) -> None:
+    content = presets(group)[preset]
+    name = content.pop("name")
+    assert sorted(content) == used(group, name)
+
+
+@pytest.mark.parametrize("group", CHOICES)
+def test_every_setting_is_used_by_a_choice(group: str) -> None:
+    fields = {field.name for field in dataclasses.fields(getattr(Config(), group))} - {"name"}
+    assert {key for name in CHOICES[group] for key in used(group, name)} == fields
+
+
+def test_augmentation_presets_set_every_step_and_every_step_is_on_in_one() -> None:
+    keys = {key for step in STEPS.values() for key in keyword_only(step)}
+    contents = list(presets("augmentation").values())
+    assert all(set(content) == keys for content in contents)
+    assert {key for content in contents for key, value in content.items() if value is not None} == keys
+    assert not any(presets("augmentation")["none"].values())
+
+
+def test_the_choice_of_configs_without_a_group_exists() -> None:
+    defaults = {group: default for group, (_, default) in REGISTRIES.items() if default is not None}
+    assert all(default in CHOICES[group] and default in presets(group) for group, default in defaults.items())
+    composed_defaults = {group: getattr(composed(), group).name for group in defaults}
+    assert composed_defaults == defaults  # a plain run is one of version 0.1
+
+
+def test_norms_are_named_as_their_functions() -> None:
+    """A network that loads weights compares its norm's function with the name in the run's config."""
+    assert {name: function.__name__ for name, function in NORMS.items()} == {name: name for name in NORMS}
 
 
 def test_no_targets_in_our_groups() -> None:
-    assert [path for group in GROUPS for path in (CONF / group).glob("*.yaml") if "_target_" in path.read_text()] == []
+    files = [path for group in (*GROUPS, "experiment") for path in (CONF / group).glob("*.yaml")]
+    assert [path for path in files if "_target_" in path.read_text()] == []
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [f"{group}={name}" for group, name in FILES if group != "data"] + [f"experiment={name}" for name in EXPERIMENTS],
-)
-def test_every_choice_trains_a_step(choice: str, small: list[str], tmp_path: Path) -> None:
-    weights = tmp_path / "weights.pt"
-    torch.save(resnet18(weights=None).state_dict(), weights)
-    pretrained = [f"model.weights={weights}"] if choice.endswith(("pretrained", "finetune")) else []
-    config = composed(*small, choice, *pretrained)
-    config.batch_size, config.data.val_size = 60, 58  # 62 images: one batch of 60 and one of 2
-    validate(config)
-    choices = choose_all(config)
-    cached = prepare(config.data)
-    check(config, choices, cached)
-    built = build(config, choices, load(cached))
-    before = [parameter.clone() for parameter in built.training.model.parameters()]
-    progress = Progress()
-    train_epoch(built.training, built.train, progress)
-    assert (progress.batch, progress.seen) == (2, 62)
-    assert any(not torch.equal(*pair) for pair in zip(before, built.training.model.parameters(), strict=True))
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_is_valid(experiment: str) -> None:
+    validate(composed(f"experiment={experiment}"))
 
 
-def test_digits_train_a_step(cache: Path) -> None:
-    config = composed("data=digits", "model=softmax", f"data.cache={cache}")
-    built = build(config, choose_all(config), load(prepare(config.data)))
-    train_epoch(built.training, built.train, progress := Progress())
-    assert progress.seen == 1300
-
-
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_help_text() -> None:
     assert all(item.metadata["help"] for _, item, _ in settings(Config()))
     assert all(key in help_text() for key, _, _ in settings(Config()))
 
 
 @pytest.mark.parametrize("key", ["epochs", "seed", "optimizer.lr", "dropout.rate", "data.val_size"])
-def test_a_value_that_is_not_finite_or_too_small_is_refused(key: str) -> None:
+def test_a_value_that_is_not_finite_or_too_small_is_a_user_error(key: str) -> None:
     for value in ("nan", "-1e9") if key in ("optimizer.lr", "dropout.rate") else ("-1000000000",):
         with pytest.raises(UserError, match=f"^{key}="):
             validate(composed(f"{key}={value}"))
@@ -110,5 +99,5 @@ def test_a_value_that_is_not_finite_or_too_small_is_refused(key: str) -> None:
         (("experiment=p8_resnet18_scratch",), "batch"),
     ],
 )
-def test_a_resnet_has_batch_norm_unless_asked_otherwise(overrides: tuple[str, ...], norm: str) -> None:
+def test_a_resnet_has_batch_norm_unless_another_is_chosen(overrides: tuple[str, ...], norm: str) -> None:
     assert composed(*overrides).norm.name == norm

@@ -70,7 +70,7 @@ class TrainState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore what `state_dict` returned, which may share tensors with the restored state from then on.
 
         Raises:
             RuntimeError, KeyError: it is of another network.

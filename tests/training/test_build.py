@@ -1,56 +1,152 @@
-"""How a run's network is made to compute: compiled, and the same every time on a GPU."""
+"""Assembly of a run: compiled networks, precomputed features, initial weights, settings of the loss."""
 
-import os
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from support import composed
-from torch import nn
+from torch import Tensor, nn
 
-from sweeper.data.cache import load, prepare
+from sweeper.config import Config
+from sweeper.data.batches import Identity, Normalize
+from sweeper.data.cache import Dataset, load, prepare
+from sweeper.data.mixing import MIXINGS
 from sweeper.errors import UserError
-from sweeper.training.build import be_deterministic, build, check, choose_all
+from sweeper.models import MODELS
+from sweeper.models.init import INITS, SomeImages
+from sweeper.models.linear import Shape
+from sweeper.training.build import TrainingComponents, build, check, choose_all
+from sweeper.training.loop import fit
+from sweeper.training.losses import LOSSES
+
+CPU = torch.device("cpu")
 
 
-def test_compile_begins_afresh_and_takes_each_shape_by_itself(
+def built(config: Config, dataset: Dataset | None = None) -> TrainingComponents:
+    return build(config, choose_all(config), dataset or load(prepare(config.data)), CPU)
+
+
+def test_compile_starts_afresh_and_takes_each_shape_by_itself(
     small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(torch.compiler, "reset", lambda: calls.append("reset"))
     monkeypatch.setattr(nn.Module, "compile", lambda module, **how: calls.append((type(module), how)))
     for overrides in ([], ["compile=true"]):
-        config = composed(*small, "device=cpu", "model=mlp", *overrides)
-        built = build(config, choose_all(config), load(prepare(config.data)))
-        assert calls == (["reset", (type(built.training.model), {"dynamic": False})] if overrides else [])
+        components = built(composed(*small, "model=mlp", *overrides))
+        assert calls == (["reset", (type(components.state.model), {"dynamic": False})] if overrides else [])
 
 
-def test_compile_without_a_compiler_is_a_sentence(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_without_a_compiler_is_a_user_error(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "g++ -O2")
     config = composed(*small, "device=cpu", "model=mlp", "compile=true")
-    with pytest.raises(UserError, match=r"compile=true needs a C\+\+ compiler, and there is no g\+\+ -O2 here"):
+    with pytest.raises(UserError, match=r"compile=true needs a C\+\+ compiler, and g\+\+ -O2 is not installed"):
         check(config, choose_all(config), prepare(config.data))
     config.compile = False
     check(config, choose_all(config), prepare(config.data))
 
 
+class TinyBackbone(nn.Module):
+    """A network whose features (N, 5) are a linear layer of the mean colors; it brings the weights of that layer."""
+
+    def __init__(self, num_classes: int, frozen: bool) -> None:
+        super().__init__()
+        self.backbone, self.fc = nn.Linear(3, 5), nn.Linear(5, num_classes)
+        self.frozen_backbone = frozen
+        self.backbone.requires_grad_(not frozen)
+
+    def features(self, images: Tensor) -> Tensor:
+        return torch.tanh(self.backbone(images.mean((2, 3))))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.fc(images if images.ndim == 2 else self.features(images))
+        return logits
+
+    def pretrained_state(self) -> dict[str, Tensor]:
+        return {"backbone.weight": torch.arange(15.0).reshape(5, 3) / 15, "backbone.bias": torch.zeros(5)}
+
+
 @pytest.fixture
-def settings_of_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    deterministic: Any = torch.utils.deterministic
-    filled = deterministic.fill_uninitialized_memory
-    yield
-    torch.use_deterministic_algorithms(False)
-    deterministic.fill_uninitialized_memory = filled
-    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    def tiny(input_shape: Shape, num_classes: int) -> nn.Module:
+        return TinyBackbone(num_classes, frozen=getattr(request, "param", True))
+
+    monkeypatch.setitem(MODELS, "softmax", tiny)  # it has no settings either
 
 
-@pytest.mark.usefixtures("settings_of_torch")
-def test_what_cannot_be_deterministic_is_done_all_the_same() -> None:
-    be_deterministic()
-    assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    with pytest.warns(UserWarning, match="does not have a deterministic implementation"):
-        torch.zeros(2).put_(torch.tensor([0]), torch.tensor([1.0]))
+@pytest.mark.usefixtures("tiny_backbone")
+@pytest.mark.parametrize("overrides", [[], ["data.val_size=0"]], ids=str)
+def test_a_frozen_backbone_is_precomputed_whatever_its_name(small: list[str], overrides: list[str]) -> None:
+    config = composed(*small, "model=softmax", *overrides)
+    dataset = load(prepare(config.data))
+    components = built(config, dataset)
+    model: Any = components.state.model
+    normalize = components.normalize
+    assert torch.equal(model.backbone.weight, model.pretrained_state()["backbone.weight"])  # the weights it brings
+    assert isinstance(components.train_loader.transform, Identity)
+    validation = dataset.test if overrides else dataset.train
+    for features, source in ((components.train_loader.data, dataset.train), (components.val_images, validation)):
+        torch.testing.assert_close(features.images, model.features(normalize(source.images)))
+        assert torch.equal(features.labels, source.labels)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(components.state, components.recipe, components.train_loader, components.val_loader, epochs=1)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"fc.weight", "fc.bias"}
+    images, _ = next(components.test_loader())
+    assert images.ndim == 4  # test images pass the whole network
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+@pytest.mark.parametrize(
+    "tiny_backbone, overrides, mixed",
+    [(False, [], False), (True, ["augmentation=flip"], False), (True, [], True)],
+    indirect=["tiny_backbone"],
+    ids=["trained backbone", "augmentation", "mixing"],
+)
+def test_features_that_change_are_not_precomputed(
+    small: list[str], overrides: list[str], mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MIXINGS, "halved", lambda images, targets, num_classes, step: (images / 2, targets))
+    config = composed(*small, "model=softmax", *overrides, *(["mixing.name=halved"] if mixed else []))
+    components = built(config)
+    assert isinstance(components.train_loader.transform, Normalize)
+    images, _ = next(components.train_loader.epoch(1))
+    assert images.shape == (16, 3, 16, 16)
+
+
+def test_init_gets_normalized_training_images_of_all_classes(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Tensor] = []
+
+    def looks(model: nn.Module, images: SomeImages) -> None:
+        given.extend([images(60), images(60), images(10**6)])
+        nn.init.zeros_(model[1].weight)  # type: ignore[index]
+
+    monkeypatch.setitem(INITS, "looks", looks)
+    config = composed(*small, "model=softmax", "init.name=looks")
+    dataset = load(prepare(config.data))
+    components = built(config, dataset)
+    assert not components.state.model[1].weight.any()  # type: ignore[index]
+    sample, again, every = given
+    loader = components.train_loader
+    train = components.normalize(dataset.train.images[loader.indices])  # (96, 3, 16, 16), sorted by class
+    assert torch.equal(sample, again) and torch.equal(sample, every[:60])
+    assert (len(sample), len(every), sample.dtype) == (60, 96, torch.float32)
+    numbers = [int((train == image).flatten(1).all(1).nonzero()) for image in every]
+    assert sorted(numbers) == list(range(96))
+    assert len(set(dataset.train.labels[loader.indices][numbers[:60]].tolist())) == 3
+
+
+def test_a_loss_gets_label_smoothing_where_it_has_an_argument_of_that_name(
+    small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def margin(logits: Tensor, targets: Tensor) -> Tensor:
+        return logits.square().mean()
+
+    monkeypatch.setitem(LOSSES, "margin", margin)
+    smooth = built(composed(*small, "model=softmax", "label_smoothing=0.2")).recipe.criterion
+    assert isinstance(smooth, partial) and smooth.keywords == {"label_smoothing": 0.2}
+    plain = built(composed(*small, "model=softmax", "loss.name=margin")).recipe.criterion
+    assert isinstance(plain, partial) and plain.keywords == {}
+    assert float(plain(torch.full((2, 3), 2.0), torch.zeros(2))) == 4.0

@@ -10,7 +10,7 @@ from torch.optim import SGD, Optimizer, lr_scheduler
 
 from sweeper.training.schedules import (
     SCHEDULERS,
-    Factor,
+    LRMultiplier,
     constant,
     cosine,
     exponential,
@@ -20,7 +20,7 @@ from sweeper.training.schedules import (
     step,
 )
 
-STEPS, EPOCHS = 5, 8  # steps an epoch
+STEPS, EPOCHS = 5, 8  # steps per epoch
 TOTAL = STEPS * EPOCHS
 PEAK = 0.3
 VAL_ACCS = [0.1, 0.3, 0.3, 0.2, 0.3, 0.31, 0.31, 0.31]  # equal to the best is not better
@@ -59,9 +59,9 @@ VAL_ACCS = [0.1, 0.3, 0.3, 0.2, 0.3, 0.31, 0.31, 0.31]  # equal to the best is n
         (partial(plateau, warmup_epochs=1, factor=0.1, patience=0, min_factor=0), {0: 1 / 4, 3: 1, 4: 1}),
     ],
 )
-def test_factor_at_a_step(build: Callable[[int, int], Factor], table: dict[int, float]) -> None:
-    factor = build(4, 12)  # steps an epoch, and in all
-    assert {step: factor(step, []) for step in table} == pytest.approx(table, abs=1e-15)
+def test_multiplier_at_a_step(build: Callable[[int, int], LRMultiplier], table: dict[int, float]) -> None:
+    multiplier = build(4, 12)  # steps per epoch, and in total
+    assert {step: multiplier(step, []) for step in table} == pytest.approx(table, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_factor_at_a_step(build: Callable[[int, int], Factor], table: dict[int, 
         (0, 0.0, [0.5, 0.4, 0.3, 0.2], 0.125),
         (1, 0.0, [0.5, 0.4], 1),
         (1, 0.0, [0.5, 0.4, 0.4], 0.5),
-        (1, 0.0, [0.5, 0.4, 0.4, 0.4], 0.5),  # counting starts anew after a reduction
+        (1, 0.0, [0.5, 0.4, 0.4, 0.4], 0.5),  # counting restarts after a reduction
         (1, 0.0, [0.5, 0.4, 0.6, 0.4], 1),
         (1, 0.0, [0.5, 0.4, 0.4, 0.4, 0.4], 0.25),
         (0, 0.2, [0.5, 0.4, 0.3, 0.2, 0.1], 0.2),
@@ -82,12 +82,12 @@ def test_factor_at_a_step(build: Callable[[int, int], Factor], table: dict[int, 
     ],
 )
 def test_plateau(patience: int, min_factor: float, val_accs: list[float], expected: float) -> None:
-    factor = plateau(4, 99, warmup_epochs=0, factor=0.5, patience=patience, min_factor=min_factor)
-    assert factor(4 * len(val_accs), val_accs) == expected
+    multiplier = plateau(4, 99, warmup_epochs=0, factor=0.5, patience=patience, min_factor=min_factor)
+    assert multiplier(4 * len(val_accs), val_accs) == expected
 
 
 def torch_rates(build: Callable[[Optimizer], Any], *, each: str) -> list[float]:
-    """The rate that torch trains each step with, its scheduler advanced after each step or after each epoch."""
+    """Return the rate of each step by torch, its scheduler advanced after each step or after each epoch."""
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=PEAK)
     scheduler = build(optimizer)
     rates = []
@@ -104,8 +104,8 @@ def torch_rates(build: Callable[[Optimizer], Any], *, each: str) -> list[float]:
     return rates
 
 
-def our_rates(factor: Factor, val_accs: Sequence[float]) -> list[float]:
-    return [PEAK * factor(step, val_accs[: step // STEPS]) for step in range(TOTAL)]
+def our_rates(multiplier: LRMultiplier, val_accs: Sequence[float]) -> list[float]:
+    return [PEAK * multiplier(step, val_accs[: step // STEPS]) for step in range(TOTAL)]
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ def our_rates(factor: Factor, val_accs: Sequence[float]) -> list[float]:
 def test_as_in_torch(name: str, settings: dict[str, Any], theirs: Callable[[Optimizer], Any], each: str) -> None:
     if name != "onecycle":
         settings = {"warmup_epochs": 0, **settings}
-    factor = SCHEDULERS[name](STEPS, TOTAL, **settings)
-    assert our_rates(factor, VAL_ACCS) == pytest.approx(torch_rates(theirs, each=each), rel=1e-12)
+    multiplier = SCHEDULERS[name](STEPS, TOTAL, **settings)
+    assert our_rates(multiplier, VAL_ACCS) == pytest.approx(torch_rates(theirs, each=each), rel=1e-12)

@@ -1,0 +1,60 @@
+"""Every choice trains: presets, metrics and experiments, found in conf/ and the registries."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from choices import CONF, EXPERIMENTS, GROUPS, presets
+from support import composed
+
+from sweeper.choice import choose
+from sweeper.config import Config, validate
+from sweeper.data.cache import load, prepare
+from sweeper.data.views import VIEWS
+from sweeper.training.build import TrainingComponents, build, check, choose_all
+from sweeper.training.loop import fit, train_epoch
+from sweeper.training.metrics import METRICS
+
+CHOICES = [f"{group}={preset}" for group in GROUPS if group != "data" for preset in presets(group)]
+SELECTIONS = [f"select=val_{name}" for name in METRICS]
+
+
+def trained_an_epoch(config: Config, num_steps: int) -> TrainingComponents:
+    """Build and train for an epoch; some weights have changed then, and all metrics are finite."""
+    validate(config)
+    choices, cached = choose_all(config), prepare(config.data)
+    check(config, choices, cached)
+    components = build(config, choices, load(cached), torch.device("cpu"))
+    state = components.state
+    before = [parameter.detach().clone() for parameter in state.model.parameters()]
+    train_epoch(state, components.recipe, components.train_loader)
+    assert (state.loop.step_in_epoch, state.loop.num_samples) == (num_steps, len(components.train_loader.indices))
+    fit(state, components.recipe, components.train_loader, components.val_loader, epochs=1)
+    assert any(not torch.equal(*pair) for pair in zip(before, state.model.parameters(), strict=True))
+    assert all(bool(parameter.isfinite().all()) for parameter in state.eval_model().parameters())
+    (row,) = state.loop.history
+    assert all(math.isfinite(value) for value in row.values())
+    assert components.recipe.best(state.loop.history) is row
+    return components
+
+
+@pytest.mark.parametrize("choice", [*CHOICES, *SELECTIONS, *(f"experiment={name}" for name in EXPERIMENTS)])
+def test_every_choice_trains(choice: str, small: list[str]) -> None:
+    config = composed(*small, choice, "batch_size=31", "data.val_size=58", "data.image_size=8")
+    if config.model.weights is not None:
+        config.model.weights = None  # tests/models has those
+    components = trained_an_epoch(config, num_steps=2)
+    images, _ = next(components.test_loader())
+    views = choose("views", config.views, VIEWS)(images)
+    assert all(components.state.eval_model()(view).shape == (30, 3) for view in views)
+
+
+def test_digits_train(cache: Path) -> None:
+    components = trained_an_epoch(composed("data=digits", "model=softmax", f"data.cache={cache}"), num_steps=21)
+    assert len(components.train_loader.indices) == 1300
+
+
+def test_every_preset_is_among_the_choices() -> None:
+    folders = [path for path in CONF.iterdir() if path.is_dir() and path.name not in ("data", "experiment", "hydra")]
+    assert sorted(CHOICES) == sorted(f"{folder.name}={path.stem}" for folder in folders for path in folder.iterdir())
