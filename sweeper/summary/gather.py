@@ -106,21 +106,13 @@ class TodaysCode:
     """The comparison of recorded code with today's, made once for equal configs and equal code."""
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[int, int], tuple[bool, RunRow]] = {}
+        self.answers: dict[tuple[str, str], bool] = {}
 
     def is_stale(self, run: RunRow) -> bool:
         """Return whether the code that trained the run is not today's code for its config."""
-        key = id(run.effective), id(run.code)
-        if key not in self.answers:
-            self.answers[key] = differs(run), run  # the run keeps the two objects alive, so that no id is reused
-        return self.answers[key][0]
-
-
-def differs(run: RunRow) -> bool:
-    try:
-        return bool(changed_definitions(run.code, code_of(run.effective)))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return True  # today's program has no code for such a config
+        if run.keys not in self.answers:
+            self.answers[run.keys] = bool(changed_definitions(run.code, code_of(run.effective)))
+        return self.answers[run.keys]
 
 
 def apply_labels(runs: Sequence[RunRow]) -> None:
