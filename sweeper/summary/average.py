@@ -47,8 +47,9 @@ def groups(frame: pd.DataFrame, columns: list[str]) -> list[pd.DataFrame]:
 
 
 def keys(frame: pd.DataFrame, columns: list[str]) -> "list[pd.Series[str]]":
-    """Return the columns as text: missing values agree with each other, 1 and "1" of foreign records do not."""
-    return [frame[name].map(repr) for name in columns]
+    """Return the columns that vary as text: missing values agree with each other, 1 and "1" do not."""
+    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    return [frame[name].map(repr) for name in varying or columns[:1]]
 
 
 def mean_and_std(values: "pd.Series[Any]") -> tuple[Any, Any]:

@@ -92,7 +92,7 @@ class Index:
 
 def is_row(row: Any) -> bool:
     """Return whether a saved row has the columns of one that this version writes."""
-    return isinstance(row, dict) and {"run_id", *RESULTS} - {"stale"} <= row.keys()
+    return isinstance(row, dict) and {"run_id", *RESULTS} - {"code", "stale"} <= row.keys()
 
 
 def file_signature(path: str) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import marshal
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -22,11 +22,11 @@ class RunRow:
     """A run's row, and what the columns that depend on other runs or on today's code are made from.
 
     Attributes:
-        row: run_id, the settings under their dotted names, the RESULTS but `stale`.
+        row: run_id, the settings under their dotted names, the RESULTS; but `code` and `stale` are missing.
         labels: for each group whose preset has another name than its builder, the preset's name.
         effective: the effective config without its seed.
         code: the code that trained the run, as recorded.
-        keys: digests of `effective` and of `code`.
+        keys: of `effective` and of `code`, equal for runs in which these are equal.
     """
 
     row: dict[str, Any]
@@ -44,7 +44,7 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     effective, code, versions = run["effective"], run.get("code"), run.get("versions")
     rows = [row for row in record.metrics() if result_number(row.get("epoch")) is not None]
     seconds = [result_number(row.get("train_seconds")) for row in rows]
-    state, code_text = status.get("state"), json.dumps(code, sort_keys=True)
+    state = status.get("state")
     values: dict[str, Any] = dict.fromkeys(RESULTS)
     values["state"] = state if isinstance(state, str) else "unknown"
     values |= best_epoch(rows, effective.get("select"))
@@ -52,7 +52,6 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     values["epochs_done"] = len(rows)
     values["train_seconds"] = sum(filter(None, seconds))
     values["parameters"] = result_number(run.get("parameters"))
-    values["code"] = code_digests(code_text) if isinstance(code, dict) else None
     values["torch"] = as_text(versions.get("torch")) if isinstance(versions, dict) else None
     values["device_type"] = as_text(run.get("device_type"))
     damage = damage_of(rows, seconds, result)
@@ -62,8 +61,7 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
     effective = {key: value for key, value in effective.items() if key != "seed"}
-    keys = digest(json.dumps(effective, sort_keys=True), length=16), digest(code_text, length=16)
-    return RunRow({"run_id": record.run_id} | settings | values, labels, effective, code, keys)
+    return RunRow({"run_id": record.run_id} | settings | values, labels, effective, code, (key(effective), key(code)))
 
 
 def best_epoch(rows: list[dict[str, Any]], select: Any) -> dict[str, Any]:
@@ -99,15 +97,13 @@ def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
     }
 
 
-@lru_cache
-def code_digests(code: str) -> str:
-    """Return {group: short digest of its code} as canonical JSON, from the recorded code as canonical JSON."""
-    groups = {group: digest(json.dumps(definitions)) for group, definitions in json.loads(code).items()}
-    return json.dumps(groups)
+def key(content: Any) -> str:
+    """Return a key of JSON content, faster than by writing JSON; equal content in another order may have another."""
+    return hashlib.sha256(marshal.dumps(content, 0)).hexdigest()[:16]
 
 
-def digest(text: str, *, length: int = 8) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+def digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def result_number(value: Any) -> Any:
