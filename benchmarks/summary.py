@@ -105,7 +105,8 @@ def against_tensorboard(output_dir: Path) -> dict[str, float]:
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from sweeper.summary.index import INDEX, gather
+    from sweeper.summary.gather import gather
+    from sweeper.summary.index import INDEX
 
     runs = sorted((output_dir / "runs").iterdir())
 

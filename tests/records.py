@@ -20,14 +20,6 @@ EFFECTIVE: dict[str, Any] = {
 RUN: dict[str, Any] = {"versions": {"torch": "2.14.1"}, "device_type": "cpu", "parameters": 12345}
 
 
-def current_code(effective: dict[str, Any]) -> dict[str, Any]:
-    """Return today's code for the config; none where the program has no code for it."""
-    try:
-        return code_of(effective)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
-
-
 def curve(accs: Sequence[float], seconds: float = 2.0) -> list[dict[str, Any]]:
     """Return an epoch for each accuracy; the loss is what the accuracy lacks to 2."""
     return [
@@ -57,7 +49,7 @@ def make(
     """
     record = RunDirectory(output_dir / "runs" / run_id)
     effective = EFFECTIVE | changes
-    record.create(RUN | {"effective": effective, "code": current_code(effective)} | (run or {}), {})
+    record.create(RUN | {"effective": effective, "code": code_of(effective)} | (run or {}), {})
     record.write_metrics(curve(accs))
     record.write_status(state=state)
     return record

@@ -43,8 +43,13 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
 
 def groups(frame: pd.DataFrame, columns: list[str]) -> list[pd.DataFrame]:
     """Return the runs that agree in all of the columns, group by group, in order of their first run."""
-    # Missing values agree with each other, and a key of text keeps 1 and "1" of foreign records apart.
-    return [runs for _, runs in frame.groupby([frame[name].map(repr) for name in columns], sort=False)]
+    return [runs for _, runs in frame.groupby(keys(frame, columns), sort=False)]
+
+
+def keys(frame: pd.DataFrame, columns: list[str]) -> "list[pd.Series[str]]":
+    """Return the columns that vary as text: missing values agree with each other, 1 and "1" do not."""
+    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    return [frame[name].map(repr) for name in varying or columns[:1]]
 
 
 def mean_and_std(values: "pd.Series[Any]") -> tuple[Any, Any]:

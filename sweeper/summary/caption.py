@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.average import groups
+from sweeper.summary.average import keys
 from sweeper.summary.columns import format_value, is_missing, setting_columns
 
 MAX_ERRORS = 10  # runs whose error is shown
@@ -50,13 +50,14 @@ def optimistic(frame: pd.DataFrame, by: str) -> list[str]:
 def averaging(frame: pd.DataFrame, over: str) -> list[str]:
     """Describe what the rows are averages over, and where runs of one configuration were not averaged."""
     lines = [f"Mean ± standard deviation over the runs that differ in {over} alone"]
-    settings = [name for name in setting_columns(frame) if name != over]
-    split = sum(runs["code"].nunique(dropna=False) > 1 for runs in groups(frame, settings))
+    settings = keys(frame, [name for name in setting_columns(frame) if name != over])
+    code = keys(frame, ["code"])
+    split = int((code[0].groupby(settings).nunique() > 1).sum())
     if split:
         configurations = "1 configuration has" if split == 1 else f"{split} configurations have"
         lines.append(f"{configurations} a row for each version of the code that trained it")
     for name, what in (("torch", "versions of torch"), ("device_type", "types of device")):
-        mixed = sum(runs[name].nunique() > 1 for runs in groups(frame, [*settings, "code"]))
+        mixed = int((frame[name].groupby(settings + code).nunique() > 1).sum())
         lines += [f"{mixed} {'row averages' if mixed == 1 else 'rows average'} runs of several {what}"] if mixed else []
     return lines
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from sweeper.runs.fingerprint import changed_definitions, code_of
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.index import INDEX, Index
-from sweeper.summary.run_row import RunRow
+from sweeper.summary.run_row import RunRow, digest
 
 MAX_NAMED = 10  # runs of version 0.1 that a caption names
 
@@ -77,9 +78,9 @@ def gather(
         else:
             (old if is_old(runs / name) else unreadable).append(name)
     index.save(None if only is not None else {run.row["run_id"] for run in found})
-    today = TodaysCode()
+    code_columns = CodeColumns()
     for run in found:
-        run.row["stale"] = today.is_stale(run)
+        run.row.update(code_columns.of(run))
     apply_labels(found)
     rows = [run.row for run in found]
     settings = dict.fromkeys(name for row in rows for name in row if name not in RESULTS)
@@ -102,25 +103,27 @@ def is_old(folder: Path) -> bool:
     return isinstance(run, dict) and run.get("schema") == 1 and "effective" in run
 
 
-class TodaysCode:
-    """The comparison of recorded code with today's, made once for equal configs and equal code."""
+class CodeColumns:
+    """The columns `code` and `stale`, made once for runs of equal config and equal code; never kept in the index."""
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[int, int], tuple[bool, RunRow]] = {}
+        self.made: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def is_stale(self, run: RunRow) -> bool:
-        """Return whether the code that trained the run is not today's code for its config."""
-        key = id(run.effective), id(run.code)
-        if key not in self.answers:
-            self.answers[key] = differs(run), run  # the run keeps the two objects alive, so that no id is reused
-        return self.answers[key][0]
+    def of(self, run: RunRow) -> dict[str, Any]:
+        """Return {group: digest of its code} as canonical JSON, and whether any of it differs from today's code."""
+        if run.keys not in self.made:
+            stale = bool(changed_definitions(run.code, code_of(run.effective)))
+            self.made[run.keys] = {"code": group_digests(run.code), "stale": stale}
+        return self.made[run.keys]
 
 
-def differs(run: RunRow) -> bool:
+def group_digests(code: Any) -> str | None:
+    if not isinstance(code, dict):
+        return None
     try:
-        return bool(changed_definitions(run.code, code_of(run.effective)))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return True  # today's program has no code for such a config
+        return json.dumps({group: digest(definitions) for group, definitions in sorted(code.items())})
+    except RecursionError:  # nested deeper than anything that this program writes
+        return None
 
 
 def apply_labels(runs: Sequence[RunRow]) -> None:

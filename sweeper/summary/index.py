@@ -12,7 +12,7 @@ from sweeper.runs.states import STATES
 from sweeper.summary import run_row
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.run_row import RunRow, digest
+from sweeper.summary.run_row import RunRow
 
 INDEX = ".index.json"
 VERSION = 3  # raised whenever a row's content changes
@@ -53,28 +53,27 @@ class Index:
             return known
         try:
             run = run_row.read_run(record, self.options)
-            if run is None or run.row["state"] not in ENDED:
-                return run
-            return self.keep(record.run_id, signature, run)
+            if run is not None and run.row["state"] in ENDED:
+                self.keep(record.run_id, signature, run)
         except RecursionError:  # nested deeper than anything that this program writes
             return None
+        return run
 
     def known(self, run_id: str, signature: list[int]) -> RunRow | None:
         saved = self.rows.get(run_id)
         if not isinstance(saved, dict) or saved.get("signature") != signature or not is_row(saved.get("row")):
             return None
-        labels, effective = saved.get("labels"), self.shared.get(str(saved.get("effective")))
-        if not isinstance(labels, dict) or not isinstance(effective, dict) or str(saved.get("code")) not in self.shared:
+        labels, keys = saved.get("labels"), (str(saved.get("effective")), str(saved.get("code")))
+        if not isinstance(labels, dict) or not self.shared.keys() >= {*keys}:
             return None
-        return RunRow(dict(saved["row"]), labels, effective, self.shared[saved["code"]])
+        return RunRow(dict(saved["row"]), labels, self.shared[keys[0]], self.shared[keys[1]], keys)
 
-    def keep(self, run_id: str, signature: list[int], run: RunRow) -> RunRow:
-        effective, code = (digest(content, length=16) for content in (run.effective, run.code))
-        shared = self.shared.setdefault(effective, run.effective), self.shared.setdefault(code, run.code)
+    def keep(self, run_id: str, signature: list[int], run: RunRow) -> None:
+        effective, code = run.keys
+        self.shared |= {effective: run.effective, code: run.code}
         saved = {"signature": signature, "row": dict(run.row), "labels": run.labels}
         self.rows[run_id] = saved | {"effective": effective, "code": code}
         self.changed = True
-        return RunRow(run.row, run.labels, *shared)
 
     def save(self, existing: set[str] | None) -> None:
         """Write what is new, without runs that are gone; `existing` is None where not all folders were read."""
@@ -93,7 +92,7 @@ class Index:
 
 def is_row(row: Any) -> bool:
     """Return whether a saved row has the columns of one that this version writes."""
-    return isinstance(row, dict) and {"run_id", *RESULTS} - {"stale"} <= row.keys()
+    return isinstance(row, dict) and {"run_id", *RESULTS} - {"code", "stale"} <= row.keys()
 
 
 def file_signature(path: str) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
     for runs in groups(frame, [*settings, "code"]):
         rows = [read_epochs(RunDirectory(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
         if any(rows):
-            code = f" (stale, code {digest(runs['code'].iloc[0])})" if runs["stale"].any() else ""
+            code = f" (stale, code {digest(str(runs['code'].iloc[0]))})" if runs["stale"].any() else ""
             curves.append((average_curve(runs, [run for run in rows if run], varying), code))
     names = Counter(curve.name for curve, _ in curves)
     distinct = [replace(curve, name=curve.name + code * (names[curve.name] > 1)) for curve, code in curves]

@@ -69,10 +69,7 @@ def code_fact(run: Mapping[str, Any]) -> str:
     """Return which definitions of a stale run have changed."""
     if not isinstance(run.get("code"), dict):
         return "not recorded"
-    try:
-        return f"stale; changed: {', '.join(changed_definitions(run['code'], code_of(run['effective'])))}"
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return "stale; this version has no code for the run's settings"
+    return f"stale; changed: {', '.join(changed_definitions(run['code'], code_of(run['effective'])))}"
 
 
 def facts(run: Mapping[str, Any]) -> dict[str, str]:

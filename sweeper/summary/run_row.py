@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import marshal
 from dataclasses import dataclass
-from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
@@ -12,6 +13,7 @@ from sweeper.summary.convergence import ConvergenceOptions, convergence
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
 SELECT = "val_acc"
+MEASURED = ("best_val_acc", "best_epoch", "test_acc")  # in result.json
 HIGHEST_IS_BEST = {"val_acc": True, "val_loss": False, "val_balanced_acc": True, "val_macro_f1": True}
 
 
@@ -20,16 +22,18 @@ class RunRow:
     """A run's row, and what the columns that depend on other runs or on today's code are made from.
 
     Attributes:
-        row: run_id, the settings under their dotted names, the RESULTS but `stale`.
+        row: run_id, the settings under their dotted names, the RESULTS; but `code` and `stale` are missing.
         labels: for each group whose preset has another name than its builder, the preset's name.
         effective: the effective config without its seed.
         code: the code that trained the run, as recorded.
+        keys: of `effective` and of `code`, equal for runs in which these are equal.
     """
 
     row: dict[str, Any]
     labels: dict[str, str]
     effective: dict[str, Any]
     code: Any
+    keys: tuple[str, str]
 
 
 def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
@@ -39,48 +43,42 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
         return None
     effective, code, versions = run["effective"], run.get("code"), run.get("versions")
     rows = [row for row in record.metrics() if result_number(row.get("epoch")) is not None]
-    state, select = status.get("state"), effective.get("select")
+    seconds = [result_number(row.get("train_seconds")) for row in rows]
+    state = status.get("state")
     values: dict[str, Any] = dict.fromkeys(RESULTS)
     values["state"] = state if isinstance(state, str) else "unknown"
-    values |= best_epoch(rows, select if isinstance(select, str) else SELECT)
-    values |= {
-        name: result_number(result[name]) for name in ("best_val_acc", "best_epoch", "test_acc") if name in result
-    }
+    values |= best_epoch(rows, effective.get("select"))
+    values |= {name: result_number(result[name]) for name in MEASURED if name in result}
     values["epochs_done"] = len(rows)
-    values["train_seconds"] = sum(result_number(row.get("train_seconds")) or 0 for row in rows)
+    values["train_seconds"] = sum(filter(None, seconds))
     values["parameters"] = result_number(run.get("parameters"))
-    values["code"] = code_digests(json.dumps(code, sort_keys=True)) if isinstance(code, dict) else None
     values["torch"] = as_text(versions.get("torch")) if isinstance(versions, dict) else None
     values["device_type"] = as_text(run.get("device_type"))
-    damage = damage_of(rows, result)
+    damage = damage_of(rows, seconds, result)
     if values["state"] == "finished" and rows and result and damage is None:
         values |= convergence(rows, options.fraction, options.target_acc)
     values["error"] = last_line(status.get("error")) or damage
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
-    return RunRow(
-        row={"run_id": record.run_id} | settings | values,
-        labels=preset_labels(effective, run.get("labels")),
-        effective={key: value for key, value in effective.items() if key != "seed"},
-        code=code,
-    )
+    labels = preset_labels(effective, run.get("labels"))
+    effective = {key: value for key, value in effective.items() if key != "seed"}
+    return RunRow({"run_id": record.run_id} | settings | values, labels, effective, code, (key(effective), key(code)))
 
 
-def best_epoch(rows: list[dict[str, Any]], select: str) -> dict[str, Any]:
+def best_epoch(rows: list[dict[str, Any]], select: Any) -> dict[str, Any]:
     """Find the best epoch so far by the metric that selects it, and the validation accuracy of that epoch."""
-    select = select if select in HIGHEST_IS_BEST else SELECT
+    select = select if isinstance(select, str) and select in HIGHEST_IS_BEST else SELECT
     measured = [row for row in rows if result_number(row.get(select)) is not None]
-    sign = 1 if HIGHEST_IS_BEST[select] else -1
-    best: dict[str, Any] = max(measured, key=lambda row: sign * row[select], default={})
+    best: dict[str, Any] = (max if HIGHEST_IS_BEST[select] else min)(measured, key=itemgetter(select), default={})
     return {"best_val_acc": result_number(best.get("val_acc")), "best_epoch": best.get("epoch")}
 
 
-def damage_of(rows: list[dict[str, Any]], result: dict[str, Any]) -> str | None:
-    """Describe what keeps a run's curve from being read as recorded; None where nothing does."""
+def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, Any]) -> str | None:
+    """Describe why a run's curve cannot be read as recorded; None where it can."""
     lacking = sum(result_number(row.get("val_acc")) is None for row in rows)
     if lacking:
         return f"{lacking} of {len(rows)} epochs have no val_acc in metrics.jsonl"
-    if result and any(result_number(row.get("train_seconds")) is None for row in rows):
-        return "metrics.jsonl has epochs without train_seconds"
+    if result and None in seconds:
+        return f"{seconds.count(None)} of {len(rows)} epochs have no train_seconds in metrics.jsonl"
     expected = result_number(result.get("epochs"))
     if expected is not None and expected != len(rows):
         return f"metrics.jsonl has {len(rows)} of {expected:g} epochs"
@@ -99,14 +97,13 @@ def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
     }
 
 
-@lru_cache
-def code_digests(code: str) -> str:
-    """Return {group: short digest of its code} as canonical JSON, from the recorded code as JSON."""
-    return json.dumps({group: digest(definitions) for group, definitions in json.loads(code).items()}, sort_keys=True)
+def key(content: Any) -> str:
+    """Return a key of JSON content, faster than by writing JSON; equal content in another order may have another."""
+    return hashlib.sha256(marshal.dumps(content, 0)).hexdigest()[:16]
 
 
-def digest(content: Any, *, length: int = 8) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:length]
+def digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def result_number(value: Any) -> Any:

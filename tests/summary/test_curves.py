@@ -15,12 +15,12 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from records import current_code
 from records import curve as rows
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import code_of
 from sweeper.summary import curves as module
 from sweeper.summary.curves import MAX_LINES, style, write_curves
 from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_limit
@@ -47,7 +47,7 @@ def make(
     """Make a run's directory: its metrics, its effective config with the changes, a result if it has one."""
     record = RunDirectory(output_dir / "runs" / run_id)
     effective = EFFECTIVE | changes
-    record.create({"effective": effective, "config": {}, "code": current_code(effective)}, {})
+    record.create({"effective": effective, "config": {}, "code": code_of(effective)}, {})
     record.write_metrics(metrics)
     record.write_status(state=state)
     if result:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import EFFECTIVE, current_code, finish, make
+from records import EFFECTIVE, finish, make
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.runs.fingerprint import code_of
 from sweeper.summary import gather as gathering
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.learning_curves import learning_curves
@@ -78,7 +79,7 @@ def changed(code: dict[str, Any], group: str) -> dict[str, Any]:
 def test_stale_is_what_other_code_trained_however_old_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = current_code(EFFECTIVE)
+    code = code_of(EFFECTIVE)
     recorded = {"now": code, "before": changed(code, "optimizer"), "none": None, "text": "x"}
     for seed, (name, content) in enumerate(recorded.items()):
         finish(tmp_path, name, [0.5], run={"code": content}, seed=seed)
@@ -114,7 +115,7 @@ def test_the_code_column_has_a_digest_of_each_group(tmp_path: Path) -> None:
 
 
 def test_runs_of_different_code_are_not_averaged(tmp_path: Path) -> None:
-    code = current_code(EFFECTIVE)
+    code = code_of(EFFECTIVE)
     for seed, (recorded, acc) in enumerate([(code, 0.5), (code, 0.7), (changed(code, "core"), 0.9)]):
         finish(tmp_path, f"run-{seed}", [acc], acc, run={"code": recorded}, seed=seed)
     frame, skipped = read_runs(tmp_path)

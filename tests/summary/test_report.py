@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import current_code
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
@@ -30,6 +29,7 @@ from sweeper.__main__ import main
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import code_of
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.report import render, write_report
 
@@ -77,7 +77,7 @@ def make(
     """Make a run's directory: two-second epochs with these accuracies, a config with these changes, a result."""
     record = RunDirectory(output_dir / "runs" / run_id)
     effective = EFFECTIVE | changes
-    record.create({**RUN, "effective": effective, "code": current_code(effective)}, {})
+    record.create({**RUN, "effective": effective, "code": code_of(effective)}, {})
     rows = [
         {"epoch": 1 + index, "val_acc": acc, "train_loss": 1 - acc, "train_seconds": 2.0}
         for index, acc in enumerate(accs)
