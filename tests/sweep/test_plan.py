@@ -290,8 +290,13 @@ def test_the_run_takes_the_decision_that_was_planned(
     config.sweep.reuse = reuse
     decision = plan_of(config).decision
     taken: list[Decision] = []
-    monkeypatch.setattr(run_module, "train", lambda spec, decision, job: taken.append(decision) or 0.5)
-    monkeypatch.setattr(run_module, "reuse", lambda record, decision: taken.append(decision) or 0.5)
+
+    def take(decision: Decision) -> float:
+        taken.append(decision)
+        return 0.5
+
+    monkeypatch.setattr(run_module, "train", lambda spec, decision, job: take(decision))
+    monkeypatch.setattr(run_module, "reuse", lambda record, decision: take(decision))
     run(config, Job("python train.py"))
     assert taken == [decision]
 

@@ -64,7 +64,7 @@ def change_status(record: RunDirectory, **changes: Any) -> None:
 
 def job(run_id: str, *overrides: str, **more: Any) -> dict[str, Any]:
     """A job of sweep.json, by default of a new run."""
-    decision = {"action": "train", "reason": "new", "epoch": None, "changed": []}
+    decision: dict[str, Any] = {"action": "train", "reason": "new", "epoch": None, "changed": []}
     fields = {"epochs": 10, "seconds": None, "heartbeat": None}
     return {"overrides": list(overrides), "run_id": run_id, **decision, **fields, **more}
 
