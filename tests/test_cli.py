@@ -1,4 +1,4 @@
-"""What a user types wrong ends in one sentence that names the thing and the valid choices, before any work starts."""
+"""Wrong input ends in a sentence with the offending setting and the valid choices, before any work starts."""
 
 import os
 import runpy
@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, Train, environment
+from support import REPOSITORY, Train, composed, environment
+
+from sweeper.cli import MOVED, preset_labels
 
 BAD = [
-    ("model=zz", "there is no model=zz; choose from cnn, cnn_pool, mlp"),
+    ("model=zz", "model=zz does not exist; choose from cnn, cnn_pool, mlp"),
     ("model=cnnpool", "did you mean cnn_pool?"),
-    ("experiment=p9", "there is no experiment=p9"),
-    ("hydra/launcher=zz", "there is no hydra/launcher=zz"),
-    ("modle=mlp", "there is no setting modle (did you mean model?)"),
-    ("optimizer.learning_rate=1", "there is no setting optimizer.learning_rate; optimizer has optimizer.betas, "),
-    ("model.hiden=[3]", "there is no setting model.hiden (did you mean model.hidden?)"),
-    ("+extra=1", "there is no setting extra"),
+    ("experiment=p9", "experiment=p9 does not exist"),
+    ("hydra/launcher=zz", "hydra/launcher=zz does not exist"),
+    ("modle=mlp", "modle is not a setting (did you mean model?)"),
+    ("optimizer.learning_rate=1", "optimizer.learning_rate is not a setting; optimizer has optimizer.betas, "),
+    ("model.hiden=[3]", "model.hiden is not a setting (did you mean model.hidden?)"),
+    ("+extra=1", "extra is not a setting"),
     ("epochs=many", "epochs takes int"),
     ("optimizer.lr=fast", "optimizer.lr takes float"),
     ("optimizer.betas=3", "optimizer.betas takes list[float]"),
@@ -50,14 +52,14 @@ BAD = [
     ("optimizer=momentum optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true needs"),
     ("model=mlp model.hidden=[]", "model.hidden=[] needs at least one number"),
     ("epochs", "missing EQUAL"),
-    ("model=mlp,cnn", "model=mlp,cnn names several values, which needs -m: python "),
-    ("lr=0.1", "there is no setting lr; there is optimizer.lr"),
+    ("model=mlp,cnn", "model=mlp,cnn has several values; use -m to sweep over them: python "),
+    ("lr=0.1", "lr is not a setting; did you mean optimizer.lr?"),
     ("dropout=0.3", "Config group override must be a string"),
 ]
 
 
-def complaint(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sentence that train.py exits with, run in this process to save the import of torch."""
+def error_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The sentence that train.py exits with, called in this process to save the import of torch."""
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as exit_info:
@@ -75,24 +77,24 @@ def test_bad_input_ends_in_a_sentence_and_leaves_nothing(
         return
     monkeypatch.chdir(tmp_path)
     base = [override for override in small if not (arguments.startswith("data=") and override.startswith("data"))]
-    message = complaint([*flags, *base, *arguments.split()], monkeypatch)
+    message = error_of([*flags, *base, *arguments.split()], monkeypatch)
     assert message.startswith("error: ")
     assert sentence in message
     assert "\n" not in message
     assert not list(tmp_path.glob("outputs/runs/*"))
 
 
-def test_nothing_starts_when_one_job_of_a_sweep_is_wrong(
+def test_nothing_starts_when_a_job_of_a_sweep_is_wrong(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    message = complaint(["-m", *small, "model=softmax", "epochs=1,2,0"], monkeypatch)
+    message = error_of(["-m", *small, "model=softmax", "epochs=1,2,0"], monkeypatch)
     assert "epochs=0 is out of range" in message
     assert "nothing was started" in message
     assert not (tmp_path / "outputs").exists()
 
 
-def test_an_error_is_one_line_on_stderr_and_a_traceback_when_asked_for(train: Train) -> None:
+def test_an_error_is_a_line_on_stderr_and_a_traceback_on_request(train: Train) -> None:
     short, full = train("epochs=0"), train("epochs=0", HYDRA_FULL_ERROR="1")
     assert short.returncode == full.returncode == 1
     assert "Traceback" not in short.stderr + short.stdout
@@ -110,23 +112,61 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
-MEANT = [
-    (["seed=0,1", "epochs=2"], "seed=0,1 names several values, which needs -m: {} seed=0,1 epochs=2"),
-    (["sweep.dry_run=true"], "sweep.dry_run is for sweeps, which need -m: {} sweep.dry_run=true"),
-    (["sweep.exclude=[{seed:0}]"], "sweep.exclude is for sweeps, which need -m: {} "),
-    (["activation=[relu,selu]"], "activation=[relu,selu] is a list: name one, or several with -m as activation=relu,"),
+MEANT_AS_SWEEPS = [
+    (["seed=0,1", "epochs=2"], "seed=0,1 has several values; use -m to sweep over them: {} seed=0,1 epochs=2"),
+    (["sweep.dry_run=true"], "sweep.dry_run=true is for sweeps only; use -m: {} sweep.dry_run=true"),
+    (["sweep.exclude=[{seed:0}]"], "sweep.exclude=[{{seed:0}}] is for sweeps only; use -m: {} "),
+    (
+        ["activation=[relu,selu]"],
+        "activation=[relu,selu] is a list; choose a single name, or sweep: -m activation=relu,selu",
+    ),
     (["hydra.sweeper.nope=1"], "error: Key 'nope' "),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), MEANT)
-def test_what_was_meant_as_a_sweep_is_said(
+@pytest.mark.parametrize(("arguments", "sentence"), MEANT_AS_SWEEPS)
+def test_a_single_run_with_overrides_of_a_sweep_is_refused(
     arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     typed = f"python {REPOSITORY / 'train.py'} -m"
-    assert sentence.format(typed) in complaint(arguments, monkeypatch)
-    assert not list(tmp_path.glob("outputs/*"))  # Hydra makes the folder before anything is asked of it
+    assert sentence.format(typed) in error_of(arguments, monkeypatch)
+    assert not list(tmp_path.glob("outputs/*"))  # Hydra makes the folder first
+
+
+@pytest.mark.parametrize("key", MOVED)
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
+def test_a_setting_of_version_0_1_is_reported_with_its_replacement(
+    key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = error_of([*flags, f"{key}=0.5"], monkeypatch)
+    assert message.startswith(f"error: {key} is no longer a setting; use {MOVED[key]}")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "group", "label"),
+    [
+        (["model=mlp_deep"], "model", "mlp_deep"),
+        (["model=mlp", "model.hidden=[1024,512,256]"], "model", "mlp_deep"),
+        (["model=mlp", "model.hidden=[7]"], "model", None),
+        (["dropout=light"], "dropout", "light"),
+        (["dropout=heavy", "dropout.rate=0.1"], "dropout", "light"),
+        (["augmentation.flip=random"], "augmentation", "flip"),
+        (["augmentation=flip", "augmentation.flip=none"], "augmentation", None),
+        (["augmentation=flip", "augmentation.flip=null"], "augmentation", "none"),
+        (["optimizer=sgd"], "optimizer", "sgd"),
+        (["optimizer=sgd", "optimizer.lr=0.123"], "optimizer", None),
+        (["experiment=p2_mlp"], "model", "mlp"),
+    ],
+)
+def test_a_label_is_the_preset_that_equals_a_groups_settings(
+    overrides: list[str], group: str, label: str | None
+) -> None:
+    typed = dict(override.split("=") for override in overrides if "." not in override.split("=")[0])
+    labels = preset_labels(composed(*overrides), typed, [REPOSITORY / "conf"])
+    assert labels.get(group) == label
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="completion is tested in a bash")

@@ -184,13 +184,14 @@ def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
     return f"; {format_duration(makespan(known, concurrency))}{at_a_time}{rest}"
 
 
-KINDS = ("to run", "finished", "diverged", "duplicate", "excluded")
+TO_RUN = "to run"
+KINDS = (TO_RUN, Reason.FINISHED, Reason.DIVERGED, Action.DUPLICATE, Action.EXCLUDED)
 
 
 def kind_of(planned: Planned) -> str:
     """Return the count in the plan's last line that a combination belongs to."""
     if planned.is_to_run:
-        return "to run"
+        return TO_RUN
     return planned.decision.reason.value if planned.decision.action is Action.SKIP else planned.decision.action.value
 
 

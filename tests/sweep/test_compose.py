@@ -1,9 +1,9 @@
-"""Configs of a sweep's jobs: Hydra's own, whatever is asked in whichever order, and whatever was remembered."""
+"""Configs of a sweep's jobs: equal to Hydra's in any order, remembered ones as well as new ones."""
 
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sweeper.cli import register_schema
 from sweeper.config import Config, from_plain, to_config
 from sweeper.errors import UserError
 from sweeper.sweep import compose
-from sweeper.sweep.compose import Composer
+from sweeper.sweep.compose import Composed, Composer
 from sweeper.sweep.expand import Job
 
 JOBS: list[Job] = [
@@ -30,6 +30,8 @@ JOBS: list[Job] = [
     ["model=mlp"],
     ["model=mlp_deep", "optimizer=sgd", "activation=selu", "norm=layer", "dropout=heavy", "optimizer.lr=0.5"],
     ["data=digits", "augmentation=cutout", "scheduler=onecycle"],
+    ["augmentation=flip", "augmentation.cutout=4", "mixing=none", "init=lecun_normal"],
+    ["select=val_loss"],
     ["model=resnet18", "norm=none"],
     ["norm=group", "model=resnet18"],
     ["epochs=3", "seed=1", "output_dir=elsewhere"],
@@ -58,7 +60,7 @@ JOBS: list[Job] = [
     ["data.mean.1=0.25"],
     ["sweep.exclude=[{model:mlp,epochs:null},{seed:1}]", "sweep.zip=[[model,optimizer]]"],
     ["sweep={name:x,dry_run:true}"],
-    ["sweep.name=null", "target_acc=null", "data.val_size=null"],
+    ["sweep.name=null", "patience=null", "data.val_size=null"],
     ["sweep.name=5"],
     ["sweep.name=${model.name}", "model=mlp"],
     ["epochs=${seed}", "seed=4"],
@@ -69,7 +71,7 @@ JOBS: list[Job] = [
     ["~dropout"],
 ]
 SIMPLE = [job for job in JOBS if not any(override.startswith(("+", "~")) for override in job)]
-KEPT = [job for job in JOBS if not any("${" in override for override in job)]
+REMEMBERED = [job for job in JOBS if not any("${" in override for override in job)]
 
 WRONG: list[Job] = [
     ["model=zz"],
@@ -99,11 +101,13 @@ WRONG: list[Job] = [
     ["data.root=${oc.env:SWEEPER_TEST_UNSET}"],
 ]
 
+GROUPS = [item.name for item in fields(Config) if "help" not in item.metadata and item.name != "sweep"]
+
 Ask = Callable[[Job], Any]
 
 
 class Asked(Exception):
-    """Hydra composes, where it should not have to."""
+    """Hydra was asked to compose a remembered config."""
 
 
 def loader_of(conf: Path) -> Any:
@@ -117,7 +121,7 @@ def loader_of(conf: Path) -> Any:
 
 
 def composer_of(loader: Any, *overrides: str) -> Composer:
-    """As a sweep has it whose command line begins with these."""
+    """The composer of a sweep whose command line begins with these overrides."""
     return Composer(loader, loader.load_configuration("config", ["data=digits", *overrides], RunMode.MULTIRUN))
 
 
@@ -133,12 +137,12 @@ def shared(loader: Any) -> Composer:
 
 @pytest.fixture
 def composer(shared: Composer) -> Composer:
-    """One that has composed nothing yet."""
+    """A composer that has composed nothing yet."""
     return Composer(shared.loader, shared.master)
 
 
 def outcome(ask: Ask, job: Job) -> Any:
-    """The config, or everything that a user may be told instead of it."""
+    """The composed config, or everything that may be reported to the user instead."""
     try:
         return ask(job)
     except Exception as error:
@@ -148,13 +152,14 @@ def outcome(ask: Ask, job: Job) -> Any:
 
 @pytest.fixture(scope="module")
 def hydras(shared: Composer) -> Ask:
-    """What Hydra's whole way gives for a job."""
+    """The config of a job, and the preset of each group, as Hydra composes it by itself."""
 
-    def whole(job: Job) -> Config:
+    def whole(job: Job) -> Composed:
         composed: Any = shared.loader.load_sweep_config(shared.master, job)
+        presets = {group: composed.hydra.runtime.choices.get(group) for group in GROUPS}
         with open_dict(composed):
             del composed["hydra"]
-        return to_config(composed)
+        return Composed(to_config(composed), {group: preset for group, preset in presets.items() if preset})
 
     known = cache(lambda text: outcome(whole, json.loads(text)))
     return lambda job: known(json.dumps(job))
@@ -162,7 +167,7 @@ def hydras(shared: Composer) -> Ask:
 
 @pytest.fixture
 def asked(loader: Any, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The jobs that Hydra was asked to compose."""
+    """Record the jobs that Hydra is asked to compose."""
     jobs: list[Job] = []
     original = loader.load_sweep_config
 
@@ -180,14 +185,14 @@ def refuse(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize("job", JOBS, ids=" ".join)
 def test_a_config_is_the_one_that_hydra_composes(job: Job, shared: Composer, hydras: Ask) -> None:
-    config = shared(job)
-    assert isinstance(config, Config)
-    assert config == hydras(job)
-    assert shared(job) == config
+    composed = shared(job)
+    assert isinstance(composed, Composed)
+    assert composed == hydras(job)
+    assert shared(job) == composed
 
 
 @pytest.mark.parametrize("job", WRONG, ids=" ".join)
-def test_a_complaint_is_hydras(job: Job, shared: Composer, hydras: Ask) -> None:
+def test_an_error_is_hydras(job: Job, shared: Composer, hydras: Ask) -> None:
     expected = hydras(job)
     assert isinstance(expected, tuple)
     assert outcome(shared, job) == outcome(shared, job) == expected
@@ -199,7 +204,7 @@ def test_no_job_depends_on_those_before_it(composer: Composer, hydras: Ask) -> N
 
 
 def test_the_jobs_differ(hydras: Ask) -> None:
-    assert len({repr(hydras(job)) for job in JOBS}) > 35
+    assert len({repr(hydras(job)) for job in JOBS}) > 37
 
 
 def test_groups_are_composed_once_for_all_values(composer: Composer, asked: list[Job]) -> None:
@@ -209,25 +214,26 @@ def test_groups_are_composed_once_for_all_values(composer: Composer, asked: list
     assert asked == [["model=mlp"], ["model=cnn"]]
 
 
-def test_a_config_that_a_plan_fills_in_stays_as_it_was_for_others(composer: Composer, hydras: Ask) -> None:
+def test_a_changed_config_changes_no_later_config(composer: Composer, hydras: Ask) -> None:
     filled = composer(["model=mlp"])
-    filled.data.val_size, filled.model.hidden, filled.epochs = 7, None, 7
+    filled.config.data.val_size, filled.config.model.hidden, filled.config.epochs = 7, None, 7
+    filled.presets["model"] = "cnn"
     assert composer(["model=mlp"]) == hydras(["model=mlp"]) != filled
     assert composer(["model=mlp", "seed=0"]) == hydras(["model=mlp"])
 
 
-def test_lists_that_a_plan_changes_stay_as_they_were_for_others(composer: Composer, hydras: Ask) -> None:
+def test_changed_lists_change_no_later_config(composer: Composer, hydras: Ask) -> None:
     job = ["model=mlp", "sweep.exclude=[{model:mlp}]", "sweep.zip=[[model,optimizer]]"]
     changed = composer(job)
-    assert changed.model.hidden is not None
-    changed.model.hidden.append(7)
-    changed.sweep.exclude[0]["model"] = "cnn"
-    changed.sweep.zip[0].append("seed")
+    assert changed.config.model.hidden is not None
+    changed.config.model.hidden.append(7)
+    changed.config.sweep.exclude[0]["model"] = "cnn"
+    changed.config.sweep.zip[0].append("seed")
     assert composer(job) == hydras(job) != changed
 
 
-def test_a_config_of_plain_values_is_the_same_and_its_own() -> None:
-    config = Config(epochs=7, target_acc=0.5)
+def test_a_config_of_plain_values_is_equal_and_independent() -> None:
+    config = Config(epochs=7, grad_clip=0.5)
     config.model.hidden, config.sweep.exclude = [8, 4], [{"model": "mlp", "seeds": [1]}]
     values = asdict(config)
     found = from_plain(values)
@@ -239,47 +245,43 @@ def test_a_config_of_plain_values_is_the_same_and_its_own() -> None:
     assert from_plain(values) == config
 
 
-def test_an_experiment_that_is_a_sweep_by_itself_is_no_value_of_another(
-    loader: Any, composer: Composer, hydras: Ask
-) -> None:
+def test_an_experiment_that_defines_a_sweep_cannot_be_swept_over(loader: Any, composer: Composer, hydras: Ask) -> None:
     job = ["experiment=o8_activations", "model=mlp", "activation=selu"]
-    for one in (job, ["experiment=o8_activations"], [*job, "++epochs=2"]):
-        with pytest.raises(UserError, match="an experiment that is a sweep by itself"):
-            composer(one)
+    for swept in (job, ["experiment=o8_activations"], [*job, "++epochs=2"]):
+        with pytest.raises(UserError, match="an experiment that defines its own sweep cannot be swept over"):
+            composer(swept)
     assert composer_of(loader, "experiment=o8_activations")(job) == hydras(job)
 
 
-def test_remembered_configs_are_those_that_were_saved_and_hydra_is_not_asked(
+def test_remembered_configs_equal_the_saved_configs_without_hydra(
     shared: Composer, hydras: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composer = shared
     for job in JOBS:
         composer(job)
-    expected = [hydras(job) for job in KEPT]
+    expected = [hydras(job) for job in REMEMBERED]
     monkeypatch.setattr(shared.loader, "load_sweep_config", refuse)
-    for _ in range(2):  # what was remembered is saved again
+    for _ in range(2):  # remembered configs are saved again
         composer.save(tmp_path / "configs.json")
         composer = Composer(shared.loader, shared.master)
         composer.remember(tmp_path / "configs.json")
-        assert [composer(job) for job in KEPT] == expected
-        for job in (["model=mlp", "activation=tanh"], *(job for job in JOBS if job not in KEPT)):
+        assert [composer(job) for job in REMEMBERED] == expected
+        for job in (["model=mlp", "activation=tanh"], *(job for job in JOBS if job not in REMEMBERED)):
             with pytest.raises(Asked):
                 composer(job)
 
 
-def test_a_remembered_config_that_a_plan_fills_in_stays_as_it_was(
-    composer: Composer, hydras: Ask, tmp_path: Path
-) -> None:
+def test_a_changed_remembered_config_is_saved_unchanged(composer: Composer, hydras: Ask, tmp_path: Path) -> None:
     composer(["model=mlp"])
     composer.save(tmp_path / "configs.json")
     again = Composer(composer.loader, composer.master)
     again.remember(tmp_path / "configs.json")
     filled = again(["model=mlp"])
-    assert filled.model.hidden is not None
-    filled.data.val_size, filled.model.hidden[:] = 7, [7]
+    assert filled.config.model.hidden is not None
+    filled.config.data.val_size, filled.config.model.hidden[:] = 7, [7]
     assert again(["model=mlp"]) == hydras(["model=mlp"])
     again.save(tmp_path / "configs.json")
-    assert json.loads((tmp_path / "configs.json").read_text())["configs"] == composer.asked
+    assert json.loads((tmp_path / "configs.json").read_text())["configs"] == composer.composed
 
 
 def assert_composed_again(composer: Composer, file: Path, asked: list[Job], hydras: Ask) -> None:
@@ -290,26 +292,26 @@ def assert_composed_again(composer: Composer, file: Path, asked: list[Job], hydr
 
 
 def saved(composer: Composer, file: Path) -> str:
-    """What a plan of one job leaves."""
-    one = Composer(composer.loader, composer.master)
-    one(["model=mlp"])
-    one.save(file)
+    """The configs.json of a plan of a single job."""
+    fresh = Composer(composer.loader, composer.master)
+    fresh(["model=mlp"])
+    fresh.save(file)
     return file.read_text()
 
 
 @pytest.mark.parametrize("kept", [0, 1, 30, 200, -2])
-def test_a_torn_file_is_no_memory(kept: int, composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path) -> None:
+def test_a_torn_file_is_not_used(kept: int, composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path) -> None:
     text = saved(composer, tmp_path / "configs.json")
     (tmp_path / "configs.json").write_text(text[:kept])
     assert_composed_again(composer, tmp_path / "configs.json", asked, hydras)
 
 
-def test_no_file_is_no_memory(composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path) -> None:
+def test_a_missing_file_is_not_used(composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path) -> None:
     assert_composed_again(composer, tmp_path / "configs.json", asked, hydras)
 
 
-@pytest.mark.parametrize("change", [{"schema": 2}, {"follows_from": "0" * 64}, {"follows_from": None}], ids=str)
-def test_a_file_of_other_origin_is_no_memory(
+@pytest.mark.parametrize("change", [{"schema": 1}, {"schema": 3}, {"sources": "0" * 64}, {"sources": None}], ids=str)
+def test_a_file_of_another_version_or_of_other_sources_is_not_used(
     change: dict[str, Any], composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path
 ) -> None:
     text = saved(composer, tmp_path / "configs.json")
@@ -317,7 +319,7 @@ def test_a_file_of_other_origin_is_no_memory(
     assert_composed_again(composer, tmp_path / "configs.json", asked, hydras)
 
 
-def test_a_memory_is_of_the_same_overrides_of_hydra(
+def test_configs_of_other_overrides_of_hydra_are_not_used(
     loader: Any, composer: Composer, asked: list[Job], hydras: Ask, tmp_path: Path
 ) -> None:
     saved(composer, tmp_path / "configs.json")
@@ -346,8 +348,8 @@ Change = Callable[[Path, pytest.MonkeyPatch], object]
 CHANGES: dict[str, Change] = {
     "a value in a group": lambda conf, patch: replace(conf / "model/mlp.yaml", "[1024]", "[512]"),
     "a value in config.yaml": lambda conf, patch: replace(conf / "config.yaml", "hydra:", "epochs: 9\nhydra:"),
-    "a file that is new": lambda conf, patch: (conf / "model/other.yaml").write_text("name: mlp\n"),
-    "a file that is gone": lambda conf, patch: (conf / "model/cnn.yaml").unlink(),
+    "a new file": lambda conf, patch: (conf / "model/other.yaml").write_text("name: mlp\n"),
+    "a removed file": lambda conf, patch: (conf / "model/cnn.yaml").unlink(),
     "a file's name": lambda conf, patch: (conf / "model/cnn.yaml").rename(conf / "model/cn.yaml"),
     "a variable": lambda conf, patch: patch.setenv("SWEEPER_TEST_ONE", "second"),
     "a variable with a default": lambda conf, patch: patch.setenv("SWEEPER_TEST_TWO", "second"),
@@ -357,7 +359,7 @@ CHANGES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_memory_is_not_used_when_something_that_it_follows_from_changed(
+def test_configs_are_not_used_when_a_source_has_changed(
     change: str, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, loader = conf.parent / "configs.json", loader_of(conf)
@@ -373,7 +375,7 @@ def test_a_memory_is_not_used_when_something_that_it_follows_from_changed(
     assert (again(["model=mlp"]) == before) == ("value" not in change and "variable" not in change)
 
 
-def test_a_memory_is_used_when_something_else_changed(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configs_are_used_when_something_else_has_changed(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, loader = conf.parent / "configs.json", loader_of(conf)
     composer = composer_of(loader)
     before = composer(["model=mlp"])
@@ -388,20 +390,20 @@ def test_a_memory_is_used_when_something_else_changed(conf: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("value", ["${oc.env:SWEEPER_TEST_ROOT}", "'${oc.env:SWEEPER_TEST_ROOT}'"])
-def test_a_variable_that_a_job_names_is_read_again(
+def test_a_variable_in_a_job_is_read_again(
     value: str, composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ["model=mlp", f"data.root={value}"]
     monkeypatch.setenv("SWEEPER_TEST_ROOT", "first")
-    assert composer(job).data.root == "first"
+    assert composer(job).config.data.root == "first"
     composer.save(tmp_path / "configs.json")
     monkeypatch.setenv("SWEEPER_TEST_ROOT", "second")
     again = Composer(composer.loader, composer.master)
     again.remember(tmp_path / "configs.json")
-    assert again(job).data.root == "second"
+    assert again(job).config.data.root == "second"
 
 
-def test_the_other_jobs_of_a_plan_with_such_a_job_are_remembered(composer: Composer, tmp_path: Path) -> None:
+def test_jobs_beside_a_job_with_an_interpolation_are_remembered(composer: Composer, tmp_path: Path) -> None:
     for job in (["model=mlp"], ["epochs=${seed}"], ["model=cnn"]):
         composer(job)
     composer.save(tmp_path / "configs.json")
@@ -423,21 +425,21 @@ def test_groups_composed_in_other_processes_are_the_same(
     monkeypatch.setattr(compose, "PARALLEL_FROM", 2)
     composer.compose_groups([*WRONG[:2], *JOBS])
     needed = {groups for groups, _, is_simple in map(composer.split, JOBS) if is_simple}
-    assert needed <= composer.composed.keys()
-    assert not any("zz" in text for groups in composer.composed for text in groups)
+    assert needed <= composer.by_groups.keys()
+    assert not any("zz" in text for groups in composer.by_groups for text in groups)
     assert outcome(composer, WRONG[0]) == hydras(WRONG[0])
     expected = [hydras(job) for job in SIMPLE]
     monkeypatch.setattr(loader, "load_sweep_config", refuse)
     assert [composer(job) for job in SIMPLE] == expected
 
 
-def test_few_groups_or_remembered_ones_need_no_other_processes(
+def test_few_or_remembered_groups_need_no_other_processes(
     composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [[f"model={model}", f"epochs={epochs}"] for model in ("mlp", "cnn", "softmax") for epochs in (1, 2)]
     monkeypatch.setattr(compose, "PARALLEL_FROM", 4)
     composer.compose_groups([*jobs, ["++model=cnn_pool"], ["~dropout"]])
-    assert not composer.composed
+    assert not composer.by_groups
     for job in jobs:
         composer(job)
     composer.save(tmp_path / "configs.json")
@@ -446,6 +448,6 @@ def test_few_groups_or_remembered_ones_need_no_other_processes(
     monkeypatch.setattr(compose, "PARALLEL_FROM", 1)
     monkeypatch.setattr(joblib, "Parallel", refuse)
     again.compose_groups(jobs)
-    assert not again.composed
+    assert not again.by_groups
     with pytest.raises(Asked):
         again.compose_groups([*jobs, ["model=mlp_deep"]])

@@ -1,9 +1,11 @@
-"""The plan of a sweep: what it says of every combination, how long it takes, and which runs it will start."""
+"""Plans of sweeps: the action for every combination, the duration, and the decision that the run then takes, too."""
 
-import json
+import copy
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support import composed
@@ -11,119 +13,153 @@ from support import composed
 from sweeper.config import Config
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.runs import run as run_module
+from sweeper.runs import spec as spec_module
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.run import is_stale, set_aside
+from sweeper.runs.fingerprint import Code
+from sweeper.runs.run import Job, run
+from sweeper.runs.spec import RunSpec
+from sweeper.runs.states import Action, Decision, Reason, State, archive
 from sweeper.summary.terminal import print_runs
-from sweeper.sweep import estimate, plan
+from sweeper.sweep import estimate
+from sweeper.sweep.compose import Composed
 from sweeper.sweep.estimate import PER_RUN
 from sweeper.sweep.execute import conclude
-from sweeper.sweep.plan import Planned, describe, idle_axes, look_up, make_plan, save_plan
+from sweeper.sweep.plan import Planned, describe, make_plan, no_effect_axes, save_plan
 from sweeper.sweep.saved import own_jobs, read_plan
 
-CODE = {"loop.py": "1", "data.py": "2"}
+CODE: Code = {"core": {"training/loop.fit": "1"}, "optimizer": {"training/optimizers.adam": "2"}}
+OTHER_CODE: Code = CODE | {"optimizer": {"training/optimizers.adam": "3"}}
+known = functools.cache(composed)
 PARAMETERS = 3 * (3 * 16 * 16 + 1)  # of softmax on the small images
 
+NEW = Decision(Action.TRAIN, Reason.NEW)
+DAMAGED = Decision(Action.TRAIN, Reason.DAMAGED)
+STALE = Decision(Action.TRAIN, Reason.STALE, changed=("training/loop.fit", "training/optimizers.adam"))
+FORCED = Decision(Action.TRAIN, Reason.FORCED)
+FINISHED = Decision(Action.SKIP, Reason.FINISHED)
+DIVERGED = Decision(Action.SKIP, Reason.DIVERGED)
+DUPLICATE = Decision(Action.DUPLICATE, Reason.NEW)
+EXCLUDED = Decision(Action.EXCLUDED, Reason.NEW)
 
-def planned(text: str, fate: str = "run", detail: str = "new", seconds: float | None = None) -> Planned:
+
+def resumed(epoch: int, reason: Reason = Reason.INTERRUPTED) -> Decision:
+    return Decision(Action.RESUME, reason, epoch)
+
+
+def spec_of(run_id: str, config: Config | None = None) -> RunSpec:
+    """A resolved run of which the plan needs the id alone."""
+    nothing = cast(Any, None)
+    return RunSpec(config or Config(), nothing, nothing, {}, run_id, {}, {})
+
+
+def planned(text: str, decision: Decision = NEW, detail: str = "", seconds: float | None = None) -> Planned:
     """A combination whose overrides are the words of a text."""
-    return Planned(text.split(), Config(), f"id of {text}", fate, detail, seconds)
+    return Planned(text.split(), Config(), spec_of(f"id of {text}"), decision, detail, seconds)
 
 
-def runs(**ids: str) -> list[Planned]:
-    """Combinations of `a` and `b` by their values, each with its run."""
-    return [Planned([f"a={key[0]}", f"b={key[1]}", "c=0"], Config(), run, "run", "new") for key, run in ids.items()]
+def combinations_of(**ids: str) -> list[Planned]:
+    """Combinations of `a` and `b` by their values, each with its run; without an id it is excluded."""
+    return [
+        Planned([f"a={key[0]}", f"b={key[1]}", "c=0"], Config(), spec_of(run_id) if run_id else None, NEW)
+        for key, run_id in ids.items()
+    ]
 
 
 @pytest.mark.parametrize(
-    ("combinations", "idle"),
+    ("combinations", "axes"),
     [
-        (runs(xp="1", xq="2", yp="3", yq="4"), []),
-        (runs(xp="1", xq="1", yp="2", yq="2"), ["b"]),
-        (runs(xp="1", xq="2", yp="1", yq="2"), ["a"]),
-        (runs(xp="1", xq="1", yp="1", yq="1"), ["a", "b"]),
-        (runs(xp="1", xq="1", yp="2", yq="3"), []),  # it changes something with one value of the other
-        (runs(xp="1", yq="1"), []),  # zipped: no two differ in one key alone
-        (runs(xp="1", xq="1", yp="2"), ["b"]),
-        (runs(xp="1", xq="1", yp="", yq=""), ["b"]),  # excluded ones say nothing
-        (runs(xp="1", xq="", yp="2", yq=""), []),
-        (runs(xp="", xq=""), []),
-        (runs(xp="1"), []),
+        (combinations_of(xp="1", xq="2", yp="3", yq="4"), []),
+        (combinations_of(xp="1", xq="1", yp="2", yq="2"), ["b"]),
+        (combinations_of(xp="1", xq="2", yp="1", yq="2"), ["a"]),
+        (combinations_of(xp="1", xq="1", yp="1", yq="1"), ["a", "b"]),
+        (combinations_of(xp="1", xq="1", yp="2", yq="3"), []),  # it has an effect with a=y
+        (combinations_of(xp="1", yq="1"), []),  # zipped: no two differ in one key alone
+        (combinations_of(xp="1", xq="1", yp="2"), ["b"]),
+        (combinations_of(xp="1", xq="1", yp="", yq=""), ["b"]),  # excluded combinations do not count
+        (combinations_of(xp="1", xq="", yp="2", yq=""), []),
+        (combinations_of(xp="", xq=""), []),
+        (combinations_of(xp="1"), []),
     ],
 )
-def test_an_axis_is_idle_when_it_tells_no_two_runs_apart(combinations: list[Planned], idle: list[str]) -> None:
-    assert list(idle_axes(combinations, ["a", "b"])) == idle
-    assert list(idle_axes(combinations[::-1], ["a", "b"])) == idle
+def test_an_axis_has_no_effect_when_it_distinguishes_no_two_runs(combinations: list[Planned], axes: list[str]) -> None:
+    assert list(no_effect_axes(combinations, ["a", "b"])) == axes
+    assert list(no_effect_axes(combinations[::-1], ["a", "b"])) == axes
 
 
-def test_an_axis_is_not_taken_for_another_whose_name_begins_alike() -> None:
+def test_an_axis_is_not_confused_with_another_whose_name_begins_alike() -> None:
     overrides = [["a=1", "a.b=1"], ["a=1", "a.b=2"], ["a=2", "a.b=1"], ["a=2", "a.b=2"]]
-    combinations = [Planned(one, Config(), one[1], "run") for one in overrides]
-    assert list(idle_axes(combinations, ["a", "a.b"])) == ["a"]
+    combinations = [Planned(job, Config(), spec_of(job[1]), NEW) for job in overrides]
+    assert list(no_effect_axes(combinations, ["a", "a.b"])) == ["a"]
 
 
-NEW = [planned("seed=1 epochs=2"), planned("seed=2 epochs=2")]
+TWO = [planned("seed=1 epochs=2"), planned("seed=2 epochs=2")]
 
 
 @pytest.mark.parametrize(
     ("combinations", "text"),
     [
-        (NEW[:1], "1 combination: 1 to run"),
-        (NEW, "2 combinations: 2 to run"),
+        (TWO[:1], "1 combination: 1 to run"),
+        (TWO, "2 combinations: 2 to run"),
+        ([*TWO, planned("seed=3 epochs=2", FINISHED)], "  seed=3: finished\n3 combinations: 2 to run, 1 finished"),
         (
-            [*NEW, planned("seed=3 epochs=2", "finished", "")],
-            "  seed=3: finished\n3 combinations: 2 to run, 1 finished",
+            [planned("seed=3 epochs=2", DIVERGED), planned("seed=4 epochs=2", FINISHED)],
+            "  seed=4: finished\n  seed=3: diverged\n2 combinations: 1 finished, 1 diverged",
+        ),
+        ([planned("seed=3 epochs=2", FINISHED)], "  the run: finished\n1 combination: 1 finished"),
+        (
+            [planned("seed=1", EXCLUDED, "excluded (seed=1)"), planned("seed=2", DUPLICATE, "duplicate of x"), *TWO],
+            "  seed=2: duplicate of x\n  seed=1: excluded (seed=1)\n"
+            "4 combinations: 2 to run, 1 duplicate, 1 excluded",
         ),
         (
-            [planned("seed=3 epochs=2", "diverged", ""), planned("seed=4 epochs=2", "finished", "")],
-            "  seed=4: finished\n  seed=3: diverged\n2 combinations: 1 finished, 1 diverged before",
-        ),
-        ([planned("seed=3 epochs=2", "finished", "")], "  the run: finished\n1 combination: 1 finished"),
-        (
-            [planned("seed=1", "excluded", "seed=1"), planned("seed=2", "equal", "to x"), *NEW],
-            "  seed=2: equal (to x)\n  seed=1: excluded (seed=1)\n"
-            "4 combinations: 2 to run, 1 equal to another, 1 excluded",
-        ),
-        (
-            [planned("a=1", detail="interrupted, from epoch 3"), planned("a=2"), planned("a=3", detail="damaged"),
-             planned("a=4", detail="interrupted, from epoch 5"), planned("a=5", detail="stale, since loop.py changed")],
-            "  a=1: run (interrupted, from epoch 3)\n  a=3: run (damaged)\n  a=4: run (interrupted, from epoch 5)\n"
-            "  a=5: run (stale, since loop.py changed)\n"
+            [planned("a=1", resumed(3)), planned("a=2"), planned("a=3", DAMAGED), planned("a=4", resumed(5)),
+             planned("a=5", STALE)],
+            f"  a=1: {resumed(3).text}\n  a=3: damaged\n  a=4: {resumed(5).text}\n"
+            "  a=5: stale (training/loop.fit, training/optimizers.adam changed)\n"
             "5 combinations: 5 to run (2 interrupted, 1 new, 1 damaged, 1 stale)",
         ),
         (
-            [planned("a=1", detail="finished before, but sweep.reuse=none"), planned("a=2", "finished", "")],
-            "  a=1: run (finished before, but sweep.reuse=none)\n  a=2: finished\n"
-            "2 combinations: 1 to run (1 finished before), 1 finished",
+            [planned("a=1", FORCED), planned("a=2", FINISHED)],
+            f"  a=1: {FORCED.text}\n  a=2: finished\n2 combinations: 1 to run (1 forced), 1 finished",
         ),
     ],
 )  # fmt: skip
-def test_a_plan_lists_what_is_not_new_and_counts_all(combinations: list[Planned], text: str) -> None:
+def test_a_plan_lists_every_combination_that_is_not_new_and_counts_all(combinations: list[Planned], text: str) -> None:
     assert describe(combinations, [], 1) == text
 
 
-def test_a_plan_names_idle_axes_before_the_counts() -> None:
-    text = describe(runs(xp="1", xq="1", yp="2", yq="2"), ["a", "b"], None)
+def test_a_dry_run_lists_new_combinations_as_well() -> None:
+    text = "  seed=1: new\n  seed=2: new\n2 combinations: 2 to run"
+    assert describe(TWO, [], 1, list_all=True) == text
+
+
+def test_a_plan_names_axes_without_effect_before_the_counts() -> None:
+    text = describe(combinations_of(xp="1", xq="1", yp="2", yq="2"), ["a", "b"], None)
     assert text.splitlines()[-2:] == [
-        "b changes nothing here: its values are the same runs",
+        "b has no effect: all values map to the same runs",
         "4 combinations: 4 to run",
     ]
 
 
 @pytest.mark.parametrize(("number", "listed", "more"), [(20, 20, 0), (21, 20, 1), (500, 20, 480)])
 @pytest.mark.parametrize(
-    ("fate", "detail", "heading"),
-    [("finished", "", "finished"), ("equal", "to x", "equal"), ("run", "failed, from epoch 1", "run")],
+    ("decision", "detail", "text", "kind"),
+    [
+        (FINISHED, "", "finished", "finished"),
+        (DUPLICATE, "duplicate of x", "duplicate of x", "duplicate"),
+        (resumed(1, Reason.FAILED), "", resumed(1, Reason.FAILED).text, "to run"),
+    ],
+    ids=("finished", "duplicate", "failed"),
 )
-def test_a_plan_lists_so_many_of_each_fate(
-    fate: str, detail: str, heading: str, number: int, listed: int, more: int
+def test_a_plan_lists_at_most_twenty_of_each_kind(
+    decision: Decision, detail: str, text: str, kind: str, number: int, listed: int, more: int
 ) -> None:
-    others = [planned(f"other={one}", "excluded", "x") for one in range(3)]
-    many = [planned(f"a={one}", fate, detail) for one in range(number)]
+    others = [planned(f"other={index}", EXCLUDED, "excluded (x)") for index in range(3)]
+    many = [planned(f"a={index}", decision, detail) for index in range(number)]
     lines = describe([*many, *others, planned("new=1")], [], 1).splitlines()
-    assert [line for line in lines if line.startswith("  a=")] == [
-        f"  a={one}: {heading}{f' ({detail})' if detail else ''}" for one in range(listed)
-    ]
-    assert [line for line in lines if " more: " in line] == ([f"  and {more} more: {heading}"] if more else [])
+    assert [line for line in lines if line.startswith("  a=")] == [f"  a={index}: {text}" for index in range(listed)]
+    assert [line for line in lines if " more: " in line] == ([f"  and {more} more: {kind}"] if more else [])
     assert sum(line.startswith("  other=") for line in lines) == 3
     assert lines[-1].startswith(f"{number + 4} combinations: ")
 
@@ -135,219 +171,162 @@ def test_a_plan_lists_so_many_of_each_fate(
         ([40.0, 30.0, 20.0], 2, "3 to run; about 50 s, 2 at a time"),
         ([40.0, 30.0, 20.0], 9, "3 to run; about 40 s, 9 at a time"),
         ([40.0, 30.0, 20.0], None, "3 to run; about 2 min of training in all"),
-        ([40.0, None, 20.0], 1, "3 to run; about 60 s and 1 of unknown length"),
-        ([40.0, None, None], 2, "3 to run; about 40 s, 2 at a time and 2 of unknown length"),
-        ([None, None, 7.0], None, "3 to run; about 7 s of training in all and 2 of unknown length"),
+        ([40.0, None, 20.0], 1, "3 to run; about 60 s and 1 of unknown duration"),
+        ([40.0, None, None], 2, "3 to run; about 40 s, 2 at a time and 2 of unknown duration"),
+        ([None, None, 7.0], None, "3 to run; about 7 s of training in all and 2 of unknown duration"),
         ([None, None, None], 2, "3 to run"),
     ],
 )
-def test_the_time_that_a_plan_takes(seconds: Sequence[float | None], concurrency: int | None, text: str) -> None:
-    to_run = [planned(f"seed={number}", seconds=one) for number, one in enumerate(seconds)]
-    done = [planned("seed=8", "finished", ""), planned("seed=9", "equal", "to x", 1e9)]
+def test_the_duration_of_a_plan(seconds: Sequence[float | None], concurrency: int | None, text: str) -> None:
+    to_run = [planned(f"seed={number}", seconds=estimate) for number, estimate in enumerate(seconds)]
+    done = [planned("seed=8", FINISHED), planned("seed=9", DUPLICATE, "duplicate of x", 1e9)]
     assert describe(to_run, [], concurrency) == f"3 combinations: {text}"
-    expected = f"5 combinations: {text.replace('3 to run', '3 to run, 1 finished, 1 equal to another')}"
+    expected = f"5 combinations: {text.replace('3 to run', '3 to run, 1 finished, 1 duplicate')}"
     assert describe([*to_run, *done], [], concurrency).splitlines()[-1] == expected
 
 
-def make(folder: Path, state: str, code: dict[str, str] | None) -> RunDirectory:
-    """What a run leaves in its third epoch, or at its end."""
-    record = RunDirectory(folder / "runs" / "a-run")
-    record.create({"effective": {}, "config": {}} | ({} if code is None else {"code": code}), {})
-    record.write_status(state="running" if state == "lost" else state, epoch=3)
-    if state == "lost":
-        write_json(record.folder / "status.json", (record.status() or {}) | {"heartbeat": 1e9})
-    if state == "finished":
-        record.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.5})
-    return record
-
-
-STALE = ("run", "stale, since loop.py changed")
-
-
-@pytest.mark.parametrize(
-    ("state", "changed", "expected"),
-    [
-        ("finished", False, [("finished", ""), ("finished", ""), ("run", "finished before, but sweep.reuse=none")]),
-        ("finished", True, [STALE, ("finished", ""), STALE]),
-        ("diverged", False, [("diverged", ""), ("diverged", ""), ("run", "diverged before, but sweep.reuse=none")]),
-        ("diverged", True, [STALE, ("diverged", ""), STALE]),
-        *(
-            (state, changed, [STALE if changed else goes_on, goes_on, STALE if changed else goes_on])
-            for state in ("running", "lost", "failed", "interrupted")
-            for goes_on in [("run", f"{state}, from epoch 3")]
-            for changed in (False, True)
-        ),
-    ],
-)
-@pytest.mark.parametrize(("place", "reuse"), [(0, "same_code"), (1, "any"), (2, "none")])
-def test_the_fate_of_a_run_follows_from_its_state_its_code_and_what_is_asked(
-    state: str, changed: bool, expected: list[tuple[str, str]], place: int, reuse: str, tmp_path: Path
-) -> None:
-    record = make(tmp_path, state, CODE | {"loop.py": "0"} if changed else CODE)
-    fate, detail = look_up(record, CODE, reuse)
-    assert (fate, detail) == expected[place]
-    assert is_stale(record, CODE, reuse) == (detail.startswith("stale") or "before, but" in detail)
-
-
-@pytest.mark.parametrize("reuse", ["same_code", "any", "none"])
-def test_a_run_that_never_started_is_new(reuse: str, tmp_path: Path) -> None:
-    assert look_up(RunDirectory(tmp_path / "runs/nothing"), CODE, reuse) == ("run", "new")
-    (make(tmp_path, "finished", CODE).folder / "status.json").write_text('{"schema": 1, "sta')
-    assert look_up(RunDirectory(tmp_path / "runs/a-run"), CODE, reuse) == ("run", "new")
-
-
-STRIPPED = '{"schema": 1}'
-FOREIGN = '{"schema": 2, "effective": 1, "config": 1, "test_acc": 1}'
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "detail"),
-    [
-        *((file, content, "damaged") for file in ("run.json", "result.json") for content in ("", FOREIGN)),
-        ("result.json", STRIPPED, "damaged"),
-        ("run.json", json.dumps({"schema": 1, "code": CODE}), "damaged"),
-        ("run.json", STRIPPED, "stale, since run.json changed"),
-        ("run.json", '{"schema": 1, "code": {}}', "stale, since data.py, loop.py changed"),
-    ],
-)
-def test_a_finished_run_whose_files_do_not_say_so_is_damaged(
-    file: str, content: str, detail: str, tmp_path: Path
-) -> None:
-    record = make(tmp_path, "finished", CODE)
-    (record.folder / file).write_text(content)
-    assert look_up(record, CODE, "any") == ("run", "damaged")
-    assert look_up(record, CODE, "same_code") == ("run", detail)
-    assert is_stale(record, CODE, "same_code") == detail.startswith("stale")
-
-
-@pytest.mark.parametrize("status", [{}, {"epoch": 3}, {"state": None}, {"state": 3}, {"state": ["finished"]}], ids=str)
-@pytest.mark.parametrize("reuse", ["same_code", "any", "none"])
-def test_a_status_without_a_state_is_damaged(reuse: str, status: dict[str, Any], tmp_path: Path) -> None:
-    record = make(tmp_path, "finished", CODE)
-    write_json(record.folder / "status.json", status)
-    assert look_up(record, CODE, reuse) == ("run", "damaged")
-    assert not is_stale(record, CODE, reuse)
-    if reuse != "any":
-        assert look_up(record, {}, reuse) == ("run", "stale, since data.py, loop.py changed")
-
-
-@pytest.mark.parametrize("code", [None, 3, "loop.py", ["loop.py"]], ids=str)
-def test_a_run_that_does_not_say_what_trained_it_is_stale(code: Any, tmp_path: Path) -> None:
-    record = make(tmp_path, "finished", CODE)
-    write_json(record.folder / "run.json", (record.run() or {}) | {"code": code})
-    for one in (CODE, {}):
-        assert is_stale(record, one, "same_code")
-        assert look_up(record, one, "same_code") == ("run", "stale, since run.json changed")
-        assert look_up(record, one, "any") == ("finished", "")
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "names"),
-    [
-        ({"a.py": "1"}, {"a.py": "1"}, None),
-        ({"b.py": "1", "a.py": "1"}, {"b.py": "2", "a.py": "2"}, "a.py, b.py"),
-        ({"a.py": "1"}, {"a.py": "1", "b.py": "1"}, "b.py"),
-        ({"a.py": "1", "b.py": "1"}, {"a.py": "1"}, "b.py"),
-        (None, {"a.py": "1"}, "run.json"),  # it does not say what trained it
-    ],
-)
-def test_a_stale_run_names_every_module_that_differs(
-    before: dict[str, str] | None, after: dict[str, str], names: str | None, tmp_path: Path
-) -> None:
-    record = make(tmp_path, "interrupted", before)
-    detail = "interrupted, from epoch 3" if names is None else f"stale, since {names} changed"
-    assert look_up(record, after, "same_code") == ("run", detail)
-
-
 def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
-    fates = ("run", "finished", "diverged", "equal", "excluded")
-    combinations = [Planned([f"seed={fate}"], Config(epochs=7), f"id-{fate}", fate, "why", 1.5) for fate in fates]
-    combinations[0].seconds = None
+    decisions = {"a": NEW, "b": resumed(3), "c": STALE, "d": FINISHED, "e": DIVERGED, "f": DUPLICATE, "g": EXCLUDED}
+    combinations = [
+        Planned([f"seed={key}"], Config(epochs=7), spec_of(f"id-{key}"), decision, seconds=1.5)
+        for key, decision in decisions.items()
+    ]
+    combinations[0].seconds, combinations[-1].spec, combinations[1].heartbeat = None, None, 9.5
     save_plan(tmp_path / "sweeps" / "a-sweep", combinations, "python train.py -m", 2)
     saved = read_plan(tmp_path / "sweeps/a-sweep")
     assert abs(saved.pop("created") - (tmp_path / "sweeps/a-sweep/sweep.json").stat().st_mtime) < 60
     jobs = [
-        {"overrides": [f"seed={fate}"], "run_id": f"id-{fate}", "fate": fate, "detail": "why", "epochs": 7}
-        | {"seconds": None if fate == "run" else 1.5, "heartbeat": None}
-        for fate in fates
+        {
+            "overrides": [f"seed={key}"],
+            "run_id": "" if key == "g" else f"id-{key}",
+            "action": decision.action,
+            "reason": decision.reason,
+            "epoch": 3 if key == "b" else None,
+            "changed": ["training/loop.fit", "training/optimizers.adam"] if key == "c" else [],
+            "epochs": 7,
+            "seconds": None if key == "a" else 1.5,
+            "heartbeat": 9.5 if key == "b" else None,
+        }
+        for key, decision in decisions.items()
     ]
-    expected = {"schema": 1, "name": "a-sweep", "command": "python train.py -m", "concurrency": 2, "jobs": jobs}
+    expected = {"schema": 2, "name": "a-sweep", "command": "python train.py -m", "concurrency": 2, "jobs": jobs}
     assert saved == expected
-    assert own_jobs(saved) == jobs[:3]
+    assert own_jobs(saved) == jobs[:5]
 
 
 @pytest.fixture
 def config(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A run of 10 epochs of 96 images, each of which takes a quarter of a second."""
     monkeypatch.setattr(estimate, "probe", lambda *_: 0.25)
-    monkeypatch.setattr(plan, "code_fingerprint", lambda: CODE)
-    return composed(*small, "model=softmax", "epochs=10", f"output_dir={tmp_path}")
+    monkeypatch.setattr(spec_module, "code_of", lambda _: CODE)
+    return replace(copy.deepcopy(known(*small, "model=softmax", "epochs=10")), output_dir=str(tmp_path))
 
 
-def left(config: Config) -> tuple[str, float | None]:
-    (one,) = make_plan([["the run"]], lambda _: config)
-    return one.detail, one.seconds
+def plan_of(config: Config) -> Planned:
+    (planned,) = make_plan([["the run"]], lambda _: Composed(config, {}))
+    return planned
 
 
-def leave(config: Config, state: str, epochs: int) -> RunDirectory:
-    """What a run of a config leaves that ended after so many epochs."""
-    (one,) = make_plan([["the run"]], lambda _: config)
-    one.record.create({"effective": {}, "config": {}, "code": CODE}, {})
-    one.record.write_metrics([{"epoch": 1 + epoch} for epoch in range(epochs)])
-    one.record.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.5})
-    one.record.write_status(state=state, epoch=epochs)
-    return one.record
+def leave(config: Config, state: State, epochs: int, code: Code = CODE) -> RunDirectory:
+    """Write the record of a run of a config that ended in a state after so many epochs."""
+    record = plan_of(config).record
+    record.create({"effective": {}, "config": {}, "code": code}, {})
+    record.write_metrics([{"epoch": 1 + epoch} for epoch in range(epochs)])
+    if state is State.FINISHED:
+        record.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.5})
+    record.write_status(state="running" if state is State.LOST else state.value, epoch=epochs, error="why")
+    if state is State.LOST:
+        write_json(record.folder / "status.json", (record.status() or {}) | {"state": "running", "heartbeat": 1e9})
+    return record
 
 
-def test_an_interrupted_run_is_estimated_from_where_it_goes_on(config: Config) -> None:
-    assert left(config) == ("new", PER_RUN + 10 * 96 * 0.25)
-    leave(config, "interrupted", 4)
-    assert left(config) == ("interrupted, from epoch 4", PER_RUN + 6 * 96 * 0.25)
+RECORDED = [State.RUNNING, State.LOST, State.FAILED, State.INTERRUPTED, State.CANCELLED]
 
 
-@pytest.mark.parametrize("state", ["running", "lost", "failed"])
-def test_whatever_goes_on_is_estimated_from_where_it_goes_on(state: str, config: Config) -> None:
-    record = leave(config, "running" if state == "lost" else state, 4)
-    if state == "lost":
-        write_json(record.folder / "status.json", (record.status() or {}) | {"heartbeat": 1e9})
-    assert left(config) == (f"{state}, from epoch 4", PER_RUN + 6 * 96 * 0.25)
+def test_an_interrupted_run_is_estimated_from_where_it_resumes(config: Config) -> None:
+    before = plan_of(config)
+    assert (before.decision, before.seconds) == (NEW, PER_RUN + 10 * 96 * 0.25)
+    leave(config, State.INTERRUPTED, 4)
+    after = plan_of(config)
+    assert (after.decision, after.seconds) == (resumed(4), PER_RUN + 6 * 96 * 0.25)
+
+
+@pytest.mark.parametrize("state", RECORDED)
+def test_every_resumed_run_is_estimated_from_where_it_resumes(state: State, config: Config) -> None:
+    leave(config, state, 4)
+    planned = plan_of(config)
+    assert (planned.decision, planned.seconds) == (resumed(4, Reason(state)), PER_RUN + 6 * 96 * 0.25)
 
 
 @pytest.mark.parametrize(
     ("state", "reuse", "code"),
     [
-        ("finished", "none", CODE),
-        ("finished", "same_code", {}),
-        ("diverged", "none", CODE),
-        ("diverged", "same_code", {}),
-        *((state, reuse, {}) for state in ("interrupted", "failed", "running") for reuse in ("same_code", "none")),
+        (State.FINISHED, "none", CODE),
+        (State.FINISHED, "same_code", OTHER_CODE),
+        (State.DIVERGED, "none", CODE),
+        (State.DIVERGED, "same_code", OTHER_CODE),
+        *((state, reuse, OTHER_CODE) for state in RECORDED for reuse in ("same_code", "none")),
     ],
 )
-def test_a_run_that_begins_again_is_estimated_whole(
-    state: str, reuse: str, code: dict[str, str], config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record = leave(config, state, 10 if state == "finished" else 4)
+def test_a_run_that_starts_over_is_estimated_whole(state: State, reuse: str, code: Code, config: Config) -> None:
+    record = leave(config, state, 10 if state is State.FINISHED else 4, code)
     config.sweep.reuse = reuse
-    monkeypatch.setattr(plan, "code_fingerprint", lambda: code)
-    assert is_stale(record, code, reuse)
-    detail, seconds = left(config)
-    assert detail.startswith(("stale, since", f"{state} before, but"))
-    assert seconds == PER_RUN + 10 * 96 * 0.25
-    set_aside(record)
-    assert left(config) == ("new", seconds)
+    planned = plan_of(config)
+    assert planned.decision.starts_over
+    assert planned.seconds == PER_RUN + 10 * 96 * 0.25
+    archive(record)
+    again = plan_of(config)
+    assert (again.decision, again.seconds) == (NEW, planned.seconds)
+
+
+@pytest.mark.parametrize("reuse", ["same_code", "any", "none"])
+@pytest.mark.parametrize("code", [CODE, OTHER_CODE], ids=["same code", "other code"])
+@pytest.mark.parametrize("state", [*State, None])
+def test_the_run_takes_the_decision_that_was_planned(
+    state: State | None, code: Code, reuse: str, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if state is not None:
+        leave(config, state, 4, code)
+    config.sweep.reuse = reuse
+    decision = plan_of(config).decision
+    taken: list[Decision] = []
+
+    def take(decision: Decision) -> float:
+        taken.append(decision)
+        return 0.5
+
+    monkeypatch.setattr(run_module, "train", lambda spec, decision, job: take(decision))
+    monkeypatch.setattr(run_module, "reuse", lambda record, decision: take(decision))
+    run(config, Job("python train.py"))
+    assert taken == [decision]
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.DIVERGED, *RECORDED])
+def test_a_stale_run_names_the_definition_that_changed(state: State, config: Config) -> None:
+    leave(config, state, 4, OTHER_CODE)
+    assert plan_of(config).text == "stale (training/optimizers.adam changed)"
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(PARAMETERS, PER_RUN + 10 * 96 * 0.25), (PARAMETERS - 1, None)])
-def test_a_model_with_more_parameters_than_are_tried_has_no_estimate(
+def test_a_model_with_too_many_parameters_for_a_probe_has_no_estimate(
     limit: int, seconds: float | None, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "PROBED_PARAMETERS", limit)
-    assert left(config) == ("new", seconds)
+    planned = plan_of(config)
+    assert (planned.decision, planned.seconds) == (NEW, seconds)
 
 
-def test_runs_that_were_lost_before_they_began_are_named(tmp_path: Path) -> None:
+def test_two_jobs_of_the_same_run_are_planned_once(config: Config) -> None:
+    threads = replace(config, threads=2)
+    first, second = make_plan([["a"], ["b"]], lambda job: Composed(config if job == ["a"] else threads, {}))
+    assert (first.decision, second.decision.action) == (NEW, Action.DUPLICATE)
+    assert second.text == f"duplicate of {first.run_id}"
+    assert not second.has_own_run
+
+
+def test_runs_that_were_lost_before_they_started_are_named(tmp_path: Path) -> None:
     config = Config(output_dir=str(tmp_path))
-    lost = [Planned([f"seed={seed}"], config, f"run-{seed}", "run", "new") for seed in (1, 2)]
-    sentence = r"2 of 2 runs did not finish: run-1 \(not started\); run-2 \(not started\)"
+    lost = [Planned([f"seed={seed}"], config, spec_of(f"run-{seed}", config), NEW) for seed in (1, 2)]
+    sentence = r"2 of 2 runs did not finish: run-1 \(waiting\); run-2 \(waiting\)"
     with pytest.raises(UserError, match=sentence):
-        conclude([*lost, Planned(["seed=3"], config, "", "excluded", "seed=3")], config, print_runs)
+        conclude([*lost, Planned(["seed=3"], config, None, EXCLUDED, "seed=3")], config, print_runs)

@@ -1,4 +1,4 @@
-"""Sweeps: expansion as Hydra does it, zip, exclude, collapse, skip, and an exit status that tells the truth."""
+"""Sweeps: expansion as Hydra does it, zip, exclusions, duplicates, finished runs, and the exit status."""
 
 import json
 import re
@@ -6,14 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from support import Train
+from hydra.types import RunMode
+from support import REPOSITORY, Train
 
+from sweeper.cli import register_schema
 from sweeper.errors import UserError
+from sweeper.sweep.compose import Composer
+from sweeper.sweep.exclude import check_exclusions, matches
 from sweeper.sweep.execute import derived_name
 from sweeper.sweep.expand import expand
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    """The composer of a sweep from the repository's configs."""
+    register_schema()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+    GlobalHydra.instance().clear()
+    return Composer(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
 
 
 def parsed(*overrides: str) -> Any:
@@ -52,12 +69,12 @@ def test_zipped_keys_advance_together(overrides: tuple[str, ...], zips: list[lis
 @pytest.mark.parametrize(
     ("zips", "sentence"),
     [
-        ([["a", "z"]], "sweep.zip names z, but what is swept is a, b"),
-        ([["a", "c"]], "sweep.zip names c, but what is swept is a, b"),
-        ([["a", "b"]], "sweep.zip needs keys of equally many values, but a has 2, b has 3"),
-        ([["a", "b"], ["a", "c"]], "must name every key once, and no list may be empty"),
-        ([["a", "a"]], "must name every key once, and no list may be empty"),
-        ([[]], "must name every key once, and no list may be empty"),
+        ([["a", "z"]], "sweep.zip: z is not swept; swept parameters: a, b"),
+        ([["a", "c"]], "sweep.zip: c is not swept; swept parameters: a, b"),
+        ([["a", "b"]], "sweep.zip: keys need the same number of values; a has 2, b has 3"),
+        ([["a", "b"], ["a", "c"]], "sweep.zip=[['a', 'b'], ['a', 'c']]: a key occurs twice, or a list is empty"),
+        ([["a", "a"]], "sweep.zip=[['a', 'a']]: a key occurs twice, or a list is empty"),
+        ([[]], "sweep.zip=[[]]: a key occurs twice, or a list is empty"),
     ],
 )
 def test_a_wrong_zip_is_a_sentence(zips: list[list[str]], sentence: str) -> None:
@@ -65,8 +82,10 @@ def test_a_wrong_zip_is_a_sentence(zips: list[list[str]], sentence: str) -> None
         expand(parsed("a=1,2", "b=1,2,3", "c=1"), zips)
 
 
-def test_an_interval_is_no_grid() -> None:
-    with pytest.raises(HydraException, match="a grid needs values"):
+def test_an_interval_is_no_list_of_values() -> None:
+    with pytest.raises(
+        HydraException, match=r"a=interval\(0,1\) is not a list of values; use a=1,2,3 or a=range\(1,4\)"
+    ):
         expand(parsed("a=interval(0,1)"))
 
 
@@ -76,32 +95,29 @@ def plan(folder: Path) -> list[dict[str, Any]]:
     return jobs
 
 
-def test_equal_combinations_collapse_and_finished_ones_are_skipped(train: Train, tmp_path: Path) -> None:
+def test_duplicates_train_once_and_finished_runs_are_skipped(train: Train, tmp_path: Path) -> None:
     command = ("model=softmax,mlp", "activation=relu,selu", "epochs=2")
     dry = train(*command, "sweep.dry_run=true", flags=("-m",))
-    assert "4 combinations: 3 to run, 1 equal to another" in dry.stdout
-    assert "  model=mlp activation=selu: run (new)\n" in dry.stdout
+    assert "4 combinations: 3 to run, 1 duplicate" in dry.stdout
+    assert "  model=mlp activation=selu: new\n" in dry.stdout
     assert not (tmp_path / "outputs").exists()
     first = train(*command, flags=("-m",))
     assert first.returncode == 0, first.stderr
-    assert [job["fate"] for job in plan(tmp_path)] == ["run", "equal", "run", "run"]
+    assert [job["action"] for job in plan(tmp_path)] == ["train", "duplicate", "train", "train"]
     assert len(list((tmp_path / "outputs" / "runs").iterdir())) == 3
-    again = train(*command, "target_acc=0.01", flags=("-m",))
-    assert "4 combinations: 3 finished, 1 equal to another" in again.stdout
+    again = train(*command, flags=("-m",))
+    assert "4 combinations: 3 finished, 1 duplicate" in again.stdout
     assert "epoch 1/2" not in again.stdout
-    results = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/runs/*/result.json")]
-    assert [result["epochs_to_target"] for result in results] == [1, 1, 1]
-    same = train(*command, flags=("-m",))
-    shown = [output.stdout[output.stdout.index("┏") :] for output in (first, same)]
+    shown = [output.stdout[output.stdout.index("┏") :] for output in (first, again)]
     assert shown[0] == shown[1]
 
 
-def test_one_failing_run_is_shown_when_it_fails_and_the_others_finish(train: Train) -> None:
+def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Train) -> None:
     rules = "sweep.exclude=[{model:softmax,optimizer.lr:1e30}]"
     done = train("model=softmax,mlp", "optimizer=sgd", "optimizer.lr=1e30,0.1,0.2", "epochs=1", rules, flags=("-m",))
     assert done.returncode == 1
     assert "6 combinations: 5 to run, 1 excluded" in done.stdout
-    assert done.stdout.index("diverged: the training loss") < done.stdout.rindex("epoch 1/1")  # said when it happened
+    assert done.stdout.index("diverged: the training loss") < done.stdout.rindex("epoch 1/1")
     assert "5 runs: 1 diverged, 4 finished" in done.stdout
     assert "error: 1 of 5 runs did not finish: mlp-relu-sgd-image_folder-s0-" in done.stderr
     assert "Traceback" not in done.stderr
@@ -110,9 +126,9 @@ def test_one_failing_run_is_shown_when_it_fails_and_the_others_finish(train: Tra
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
-        ("[{modl:mlp}]", "sweep.exclude names modl, which is neither a group nor a setting"),
-        ("[{model:cnn}]", "sweep.exclude names model=cnn, but the sweep has mlp, softmax"),
-        ("[{data:image_folder}]", "sweep.exclude leaves none of the 2 combinations"),
+        ("[{modl:mlp}]", "sweep.exclude: modl is neither a group nor a setting"),
+        ("[{model:cnn}]", "sweep.exclude: no combination has model=cnn; the sweep's values: mlp, softmax"),
+        ("[{data:image_folder}]", "sweep.exclude: all 2 combinations are excluded"),
     ],
 )
 def test_a_wrong_exclusion_is_a_sentence(rule: str, sentence: str, train: Train, tmp_path: Path) -> None:
@@ -122,7 +138,7 @@ def test_a_wrong_exclusion_is_a_sentence(rule: str, sentence: str, train: Train,
     assert not (tmp_path / "outputs").exists()
 
 
-def test_an_exclusion_is_shown_as_it_is_written(train: Train) -> None:
+def test_an_exclusion_is_shown_as_typed(train: Train) -> None:
     rule = ("sweep.exclude=[{patience:null,sweep.fail_fast:false}]", "sweep.dry_run=true")
     shown = train("model=softmax", "patience=null,3", *rule, flags=("-m",)).stdout
     assert "patience=null: excluded (patience=null,sweep.fail_fast=false)" in shown
@@ -135,7 +151,47 @@ def test_an_exclusion_may_name_a_list(train: Train) -> None:
         in train(*hidden, "sweep.exclude=[{model.hidden:[8]}]", flags=("-m",)).stdout
     )
     refused = train(*hidden, "sweep.exclude=[{model.hidden:[7]}]", flags=("-m",)).stderr
-    assert "sweep.exclude names model.hidden=[7], but the sweep has [8], [9]" in refused
+    assert "sweep.exclude: no combination has model.hidden=[7]; the sweep's values: [8], [9]" in refused
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rule", "excluded"),
+    [
+        (("model=mlp_deep,mlp", "model.hidden=[8]"), "model:mlp_deep", ["model=mlp_deep"]),
+        (("model=mlp_deep,mlp", "model.hidden=[8]"), "model:mlp", ["model=mlp"]),
+        (("model=mlp_deep,mlp,softmax", "model.hidden=null"), "model.name:softmax", ["model=softmax"]),
+        (("model=softmax", "dropout=none,light"), "dropout:light", ["dropout=light"]),
+        (("model=softmax", "dropout=none,light,heavy"), "dropout.rate:0.1", ["dropout=light"]),
+        (("model=softmax", "augmentation=none,flip"), "augmentation:flip", ["augmentation=flip"]),
+        (("model=softmax", "augmentation=none,flip,flip_crop"), "augmentation.flip:random", ["flip", "flip_crop"]),
+        (
+            ("model=softmax,cnn", "augmentation=none,flip"),
+            "augmentation:flip,model:cnn",
+            ["model=cnn augmentation=flip"],
+        ),
+    ],
+)
+def test_a_preset_or_a_setting_is_excluded(
+    overrides: tuple[str, ...], rule: str, excluded: list[str], small: list[str], composer: Composer
+) -> None:
+    parsed_overrides = parsed(*small, *overrides, f"sweep.exclude=[{{{rule}}}]")
+    combinations = [(job, composer(job)) for job in expand(parsed_overrides)]
+    check_exclusions([composed for _, composed in combinations])
+    left_out = [" ".join(job) for job, composed in combinations if matches(composed, composed.config.sweep.exclude[0])]
+    assert len(left_out) == len(excluded)
+    assert all(text in job for text, job in zip(excluded, left_out, strict=True))
+
+
+def test_presets_of_the_same_settings_are_one_run(train: Train, tmp_path: Path) -> None:
+    models = ("model=mlp_deep,mlp", "model.hidden=[1024,512,256]", "sweep.dry_run=true")
+    shown = train(*models, flags=("-m",)).stdout
+    assert re.search(r"  model=mlp: duplicate of mlp-relu-adam-\S+\n", shown)
+    assert "model has no effect: all values map to the same runs" in shown
+    assert "2 combinations: 1 to run, 1 duplicate" in shown
+    rates = train("model=mlp", "dropout=light,heavy", "dropout.rate=0.1", "sweep.dry_run=true", flags=("-m",)).stdout
+    assert "2 combinations: 1 to run, 1 duplicate" in rates
+    steps = ("augmentation=none,flip", "augmentation.flip=random,none", "sweep.dry_run=true")
+    assert "4 combinations: 2 to run, 2 duplicate" in train("model=softmax", *steps, flags=("-m",)).stdout
 
 
 def test_a_sweeps_name_fits_a_file_system() -> None:
@@ -144,13 +200,13 @@ def test_a_sweeps_name_fits_a_file_system() -> None:
     assert derived_name(parsed(*axes)) != derived_name(parsed(*axes[:-1], "optimizer.another=1,2"))
 
 
-def test_an_experiment_that_is_a_sweep_by_itself(train: Train, tmp_path: Path) -> None:
+def test_an_experiment_that_defines_a_sweep(train: Train, tmp_path: Path) -> None:
     alone = train("experiment=o8_activations", "model=mlp,softmax", "model.hidden=null", "sweep.dry_run=true")
     assert "error: model.hidden=null" in alone.stderr  # the sweep was planned: mlp needs its hidden layers
     planned = train("experiment=o8_activations", "model=softmax", "sweep.dry_run=true")
-    assert "3 combinations: 1 to run, 2 equal to another" in planned.stdout
+    assert "3 combinations: 1 to run, 2 duplicate" in planned.stdout
     swept = train("experiment=o8_activations,p6_dropout", flags=("-m",))
-    assert "an experiment that is a sweep by itself cannot be" in swept.stderr
+    assert "an experiment that defines its own sweep cannot be swept over" in swept.stderr
     assert not (tmp_path / "outputs").exists()
 
 
@@ -164,7 +220,7 @@ def test_optuna_searches_with_the_value_a_run_returns_and_finds_its_trials_again
     found = (tmp_path / "outputs" / "sweeps" / "optimization_results.yaml").read_text()
     assert f"best_value: {max(result['best_val_acc'] for result in results)}" in found
     again = train(*search, *space, flags=("-m",))
-    assert again.stdout.count("finished already") == 3
+    assert again.stdout.count("already finished") == 3
 
 
 def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: Path) -> None:
@@ -174,5 +230,6 @@ def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: P
     done = train("model=softmax,mlp", "sweep.name=mine", flags=("-m",))
     assert done.returncode == 1
     assert "sweep.json is damaged or of another version: remove" in done.stderr
+    assert "sweep.name=NAME" in done.stderr
     assert file.read_text() == '{"schema": 99, "runs": []}'
     assert not (tmp_path / "outputs" / "runs").exists()

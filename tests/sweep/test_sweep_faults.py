@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted, starved and started twice: nothing is lost, nothing is trained twice."""
+"""Sweeps that are killed, interrupted, out of memory or started twice: no run is lost or trained twice."""
 
 import json
 import os
@@ -23,7 +23,7 @@ PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
 def start(
     overrides: Sequence[str], folder: Path, env: dict[str, str] | None = None, before: Callable[[], None] | None = None
 ) -> subprocess.Popen[str]:
-    """train.py -m in a process group of its own, what it prints to be read as standard output."""
+    """Start train.py -m in a new process group; its standard output includes its errors."""
     return subprocess.Popen(
         [sys.executable, str(REPOSITORY / "train.py"), "-m", *overrides],
         cwd=folder,
@@ -51,11 +51,11 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str], second
 
 
 def training(folder: Path, at_least: int = 1) -> list[Path]:
-    """Runs in the middle of their training."""
+    """The runs that are being trained."""
     return [run for run in runs(folder) if status(run)["state"] == "running" and len(rows(run)) >= at_least]
 
 
-def test_a_parallel_sweep_killed_at_random_ends_as_if_undisturbed(small: list[str], tmp_path: Path) -> None:
+def test_a_parallel_sweep_killed_at_random_ends_bit_identical(small: list[str], tmp_path: Path) -> None:
     sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "activation=relu,selu", "seed=0,1", "epochs=120"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
@@ -70,14 +70,14 @@ def test_a_parallel_sweep_killed_at_random_ends_as_if_undisturbed(small: list[st
         process.communicate()
     finish(sweep, killed)
     assert [run.name for run in runs(killed)] == [run.name for run in runs(whole)]
-    for one, other in zip(runs(killed), runs(whole), strict=True):
-        assert metrics_and_weights(one) == metrics_and_weights(other)
-        trained = re.findall(r"epoch (\d+)/120", (one / "train.log").read_text())
-        assert len(trained) == len(set(trained))  # an epoch that was kept is not trained again
+    for resumed, uninterrupted in zip(runs(killed), runs(whole), strict=True):
+        assert metrics_and_weights(resumed) == metrics_and_weights(uninterrupted)
+        trained = re.findall(r"epoch (\d+)/120", (resumed / "train.log").read_text())
+        assert len(trained) == len(set(trained))  # no saved epoch is trained again
     assert max(status(run)["attempt"] for run in runs(killed)) > 1
 
 
-def test_a_killed_worker_costs_its_own_run_alone_which_is_tried_again(small: list[str], tmp_path: Path) -> None:
+def test_a_killed_worker_interrupts_its_run_alone_which_is_retried(small: list[str], tmp_path: Path) -> None:
     process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=150"], tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
     victim, sibling = training(tmp_path)
@@ -85,12 +85,14 @@ def test_a_killed_worker_costs_its_own_run_alone_which_is_tried_again(small: lis
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 0, shown
     assert "process killed by SIGKILL (possibly out of memory)" in shown
-    assert "1 not finished; launching again" in shown
+    assert "1 run did not finish; retrying" in shown
     assert {status(run)["state"] for run in runs(tmp_path)} == {"finished"}
     assert (status(victim)["attempt"], status(sibling)["attempt"]) == (2, 1)
 
 
-def test_a_killed_run_is_a_row_that_says_so_and_stops_a_sweep_that_fails_fast(small: list[str], tmp_path: Path) -> None:
+def test_a_killed_run_is_reported_in_the_table_and_stops_a_sweep_that_fails_fast(
+    small: list[str], tmp_path: Path
+) -> None:
     sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=1000", "sweep.fail_fast=true"]
     process = start(sweep, tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
@@ -98,7 +100,7 @@ def test_a_killed_run_is_a_row_that_says_so_and_stops_a_sweep_that_fails_fast(sm
     os.kill(status(victim)["pid"], signal.SIGKILL)
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "stopped at the first failure: 1 failed, 1 interrupted, 1 not started; to go on:" in shown
+    assert "stopped at the first failure: 1 failed, 1 interrupted, 1 waiting; to resume:" in shown
     assert (status(victim)["state"], status(sibling)["state"]) == ("failed", "interrupted")
     table = subprocess.run(
         [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(tmp_path / "outputs")],
@@ -108,29 +110,29 @@ def test_a_killed_run_is_a_row_that_says_so_and_stops_a_sweep_that_fails_fast(sm
         text=True,
         check=True,
     ).stdout
-    assert f"{victim.name} failed: its process ended without a word: it was killed, perhaps for lack of memory" in table
+    assert f"{victim.name} failed: process exited without reporting a status (killed, possibly out of memory)" in table
 
 
-def test_a_worker_that_dies_between_two_runs_costs_nothing(small: list[str], tmp_path: Path) -> None:
+def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_path: Path) -> None:
     sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "epochs=150", "seed=0,1"]
     process = start([*sweep, "sweep.dry_run=true"], tmp_path)
     planned, _ = process.communicate(timeout=120)
     assert "2 combinations: 2 to run" in planned
     process = start(sweep, tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
-    failing, going_on = training(tmp_path)
+    failing, continuing = training(tmp_path)
     (failing / "metrics.jsonl").unlink()
-    (failing / "metrics.jsonl").mkdir()  # so that it fails, and its worker waits for another run
+    (failing / "metrics.jsonl").mkdir()  # it fails, and its worker waits for another run
     wait_until(lambda: status(failing)["state"] == "failed", process)
     os.kill(status(failing)["pid"], signal.SIGKILL)
     (failing / "metrics.jsonl").rmdir()
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 0, shown
-    assert "1 not finished; launching again" in shown
-    assert [status(run)["state"] for run in (failing, going_on)] == ["finished"] * 2
+    assert "1 run did not finish; retrying" in shown
+    assert [status(run)["state"] for run in (failing, continuing)] == ["finished"] * 2
 
 
-def test_one_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None:
+def test_a_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (9_000_000_000,) * 2)
 
@@ -139,23 +141,25 @@ def test_one_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> No
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "6 runs: 1 failed, 5 finished" in shown
-    said = shown.index("failed: model.hidden=[3000000]") if "failed: model.hidden" in shown else shown.index("failed: ")
-    assert "memory" in shown[said:].splitlines()[0]
-    assert shown.index("starting", said) > said  # at once: others start after it
+    report = (
+        shown.index("failed: model.hidden=[3000000]") if "failed: model.hidden" in shown else shown.index("failed: ")
+    )
+    assert "memory" in shown[report:].splitlines()[0]
+    assert shown.index("starting", report) > report  # immediately: other runs start after it
     assert re.search(r"mlp-\S+ failed: RuntimeError: .*memory", shown)
     (failed,) = (run for run in runs(tmp_path) if status(run)["state"] == "failed")
-    assert status(failed)["attempt"] == 2  # it was tried again, as sweep.max_retries=1 says
+    assert status(failed)["attempt"] == 2  # it was retried, for sweep.max_retries=1
 
 
 def test_fail_fast_stops_at_the_first_failure(small: list[str], tmp_path: Path) -> None:
     sweep = [*small, "model=mlp", "optimizer=sgd", "optimizer.lr=1e30,0.1,0.2", "epochs=1", "sweep.fail_fast=true"]
     shown = finish(sweep, tmp_path, code=1)
     assert [status(run)["state"] for run in runs(tmp_path)] == ["diverged"]
-    assert "stopped at the first failure: 1 diverged, 2 not started; to go on:\npython " in shown
+    assert "stopped at the first failure: 1 diverged, 2 waiting; to resume:\npython " in shown
     assert "Traceback" not in shown
 
 
-def test_fail_fast_in_parallel_lets_the_others_save(small: list[str], tmp_path: Path) -> None:
+def test_fail_fast_in_parallel_lets_the_other_runs_save(small: list[str], tmp_path: Path) -> None:
     rates = "optimizer.lr=0.1,1e30"
     sweep = [*small, *PARALLEL, "model=mlp", "optimizer=sgd", rates, "epochs=1000,999", "sweep.fail_fast=true"]
     finish(sweep, tmp_path, code=1)
@@ -165,7 +169,7 @@ def test_fail_fast_in_parallel_lets_the_others_save(small: list[str], tmp_path: 
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_in_a_terminal_leaves_everything_to_go_on_with(times: int, small: list[str], tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal_saves_every_run_for_a_resume(times: int, small: list[str], tmp_path: Path) -> None:
     sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=100000"]
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", *sweep]
     pid, terminal = pty.fork()
@@ -181,7 +185,7 @@ def test_ctrl_c_in_a_terminal_leaves_everything_to_go_on_with(times: int, small:
             shown += os.read(terminal, 65536)
         except BlockingIOError:
             time.sleep(0.02)
-        except OSError:  # its end of the terminal is closed
+        except OSError:  # the process has closed the terminal
             break
         if sent < times and len(training(tmp_path)) == 2:
             os.write(terminal, b"\x03")
@@ -191,12 +195,12 @@ def test_ctrl_c_in_a_terminal_leaves_everything_to_go_on_with(times: int, small:
     assert os.waitstatus_to_exitcode(code) == 130, shown.decode()
     assert [status(run)["state"] for run in runs(tmp_path)] == ["interrupted"] * 2
     lines = shown.decode().splitlines()
-    assert lines[-2] == "stopped: 2 interrupted, 1 not started; to go on:"
+    assert lines[-2] == "stopped: 2 interrupted, 1 waiting; to resume:"
     assert lines[-1].startswith("python ") and lines[-1].endswith("epochs=100000")
     assert "Traceback" not in shown.decode()
 
 
-def test_killing_the_launcher_alone_orphans_nobody(small: list[str], tmp_path: Path) -> None:
+def test_killing_the_launcher_alone_orphans_no_worker(small: list[str], tmp_path: Path) -> None:
     process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1", "epochs=100000"], tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
     process.kill()
@@ -207,7 +211,7 @@ def test_killing_the_launcher_alone_orphans_nobody(small: list[str], tmp_path: P
         time.sleep(0.1)
 
 
-def test_a_run_whose_owner_is_killed_is_taken_over_by_the_one_that_waits(small: list[str], tmp_path: Path) -> None:
+def test_a_run_whose_owner_is_killed_is_taken_over_by_the_waiting_process(small: list[str], tmp_path: Path) -> None:
     undisturbed, contested = tmp_path / "undisturbed", tmp_path / "contested"
     sweep = [*small, "model=mlp", "model.hidden=[400]", "seed=3", "epochs=200"]
     for folder in (undisturbed, contested):
@@ -218,13 +222,13 @@ def test_a_run_whose_owner_is_killed_is_taken_over_by_the_one_that_waits(small: 
     second = start(sweep, contested)
     assert second.stdout is not None
     for line in second.stdout:
-        if "another process is training it; waiting" in line:
+        if "another process is training this run; waiting" in line:
             break
     owner.kill()
     owner.communicate()
     shown, _ = second.communicate(timeout=300)
     assert second.returncode == 0, shown
-    assert "going on in epoch" in shown
+    assert "resuming at epoch" in shown
     assert metrics_and_weights(*runs(contested)) == metrics_and_weights(*runs(undisturbed))
 
 
@@ -234,10 +238,10 @@ import torch, torch._dynamo, sweeper.runs.run, sweeper.sweep.execute
 number, arguments = 20, sys.argv[1:]
 ready, go = os.pipe(), os.pipe()
 pids = []
-for one in range(number):
+for index in range(number):
     pid = os.fork()
     if pid == 0:
-        output = os.open(f"{one}.log", os.O_CREAT | os.O_WRONLY)
+        output = os.open(f"{index}.log", os.O_CREAT | os.O_WRONLY)
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(go[1])
@@ -269,16 +273,16 @@ def test_the_same_sweep_started_twenty_times_at_once_trains_each_run_once(small:
     assert all("4 runs: 4 finished" in log for log in logs)
 
 
-def test_reordered_and_idle_overrides_find_the_same_runs(train: Train, tmp_path: Path) -> None:
+def test_reordered_overrides_and_overrides_without_effect_find_the_same_runs(train: Train, tmp_path: Path) -> None:
     train("model=softmax,mlp", "seed=0,1", "epochs=1", flags=("-m",))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/runs/*/*.json")}
     again = train("threads=1,2", "epochs=1", "seed=1,0", "model=mlp,softmax", "checkpoint_minutes=7", flags=("-m",))
-    assert "8 combinations: 4 finished, 4 equal to another" in again.stdout
-    assert "threads changes nothing here: its values are the same runs" in again.stdout
+    assert "8 combinations: 4 finished, 4 duplicate" in again.stdout
+    assert "threads has no effect: all values map to the same runs" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/runs/*/*.json")} == before
 
 
-def test_code_that_changed_since_is_named_in_the_plan(small: list[str], tmp_path: Path) -> None:
+def test_changed_definitions_are_named_in_the_plan(small: list[str], tmp_path: Path) -> None:
     copy_program(tmp_path)
 
     def run(*more: str) -> str:
@@ -292,11 +296,18 @@ def test_code_that_changed_since_is_named_in_the_plan(small: list[str], tmp_path
         ).stdout
 
     run()
-    module = tmp_path / "sweeper" / "loop.py"
-    module.write_text(module.read_text().replace("CHECK_EVERY = 50", "CHECK_EVERY = 51"))
+    adam, loop = (tmp_path / "sweeper" / "training" / name for name in ("optimizers.py", "loop.py"))
+    adam.write_text(adam.read_text().replace("return Adam(", "# Kingma & Ba\n    return Adam("))
+    assert "2 combinations: 2 finished" in run("sweep.dry_run=true")
+    adam.write_text(
+        adam.read_text().replace(
+            "return Adam(single_group(parameters), lr=lr,", "return Adam(single_group(parameters), lr=1.0 * lr,"
+        )
+    )
+    loop.write_text(loop.read_text().replace("FINITE_CHECK_INTERVAL = 50", "FINITE_CHECK_INTERVAL = 51"))
     assert "2 combinations: 2 finished" in run("sweep.reuse=any", "sweep.dry_run=true")
     shown = run()
-    assert "seed=0: run (stale, since loop.py changed)" in shown
+    assert "seed=0: stale (training/loop.FINITE_CHECK_INTERVAL, training/optimizers.adam changed)" in shown
     assert "2 combinations: 2 to run (2 stale)" in shown
     assert len(list((tmp_path / "outputs" / "stale").iterdir())) == 2
     assert "2 combinations: 2 finished" in run()
