@@ -150,8 +150,11 @@ def evaluate(
     folder = best_run(output_dir) if run is None else find_run(run, output_dir)
     evaluation = evaluate_run(folder)
     print_evaluation(folder.name, evaluation)
-    if evaluation.num_changed:
-        raise UserError(f"{evaluation.num_changed} predicted classes are not those in {folder / 'predictions.npz'}")
+    recorded = folder / "predictions.npz"
+    if evaluation.num_changed is None:
+        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
+    elif evaluation.num_changed > 0:
+        raise UserError(f"{evaluation.num_changed} predicted classes are not those in {recorded}")
     if evaluation.test_acc != evaluation.recorded_acc:
         raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
 

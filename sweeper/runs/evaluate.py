@@ -54,7 +54,8 @@ class Reevaluation:
     """What was measured now, beside what was recorded.
 
     Attributes:
-        num_changed: test images whose predicted class is not the recorded one; None where no predictions are recorded.
+        num_changed: test images whose predicted class is not the recorded one; None where none of these images are
+            recorded.
         confusion: images by true class (rows) and predicted class (columns).
     """
 

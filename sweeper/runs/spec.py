@@ -89,8 +89,8 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     idle = [group for group, (_, idle) in REGISTRIES.items() if idle is not None and effective[group]["name"] == idle]
     for group in (*missing, *idle):
         del effective[group]
-    if "dropout" in effective:  # the rate counts, whatever it was chosen by
-        effective["dropout"] = {"rate": effective["dropout"]["rate"]}
+    if effective.get("dropout", {}).get("name") == "dropout":  # the usual kind has no name: only its rate counts
+        del effective["dropout"]["name"]
     if effective.get("activation", {}).get("name") == "selu" and effective.get("init") == {"name": "lecun_normal"}:
         del effective["init"]  # SELU brings it
     steps = effective["augmentation"]

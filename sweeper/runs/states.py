@@ -115,7 +115,7 @@ class Decision:
     @property
     def text(self) -> str:
         if self.action is Action.RESUME:
-            return f"{self.reason}, resumes in epoch {self.epoch}"
+            return f"{self.reason}, resumes in epoch {self.epoch}" if self.epoch else self.reason.value
         if self.reason is Reason.STALE:
             return f"stale ({', '.join(self.changed)} changed)"
         return "finished or diverged, but sweep.reuse=none" if self.reason is Reason.FORCED else self.reason.value
@@ -137,7 +137,8 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
     Args:
         record: the run's directory, whether or not it exists.
         code: today's code of the run.
-        reuse: `same_code` reuses what today's code trained, `any` whatever there is, `none` no run that has ended.
+        reuse: `same_code` reuses what today's code trained, `any` whatever there is, `none` nothing that is
+            done, finished or diverged.
     """
     status, run = record.status(), record.run()
     if status is None and run is None:

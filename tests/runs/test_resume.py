@@ -1,74 +1,137 @@
-"""A run that was killed and started again ends bit-equal to one that was never stopped: weights, metrics, result."""
+"""A run that was killed and resumed ends bit-identical to one that was never stopped, with every choice there is."""
 
 import shutil
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
-from support import REPOSITORY, assert_equal, finish, outcome, start, the_run
+from choices import CHOICES, presets
+from support import assert_equal, composed, finish, outcome, rows, runs, start, the_run
 from torchvision.models import resnet18
 
-# Together: every model, activation, norm, dropout, optimizer, scheduler and augmentation. With checkpoint_minutes=0 a
-# run saves at every step and so goes on in the middle of an epoch; without, from the end of an epoch.
-CASES = {
-    "softmax": "model=softmax optimizer=sgd scheduler=constant augmentation=flip checkpoint_minutes=0",
-    "mlp": "model=mlp model.hidden=[32] activation=relu norm=batch dropout=light optimizer=momentum scheduler=step "
-    "scheduler.step_size=2 augmentation=cutout checkpoint_minutes=0",
-    "mlp_deep": "model=mlp_deep model.hidden=[32,16] activation=gelu norm=layer dropout=heavy optimizer=adam "
-    "scheduler=cosine augmentation=none",
-    "cnn": "model=cnn activation=silu norm=group dropout=light optimizer=adamw scheduler=onecycle "
-    "augmentation=flip_crop checkpoint_minutes=0",
-    "cnn_pool": "model=cnn_pool activation=selu norm=none dropout=heavy optimizer=adam scheduler=plateau "
-    "scheduler.patience=0 augmentation=cutout checkpoint_minutes=0",
-    "resnet18": "model=resnet18 model.stem=imagenet activation=leaky_relu optimizer=momentum scheduler=exponential "
-    "augmentation=flip epochs=4",
-    "resnet18_pretrained": "model=resnet18_pretrained model.freeze_backbone=true activation=tanh optimizer=adam "
-    "scheduler=multistep scheduler.milestones=[2] epochs=4 checkpoint_minutes=0",
-    "options": "model=mlp model.hidden=[16] norm=batch scheduler=cosine scheduler.warmup_epochs=1.5 grad_clip=0.5 "
-    "label_smoothing=0.1 patience=8 seed=3 checkpoint_minutes=0",
-    "autocast": "model=cnn_pool norm=batch autocast=bfloat16 checkpoint_minutes=0",
-    "compile": "model=mlp model.hidden=[16] dropout=light batch_size=20 compile=true checkpoint_minutes=0",
-}
+from sweeper.choice import SLOTS, keyword_only
+from sweeper.data.augmentation import STEPS
+from sweeper.models import MODELS
+from sweeper.training.build import choose_all
+from sweeper.training.metrics import METRICS
+
+# The values of each group that a run chooses: the presets, and the metrics that select the best epoch.
+VALUES = {group: list(presets(group)) for group in (*CHOICES, "augmentation") if group != "data"}
+VALUES["select"] = [f"val_{name}" for name in METRICS]
+
+# Settings that a small and short run needs. A choice that is not here runs with its preset's settings. By default a
+# run saves at every step, and so resumes in the middle of an epoch.
+SMALL = {
+    "model=mlp": {"model.hidden": "[32]"},
+    "model=mlp_deep": {"model.hidden": "[32,16]", "checkpoint_minutes": "5"},
+    "model=resnet18": {"model.stem": "imagenet", "norm": "batch", "epochs": "3", "checkpoint_minutes": "5"},
+    "model=resnet18_pretrained": {
+        "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "norm": "batch", "augmentation": "none",
+        "epochs": "3",
+    },
+    "scheduler=step": {"scheduler.step_size": "2"},
+    "scheduler=multistep": {"scheduler.milestones": "[2]"},
+    "scheduler=plateau": {"scheduler.patience": "0"},
+}  # fmt: skip
+OPTIONS = {
+    "options": {
+        "model": "mlp", "model.hidden": "[16]", "norm": "batch", "scheduler": "cosine",
+        "scheduler.warmup_epochs": "1.5", "grad_clip": "0.5", "label_smoothing": "0.1", "patience": "8", "seed": "3",
+    },
+    "autocast": {"model": "cnn_pool", "norm": "batch", "autocast": "bfloat16"},
+    "compile": {"model": "mlp", "model.hidden": "[16]", "dropout": "light", "batch_size": "20", "compile": "true"},
+}  # fmt: skip
+
+Case = dict[str, str]  # overrides
+
+
+def slots_of(model: str) -> set[str]:
+    """Return the slots that the model of a preset has."""
+    return {*SLOTS} & {*keyword_only(MODELS[presets("model")[model]["name"]])}
+
+
+def distributed() -> dict[str, Case]:
+    """Distribute the values of all groups over runs: each takes the next one of every group that it can choose from."""
+    left = {group: list(values) for group, values in VALUES.items()}
+    most_slots = max(VALUES["model"], key=lambda model: (len(slots_of(model)), model == "mlp"))
+    cases: dict[str, Case] = {}
+    while any(left.values()):
+        model = left["model"].pop(0) if left["model"] else most_slots
+        case = {"model": model} | SMALL.get(f"model={model}", {})
+        lacking = {*SLOTS} - slots_of(model)
+        for group, values in VALUES.items():
+            if group in case or group in lacking:
+                continue
+            case[group] = left[group].pop(0) if left[group] else values[len(cases) % len(values)]
+            case = SMALL.get(f"{group}={case[group]}", {}) | case
+        cases[f"{model}_{len(cases)}"] = dict(sorted(case.items()))
+    return cases
+
+
+CASES = distributed()
+
+
+def overrides_of(case: Case) -> list[str]:
+    return [f"{key}={value}" for key, value in ({"epochs": "12", "checkpoint_minutes": "0"} | case).items()]
 
 
 def kill_in_the_middle(overrides: list[str], folder: Path) -> None:
-    """Start the run and kill it once its first epoch is recorded; if it was over by then, try again."""
+    """Start the run and kill it once its first epoch is recorded; if it has ended by then, repeat."""
     for _ in range(10):
         process = start(overrides, folder)
-        while process.poll() is None and not list(folder.glob("outputs/runs/*/metrics.jsonl")):
-            time.sleep(0.001)
-        while process.poll() is None and not (the_run(folder) / "metrics.jsonl").read_text():
+        while process.poll() is None and not any(rows(run) for run in runs(folder)):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        output, _ = process.communicate()
+        assert runs(folder), output
         if not (the_run(folder) / "result.json").exists():
             return
         shutil.rmtree(folder)
     pytest.fail("the run always ended before it could be killed")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_killed_and_started_again_equals_uninterrupted(case: str, small: list[str], tmp_path: Path) -> None:
-    if case == "compile" and shutil.which("g++") is None:
+@pytest.mark.parametrize("name", [*CASES, *OPTIONS])
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(name: str, small: list[str], tmp_path: Path) -> None:
+    if name == "compile" and shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler")
-    overrides = [*small, "epochs=12", *CASES[case].split()]
-    if "pretrained" in case:
+    weights = tmp_path / "weights.pt"
+    overrides = [*small, *overrides_of(({} | CASES | OPTIONS)[name])]
+    if "model.weights=WEIGHTS" in overrides:
         torch.manual_seed(0)
-        torch.save(resnet18(weights=None).state_dict(), tmp_path / "weights.pt")
-        overrides.append(f"model.weights={tmp_path / 'weights.pt'}")
+        torch.save(resnet18(weights=None).state_dict(), weights)
+    overrides = [override.replace("WEIGHTS", str(weights)) for override in overrides]
     whole = start(overrides, tmp_path / "whole")
     kill_in_the_middle(overrides, tmp_path / "killed")
     output = finish(start(overrides, tmp_path / "killed"))
     finish(whole)
-    assert "going on in epoch" in output
+    assert "resuming at epoch" in output
     assert_equal(outcome(the_run(tmp_path / "killed")), outcome(the_run(tmp_path / "whole")))
     assert the_run(tmp_path / "killed").name == the_run(tmp_path / "whole").name
 
 
+def chosen(group: str) -> set[str]:
+    """Return the values of a group that a case chooses and its model does not ignore."""
+    cases = [case for case in CASES.values() if group not in SLOTS or group in slots_of(case["model"])]
+    return {case[group] for case in cases if group in case}
+
+
 def test_the_cases_cover_every_choice() -> None:
-    chosen = {word for case in CASES.values() for word in case.split()} | {"norm=batch"}
-    groups = ("model", "activation", "norm", "dropout", "optimizer", "scheduler", "augmentation")
-    names = {f"{group}={path.stem}" for group in groups for path in (REPOSITORY / "conf" / group).glob("*.yaml")}
-    assert names - chosen == {"dropout=none"}  # the default, in the softmax's place
+    for group, functions in CHOICES.items():
+        if group != "data":
+            assert {presets(group)[value]["name"] for value in chosen(group)} == {*functions}
+    assert {group: chosen(group) for group in VALUES} == {group: {*values} for group, values in VALUES.items()}
+    steps: Iterable[str] = (step for name in chosen("augmentation") for step in steps_of(name))
+    assert {*steps} == {*STEPS}
+    assert len(CASES) <= max(map(len, VALUES.values())) + 1  # one more, as softmax has no slots
+
+
+def steps_of(augmentation: str) -> Iterable[str]:
+    return choose_all(composed(f"augmentation={augmentation}")).augmentation
+
+
+def test_half_of_the_cases_resume_within_an_epoch() -> None:
+    within = [case for case in CASES.values() if case.get("checkpoint_minutes", "0") == "0"]
+    assert len(CASES) / 2 <= len(within) < len(CASES)

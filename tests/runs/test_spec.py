@@ -1,30 +1,45 @@
-"""Identity: what counts changes the run id, what does not leaves it; and which code counts."""
+"""Run ids: what can change a result counts, nothing else does; a config is resolved once and not changed."""
 
-import ast
+import copy
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from support import REPOSITORY
+from choices import CHOICES, presets
+from support import composed
 
-from sweeper.cli import register_schema
-from sweeper.config import Config, settings, to_config
-from sweeper.runs import fingerprint as training_code
-from sweeper.runs import spec as identity
+from sweeper.choice import SLOTS, keyword_only
+from sweeper.config import Config, ModelConfig, setting, settings
+from sweeper.errors import UserError
+from sweeper.runs import spec
+from sweeper.runs.fingerprint import REGISTRIES, code_of
+from sweeper.runs.spec import NOT_IDENTITY, effective_config, resolve
 from sweeper.training.build import choose_all
+from sweeper.training.losses import LOSSES
 
-PACKAGE = REPOSITORY / "sweeper"
+
+def effective(config: Config, fingerprint: str = "f00d") -> dict[str, Any]:
+    return effective_config(config, choose_all(config), fingerprint)
+
+
+def id_of(config: Config) -> str:
+    return spec.run_id(effective(config))
+
+
+@cache
+def compose_once(overrides: str) -> Config:
+    """Compose what is typed after `python train.py`; not to be changed."""
+    return composed(*overrides.split())
 
 
 @cache
 def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
-    """The run id of what is typed after `python train.py`."""
-    register_schema()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        config = to_config(compose("config", overrides.split()))
-    return identity.run_id(identity.effective_config(config, choose_all(config), fingerprint))
+    """Return the run id of what is typed after `python train.py`."""
+    return spec.run_id(effective(compose_once(overrides), fingerprint))
 
 
 @pytest.mark.parametrize(
@@ -33,9 +48,16 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("model=softmax", "model=softmax activation=selu norm=batch dropout=heavy"),
         ("model=softmax", "model=softmax norm=group norm.num_groups=2 activation=leaky_relu"),
         ("model=mlp dropout=light dropout.rate=0", "model=mlp dropout=none"),
+        ("model=mlp_deep", "model=mlp model.hidden=[1024,512,256]"),
+        ("model=mlp", "model=mlp_deep model.hidden=[1024]"),
+        ("dropout=light", "dropout.rate=0.1"),
         ("dropout=heavy dropout.rate=0.1", "dropout=light"),
         ("dropout=none dropout.rate=0.5", "dropout=heavy"),
+        ("augmentation=cutout", "augmentation.flip=random augmentation.crop_padding=4 augmentation.cutout=8"),
+        ("augmentation=cutout augmentation.cutout=null", "augmentation=flip_crop"),
+        ("augmentation=flip augmentation.flip=none", "augmentation=none"),
         ("model=resnet18 dropout=heavy", "model=resnet18"),
+        ("activation=selu init=lecun_normal", "activation=selu"),
         ("experiment=p4_cnn", "model=cnn optimizer=adam patience=5"),
         ("data.mean=[0,0,0] data.std=[1,1,1]", "data.mean=[0.0,0.0,0.0] data.std=[1.0,1.0,1.0]"),
         ("label_smoothing=0", "label_smoothing=0.0"),
@@ -48,87 +70,113 @@ def test_equal_effective_configs_are_one_run(first: str, second: str) -> None:
     assert identify(first) == identify(second)
 
 
-# Settings that do not count, each with two command lines that differ in it alone.
-WITHOUT_EFFECT = {
-    "target_acc": ("", "target_acc=0.5"),
-    "convergence_fraction": ("", "convergence_fraction=0.9"),
-    "checkpoint_minutes": ("", "checkpoint_minutes=1"),
-    "device": ("device=auto", "device=cpu"),
-    "threads": ("", "threads=1"),
-    "compile": ("", "compile=true"),
-    "output_dir": ("", "output_dir=elsewhere"),
-    "sweep.reuse": ("", "sweep.reuse=none"),
-    "sweep.name": ("", "sweep.name=mine"),
-    "sweep.exclude": ("", "sweep.exclude=[{model:cnn}]"),
-    "sweep.zip": ("", "sweep.zip=[[model,seed]]"),
-    "sweep.dry_run": ("", "sweep.dry_run=true"),
-    "sweep.max_retries": ("", "sweep.max_retries=3"),
-    "sweep.fail_fast": ("", "sweep.fail_fast=true"),
-    "sweep.wait": ("", "sweep.wait=false"),
-    "data.root": ("", "data.root=elsewhere"),
-    "data.cache": ("", "data.cache=elsewhere"),
-    "data.url": ("", "data.url=elsewhere"),
-    "data.sha256": ("", "data.sha256=f00d"),
-    "dropout.name": ("dropout=light", "dropout=light dropout.name=heavy"),
-}
-
-# The same of all others.
-WITH_EFFECT = {
-    "epochs": ("", "epochs=2"),
-    "batch_size": ("", "batch_size=2"),
-    "seed": ("", "seed=1"),
-    "label_smoothing": ("", "label_smoothing=0.1"),
-    "grad_clip": ("", "grad_clip=1"),
-    "autocast": ("", "autocast=bfloat16"),
-    "patience": ("", "patience=1"),
-    "data.name": ("data=image_folder", "data=image_folder data.name=digits data.root=null data.channels=null"),
-    "data.image_size": ("", "data.image_size=16"),
-    "data.channels": ("data=image_folder", "data=image_folder data.channels=1"),
-    "data.val_size": ("", "data.val_size=0"),
-    "data.mean": ("", "data.mean=[0,0,0]"),
-    "data.std": ("", "data.std=[1,1,1]"),
-    "model.name": ("model=cnn", "model=cnn_pool"),
-    "model.hidden": ("model=mlp", "model=mlp model.hidden=[1024,1]"),
-    "model.channels": ("", "model.channels=[16]"),
-    "model.kernel_size": ("", "model.kernel_size=3"),
-    "model.weights": ("model=resnet18", "model=resnet18 model.weights=imagenet"),
-    "model.stem": ("model=resnet18", "model=resnet18 model.stem=imagenet"),
-    "model.freeze_backbone": ("model=resnet18", "model=resnet18 model.freeze_backbone=true"),
-    "optimizer.name": ("optimizer=adam", "optimizer=adam optimizer.name=adamw"),
-    "optimizer.lr": ("", "optimizer.lr=1"),
-    "optimizer.momentum": ("optimizer=momentum", "optimizer=momentum optimizer.momentum=0"),
-    "optimizer.nesterov": ("optimizer=momentum", "optimizer=momentum optimizer.nesterov=true"),
-    "optimizer.betas": ("", "optimizer.betas=[0.9,0.99]"),
-    "optimizer.weight_decay": ("", "optimizer.weight_decay=0.1"),
-    "scheduler.name": ("scheduler=constant", "scheduler=exponential"),
-    "scheduler.warmup_epochs": ("", "scheduler.warmup_epochs=1"),
-    "scheduler.step_size": ("scheduler=step", "scheduler=step scheduler.step_size=1"),
-    "scheduler.milestones": ("scheduler=multistep", "scheduler=multistep scheduler.milestones=[1]"),
-    "scheduler.gamma": ("scheduler=step", "scheduler=step scheduler.gamma=0.5"),
-    "scheduler.min_factor": ("scheduler=cosine", "scheduler=cosine scheduler.min_factor=0.5"),
-    "scheduler.pct_start": ("scheduler=onecycle", "scheduler=onecycle scheduler.pct_start=0"),
-    "scheduler.div_factor": ("scheduler=onecycle", "scheduler=onecycle scheduler.div_factor=2"),
-    "scheduler.final_div_factor": ("scheduler=onecycle", "scheduler=onecycle scheduler.final_div_factor=2"),
-    "scheduler.factor": ("scheduler=plateau", "scheduler=plateau scheduler.factor=0.5"),
-    "scheduler.patience": ("scheduler=plateau", "scheduler=plateau scheduler.patience=0"),
-    "activation.name": ("activation=relu", "activation=gelu"),
-    "activation.negative_slope": ("activation=leaky_relu", "activation=leaky_relu activation.negative_slope=0"),
-    "norm.name": ("norm=none", "norm=layer"),
-    "norm.num_groups": ("norm=group", "norm=group norm.num_groups=1"),
-    "dropout.rate": ("dropout=light", "dropout=light dropout.rate=0.2"),
-    "augmentation.name": ("augmentation=none", "augmentation=flip"),
-    "augmentation.padding": ("augmentation=flip_crop", "augmentation=flip_crop augmentation.padding=1"),
-    "augmentation.size": ("augmentation=cutout", "augmentation=cutout augmentation.size=1"),
-}
+@pytest.mark.parametrize("group", [*CHOICES, "augmentation"])
+def test_two_presets_of_a_group_are_two_runs(group: str) -> None:
+    overrides = [f"{group}={preset}" for preset in presets(group)]
+    model = "model=mlp " if group in SLOTS else ""
+    assert len({identify(model + override) for override in overrides}) == len(overrides)
 
 
-@pytest.mark.parametrize("key", [key for key, _, _ in settings(Config())])
-def test_every_setting_counts_but_those_that_cannot_change_the_result(key: str) -> None:
-    top, of_data = identity.NOT_IDENTITY
+def counts(key: str) -> bool:
+    """Whether a setting is part of a run's identity, by NOT_IDENTITY."""
+    top, of_data = NOT_IDENTITY
     group, _, name = key.rpartition(".")
-    ignored = key == "dropout.name" or (group or name) in top or (group == "data" and name in of_data)
-    first, second = (WITHOUT_EFFECT if ignored else WITH_EFFECT)[key]
-    assert (identify(first) == identify(second)) == ignored
+    return (group or name) not in top and not (group == "data" and name in of_data)
+
+
+def uses(group: str, preset: str, name: str) -> bool:
+    """Whether a preset's choice uses a setting of its group."""
+    values = presets(group)[preset]
+    return name in values or (group in CHOICES and name in keyword_only(CHOICES[group][values["name"]]))
+
+
+def commands(key: str) -> Iterator[str]:
+    """Command lines of runs that use a setting."""
+    group, _, name = key.rpartition(".")
+    names = presets(group) if group in CHOICES or group == "augmentation" else {}
+    model = "model=mlp " if group in SLOTS else ""
+    yield from (f"{model}{group}={preset}" for preset in names if uses(group, preset, name))
+    if not names:
+        yield ""
+
+
+def another(value: Any, annotation: str) -> Any:
+    """Return another value of a setting, of its type."""
+    if isinstance(value, bool) or (value is None and "bool" in annotation):
+        return not value
+    if isinstance(value, list) or (value is None and "list" in annotation):
+        inner = annotation.partition("[")[2]
+        return [another(value[0], inner), *value[1:]] if value else [another(None, inner)]
+    if "str" in annotation:
+        return "another"
+    return (value or 0) + 1 if "int" in annotation else (value or 1) / 2
+
+
+def changed(config: Config, key: str) -> Config:
+    """Return a config that differs in one setting."""
+    config = copy.deepcopy(config)
+    group, _, name = key.rpartition(".")
+    holder = getattr(config, group) if group else config
+    annotation = next(str(item.type) for found, item, _ in settings(config) if found == key)
+    setattr(holder, name, another(getattr(holder, name), annotation))
+    return config
+
+
+@pytest.mark.parametrize("key", [key for key, _, _ in settings(Config()) if not key.endswith(".name")])
+def test_every_setting_counts_but_those_that_cannot_change_the_result(key: str) -> None:
+    bases = [compose_once(command) for command in commands(key)]
+    assert bases, f"no preset's choice uses {key}"
+    for config in bases:
+        assert (id_of(config) != id_of(changed(config, key))) == counts(key)
+
+
+@pytest.mark.parametrize("group", CHOICES)
+def test_the_name_of_a_groups_function_counts(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    functions: Any = CHOICES[group]
+    for preset in presets(group):
+        config = copy.deepcopy(compose_once(f"{'model=mlp ' if group in SLOTS else ''}{group}={preset}"))
+        before, holder = id_of(config), getattr(config, group)
+        monkeypatch.setitem(functions, "another", functions[holder.name])
+        holder.name = "another"
+        assert id_of(config) != before
+
+
+def test_the_sweeps_name_does_not_count() -> None:
+    assert identify("sweep.name=mine") == identify()
+
+
+def test_groups_that_do_nothing_and_slots_that_are_missing_are_left_out() -> None:
+    found = effective(composed("model=softmax"))
+    optional = {group for group, (_, idle) in REGISTRIES.items() if idle is not None}
+    assert optional >= {"mixing", "averaging", "views", "init"}
+    assert not found.keys() & {*optional, *SLOTS}
+    assert found["augmentation"] == {}
+    assert None not in {**found, **{key: value for key, value in found.items() if not isinstance(value, dict)}}.values()
+
+
+@dataclass
+class WiderModelConfig(ModelConfig):
+    width: int | None = setting("a new setting, which no choice uses yet")
+
+
+@dataclass
+class LongerConfig(Config):
+    warm_restarts: int | None = setting("a new setting")
+
+
+@dataclass
+class MoreConfig(LongerConfig):
+    model: ModelConfig = setting("", WiderModelConfig)
+
+
+@pytest.mark.parametrize("preset", presets("model"))
+def test_a_new_optional_setting_leaves_the_ids_of_runs_without_it(preset: str) -> None:
+    config = composed(f"model={preset}")
+    values = vars(config) | {"model": WiderModelConfig(**asdict(config.model))}
+    assert id_of(MoreConfig(**values)) == id_of(config)
+    assert id_of(MoreConfig(**values, warm_restarts=2)) != id_of(config)
+    with pytest.raises(UserError, match=r"model\.width=2 is not used"):
+        id_of(MoreConfig(**values | {"model": WiderModelConfig(**asdict(config.model), width=2)}))
 
 
 def test_content_of_images_and_weights_counts_and_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,62 +197,61 @@ def test_content_of_images_and_weights_counts_and_no_path(tmp_path: Path, monkey
         ("", "cnn_pool-relu-adam-cifar10-s0"),
         ("model=softmax activation=selu seed=12", "softmax-adam-cifar10-s12"),
         ("model=mlp dropout=light dropout.rate=1e-05", "mlp-relu-adam-dropout1e_05-cifar10-s0"),
+        ("model=mlp_deep init=lecun_normal", "mlp-relu-lecun_normal-adam-cifar10-s0"),
         ("model=resnet18 scheduler=step augmentation=flip", "resnet18-relu-batch-adam-step-flip-cifar10-s0"),
+        ("augmentation=cutout", "cnn_pool-relu-adam-flip_crop_cutout-cifar10-s0"),
         (f"data=digits seed={2**63 - 1}", f"cnn_pool-relu-adam-digits-s{2**63 - 1}"),
     ],
 )
-def test_run_id_is_readable(command: str, slug: str) -> None:
+def test_a_run_id_is_readable(command: str, slug: str) -> None:
     assert re.fullmatch(re.escape(slug) + "-[0-9a-f]{10}", identify(command))
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a b/c", "\0\n", "ö*?<>|:", "x" * 20])
-def test_run_id_is_safe_as_a_folder_name(name: str) -> None:
-    groups = ("model", "activation", "optimizer", "scheduler", "augmentation", "data")
-    effective = {group: {"name": name} for group in groups}
-    found = identity.run_id({**effective, "seed": 0})
+def test_a_run_id_is_safe_as_a_folder_name(name: str) -> None:
+    groups = ("model", "activation", "optimizer", "scheduler", "data")
+    values: dict[str, Any] = {group: {"name": name} for group in groups}
+    values["augmentation"] = {name: 1}
+    found = spec.run_id({**values, "seed": 0})
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,200}-[0-9a-f]{10}", found)
-    assert found == identity.run_id({"seed": 0, **dict(reversed(effective.items()))})
+    assert found == spec.run_id({"seed": 0, **dict(reversed(values.items()))})
 
 
-SOURCE = "class A:\n    x = 1\n\n    def f(self, a=(1, 2)):\n        return 'a' + a\n"
+def test_resolving_changes_no_config_and_settles_everything(small: list[str], tmp_path: Path) -> None:
+    config = composed(*small, "model=mlp_deep", "data.val_size=null", f"output_dir={tmp_path}")
+    before = copy.deepcopy(config)
+    resolved = resolve(config, labels={"model": "mlp_deep"})
+    assert config == before
+    assert resolved.config == replace(config, data=replace(config.data, val_size=12))
+    assert resolved.effective == effective(resolved.config, resolved.cached.fingerprint)
+    assert resolved.run_id == spec.run_id(resolved.effective)
+    assert resolved.code == code_of(resolved.effective)
+    assert (resolved.effective["model"]["name"], resolved.labels) == ("mlp", {"model": "mlp_deep"})
+    assert resolved.record.folder == tmp_path / "runs" / resolved.run_id
+    assert not list(tmp_path.iterdir())
+    assert resolve(config, cached=resolved.cached).run_id == resolved.run_id
+    assert resolve(resolved.config).run_id == resolved.run_id
 
 
 @pytest.mark.parametrize(
-    "old, new, equal",
+    ("overrides", "sentence"),
     [
-        ("x = 1", "x = 1  # why", True),
-        ("x = 1\n\n", "x = (\n        1\n    )\n", True),
-        ("class A:", "'''Of A.'''\n\nclass A:\n    '''A.'''\n", True),
-        ("a=(1, 2)):", "a=(1, 2)):\n        '''Returns.'''", True),
-        ("'a'", '"a"', True),
-        ("x = 1", "x = 2", False),
-        ("x = 1", "x: int = 1", False),
-        ("a=(1, 2)", "a=(1, 3)", False),
-        ("'a'", "'b'", False),
-        ("'a' + a", "a + 'a'", False),
-        ("return", "print('x')\n        return", False),
+        ("optimizer.lr=-1", "optimizer.lr=-1.0 is out of range"),
+        ("optimizer.name=none", "optimizer.name=none is unknown; choose from"),
+        ("norm=batch norm.num_groups=2", "norm.num_groups=2 is not used by norm=batch"),
+        ("data.val_size=120", "data.val_size=120"),
+        ("data.mean=[0,0]", "data.mean"),
     ],
 )
-def test_syntax_hash(old: str, new: str, equal: bool) -> None:
-    assert SOURCE.count(old) == 1
-    assert (training_code.syntax_hash(SOURCE) == training_code.syntax_hash(SOURCE.replace(old, new))) == equal
+def test_a_config_that_cannot_run_is_refused(overrides: str, sentence: str, small: list[str]) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
+        resolve(composed(*small, *overrides.split()))
 
 
-def imported(module: str, found: set[str]) -> set[str]:
-    """The module's file and every one of the package that it imports, directly or not, as paths in the package."""
-    path = next(path for path in (f"{module}.py", f"{module}/__init__.py") if (PACKAGE / path).is_file())
-    if path not in found:
-        found.add(path)
-        for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "sweeper":
-                imported(node.names[0].name, found)
-            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("sweeper."):
-                imported(str(node.module).removeprefix("sweeper.").replace(".", "/"), found)
-    return found
-
-
-def test_code_fingerprint_covers_what_decides_a_result() -> None:
-    of_settings = {"choice.py", "config.py", "errors.py", "identity.py"}
-    assert imported("build", set()) | imported("loop", set()) == {*training_code.TRAINING_CODE, *of_settings}
-    hashes = {name: training_code.syntax_hash((PACKAGE / name).read_text()) for name in training_code.TRAINING_CODE}
-    assert training_code.code_fingerprint() == hashes
+def test_label_smoothing_is_refused_by_a_loss_without_it(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loss: Callable[..., Any] = lambda logits, targets: logits.sum()  # noqa: E731
+    monkeypatch.setitem(LOSSES, "plain", loss)
+    config = composed(*small, "label_smoothing=0.1")
+    config.loss.name = "plain"
+    with pytest.raises(UserError, match=r"^label_smoothing=0.1 is not used by loss=plain"):
+        resolve(config)
