@@ -140,7 +140,7 @@ def remarks(finished: pd.DataFrame, settings: pd.DataFrame, axes: Sequence[str])
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.")]
         lines += [f"{axis}: runs that differ in {', '.join(own)} alone count as one, their mean"] if own else []
     if stale := int(finished["stale"].eq(True).sum()):
-        lines.append(f"{stale} of the finished runs are stale; pairs agree in all code but that of the compared group")
+        lines.append(f"{stale} of the finished runs are stale; pairs agree in all code but the compared choice")
     if "data.val_size" in finished and finished["data.val_size"].eq(0).any():
         lines.append("runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
     return lines

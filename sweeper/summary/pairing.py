@@ -16,6 +16,7 @@ from sweeper.summary.run_row import LARGEST
 MAX_NAMED_VALUES = 5  # in a note
 DECIMALS = 10  # of a difference: equal differences become equal in floating point too
 
+STEP_GROUPS = ("augmentation",)  # groups whose settings choose functions
 Cells = dict[tuple[Any, ...], list[int]]
 
 
@@ -66,8 +67,9 @@ def differences(
 
 
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """Return what pairs have to agree in: all columns but the axes, their own settings and the code of their groups."""
-    own = {*axes, *(f"{CODE_OF}{axis.partition('.')[0]}" for axis in axes)}
+    """Return what pairs have to agree in: all columns but the axes, their own settings and the code that they choose."""
+    groups = {axis.partition(".")[0] for axis in axes}
+    own = {*axes, *(f"{CODE_OF}{group}" for group in groups if group in axes or group in STEP_GROUPS)}
     return [
         name
         for name in map(str, settings)
