@@ -2,34 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from sweeper.sweep.plan import Planned
 
 
-class SlurmLauncher(Launcher):
-    """Runs the jobs of a sweep as Slurm job arrays: preempted, requeued, packed.
+class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
+    """Hydra's Slurm launcher, with runs that are requeued, packed and found again.
 
-    Args:
-        settings: as conf/hydra/launcher/slurm.yaml explains them.
+    Every argument is explained in conf/hydra/launcher/slurm.yaml.
     """
-
-    def __init__(self, **settings: Any) -> None:
-        self.settings = {
-            name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            for name, value in settings.items()
-        }
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from sweeper.launch.slurm_submit import Submitter  # not at the top: Hydra imports every plugin at every start
 
-        self.submitter = Submitter(self.settings, hydra_context, config, task_function)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.submitter = Submitter(self.params, hydra_context, config, task_function)
 
     def launch_runs(self, runs: "Sequence[Planned]", folder: Path) -> Sequence[JobReturn] | None:
         """Launch runs that have an id: those that are queued or running already are not submitted again."""

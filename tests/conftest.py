@@ -12,29 +12,29 @@ from support import CLASSES, REPOSITORY, TEST_IMAGES, TRAIN_IMAGES, Train, envir
 
 @pytest.fixture(scope="session")
 def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 8x8 PNG images of three classes, whose colour tells the class."""
+    """A folder of 8x8 PNG images of three classes, whose color is the class."""
     root = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for split, num in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES)):
-        for place, name in enumerate(CLASSES):
+        for channel, name in enumerate(CLASSES):
             folder = root / split / name
             folder.mkdir(parents=True)
             for number in range(num):
                 pixels = generator.integers(0, 160, (8, 8, 3), dtype=np.uint8)
-                pixels[..., place] += 90
+                pixels[..., channel] += 90
                 Image.fromarray(pixels).save(folder / f"{number:03}.png")
     return root
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data.cache for all tests."""
+    """The data.cache of all tests."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
 def small(image_root: Path, cache: Path) -> list[str]:
-    """Overrides of a run on the small images: 96 training images of 16x16 pixels, 6 batches an epoch."""
+    """Overrides of a run on the small images: 96 training images of 16x16 pixels, 6 batches per epoch."""
     return [
         "data=image_folder",
         f"data.root={image_root}",
