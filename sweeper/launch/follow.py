@@ -51,7 +51,7 @@ def follow(tasks: Sequence[Task], locations: dict[str, JobLocation], logs: Path,
 
 
 def queue_if_available(warned: set[str]) -> dict[str, Job] | None:
-    """The queue; None while Slurm's controller does not respond, which is warned of once."""
+    """Return the queue; None while Slurm's controller does not respond, with a warning the first time."""
     try:
         jobs = queue()
     except UserError as error:
@@ -76,7 +76,7 @@ def warn_once(warned: set[str], key: str, message: str) -> None:
 
 @dataclass
 class JobMonitor:
-    """What is known of runs in Slurm.
+    """Collects the results of runs in Slurm.
 
     Attributes:
         returns: what the runs returned that have ended, by key.
@@ -126,7 +126,7 @@ class JobMonitor:
             warn_once(self.warned, at.token, f"Slurm job {at.job} cannot start: {job.reason} (see `man squeue`)")
 
     def result(self, task: Task, at: JobLocation) -> JobReturn | None:
-        """What a run returned; None until its job has written that."""
+        """Read what a run returned; None until its job has written that."""
         try:
             outcome, value = cloudpickle.loads(job_paths(self.logs, at).result_pickle.read_bytes())
         except FileNotFoundError:
@@ -139,7 +139,7 @@ class JobMonitor:
         return task.failed(f"Slurm job {at.job}: {reason}")
 
     def result_of_dead_job(self, task: Task, at: JobLocation, job: Job | None) -> JobReturn | None:
-        """A failure where the job has ended without a result; None while one may still appear."""
+        """Return a failure where the job has ended without a result; None while a result may still appear."""
         if job is not None and job.is_active:
             self.ended_at.pop(task.key, None)
             return None
@@ -171,12 +171,12 @@ def record_cancelled(task: Task, reason: str) -> None:
 
 
 def job_paths(logs: Path, at: JobLocation) -> Any:
-    """The paths of submitit's files of a job."""
+    """Return the paths of submitit's files of a job."""
     return JobPaths(logs / at.token, job_id=at.job)
 
 
 def failure(task: Task, returned: JobReturn | None) -> str | None:
-    """Why a run has failed, by its record or else by what it returned; None where it has not."""
+    """Return the reason of a run's failure, by its record or else by what it returned; None where it has not failed."""
     if task.state in (State.FAILED, State.DIVERGED):
         return "\n".join(str(task.status().get("error")).strip().splitlines()[-TRACEBACK_LINES:])
     return str(returned._return_value) if returned is not None and returned.status != JobStatus.COMPLETED else None

@@ -1,4 +1,4 @@
-"""The Hydra application as other processes get it, pickled, to execute its jobs."""
+"""The Hydra application, pickled for other processes to execute its jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, open_dict
 
 @dataclass(frozen=True)
 class HydraApp:
-    """What a process needs to execute a job.
+    """The parts of a Hydra application that a process needs to execute a job.
 
     Attributes:
         singletons: the state of Hydra's singletons in the process that launches.
@@ -25,7 +25,7 @@ class HydraApp:
 
     @classmethod
     def here(cls, context: HydraContext, config: DictConfig, task_function: TaskFunction) -> "HydraApp":
-        """The application with the singletons of this process."""
+        """Create the application with the singletons of this process."""
         return cls(context, config, task_function, Singleton.get_state())
 
     def execute(self, number: int, overrides: Sequence[str], job_id: str | None = None) -> JobReturn:

@@ -1,4 +1,4 @@
-"""Slurm's commands: the queue, the state of a job, what the cluster offers."""
+"""Slurm's commands: the queue, the state of a job, the partitions and limits of the cluster."""
 
 import os
 import re
@@ -50,7 +50,7 @@ class Job:
 
 
 def call(*command: str) -> str:
-    """The output of a Slurm command.
+    """Run a Slurm command and return its output.
 
     Raises:
         UserError: the command is not installed or fails.
@@ -67,7 +67,7 @@ def call(*command: str) -> str:
 
 
 def parse_error(stderr: str) -> str:
-    """The messages in a Slurm command's error output, without prefixes and repetitions."""
+    """Extract the messages from a Slurm command's error output, without prefixes and repetitions."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"\w+: (error|fatal): ", line)]
     specific = [line for line in errors if "Batch job submission failed" not in line] or errors or lines
@@ -76,7 +76,7 @@ def parse_error(stderr: str) -> str:
 
 
 def queue() -> dict[str, Job]:
-    """All jobs of this user that Slurm lists, recently ended ones included, by id: 12, or 12_3 in an array.
+    """List the jobs of this user, including recently ended jobs, by id: 12, or 12_3 in an array.
 
     Raises:
         UserError: Slurm does not respond.
@@ -89,7 +89,7 @@ def queue() -> dict[str, Job]:
 
 
 def accounted_state(job_id: str) -> str | None:
-    """The final state of a job from Slurm's accounting, where there is one; also long after the job has ended."""
+    """Return the final state of a job from Slurm's accounting, if it has any; also long after the job's end."""
     if shutil.which("sacct") is None:
         return None
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
@@ -99,7 +99,7 @@ def accounted_state(job_id: str) -> str | None:
 
 
 def own_state(job_id: str) -> str | None:
-    """The state of the job that this process is in, when it has received a stop signal; None without an answer.
+    """Return the state of the job that this process is in, after a stop signal; None where Slurm does not respond.
 
     Slurm shows a job that is stopping as completing, whether it was cancelled, preempted or requeued. Where it was
     requeued, Slurm has already counted the next start.

@@ -1,4 +1,4 @@
-"""What a Slurm job does on its compute node: run a pack of runs, and requeue itself when it is stopped."""
+"""The compute node's half of hydra/launcher=slurm: a job runs a pack of runs, and is requeued when it is stopped."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ class SlurmJob(Checkpointable):
             raise
 
     def run_unfinished(self, pack: list[Task]) -> list[JobReturn]:
-        """Run what has not ended before the job was requeued; what every run of the pack returned."""
+        """Run the tasks that have not ended yet, and return the results of all."""
         returns = {task.key: ended for task in pack if (ended := task.ended()) is not None}
         unfinished = [task for task in pack if task.key not in returns]
         run = self.run_here if len(pack) == 1 else self.run_in_workers

@@ -1,4 +1,4 @@
-"""The settings of hydra/launcher=slurm: what is valid, and the options of sbatch that follow."""
+"""The settings of hydra/launcher=slurm: their validation, and the options of sbatch made from them."""
 
 import re
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def with_line_breaks(settings: Settings) -> Iterator[str]:
-    """The settings whose text has a line break, which would end the line of a job script that they are written to."""
+    """Find settings with a line break, which would end their line of the job script."""
     for name, value in settings.items():
         texts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else [value]
         if any(re.search(r"[\r\n\0]", str(text)) for text in texts):
@@ -59,7 +59,7 @@ def sbatch_name(name: str) -> str:
 
 
 def executor_parameters(settings: Settings, token: str, code: Path) -> dict[str, Any]:
-    """The parameters of submitit's executor.
+    """Return the parameters of submitit's executor.
 
     Args:
         token: the submission's, which becomes the jobs' comment.

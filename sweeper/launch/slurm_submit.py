@@ -1,4 +1,4 @@
-"""What hydra/launcher=slurm does on the login node: submit runs as job arrays, and wait for them."""
+"""The login node's half of hydra/launcher=slurm: submit runs as job arrays, and wait for them."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ PYTHON = f"""sh -c 'trap "" TERM USR2; exec "$0" "$@"' {shlex.quote(sys.executab
 
 
 class Submitter:
-    """Submits with submitit, and follows jobs by the files that they write and by `squeue`.
+    """Submits runs with submitit, and follows them by the files that they write and by `squeue`.
 
     Args:
         settings: as conf/hydra/launcher/slurm.yaml explains them.
@@ -148,7 +148,7 @@ class Submitter:
             raise UserError(f"Slurm would never start the job: {reason} (see JOB REASON CODES in `man squeue`)")
 
     def submit_array(self, packs: Sequence[list[Task]], token: str) -> str:
-        """Submit a job for each pack, as one array; its id.
+        """Submit a job for each pack as an array, and return the array's id.
 
         Raises:
             FailedJobError: sbatch failed.
@@ -164,14 +164,14 @@ class Submitter:
         return jobs[0].job_id.partition("_")[0]
 
     def cancel(self, made: Sequence[Submission], submissions: Submissions) -> None:
-        """Undo submissions."""
+        """Cancel submissions and remove their files."""
         submissions.cancel(made)
         for submission in made:
             shutil.rmtree(self.folder / submission.token, ignore_errors=True)
 
 
 def unschedulable_reason(tokens: Container[str]) -> str | None:
-    """Why Slurm will not start jobs that it has accepted; None where it does not report that, or does not respond."""
+    """Return why Slurm will not start jobs that it has accepted; None where it gives no such reason or no answer."""
     time.sleep(QUEUE_DELAY)
     with suppress(UserError):
         return next((job.reason for job in queue().values() if job.comment in tokens and job.never_starts), None)

@@ -1,4 +1,4 @@
-"""The copy of the program and its configs that queued jobs run, whatever is edited in the meantime."""
+"""The copy of the program and its configs that queued jobs run, so that later edits do not affect them."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def snapshot(conf: Path, into: Path) -> Path:
 
 
 def with_configs(context: HydraContext, conf: Path) -> HydraContext:
-    """The context with another folder of configs in place of the program's."""
+    """Return the context with another folder in place of the program's configs."""
     path = ConfigSearchPathImpl()
     for element in context.config_loader.get_search_path().get_path():
         path.append(element.provider, f"file://{conf}" if element.provider == "main" else element.path)

@@ -1,4 +1,4 @@
-"""The submissions of a sweep: which job each run is in, recorded beside the sweep's plan."""
+"""The submissions of a sweep, recorded beside its plan: the job of each run."""
 
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -12,7 +12,7 @@ from sweeper.sweep.saved import JOBS
 
 @dataclass(frozen=True)
 class JobLocation:
-    """Where in Slurm a run is.
+    """The job that a run is in.
 
     Attributes:
         job: the job's id, as in `queue`.
@@ -30,7 +30,7 @@ class Submission:
     """A job array, or a single job.
 
     Attributes:
-        token: its comment in Slurm, which identifies it where its id could not be recorded any more.
+        token: its comment in Slurm, which identifies it where the command was killed before it recorded the id.
         packs: the run ids of each element.
         job: its id; None while it is being submitted.
         made: time of the submission, in seconds since 1970.
@@ -42,7 +42,7 @@ class Submission:
     made: float = field(default_factory=time.time)
 
     def locations(self) -> Iterator[tuple[str, JobLocation]]:
-        """Each run id with its location."""
+        """Yield each run id with its location."""
         for element, pack in enumerate(self.packs):
             job = f"{self.job}_{element}" if len(self.packs) > 1 else str(self.job)
             yield from ((run_id, JobLocation(job, index, self.token)) for index, run_id in enumerate(pack))
@@ -85,7 +85,7 @@ class Submissions:
         self.drop(tokens)
 
     def drop(self, tokens: Container[str]) -> None:
-        """Remove submissions from the record, whatever state their jobs are in."""
+        """Remove submissions from the record; their jobs are left alone."""
         self.active = [submission for submission in self.active if submission.token not in tokens]
         self.write()
         self.locations = {run_id: at for run_id, at in self.locations.items() if at.token not in tokens}
@@ -102,7 +102,7 @@ class Submissions:
 
 
 def is_active(submission: Submission, jobs: dict[str, Job]) -> bool:
-    """Whether any element of a submission is; sets its job id where that is missing."""
+    """Return whether any element of a submission is active; set the submission's job id where it is missing."""
     ids = [job_id for job_id, job in jobs.items() if job.comment == submission.token and job.is_active]
     if ids and submission.job is None:
         submission.job = ids[0].partition("_")[0]

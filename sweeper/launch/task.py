@@ -27,7 +27,7 @@ class Task:
     heartbeat: float | None = None
 
     def status(self) -> dict[str, Any]:
-        """The record's status if it was written since the launch, else an empty dict."""
+        """Read the record's status if it was written since the launch, else return an empty dict."""
         status = (self.record.status() if self.record is not None else None) or {}
         return status if status.get("heartbeat") != self.heartbeat else {}
 
@@ -37,7 +37,7 @@ class Task:
         return parse_state(self.status().get("state"))
 
     def ended(self) -> JobReturn | None:
-        """The run's result by its record since the launch; None where it has not ended."""
+        """Return the run's result, if it has ended since the launch by its record; else None."""
         state, result = self.state, self.record.result() if self.record is not None else None
         if state is State.FINISHED and result is not None:
             return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])

@@ -1,4 +1,4 @@
-"""How cores and GPUs are divided among worker processes: the environment variables of each."""
+"""The division of cores and GPUs among worker processes, as environment variables."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from sweeper.errors import UserError
 def local_worker_envs(
     n_jobs: int | None, runs_per_gpu: int, threads: int | None, device: str | None
 ) -> list[dict[str, str]]:
-    """The workers' environments on this machine, by the settings of hydra/launcher=parallel.
+    """Return the environment of each worker on this machine, by the settings of hydra/launcher=parallel.
 
     Raises:
         UserError: a setting is invalid.
@@ -28,8 +28,8 @@ def worker_envs(
     """Divide cores and GPUs among workers.
 
     Args:
-        n_jobs: number of workers; None: `runs_per_gpu` for each GPU, or where there is none one for each core, or for
-            every `threads` cores.
+        n_jobs: number of workers. None: `runs_per_gpu` workers per GPU, or without GPUs a worker per core, or per
+            `threads` cores.
     """
     count = n_jobs or (runs_per_gpu * len(gpus) if gpus else max(1, cores // (threads or 1)))
     common = thread_limits(max(1, cores // count)) | {"TERM": "dumb"}
@@ -37,12 +37,12 @@ def worker_envs(
 
 
 def thread_limits(count: int) -> dict[str, str]:
-    """The environment variables that limit a process to so many threads."""
+    """Return the environment variables that limit the threads of a process."""
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
+    """List the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
     import torch  # a process that manages a pack does without
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,4 +1,4 @@
-"""Worker processes from within: the server that they are forked from, what they execute, and how they end."""
+"""Inside a worker process: the server that it is forked from, its loop, and its end."""
 
 import multiprocessing
 import os
@@ -66,7 +66,7 @@ def serve(connection: Connection, env: dict[str, str]) -> None:
 
 
 def pickled_result(call: Callable[[], JobReturn]) -> bytes:
-    """What a call returns, or its SystemExit, pickled."""
+    """Return the result of a call, or its SystemExit, pickled."""
     try:
         result = picklable(call())
     except SystemExit as stopped:
@@ -75,7 +75,7 @@ def pickled_result(call: Callable[[], JobReturn]) -> bytes:
 
 
 def picklable(returned: JobReturn) -> JobReturn:
-    """What a job returned, with an error that cannot be pickled replaced by its message."""
+    """Replace an error in a job's result that cannot be pickled by its message."""
     try:
         cloudpickle.loads(cloudpickle.dumps(returned))
     except Exception:

@@ -128,7 +128,7 @@ class Worker:
             self.process, self.connection = process, ours
 
     def result(self) -> tuple[int, JobReturn]:
-        """The job's index and what it returned; a failure where the process has died."""
+        """Receive the job's result, and return it with the job's index; a failure where the process has died."""
         assert self.job is not None and self.process is not None
         job, self.job = self.job, None
         try:
