@@ -1,48 +1,71 @@
-"""Checkpoints: everything comes back, damage is noticed, nothing foreign is run."""
+"""Checkpoints: everything is restored, damage is noticed, nothing foreign is executed."""
 
 import io
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import REPOSITORY
+from choices import presets
+from support import REPOSITORY, composed
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from sweeper.data.batches import Step
 from sweeper.errors import UserError
-from sweeper.runs.checkpoint import Checkpoint, Damaged, capture, load, load_model, restore, save
-from sweeper.training.loop import Progress
-from sweeper.training.optimizers import OPTIMIZERS
+from sweeper.runs.checkpoint import Checkpoint, Damaged, capture, load, load_weights, restore, save
+from sweeper.training.averaging import Averaging
+from sweeper.training.build import choose_all
+from sweeper.training.state import LoopState, TrainState
 
 ROWS = [{"epoch": 1, "train_loss": 0.1 + 0.2, "val_acc": 1 / 3, "lr": 1e-300}, {"epoch": 2, "val_acc": 0.0}]
-KINDS: dict[str, dict[str, Any]] = {
-    "sgd": {"lr": 0.01, "weight_decay": 0.0},
-    "momentum": {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
-    "adam": {"lr": 0.01, "betas": [0.9, 0.99], "weight_decay": 0.0},
-    "adamw": {"lr": 0.01, "betas": [0.8, 0.9], "weight_decay": 0.1},
-}
 
 
-def fresh(kind: str, seed: int) -> tuple[nn.Module, Optimizer]:
+class Mean(Averaging):
+    """The mean of the weights after all steps; it has a state of its own."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.num_steps = 0
+
+    def update(self, model: nn.Module, step: Step) -> None:
+        self.num_steps += 1
+        for name, weight in model.named_parameters():
+            self.sums[name] = self.sums.get(name, torch.zeros(())) + weight.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self.sums, "num_steps": self.num_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sums, self.num_steps = dict(state["sums"]), state["num_steps"]
+
+
+def fresh(preset: str, seed: int) -> TrainState:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 3))
-    return model, OPTIMIZERS[kind](model.parameters(), **KINDS[kind])
+    optimizer = choose_all(composed(f"optimizer={preset}")).optimizer(list(model.named_parameters()))
+    return TrainState(model, optimizer, Mean())
 
 
-def steps(model: nn.Module, optimizer: Optimizer, num: int) -> None:
+def steps(state: TrainState, num: int) -> None:
     """Train on random images; both these and dropout draw from the global generator."""
-    for _ in range(num):
-        optimizer.zero_grad()
-        model(torch.rand(5, 6)).square().mean().backward()
-        optimizer.step()
+    for index in range(num):
+
+        def closure() -> Tensor:
+            state.optimizer.zero_grad()
+            loss: Tensor = state.model(torch.rand(5, 6)).square().mean()
+            loss.backward()
+            return loss
+
+        state.optimizer.step(closure)  # type: ignore[arg-type]
+        state.averaging.update(state.model, Step(index, num, 0))
 
 
 def same(first: Any, second: Any) -> bool:
-    """Equal to the bit, in type and in order."""
+    """Whether two values are bit-identical, in type and in order."""
     if isinstance(first, Tensor):
         return isinstance(second, Tensor) and first.dtype == second.dtype and torch.equal(first, second)
     if isinstance(first, dict):
@@ -52,45 +75,64 @@ def same(first: Any, second: Any) -> bool:
     return type(first) is type(second) and bool(first == second)
 
 
-def progress() -> Progress:
-    loss_sum, correct = torch.tensor(0.1, dtype=torch.float64), torch.tensor(7)
-    return Progress(epoch=3, batch=2, loss_sum=loss_sum, correct=correct, seen=10, seconds=1.5, rows=list(ROWS))
+def loop() -> LoopState:
+    loss_sum, num_correct = torch.tensor(0.1, dtype=torch.float64), torch.tensor(7)
+    return LoopState(
+        epoch=3,
+        step_in_epoch=2,
+        loss_sum=loss_sum,
+        num_correct=num_correct,
+        num_samples=10,
+        seconds=1.5,
+        history=list(ROWS),
+    )
 
 
-def trained(kind: str = "adam") -> Checkpoint:
-    model, optimizer = fresh(kind, seed=0)
-    steps(model, optimizer, 3)
-    return capture("a-run", model, optimizer, progress())
+def trained(preset: str = "adam") -> TrainState:
+    state = fresh(preset, seed=0)
+    steps(state, 3)
+    state.loop = loop()
+    return state
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_restored_run_goes_on_as_if_nothing_had_happened(kind: str, tmp_path: Path) -> None:
-    model, optimizer = fresh(kind, seed=0)
-    steps(model, optimizer, 3)
-    captured = capture("a-run", model, optimizer, progress())
+def content_of(preset: str = "adam") -> Checkpoint:
+    return capture("a-run", trained(preset))
+
+
+@pytest.mark.parametrize("preset", presets("optimizer"))
+def test_a_restored_run_trains_as_if_never_interrupted(preset: str, tmp_path: Path) -> None:
+    state = trained(preset)
+    captured = capture("a-run", state)
     save(tmp_path / "last.pt", captured)
     loaded = load(tmp_path / "last.pt")
-    assert same(dict(loaded), captured)
-    steps(model, optimizer, 4)
+    assert same(loaded, captured)
+    steps(state, 4)
 
-    other, other_optimizer = fresh(kind, seed=1)
-    steps(other, other_optimizer, 2)
-    restored = restore(loaded, other, other_optimizer)
-    assert same(vars(restored), vars(progress()))
-    steps(other, other_optimizer, 4)
-    assert same(other.state_dict(), model.state_dict())
-    assert same(other_optimizer.state_dict(), optimizer.state_dict())
+    other = fresh(preset, seed=1)
+    steps(other, 2)
+    restore(loaded, other)
+    assert same(asdict(other.loop), asdict(loop()))
+    steps(other, 4)
+    assert same(other.state_dict(), state.state_dict())
 
 
-def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
+def test_everything_that_training_changes_is_in_a_checkpoint() -> None:
+    captured = content_of()
+    assert captured.keys() == {"format", "run_id", "state"}
+    assert captured["state"].keys() == {item.name for item in fields(TrainState)} | {"generators"}
+    assert captured["state"]["loop"].keys() == {item.name for item in fields(LoopState)}
+    assert captured["state"]["averaging"]["num_steps"] == 3
+
+
+def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     for number in range(3):
-        save(tmp_path / "last.pt", trained() | {"run_id": f"{number}"})
+        save(tmp_path / "last.pt", content_of() | {"run_id": f"{number}"})
     found = {path.name: load(path)["run_id"] for path in tmp_path.iterdir()}
     assert found == {"last.pt": "2", "previous_last.pt": "1"}
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    save(tmp_path / "last.pt", trained() | {"run_id": "one"})
+    save(tmp_path / "last.pt", content_of() | {"run_id": "one"})
     assert load(tmp_path / "last.pt", "one")["run_id"] == "one"
     with pytest.raises(UserError, match="is a checkpoint of one, not of other; delete it"):
         load(tmp_path / "last.pt", "other")
@@ -100,8 +142,8 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Checkpoint]:
     """A checkpoint file; its generator state cut short, to damage it in every part in little time."""
     path = tmp_path_factory.mktemp("whole") / "last.pt"
-    content = trained("momentum")
-    content["generators"]["cpu"] = content["generators"]["cpu"][:64]
+    content = content_of("momentum")
+    content["state"]["generators"]["cpu"] = content["state"]["generators"]["cpu"][:64]
     save(path, content)
     return path.read_bytes(), load(path)
 
@@ -127,10 +169,10 @@ def test_a_wrong_byte_is_noticed_or_does_not_matter(bits: int, whole: tuple[byte
     content, expected = whole
     directory = content.index(b"PK\x01\x02")  # the zip file's table, which its checksums do not cover
     found: dict[str, list[int]] = {}
-    for place in [*range(0, directory, 23), *range(directory, len(content), 2)]:
-        damaged = content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :]
-        found.setdefault(outcome(tmp_path / "last.pt", damaged, expected), []).append(place)
-    assert found.keys() <= {"noticed", "equal"}, {key: places[:5] for key, places in found.items()}
+    for index in [*range(0, directory, 23), *range(directory, len(content), 2)]:
+        damaged = content[:index] + bytes([content[index] ^ bits]) + content[index + 1 :]
+        found.setdefault(outcome(tmp_path / "last.pt", damaged, expected), []).append(index)
+    assert found.keys() <= {"noticed", "equal"}, {key: indices[:5] for key, indices in found.items()}
     assert len(found["noticed"]) > 50
 
 
@@ -142,7 +184,7 @@ class Hostile:
 
 
 def plain(content: Any) -> bytes:
-    """The file that torch.save makes of it."""
+    """Return what torch.save writes."""
     file = io.BytesIO()
     torch.save(content, file)
     return file.getvalue()
@@ -151,12 +193,12 @@ def plain(content: Any) -> bytes:
 @pytest.mark.parametrize(
     "content, error",
     [
-        ({"format": 1, "model": Hostile()}, UserError),
-        (plain({"format": 1, "model": Hostile()}), (UserError, Damaged)),
+        ({"format": 2, "model": Hostile()}, UserError),
+        (plain({"format": 2, "model": Hostile()}), (UserError, Damaged)),
         (plain({"epoch": 1, "model": {}}), (UserError, Damaged)),
         (pickle.dumps(Hostile()), Damaged),
         ({"epoch": 1, "model": {}}, UserError),
-        ({"format": 2, "model": {}}, UserError),
+        ({"format": 1, "model": {}}, UserError),
         ([1, 2], UserError),
         (torch.zeros(3), UserError),
         (b"", Damaged),
@@ -184,19 +226,31 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "model", [nn.Linear(6, 4), nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 3))]
 )
-def test_another_model(model: nn.Module) -> None:
-    with pytest.raises(UserError, match="the checkpoint of a-run does not fit this model"):
-        load_model(trained(), model)
+def test_a_checkpoint_of_another_model_is_refused(model: nn.Module) -> None:
+    state = TrainState(model, torch.optim.SGD(model.parameters(), lr=1.0))
+    sentence = "the checkpoint of a-run does not fit this model"
+    with pytest.raises(UserError, match=sentence):
+        restore(content_of(), state)
+    with pytest.raises(UserError, match=sentence):
+        load_weights({"run_id": "a-run", "model": trained().model.state_dict()}, model)
+
+
+@pytest.mark.parametrize("content", [{}, {"state": {}}, {"state": {"model": {}}}])
+def test_an_incomplete_checkpoint_is_refused(content: Checkpoint) -> None:
+    with pytest.raises(UserError, match="the checkpoint of another run does not fit this model"):
+        restore(content, trained())
+    with pytest.raises(UserError, match="the checkpoint of another run does not fit this model"):
+        load_weights(content, trained().model)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path: Path) -> None:
-    save(tmp_path / "last.pt", trained())
-    save(tmp_path / "last.pt", trained())
+    save(tmp_path / "last.pt", content_of())
+    save(tmp_path / "last.pt", content_of())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     script = """import pathlib, resource, sys, torch; from sweeper.runs.checkpoint import save
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    save(pathlib.Path(sys.argv[1]), {"format": 1, "weights": torch.zeros(100_000)})
+    save(pathlib.Path(sys.argv[1]), {"format": 2, "weights": torch.zeros(100_000)})
 except (OSError, RuntimeError):
     sys.exit(3)"""
     child = subprocess.run([sys.executable, "-c", script, tmp_path / "last.pt"], cwd=REPOSITORY, check=False)

@@ -1,4 +1,4 @@
-"""A run's files: never half of one, readers that survive whatever lies there, and when a run converged."""
+"""A run's files: replaced whole, read without trust, and the state that they show."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweeper.files import read_json, write_json, write_text
-from sweeper.runs.directory import RunDirectory, convergence, is_lost
+from sweeper.runs.directory import RunDirectory, flat_settings, is_lost
 
 
 def names(folder: Path) -> list[str]:
@@ -60,14 +60,15 @@ for number in itertools.count():
 @pytest.mark.parametrize(
     "content, expected",
     [
-        (b'{"schema": 1, "a": [1, null]}', {"schema": 1, "a": [1, None]}),
-        (b'{"schema": 1, "a": [1', None),
+        (b'{"schema": 2, "a": [1, null]}', {"schema": 2, "a": [1, None]}),
+        (b'{"schema": 2, "a": [1', None),
         (b"", None),
         (b"\x00" * 100, None),
         (b"\xff\xfe\x00", None),
         (b"{}", None),
         (b'{"a": 1}', None),
-        (b'{"schema": 2, "a": 1}', None),
+        (b'{"schema": 1, "a": 1}', None),
+        (b'{"schema": 3, "a": 1}', None),
         (b'{"schema": null}', None),
         (b"[1]", None),
         (b'"schema"', None),
@@ -107,18 +108,18 @@ def test_a_record_is_created_once_and_written_again(tmp_path: Path) -> None:
     record.write_metrics(rows)
     record.write_result({"test_acc": 0.1})
     record.write_status(state="running", epoch=2)
-    assert record.run() == {"schema": 1, "a": 1}
-    assert record.result() == {"schema": 1, "test_acc": 0.1}
+    assert record.run() == {"schema": 2, "a": 1}
+    assert record.result() == {"schema": 2, "test_acc": 0.1}
     assert record.metrics() == rows
     status = record.status() or {}
     assert abs(status.pop("heartbeat") - time.time()) < 60
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
-    assert status == {"schema": 1, "state": "running", "epoch": 2, **owner}
+    assert status == {"schema": 2, "state": "running", "epoch": 2, **owner}
     assert names(record.folder) == [".hydra", "checkpoints", "metrics.jsonl", "result.json", "run.json", "status.json"]
     assert (record.folder / ".hydra/config.yaml").read_text() == "second"
-    assert (record.run_id, record.best, record.last) == (
-        "a-run", record.folder / "checkpoints/best.pt", record.folder / "checkpoints/last.pt",
-    )  # fmt: skip
+    paths = [path.relative_to(record.folder).as_posix() for path in (record.best, record.last, record.predictions)]
+    assert paths == ["checkpoints/best.pt", "checkpoints/last.pt", "predictions.npz"]
+    assert record.run_id == "a-run"
 
 
 @pytest.fixture(scope="module")
@@ -186,30 +187,41 @@ def test_metrics_up_to_the_first_torn_row(content: bytes, epochs: list[int], tmp
 
 
 @pytest.mark.parametrize(
-    "val_accs, fraction, target, converged, seconds, reached",
+    ("state", "run", "result", "expected"),
     [
-        ([0.5], 0.99, None, 1, 1.0, None),
-        ([0.5], 1.0, 0.5, 1, 1.0, 1),
-        ([0.0, 0.0], 0.99, 0.1, 1, 1.0, None),
-        ([0.2, 0.4, 0.5, 0.5], 1.0, None, 3, 7.0, None),
-        ([0.2, 0.4, 0.5, 0.5], 0.8, None, 2, 3.0, None),
-        ([0.2, 0.4, 0.5, 0.3], 0.4, 0.3, 1, 1.0, 2),
-        ([0.5, 0.495, 0.4], 0.99, 0.5, 1, 1.0, 1),
-        ([0.494, 0.495, 0.5], 0.99, 0.495, 2, 3.0, 2),
-        ([0.6, 0.1, 0.7, 0.7], 0.99, 0.7, 3, 7.0, 3),
-        ([0.6, 0.1, 0.7, 0.7], 0.99, 0.71, 3, 7.0, None),
-        ([0.1, 0.2, 0.3, 0.4], 1.0, 0.05, 4, 15.0, 1),
+        ("finished", {"effective": {}, "config": {}}, {"best_val_acc": 1, "best_epoch": 1, "test_acc": 1}, True),
+        ("running", {"effective": {}, "config": {}}, {"best_val_acc": 1, "best_epoch": 1, "test_acc": 1}, False),
+        ("finished", {"effective": {}}, {"best_val_acc": 1, "best_epoch": 1, "test_acc": 1}, False),
+        ("finished", {"effective": {}, "config": {}}, {"best_val_acc": 1, "best_epoch": 1}, False),
+        ("finished", {"effective": {}, "config": {}}, None, False),
     ],
 )
-def test_convergence(
-    val_accs: list[float], fraction: float, target: float | None, converged: int, seconds: float, reached: int | None
+def test_a_finished_run_has_its_config_and_its_result(
+    state: str, run: dict[str, Any], result: dict[str, Any] | None, expected: bool, tmp_path: Path
 ) -> None:
-    """Epochs take 1, 2, 4, 8 seconds."""
-    rows = [{"epoch": 1 + n, "val_acc": val_acc, "train_seconds": 2.0**n} for n, val_acc in enumerate(val_accs)]
-    assert convergence(rows, fraction, target) == {
-        "convergence_fraction": fraction,
-        "convergence_epoch": converged,
-        "convergence_seconds": seconds,
-        "target_acc": target,
-        "epochs_to_target": reached,
-    }
+    record = RunDirectory(tmp_path)
+    record.create(run, {})
+    record.write_status(state=state)
+    if result is not None:
+        record.write_result(result)
+    assert record.is_finished() == expected
+
+
+def test_a_changed_state_keeps_the_position(tmp_path: Path) -> None:
+    record = RunDirectory(tmp_path)
+    for position in ({"attempt": 0, "epoch": 1, "step": 0}, {"attempt": 2, "epoch": 3, "step": 4}):
+        if position["attempt"] > 0:
+            record.write_status(state="running", **position)
+        record.change_state("failed", "killed")
+        assert (record.status() or {}).items() >= (position | {"state": "failed", "error": "killed"}).items()
+
+
+def test_settings_are_flattened_under_dotted_names() -> None:
+    effective = {
+        "model": {"name": "mlp", "hidden": [8, 4]}, "dropout": {"rate": 0.1}, "augmentation": {}, "seed": 0,
+        "data": {"name": "digits", "source": {"name": "a", "b": 1}},
+    }  # fmt: skip
+    assert flat_settings(effective) == {
+        "model": "mlp", "model.hidden": "[8, 4]", "dropout.rate": 0.1, "seed": 0,
+        "data": "digits", "data.source": "a", "data.source.b": 1,
+    }  # fmt: skip
