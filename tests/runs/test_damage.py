@@ -1,4 +1,4 @@
-"""Damaged, foreign and hostile files in a run's directory: noticed, said, and nothing else is lost."""
+"""Damaged, foreign and hostile files in a run's directory are noticed and reported, and nothing else is lost."""
 
 import hashlib
 import os
@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support import TINY, Train, assert_equal, finish, outcome, start, the_run, wait_for_epoch
+
+from sweeper.runs import checkpoint
 
 
 def cut_short(path: Path) -> None:
@@ -48,12 +50,12 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     overrides = [*small, *DAMAGED]
     process = start(overrides, tmp_path)
     wait_for_epoch(process, tmp_path)
-    time.sleep(0.05)  # let there be a checkpoint before the last
+    time.sleep(0.05)  # for a checkpoint before the last
     process.kill()
     process.communicate()
     run = the_run(tmp_path)
     if (run / "result.json").exists():
-        pytest.skip("the run was over before it could be killed")
+        pytest.skip("the run ended before it could be killed")
     for name in files:
         if (run / "checkpoints" / name).exists():
             damage(run / "checkpoints" / name)
@@ -64,7 +66,7 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
 
 
 @pytest.mark.parametrize("with_checksum", [True, False])
-def test_a_hostile_checkpoint_is_refused_and_silent(with_checksum: bool, train: Train, tmp_path: Path) -> None:
+def test_a_hostile_checkpoint_is_refused_and_not_executed(with_checksum: bool, train: Train, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
 
     class Hostile:
@@ -75,7 +77,7 @@ def test_a_hostile_checkpoint_is_refused_and_silent(with_checksum: bool, train: 
     run = the_run(tmp_path)
     (run / "result.json").unlink()
     last = run / "checkpoints" / "last.pt"
-    torch.save({"format": 1, "model": Hostile()}, last)
+    torch.save({"format": 2, "model": Hostile()}, last)
     if with_checksum:
         last.write_bytes(last.read_bytes() + hashlib.sha256(last.read_bytes()).digest())
     again = train(*TINY, "epochs=2")
@@ -97,12 +99,37 @@ def test_a_checkpoint_of_another_run_is_refused(train: Train, tmp_path: Path) ->
     assert "is a checkpoint of softmax-sgd-image_folder-s1-" in again.stderr
 
 
-def test_damaged_metrics_do_not_change_a_finished_result(train: Train, tmp_path: Path) -> None:
+def test_a_checkpoint_of_version_0_1_is_refused(train: Train, tmp_path: Path) -> None:
+    train(*TINY, "epochs=1")
+    run = the_run(tmp_path)
+    (run / "result.json").unlink()
+    checkpoint.save(run / "checkpoints" / "last.pt", {"format": 1, "run_id": run.name, "model": {}})
+    again = train(*TINY, "epochs=1")
+    assert again.returncode == 1
+    assert "last.pt is not a checkpoint of this program (format 2); delete it" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_damaged_metrics_do_not_change_a_finished_run(train: Train, tmp_path: Path) -> None:
     train(*TINY, "epochs=3")
     run = the_run(tmp_path)
-    before = (run / "result.json").read_text()
     (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text()[:20])
-    again = train(*TINY, "epochs=3", "target_acc=0.5")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = train(*TINY, "epochs=3")
     assert again.returncode == 0
-    assert "metrics.jsonl is damaged" in again.stdout
-    assert (run / "result.json").read_text() == before
+    assert "already finished" in again.stdout
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["result.json", "run.json", "metrics.jsonl", "predictions.npz"])
+def test_lost_files_of_a_finished_run_are_written_again(name: str, train: Train, tmp_path: Path) -> None:
+    train(*TINY, "epochs=3")
+    run = the_run(tmp_path)
+    before = outcome(run)
+    (run / name).unlink()
+    if name in ("metrics.jsonl", "predictions.npz"):
+        (run / "result.json").unlink()  # else the run counts as finished
+    again = train(*TINY, "epochs=3")
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1/3" not in again.stdout  # nothing is trained again
+    assert_equal(outcome(run), before)

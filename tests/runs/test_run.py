@@ -1,4 +1,4 @@
-"""The life of a run as its user sees it, in real processes."""
+"""A run from its command to its files, in real processes."""
 
 import json
 import os
@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from support import (
+    CLASSES,
     REPOSITORY,
+    TEST_IMAGES,
     TINY,
     Train,
     assert_equal,
@@ -21,6 +23,7 @@ from support import (
     environment,
     finish,
     outcome,
+    rows,
     start,
     status,
     the_run,
@@ -28,34 +31,62 @@ from support import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sweeper.files import read_json
+from sweeper.runs.fingerprint import code_of
 
-def test_a_run_leaves_the_files_that_the_design_lists_and_is_found_finished(train: Train, tmp_path: Path) -> None:
+
+def test_a_finished_run_has_all_its_files_and_is_reused(train: Train, tmp_path: Path) -> None:
     first = train(*TINY, "epochs=3")
     assert first.returncode == 0, first.stderr
     run = the_run(tmp_path)
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
     hydra = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
-    checkpoints = {"checkpoints/best.pt", "checkpoints/last.pt"}
-    assert names == {"run.json", "status.json", "metrics.jsonl", "result.json", "train.log", *hydra, *checkpoints}
+    binary = {"checkpoints/best.pt", "checkpoints/last.pt", "predictions.npz"}
+    assert names == {"run.json", "status.json", "metrics.jsonl", "result.json", "train.log", *hydra, *binary}
     assert status(run)["state"] == "finished"
-    result = json.loads((run / "result.json").read_text())
-    assert result["epochs"] == 3
-    assert result["epochs_to_target"] is None
-    assert sum(map(sum, result["confusion"])) == 30
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     again = train("epochs=3", *reversed(TINY))
     assert again.returncode == 0
-    assert "finished already" in again.stdout
+    assert "already finished" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-    other_reading = train(*TINY, "epochs=3", "target_acc=0.01", "convergence_fraction=0.01")
-    assert "finished already" in other_reading.stdout
-    result = json.loads((run / "result.json").read_text())
-    assert (result["epochs_to_target"], result["convergence_epoch"]) == (1, 1)
+
+
+def test_the_records_of_a_run(train: Train, tmp_path: Path) -> None:
+    train("model=mlp_deep", "model.hidden=[16,8]", "dropout=light", "augmentation=flip", "epochs=3", "select=val_loss")
+    run = the_run(tmp_path)
+    described, result, metrics = read_json(run / "run.json"), read_json(run / "result.json"), rows(run)
+    assert described is not None and result is not None
+    assert described.keys() == {
+        "schema", "run_id", "created", "command", "config", "effective", "labels", "code", "git", "versions", "host",
+        "device", "device_type", "threads", "dataset", "parameters", "trainable_parameters",
+    }  # fmt: skip
+    assert described["run_id"] == run.name
+    assert described["effective"]["model"] == {"name": "mlp", "hidden": [16, 8]}
+    assert described["effective"]["dropout"] == {"rate": 0.1}
+    assert described["effective"]["augmentation"] == {"flip": "random"}
+    labels = {"model": "mlp_deep", "dropout": "light", "augmentation": "flip", "optimizer": "adam"}
+    assert described["labels"].items() >= labels.items()
+    assert described["code"] == code_of(described["effective"])
+    assert described["dataset"]["classes"] == list(CLASSES)
+    assert [row["epoch"] for row in metrics] == [1, 2, 3]
+    assert {key for row in metrics for key in row} == {
+        "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "val_balanced_acc", "val_macro_f1", "lr",
+        "train_seconds", "eval_seconds", "images_per_second",
+    }  # fmt: skip
+    assert result.keys() == {
+        "schema", "select", "best_val_acc", "best_epoch", "test_acc", "test_loss", "test_balanced_acc", "test_macro_f1",
+        "epochs", "train_seconds", "eval_seconds", "confusion",
+    }  # fmt: skip
+    best = min(metrics, key=lambda row: float(row["val_loss"]))
+    assert (result["select"], result["best_epoch"]) == ("val_loss", best["epoch"])
+    assert result["best_val_acc"] == best["val_acc"]
+    assert result["epochs"] == 3
+    assert sum(map(sum, result["confusion"])) == len(CLASSES) * TEST_IMAGES
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_at_the_next_step_and_the_same_command_goes_on(
+def test_a_signal_saves_at_the_next_step_and_the_same_command_resumes(
     which: signal.Signals, small: list[str], tmp_path: Path
 ) -> None:
     overrides = [*small, "model=mlp", "model.hidden=[64]", "dropout=light", "epochs=60"]
@@ -68,7 +99,8 @@ def test_a_signal_saves_at_the_next_step_and_the_same_command_goes_on(
     assert process.returncode == 128 + which, output
     assert status(run)["state"] == "interrupted"
     assert "Traceback" not in output
-    assert "going on in epoch" in finish(start(overrides, tmp_path / "cut"))
+    assert "rerun the same command to resume" in output
+    assert "resuming at epoch" in finish(start(overrides, tmp_path / "cut"))
     assert status(run)["attempt"] == 2
     finish(whole)
     assert_equal(outcome(run), outcome(the_run(tmp_path / "whole")))
@@ -100,10 +132,12 @@ def test_a_run_whose_loss_is_not_finite_is_diverged_and_stays_so(train: Train, t
     assert first.returncode == 1
     assert re.search(r"error: mlp\S+ diverged: the training loss is (nan|inf) in epoch 1", first.stderr)
     assert status(the_run(tmp_path))["state"] == "diverged"
-    assert "diverged before" in train("model=mlp", "optimizer=sgd", "optimizer.lr=1e30", "epochs=2").stderr
+    again = train("model=mlp", "optimizer=sgd", "optimizer.lr=1e30", "epochs=2")
+    assert again.returncode == 1
+    assert "already diverged: the training loss is" in again.stderr
 
 
-def test_changed_training_code_makes_runs_stale_and_keeps_the_old_one_aside(small: list[str], tmp_path: Path) -> None:
+def test_changed_code_makes_the_runs_that_use_it_stale_and_keeps_the_old_ones(small: list[str], tmp_path: Path) -> None:
     copy_program(tmp_path)
 
     def run(*more: str) -> str:
@@ -116,17 +150,36 @@ def test_changed_training_code_makes_runs_stale_and_keeps_the_old_one_aside(smal
             check=True,
         ).stdout
 
-    module = tmp_path / "sweeper" / "loop.py"
+    def edit(module: str, old: str, new: str) -> None:
+        path = tmp_path / "sweeper" / module
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
     run()
-    module.write_text(module.read_text() + "\n# a comment changes nothing\n")
-    assert "finished already" in run()
-    module.write_text(module.read_text().replace("CHECK_EVERY = 50", "CHECK_EVERY = 51"))
-    assert "finished already" in run("sweep.reuse=any")
-    assert "stale, since loop.py changed" in run()
-    assert "finished already" in run()
-    assert "finished already" not in run("sweep.reuse=none")
+    edit("training/loop.py", "FINITE_CHECK_INTERVAL = 50", "FINITE_CHECK_INTERVAL = 50  # changes nothing")
+    edit("training/optimizers.py", "as_betas(betas)", "as_betas(betas[:])")  # of Adam, which this run does not use
+    assert "already finished" in run()
+    edit("training/loop.py", "FINITE_CHECK_INTERVAL = 50", "FINITE_CHECK_INTERVAL = 51")
+    assert "already finished" in run("sweep.reuse=any")
+    assert "stale (training/loop.FINITE_CHECK_INTERVAL changed); retraining" in run()
+    assert "already finished" in run()
+    assert "already finished" not in run("sweep.reuse=none")
     name = the_run(tmp_path).name
     assert {path.name for path in (tmp_path / "outputs" / "stale").iterdir()} == {f"{name}.1", f"{name}.2"}
+
+
+def test_presets_of_equal_settings_are_one_run(train: Train, tmp_path: Path) -> None:
+    options = ("model.hidden=[16]", "epochs=1")
+    assert train("model=mlp_deep", "dropout=light", *options).returncode == 0
+    assert "already finished" in train("model=mlp", "dropout.rate=0.1", *options).stdout
+    assert "already finished" in train("model=mlp", "dropout=heavy", "dropout.rate=0.1", *options).stdout
+    assert the_run(tmp_path).name.startswith("mlp-relu-adam-dropout0.1-image_folder-s0-")
+
+
+def test_a_slot_that_the_model_lacks_is_named(train: Train) -> None:
+    done = train(*TINY, "norm=batch", "epochs=1")
+    assert "model=softmax has no norm slot; norm=... is ignored" in done.stdout
+    assert "no activation slot" not in done.stdout
 
 
 def test_two_processes_train_a_run_once(small: list[str], tmp_path: Path) -> None:
@@ -134,7 +187,7 @@ def test_two_processes_train_a_run_once(small: list[str], tmp_path: Path) -> Non
     processes = [start(overrides, tmp_path) for _ in range(2)]
     outputs = sorted(finish(process) for process in processes)
     assert sum("epoch 1/30" in output for output in outputs) == 1
-    assert sum("finished already" in output for output in outputs) == 1
+    assert sum("already finished" in output for output in outputs) == 1
     assert status(the_run(tmp_path))["attempt"] == 1
 
 
@@ -158,18 +211,23 @@ def test_tensorboard_shows_every_epoch_once_after_resuming(small: list[str], tmp
     (events,) = (the_run(tmp_path) / "tensorboard").iterdir()
     accumulator = EventAccumulator(str(events))
     accumulator.Reload()
-    rows = [json.loads(line) for line in (the_run(tmp_path) / "metrics.jsonl").read_text().splitlines()]
-    for tag, key in (("accuracy/val", "val_acc"), ("loss/train", "train_loss"), ("lr", "lr")):
+    metrics = rows(the_run(tmp_path))
+    for tag, key in (
+        ("accuracy/val", "val_acc"),
+        ("loss/train", "train_loss"),
+        ("f1/val_macro", "val_macro_f1"),
+        ("lr", "lr"),
+    ):
         scalars = accumulator.Scalars(tag)
         assert [scalar.step for scalar in scalars] == list(range(1, 41))
-        assert [scalar.value for scalar in scalars] == [float(torch.tensor(row[key]).float()) for row in rows]
+        assert [scalar.value for scalar in scalars] == [float(torch.tensor(row[key]).float()) for row in metrics]
     assert "_hparams_/session_start_info" in accumulator.PluginTagToContent("hparams")
     assert [scalar.step for scalar in accumulator.Scalars("result/test_acc")] == [
         accumulator.Scalars("result/best_epoch")[0].value
     ]
 
 
-def test_a_full_disk_fails_with_its_reason_and_can_be_repeated(small: list[str], tmp_path: Path) -> None:
+def test_a_full_disk_fails_with_its_reason_and_the_run_can_be_repeated(small: list[str], tmp_path: Path) -> None:
     overrides = [*small, "model=mlp", "model.hidden=[512]", "epochs=2"]
 
     def limit_file_size() -> None:
@@ -212,5 +270,5 @@ def test_evaluate_reproduces_the_recorded_accuracy_and_notices_a_difference(trai
     (run / "result.json").write_text(json.dumps(recorded | {"test_acc": recorded["test_acc"] / 2}))
     different = evaluate(str(run))
     assert different.returncode == 1
-    assert "was recorded" in different.stderr
+    assert f"test_acc={recorded['test_acc']} differs from the recorded" in different.stderr
     assert "is not the directory of a run" in evaluate("nowhere").stderr
