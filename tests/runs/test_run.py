@@ -65,8 +65,9 @@ def test_the_records_of_a_run(train: Train, tmp_path: Path) -> None:
     assert described["effective"]["model"] == {"name": "mlp", "hidden": [16, 8]}
     assert described["effective"]["dropout"] == {"rate": 0.1}
     assert described["effective"]["augmentation"] == {"flip": "random"}
-    labels = {"model": "mlp_deep", "dropout": "light", "augmentation": "flip", "optimizer": "adam"}
+    labels = {"dropout": "light", "augmentation": "flip", "optimizer": "adam"}
     assert described["labels"].items() >= labels.items()
+    assert "model" not in described["labels"]  # no preset has these settings
     assert described["code"] == code_of(described["effective"])
     assert described["dataset"]["classes"] == list(CLASSES)
     assert [row["epoch"] for row in metrics] == [1, 2, 3]
