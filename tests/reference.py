@@ -19,7 +19,7 @@ import torch
 COMMON = "data=digits data.image_size=16 batch_size=32 epochs=2 threads=1 device=cpu"
 CASES = {
     "softmax": "model=softmax optimizer=sgd",
-    "mlp": "model=mlp norm=batch dropout=light optimizer=momentum scheduler=step scheduler.step_size=1",
+    "mlp": "model=mlp model.hidden=[64] norm=batch dropout=light optimizer=momentum scheduler=step scheduler.step_size=1",
     "mlp_deep": "model=mlp_deep model.hidden=[64,32] activation=gelu norm=layer dropout=heavy scheduler=cosine",
     "mlp_selu": "model=mlp model.hidden=[64] activation=selu dropout=light optimizer=adamw scheduler=exponential",
     "cnn": "model=cnn activation=silu norm=group dropout=light optimizer=adamw scheduler=onecycle",
@@ -29,8 +29,8 @@ CASES = {
     "options": "model=mlp model.hidden=[16] norm=batch grad_clip=0.5 label_smoothing=0.1 patience=1 seed=3 epochs=4",
     "val_on_test": "model=mlp model.hidden=[16] activation=tanh data.val_size=0 seed=1",
     "autocast": "model=cnn_pool norm=batch autocast=bfloat16",
-    "resnet18": "model=resnet18 optimizer=momentum epochs=1 data.image_size=8 batch_size=256",
-    "frozen": "model=resnet18_pretrained model.freeze_backbone=true model.weights=WEIGHTS data.image_size=32",
+    "resnet18": "model=resnet18 optimizer=momentum epochs=1 data.image_size=8 batch_size=512",
+    "frozen": "model=resnet18_pretrained model.freeze_backbone=true model.weights=WEIGHTS data.image_size=8",
 }
 MEASURED = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr")
 RESULTS = ("best_val_acc", "best_epoch", "test_acc", "test_loss", "epochs", "confusion")

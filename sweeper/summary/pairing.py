@@ -67,7 +67,7 @@ def differences(
 
 
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """Return what pairs have to agree in: all columns but the axes, their own settings and the code that they choose."""
+    """Return what pairs must agree in: all columns but the axes, their own settings and the code that they choose."""
     groups = {axis.partition(".")[0] for axis in axes}
     own = {*axes, *(f"{CODE_OF}{group}" for group in groups if group in axes or group in STEP_GROUPS)}
     return [
