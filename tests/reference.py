@@ -18,18 +18,18 @@ import torch
 
 COMMON = "data=digits data.image_size=16 batch_size=32 epochs=2 threads=1 device=cpu"
 CASES = {
-    "softmax": "model=softmax optimizer=sgd",
-    "mlp": "model=mlp model.hidden=[64] norm=batch dropout=light optimizer=momentum scheduler=step scheduler.step_size=1",
+    "softmax": "model=softmax optimizer=sgd data.val_size=0 seed=1",
+    "mlp": "model=mlp model.hidden=[64] norm=batch dropout=light optimizer=momentum scheduler=step "
+    "scheduler.step_size=1",
     "mlp_deep": "model=mlp_deep model.hidden=[64,32] activation=gelu norm=layer dropout=heavy scheduler=cosine",
-    "mlp_selu": "model=mlp model.hidden=[64] activation=selu dropout=light optimizer=adamw scheduler=exponential",
+    "options": "model=mlp model.hidden=[64] activation=selu dropout=light optimizer=adamw scheduler=exponential "
+    "grad_clip=0.5 label_smoothing=0.1 patience=1 seed=3 epochs=4",
     "cnn": "model=cnn activation=silu norm=group dropout=light optimizer=adamw scheduler=onecycle",
     "cnn_pool": "model=cnn_pool activation=selu dropout=heavy scheduler=plateau scheduler.patience=0",
-    "nesterov": "model=cnn_pool activation=leaky_relu optimizer=momentum optimizer.nesterov=true "
-    "scheduler=multistep scheduler.milestones=[1] scheduler.warmup_epochs=0.5 optimizer.weight_decay=0.001",
-    "options": "model=mlp model.hidden=[16] norm=batch grad_clip=0.5 label_smoothing=0.1 patience=1 seed=3 epochs=4",
-    "val_on_test": "model=mlp model.hidden=[16] activation=tanh data.val_size=0 seed=1",
-    "autocast": "model=cnn_pool norm=batch autocast=bfloat16",
-    "resnet18": "model=resnet18 optimizer=momentum epochs=1 data.image_size=8 batch_size=512",
+    "nesterov": "model=cnn_pool activation=leaky_relu norm=batch optimizer=momentum optimizer.nesterov=true "
+    "scheduler=multistep scheduler.milestones=[1] scheduler.warmup_epochs=0.5 optimizer.weight_decay=0.001 "
+    "autocast=bfloat16",
+    "resnet18": "model=resnet18 activation=tanh optimizer=momentum epochs=1 data.image_size=8 batch_size=512",
     "frozen": "model=resnet18_pretrained model.freeze_backbone=true model.weights=WEIGHTS data.image_size=8",
 }
 MEASURED = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr")
