@@ -118,7 +118,7 @@ class Decision:
             return f"{self.reason}, resumes in epoch {self.epoch}" if self.epoch else self.reason.value
         if self.reason is Reason.STALE:
             return f"stale ({', '.join(self.changed)} changed)"
-        return "retrained (sweep.reuse=none)" if self.reason is Reason.FORCED else self.reason.value
+        return "forced by sweep.reuse=none" if self.reason is Reason.FORCED else self.reason.value
 
 
 def state_of(record: RunDirectory) -> State:

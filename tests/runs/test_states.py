@@ -143,7 +143,7 @@ def test_a_directory_of_schema_1_holds_no_run(record: RunDirectory) -> None:
     [
         (NEW, "new", False),
         (DAMAGED, "damaged", False),
-        (FORCED, "retrained (sweep.reuse=none)", True),
+        (FORCED, "forced by sweep.reuse=none", True),
         (STALE, "stale (training/optimizers.adam changed)", True),
         (Decision(Action.TRAIN, Reason.STALE, changed=("a", "b")), "stale (a, b changed)", True),
         (resume(Reason.INTERRUPTED), "interrupted, resumes in epoch 3", False),
@@ -263,7 +263,7 @@ def finished(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     ("state", "changes", "reuse", "text", "printed"),
     [
         ("finished", {}, "same_code", "finished", "already finished"),
-        ("finished", {}, "none", "retrained (sweep.reuse=none)", "sweep.reuse=none; retraining"),
+        ("finished", {}, "none", "forced by sweep.reuse=none", "sweep.reuse=none; retraining"),
         ("finished", {"code": CODE}, "same_code", "stale (", "changed); retraining"),
         ("finished", {"code": CODE}, "any", "finished", "already finished"),
         ("interrupted", {}, "same_code", "interrupted, resumes in epoch 3", "resuming at epoch 3, step 0"),
