@@ -1,1 +1,1 @@
-"""One run: which it is, its directory, and an attempt at it."""
+"""A run: its identity, its directory, the decision about it, and an attempt at it."""

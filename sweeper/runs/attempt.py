@@ -1,4 +1,4 @@
-"""An attempt at a run: resume where it stopped, train, evaluate, and keep its records true whatever happens."""
+"""An attempt at a run: resume it, train, evaluate, and keep its records true whatever happens."""
 
 import logging
 import signal
@@ -96,7 +96,7 @@ class Attempt:
             self.write_status(State.FINISHED)
         for path in (self.record.last, self.record.best):
             checkpoint.previous(path).unlink(missing_ok=True)
-        if stop.signum is not None:  # too late for this run, but the process must not start another
+        if stop.signum is not None:  # too late for this run; the process must not start another
             sys.exit(128 + stop.signum)
         return result
 
@@ -107,7 +107,7 @@ class Attempt:
         )
 
     def resume(self) -> None:
-        """Resume from the newest valid checkpoint, with metrics and best.pt brought into line; else start."""
+        """Resume from the newest valid checkpoint, its metrics and best.pt reconciled; else start."""
         for path in (self.record.last, checkpoint.previous(self.record.last)):
             try:
                 saved = checkpoint.load(path, self.record.run_id)
@@ -142,8 +142,9 @@ class Attempt:
         )
 
     def find_best(self, epoch: int) -> bool:
-        """Make best.pt the checkpoint of this epoch where it or the one before it is; resuming from the previous
-        checkpoint leaves best.pt an epoch ahead.
+        """Make best.pt the checkpoint of this epoch, where it or the previous one is of this epoch.
+
+        Resuming from the previous checkpoint leaves best.pt an epoch ahead.
         """
         for path in (self.record.best, checkpoint.previous(self.record.best)):
             try:
@@ -181,7 +182,7 @@ class Attempt:
         return Events(self.record.folder / "tensorboard", self.described["created"], rows)
 
     def train(self, stop: StopFlag) -> None:
-        """Fit, with a checkpoint after every epoch, at every signal and every few minutes."""
+        """Fit; save a checkpoint after every epoch, at every signal and every few minutes."""
         config, loop = self.spec.config, self.loop
         last_save = last_beat = time.monotonic()
         events: list[Events] = []  # opened at the first row: importing TensorBoard can wait until training runs

@@ -60,7 +60,7 @@ def misfit(checkpoint: Checkpoint) -> UserError:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint atomically; the one before stays as previous_<name>."""
+    """Write the checkpoint atomically, and keep the previous one as previous_<name>."""
     partial = path.with_suffix(".partial")
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -78,7 +78,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def previous(path: Path) -> Path:
-    """Return the path of the checkpoint before the one at `path`."""
+    """Return the path of the previous checkpoint."""
     return path.with_name(f"previous_{path.name}")
 
 
@@ -103,7 +103,7 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
         checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except RuntimeError as error:
         raise Damaged(f"{path} is damaged: {error}") from error
-    except Exception as error:  # pickle.UnpicklingError and its like
+    except Exception as error:  # such as pickle.UnpicklingError
         raise UserError(f"{path} holds more than tensors and plain values and is not loaded; delete it") from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT}); delete it")

@@ -58,7 +58,7 @@ class RunDirectory:
         return read_json(self.folder / "result.json")
 
     def is_finished(self) -> bool:
-        """Whether the run finished and its files hold its config and its result."""
+        """Return whether the run finished and its files have its config and its result."""
         status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
         whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
         return whole and status.get("state") == "finished"
@@ -113,16 +113,16 @@ class RunDirectory:
 
 
 def is_lost(status: dict[str, Any]) -> bool:
-    """Whether the process that claims to run is gone: no heartbeat for a while, and on this host no such process."""
+    """Return whether the process that says running is gone: no recent heartbeat and no such process on this host."""
     heartbeat, pid = status.get("heartbeat"), status.get("pid")
     silent = time.time() - (number(heartbeat) or 0)
     if silent > LOST_ELSEWHERE_AFTER or status.get("host") != socket.gethostname():
-        return silent > LOST_ELSEWHERE_AFTER  # even where a process has that number again
+        return silent > LOST_ELSEWHERE_AFTER  # even where a new process has the same id
     return silent > LOST_AFTER and not (isinstance(pid, int) and pid > 0 and is_alive(pid))
 
 
 def is_alive(pid: int) -> bool:
-    """Whether this host has such a process."""
+    """Return whether this host has such a process."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -133,7 +133,7 @@ def is_alive(pid: int) -> bool:
 
 
 def flat_settings(effective: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names; a group's choice under the group's own name."""
+    """Flatten nested settings under dotted names; a group's choice is under the group's name."""
     flat: dict[str, Any] = {}
     for key, value in effective.items():
         if isinstance(value, dict):

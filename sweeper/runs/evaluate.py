@@ -1,4 +1,4 @@
-"""Evaluate networks on test images, and a finished run again from its best.pt, beside what was recorded."""
+"""Evaluate networks on test images, and compare a finished run's best.pt with its records."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -51,7 +51,7 @@ def evaluate_views(components: TrainingComponents, model: nn.Module, views: Any)
 
 @dataclass(frozen=True)
 class Reevaluation:
-    """What was measured now, beside what was recorded.
+    """A new evaluation of a finished run, and its recorded accuracy.
 
     Attributes:
         num_changed: test images whose predicted class is not the recorded one; None where none of these images are
@@ -84,13 +84,13 @@ def evaluate_run(folder: Path) -> Reevaluation:
         config = to_config(run["config"])
     except (OmegaConfBaseException, KeyError) as error:
         raise UserError(f"{folder}/run.json was written by another version of this program") from error
-    spec = resolve(replace(config, compile=False))  # an evaluation is not worth a minute of compiling
+    spec = resolve(replace(config, compile=False))  # compiling takes longer than evaluating
     if spec.cached.fingerprint != run["dataset"]["fingerprint"]:
         raise UserError(f"the images of data={config.data.name} are not those that {folder.name} was trained on")
     try:
         best = checkpoint.load(record.best, folder.name)
     except (FileNotFoundError, checkpoint.Damaged) as error:
-        again = f"train it again with: {run['command']} sweep.reuse=none"
+        again = f"retrain with: {run['command']} sweep.reuse=none"
         raise UserError(f"{record.best} is missing or damaged; {again}") from error
     device = set_up_process(spec.config.device, run["threads"])
     components = build(spec.config, spec.choices, load(spec.cached), device, load_pretrained=False)

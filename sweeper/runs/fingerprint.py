@@ -98,13 +98,13 @@ def hash_of(tree: ast.AST) -> str:
 
 @cache
 def references(definition: str) -> tuple[str, ...]:
-    """The definitions of followed modules that a definition uses directly."""
+    """Return the definitions of followed modules that a definition uses directly."""
     module, _, name = definition.partition(".")
     return tuple(resolved(module, modules()[module].definitions[name]))
 
 
 def resolved(module: str, tree: ast.AST) -> Iterator[str]:
-    """The definitions that the names in a tree refer to."""
+    """Yield the definitions that the names in a tree refer to."""
     for base, attribute in used_names(tree):
         found = lookup(module, base, attribute)
         if found is not None:
@@ -112,7 +112,7 @@ def resolved(module: str, tree: ast.AST) -> Iterator[str]:
 
 
 def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """Names that a tree reads, with the attribute read off each, less the parameters and variables of functions."""
+    """Yield the names that a tree reads, each with the attribute read, less the functions' parameters and variables."""
     if isinstance(tree, ast.FunctionDef):
         arguments = tree.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
@@ -137,7 +137,7 @@ def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 
 def annotated_names(annotation: ast.expr | None) -> Iterator[tuple[str, str | None]]:
-    """The names in an annotation, which may be in quotes."""
+    """Yield the names in an annotation, which may be in quotes."""
     for node in ast.walk(annotation) if annotation is not None else ():
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from used_names(ast.parse(node.value, mode="eval"))
@@ -145,7 +145,7 @@ def annotated_names(annotation: ast.expr | None) -> Iterator[tuple[str, str | No
 
 
 def bound_names(node: ast.AST) -> Iterator[str]:
-    """The name that a node binds in the function around it."""
+    """Yield the name that a node binds in the function around it."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id
     elif isinstance(node, ast.FunctionDef):
@@ -153,7 +153,7 @@ def bound_names(node: ast.AST) -> Iterator[str]:
 
 
 def lookup(module: str, name: str, attribute: str | None) -> str | None:
-    """The definition that a name in a module refers to, through imports and re-exports; None where it is not ours."""
+    """Return the package's definition that a name in a module refers to, through imports and re-exports, if any."""
     known = modules()
     while module in known or not module:
         found = known.get(module, Module())
@@ -170,7 +170,7 @@ def lookup(module: str, name: str, attribute: str | None) -> str | None:
 
 
 def closure(roots: Iterable[str]) -> dict[str, str]:
-    """Each definition reached from the roots, with its hash."""
+    """Return each definition reached from the roots, with its hash."""
     found: dict[str, str] = {}
     left = list(roots)
     while left:
@@ -188,7 +188,7 @@ def core() -> dict[str, str]:
 
 @cache
 def chosen_code(registry: str, name: str) -> dict[str, str]:
-    """The code of a choice of a registry; empty where the registry has none of that name."""
+    """Return the code of a registry's choice; empty where there is no choice of this name."""
     module, _, variable = registry.partition(".")
     entry = modules()[module].registries[variable].get(name)
     return {} if entry is None else closure(resolved(module, entry))
@@ -196,7 +196,7 @@ def chosen_code(registry: str, name: str) -> dict[str, str]:
 
 @cache
 def steps_code(settings: tuple[str, ...]) -> dict[str, str]:
-    """The code of the augmentation steps that have one of these settings as a keyword-only argument."""
+    """Return the code of the augmentation steps that have one of these settings as a keyword-only argument."""
     module, _, variable = STEPS.partition(".")
     roots = []
     for entry in modules()[module].registries[variable].values():
@@ -208,7 +208,7 @@ def steps_code(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 def code_of(effective: dict[str, Any]) -> Code:
-    """Today's code of a run with this effective config: "core", and each group that has a function in it."""
+    """Return today's code of a run with this effective config: "core", and each group that has a function in it."""
     code: Code = {"core": core()}
     for group, (registry, default) in REGISTRIES.items():
         settings = effective.get(group)

@@ -28,5 +28,5 @@ def read_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]
             labels: NDArray[Any] = content["labels"]
     except Exception:  # a damaged file can raise anything
         return None
-    is_whole &= (logits.dtype, labels.dtype) == (np.float32, np.int64)
+    is_whole &= logits.dtype.str == "<f4" and labels.dtype.str == "<i8"
     return (logits, labels) if is_whole and logits.ndim == 2 and labels.shape == logits.shape[:1] else None

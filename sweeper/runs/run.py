@@ -1,4 +1,4 @@
-"""A run: resolve which run a config describes, own it, and reuse what is there or make an attempt at it."""
+"""Run a config: resolve it, lock its run, and reuse the result or make an attempt."""
 
 import logging
 import traceback
@@ -21,7 +21,7 @@ from sweeper.training.device import describe_device, set_up_process
 
 log = logging.getLogger(__name__)
 
-fingerprint.modules()  # of the code that is imported now, whatever is edited while runs train
+fingerprint.modules()  # parse the code that is imported now: it may be edited while runs train
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 def ignore_signal(signum: int, frame: FrameType | None) -> None:
-    """Handle a signal that another process receives for this one, and passes on as another signal."""
+    """Ignore a signal that another process receives and passes on as another signal."""
 
 
 class StopFlag:
-    """Within `with`, the first signal that asks to stop is recorded in `signum`, and a second interrupts at once.
+    """A context that records the first signal to stop in `signum`; a second one interrupts at once.
 
     In a Slurm job later signals are ignored: Slurm sends several for one stop, and kills a job that takes too long.
 

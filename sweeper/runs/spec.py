@@ -1,4 +1,4 @@
-"""Which run a config describes: validated config -> chosen functions -> effective config -> run id."""
+"""The run that a config describes: validated config -> chosen functions -> effective config -> run id."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import REGISTRIES, Code, code_of
 from sweeper.training.build import Choices, choose_all
 
-# Settings that cannot change a result: where files lie and how the machine is used.
+# Settings that cannot change a result: locations of files and use of the machine.
 NOT_IDENTITY = (
     ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes"),
     ("root", "cache", "url", "sha256"),
@@ -31,7 +31,7 @@ class RunSpec:
         config: validated, its `data.val_size` a number. Nothing changes it.
         choices: the functions that the config's groups choose.
         cached: the decoded dataset.
-        effective: what of the config can change the result, see `effective_config`.
+        effective: the settings that can change the result, see `effective_config`.
         code: the code that the result depends on, see sweeper.runs.fingerprint.
         labels: the name of the preset that a group's settings are, by group, for tables.
     """

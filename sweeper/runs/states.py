@@ -1,4 +1,4 @@
-"""The states of runs, and the decision what becomes of a run that is asked for. No torch here: readers start fast."""
+"""The states of runs, and the decision to train, resume or skip a run. No torch here: readers start fast."""
 
 import logging
 import shutil
@@ -26,7 +26,7 @@ class State(StrEnum):
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
-    LOST = "lost"  # says running, and its process is gone
+    LOST = "lost"  # status.json has running, and the process is gone
     QUEUED = "queued"  # in Slurm's queue
     WAITING = "waiting"  # planned, and not started yet
     UNKNOWN = "unknown"  # its status is missing or foreign
@@ -68,7 +68,7 @@ STATES = {
 
 
 class Action(StrEnum):
-    """What a sweep does with a combination, and a command with its run."""
+    """The action for a combination of a sweep or for the run of a command."""
 
     TRAIN = "train"
     RESUME = "resume"
@@ -78,7 +78,7 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. A run that is resumed or skipped has its state as the reason."""
+    """The reason for an action. Of a resumed or skipped run, it is the run's state."""
 
     NEW = "new"
     STALE = "stale"
@@ -95,11 +95,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a run.
+    """What to do with a run, and why.
 
     Attributes:
         epoch: the epoch that training resumes in.
-        changed: of a stale run, the definitions that differ from those that it was trained with.
+        changed: of a stale run, the definitions that changed since it was trained.
     """
 
     action: Action
@@ -109,7 +109,7 @@ class Decision:
 
     @property
     def starts_over(self) -> bool:
-        """Whether the run's directory is moved away first."""
+        """Whether the run's directory is archived first."""
         return self.reason in (Reason.STALE, Reason.FORCED)
 
     @property
@@ -132,7 +132,7 @@ def parse_state(text: Any) -> State:
 
 
 def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
-    """Decide what becomes of a run that is asked for; plans print it, and runs obey it.
+    """Decide what to do with a requested run; plans print the decision, and runs obey it.
 
     Args:
         record: the run's directory, whether or not it exists.
@@ -158,7 +158,7 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
 
 
 def lock_of(record: RunDirectory) -> FileLock:
-    """The lock that is held by the process that works on the run."""
+    """Return the lock that is held by the process that works on the run."""
     folder = record.folder.parent.parent / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / record.run_id)
@@ -187,9 +187,9 @@ def run_lock(record: RunDirectory) -> Iterator[None]:
 
 
 def reconcile_state(record: RunDirectory, reason: str, then: State = State.FAILED) -> State:
-    """Return a run's state after the process that was to train it has ended.
+    """Return a run's state after its process has ended.
 
-    Where it says running and no process owns it, its process died: it is recorded as `then`, with the reason.
+    Where status.json has running and no process owns the run, the process died: record `then`, with the reason.
     """
     if record.status() is None:
         return State.WAITING

@@ -32,7 +32,7 @@ def is_equal(found: tuple[NDArray[Any], NDArray[Any]] | None) -> bool:
 def test_what_is_written_is_read(file: Path) -> None:
     found = read_predictions(file)
     assert found is not None and is_equal(found)
-    assert (found[0].dtype, found[1].dtype) == (np.float32, np.int64)
+    assert [array.dtype.name for array in found] == ["float32", "int64"]
     assert [path.name for path in file.parent.iterdir()] == ["predictions.npz"]
     with np.load(file, allow_pickle=False) as content:  # as a user reads it
         assert {name: content[name].shape for name in content.files} == {"logits": (30, 3), "labels": (30,)}
@@ -45,7 +45,7 @@ def test_equal_predictions_give_equal_files(file: Path, tmp_path: Path) -> None:
 
 
 def test_types_are_converted_when_written(file: Path) -> None:
-    write_predictions(file, LOGITS.astype(np.float64), LABELS.astype(np.int32))  # type: ignore[arg-type]
+    write_predictions(file, LOGITS.astype(np.float64), LABELS.astype(np.int32))
     assert is_equal(read_predictions(file))
 
 
