@@ -137,7 +137,7 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
     Args:
         record: the run's directory, whether or not it exists.
         code: today's code of the run.
-        reuse: `same_code` reuses runs of today's code, `any` runs of any code, `none` nothing that is
+        reuse: `same_code` reuses runs of today's code, `any` runs of any code, `none` no run that is
             done, finished or diverged.
     """
     status, run = record.status(), record.run()
