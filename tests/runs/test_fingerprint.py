@@ -11,11 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from support import REPOSITORY, composed
 
-from sweeper.cli import register_schema
-from sweeper.config import Config, to_config
 from sweeper.data.cache import Dataset, Images
 from sweeper.runs import fingerprint
 from sweeper.runs.fingerprint import changed_definitions, closure, code_of, hash_of
@@ -23,7 +20,7 @@ from sweeper.runs.spec import effective_config
 from sweeper.training.build import build, choose_all
 from sweeper.training.loop import evaluate, fit
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = REPOSITORY / "conf"
 GROUPS = sorted({*fingerprint.REGISTRIES, "augmentation"} - {"select"})
 PRESETS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 SMALL = ("data.val_size=12", "batch_size=8", "epochs=1", "data.image_size=16")
@@ -42,13 +39,6 @@ EXCEPTIONS = {
     "training/metrics.macro_f1": "as acc",
     "data/augmentation.needs_draws": "marks a step with its number of draws when the module is imported",
 }
-
-
-def composed(*overrides: str) -> Config:
-    register_schema()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return to_config(compose("config", overrides=list(overrides)))
 
 
 @cache
