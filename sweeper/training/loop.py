@@ -186,8 +186,8 @@ def evaluate(
     for images, targets in batches:
         logits = forward(model, images, autocast)
         loss_sum += float(F.cross_entropy(logits, targets, reduction="sum"))
-        all_logits.append(logits.cpu())
-        all_targets.append(targets.cpu())
+        all_logits.append(logits.cpu().clone())  # a copy: kept outputs would scatter over the memory of the layers
+        all_targets.append(targets.cpu().clone())
         after_batch()
     logits, targets = torch.cat(all_logits), torch.cat(all_targets)
     return Evaluation(loss_sum / len(targets), logits, confusion_matrix(targets, logits.argmax(1), num_classes))
