@@ -77,6 +77,29 @@ def test_readers_start_without_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if package(name) in ("data", "models", "training")])
+def test_what_decides_results_is_written_so_that_the_fingerprint_reads_it(name: str) -> None:
+    """Each name is defined once, at the top level, and imported by absolute imports of names."""
+    defined: list[str] = []
+    for statement in ast.parse(MODULES[name].read_text()).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            defined.append(statement.name)
+        elif isinstance(statement, ast.Assign):
+            assert all(isinstance(target, ast.Name | ast.Tuple) for target in statement.targets)
+            names = [node for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+            defined += [node.id for node in names]
+        elif isinstance(statement, ast.AnnAssign):
+            assert isinstance(statement.target, ast.Name)
+            defined.append(statement.target.id)
+        elif isinstance(statement, ast.ImportFrom):
+            assert statement.level == 0 and all(alias.name != "*" for alias in statement.names)
+        elif isinstance(statement, ast.Import):
+            assert not any(alias.name.startswith("sweeper") for alias in statement.names)
+        else:
+            assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant), statement.lineno
+    assert len(defined) == len(set(defined))
+
+
 def test_hydra_plugins_are_shims() -> None:
     for path in (ROOT / "hydra_plugins").glob("*.py"):
         assert len(path.read_text().splitlines()) < 80, path

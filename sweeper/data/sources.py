@@ -84,15 +84,15 @@ def labelled_files(root: Path, split: str) -> Iterator[tuple[str, "os.DirEntry[s
     """Every image file of root/split as (class, file), sorted; hidden and other files are passed over."""
     folder = root / split
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; data.root needs train/<class>/* and test/<class>/* images")
+        raise UserError(f"data.root={root}: folder {folder} not found; expected train/<class>/* and test/<class>/*")
     kinds = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not kinds:
-        raise UserError(f"{folder} holds no class folders; data.root needs train/<class>/* and test/<class>/* images")
+        raise UserError(f"{folder} contains no class folders; expected train/<class>/* and test/<class>/*")
     for name in kinds:
         entries = [entry for entry in os.scandir(folder / name) if not entry.name.startswith(".")]
         files = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
         if not files:
-            raise UserError(f"{folder / name} holds no images ({format_names(SUFFIXES)})")
+            raise UserError(f"{folder / name} contains no images ({format_names(SUFFIXES)})")
         for file in sorted(files, key=lambda entry: entry.name):
             yield name, file
 
@@ -119,7 +119,7 @@ def as_array(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
 
 
 def digits(*, image_size: int) -> Source:
-    """scikit-learn's 1,797 handwritten digits of 8x8 pixels as colour images; 297 of them are the test images."""
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels as color images; 297 of them are the test images."""
 
     def decode(allocate: Allocate) -> list[str]:
         from sklearn.datasets import load_digits  # slow to import, needed once

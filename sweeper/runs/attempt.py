@@ -81,8 +81,10 @@ class Attempt:
                 result = self.evaluate_best()
             except (Stopped, KeyboardInterrupt):
                 self.write_status(State.INTERRUPTED)
-                epoch = self.loop.epoch
-                log.info("%s: interrupted in epoch %d; rerun the same command to resume", self.record.run_id, epoch)
+                log.info(
+                    "%s: interrupted at epoch %d, step %d; rerun the same command to resume",
+                    *(self.record.run_id, self.loop.epoch, self.loop.step_in_epoch),
+                )
                 sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
                 log.debug("diverged: %s", error)  # in train.log; the caller reports it to the user
@@ -115,7 +117,7 @@ class Attempt:
                 continue
             except checkpoint.Damaged as error:
                 log.warning("%s; falling back to the previous checkpoint", error)
-                path.unlink()  # lest the next save keeps it as the previous one
+                path.unlink()  # so that the next save does not keep it
                 continue
             loop = LoopState(**saved["state"]["loop"])
             best = self.components.recipe.best(loop.history)

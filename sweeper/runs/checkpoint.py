@@ -39,7 +39,7 @@ def restore(checkpoint: Checkpoint, state: TrainState) -> None:
     """
     try:
         state.load_state_dict(checkpoint["state"])
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise misfit(checkpoint) from error
 
 

@@ -1,15 +1,13 @@
 """Evaluate networks on test images, and compare a finished run's best.pt with its records."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor, nn
+from torch import nn
 
 from sweeper.config import to_config
 from sweeper.data import views as view_choices
@@ -24,17 +22,7 @@ from sweeper.training.build import TrainingComponents, build
 from sweeper.training.device import set_up_process
 from sweeper.training.loop import evaluate
 from sweeper.training.metrics import Evaluation, acc
-
-
-class AveragedViews(nn.Module):
-    """A network whose logits are the mean over views of each image."""
-
-    def __init__(self, model: nn.Module, views: Callable[[Tensor], Iterator[Tensor]]) -> None:
-        super().__init__()
-        self.model, self.views = model, views
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([self.model(view).float() for view in self.views(images)]).mean(0)
+from sweeper.training.views import AveragedViews
 
 
 def evaluate_test_images(components: TrainingComponents, model: nn.Module) -> Evaluation:
@@ -75,18 +63,18 @@ def evaluate_run(folder: Path) -> Reevaluation:
     record = RunDirectory(folder)
     run, result = record.run(), record.result()
     if run is None:
-        raise UserError(f"{folder} is not the directory of a run; name a directory, a run's id or its last digits")
+        raise UserError(f"{folder} not found: give a run ID, its last digits or a run directory")
     if result is None:
         state = state_of(record)
-        advice = "" if state in ("running", "diverged") else f"; finish it with: {run['command']}"
-        raise UserError(f"{folder.name} has no result (it is {state}){advice}")
+        advice = "" if state in ("running", "diverged") else f"; to finish it: {run['command']}"
+        raise UserError(f"{folder.name} has no result (state: {state}){advice}")
     try:
         config = to_config(run["config"])
     except (OmegaConfBaseException, KeyError) as error:
         raise UserError(f"{folder}/run.json was written by another version of this program") from error
     spec = resolve(replace(config, compile=False))  # compiling takes longer than evaluating
     if spec.cached.fingerprint != run["dataset"]["fingerprint"]:
-        raise UserError(f"the images of data={config.data.name} are not those that {folder.name} was trained on")
+        raise UserError(f"data={config.data.name}: images differ from those that {folder.name} was trained on")
     try:
         best = checkpoint.load(record.best, folder.name)
     except (FileNotFoundError, checkpoint.Damaged) as error:

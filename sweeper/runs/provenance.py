@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def command_as_typed(without: str | None = None) -> str:
-    """Return the command that started this process, less an argument."""
+    """Return the command that started this process, without an argument."""
     return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
 
 

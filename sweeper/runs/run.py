@@ -73,7 +73,8 @@ def reuse(record: RunDirectory, decision: Decision) -> float:
         Diverged: it diverged.
     """
     if decision.reason is Reason.DIVERGED:
-        raise Diverged(f"{record.run_id} already diverged: {(record.status() or {}).get('error')}")
+        error = (record.status() or {}).get("error")
+        raise Diverged(f"{record.run_id} already diverged: {error}; sweep.reuse=none retrains it")
     result = record.result() or {}
     log.info("%s: already finished, %s", record.run_id, summary_of(result))
     return float(result["best_val_acc"])

@@ -115,7 +115,7 @@ class Decision:
     @property
     def text(self) -> str:
         if self.action is Action.RESUME:
-            return f"{self.reason}, resumes in epoch {self.epoch}" if self.epoch else self.reason.value
+            return f"{self.reason}, resumes at epoch {self.epoch}" if self.epoch else self.reason.value
         if self.reason is Reason.STALE:
             return f"stale ({', '.join(self.changed)} changed)"
         return "forced by sweep.reuse=none" if self.reason is Reason.FORCED else self.reason.value
@@ -141,13 +141,11 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
             done, finished or diverged.
     """
     status, run = record.status(), record.run()
-    if status is None and run is None:
-        return Decision(Action.TRAIN, Reason.NEW)
     state = parse_state((status or {}).get("state"))
+    changed = changed_since(record, run, code)
     if reuse == "none" and STATES[state].is_done:
         return Decision(Action.TRAIN, Reason.FORCED)
-    changed = changed_definitions(run.get("code"), code) if run is not None else []
-    if changed and reuse != "any":
+    if changed and not (reuse == "any" and run is not None and STATES[state].is_done):
         return Decision(Action.TRAIN, Reason.STALE, changed=tuple(changed))
     if state is State.DIVERGED or (state is State.FINISHED and record.is_finished()):
         return Decision(Action.SKIP, Reason(state.value))
@@ -155,6 +153,13 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
         epoch = status.get("epoch")
         return Decision(Action.RESUME, Reason(state.value), epoch if isinstance(epoch, int) else None)
     return Decision(Action.TRAIN, Reason.NEW if status is None else Reason.DAMAGED)
+
+
+def changed_since(record: RunDirectory, run: dict[str, Any] | None, code: Code) -> list[str]:
+    """Name the definitions that changed since a run was created; weights without run.json are of unknown code."""
+    if run is None:
+        return ["run.json"] if record.last.exists() else []
+    return changed_definitions(run.get("code"), code)
 
 
 def lock_of(record: RunDirectory) -> FileLock:
@@ -208,5 +213,6 @@ def archive(record: RunDirectory) -> None:
     """Move a run's directory to <output_dir>/stale/, where nothing counts it."""
     stale = record.folder.parent.parent / "stale"
     stale.mkdir(exist_ok=True)
-    number = 1 + max((int(path.suffix[1:]) for path in stale.glob(f"{record.run_id}.*")), default=0)
+    numbers = [path.suffix[1:] for path in stale.glob(f"{record.run_id}.*")]
+    number = 1 + max((int(number) for number in numbers if number.isdigit()), default=0)
     shutil.move(record.folder, stale / f"{record.run_id}.{number}")

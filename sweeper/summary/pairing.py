@@ -16,7 +16,7 @@ from sweeper.summary.run_row import LARGEST
 MAX_NAMED_VALUES = 5  # in a note
 DECIMALS = 10  # of a difference: equal differences become equal in floating point too
 
-STEP_GROUPS = ("augmentation",)  # groups whose settings choose functions
+STEP_GROUP = "augmentation"  # each of its settings chooses a step; its own code is the order of the steps
 Cells = dict[tuple[Any, ...], list[int]]
 
 
@@ -68,8 +68,8 @@ def differences(
 
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     """Return what pairs must agree in: all columns but the axes, their own settings and the code that they choose."""
-    groups = {axis.partition(".")[0] for axis in axes}
-    own = {*axes, *(f"{CODE_OF}{group}" for group in groups if group in axes or group in STEP_GROUPS)}
+    own = {*axes, *(f"{CODE_OF}{axis}" for axis in axes)}
+    own |= {f"{CODE_OF}{STEP_GROUP}"} if any(axis.startswith(f"{STEP_GROUP}.") for axis in axes) else set()
     return [
         name
         for name in map(str, settings)

@@ -18,12 +18,13 @@ from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config
 from sweeper.errors import UserError
+from sweeper.files import read_json
 from sweeper.runs.provenance import command_as_typed
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.expand import expand
 from sweeper.sweep.plan import Planned, describe, make_plan, save_plan
-from sweeper.sweep.saved import queued_runs, read_plan
+from sweeper.sweep.saved import is_whole, queued_runs
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run_sweep(
     if not jobs:
         raise UserError("a swept parameter expands to no values")
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
-    before = read_plan(folder) if (folder / "sweep.json").exists() else None
+    before = read_json(folder / "sweep.json")
     compose.remember(folder / CONFIGS)
     compose.compose_groups(jobs)
     plan = make_plan(jobs, compose, concurrency or 1)
@@ -69,7 +70,8 @@ def run_sweep(
         return []
     save_plan(folder, plan, command_as_typed(), concurrency)
     compose.save(folder / CONFIGS)
-    if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
+    earlier = before["jobs"] if before is not None and is_whole(before) else []
+    if before is not None and {job["run_id"] for job in earlier} - {planned.run_id for planned in plan}:
         log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
     to_run = sorted((planned for planned in plan if planned.is_to_run), key=lambda run: -(run.seconds or math.inf))
     with clean_stop(plan, folder):
@@ -148,8 +150,8 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
         why = "stopped at the first failure" if code == 1 else "stopped"
-        note = "finished runs are not retrained by it; " if RETRAIN in sys.argv else ""
-        print(f"{why}: {shown}; {note}to resume:\n{command_as_typed(without=RETRAIN)}", file=sys.stderr)
+        note = " without retraining finished runs" if RETRAIN in sys.argv else ""
+        print(f"{why}: {shown}; to resume{note}:\n{command_as_typed(without=RETRAIN)}", file=sys.stderr)
         sys.exit(code)
     finally:
         for which, handler in before.items():

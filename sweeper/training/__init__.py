@@ -1,1 +1,1 @@
-"""The training loop and what it is assembled from."""
+"""The training loop and its components."""

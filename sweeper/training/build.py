@@ -1,4 +1,4 @@
-"""From a typed config and a dataset to what trains: model, optimizer, schedule, loaders."""
+"""Build the training components from a typed config and a dataset: model, optimizer, schedule, loaders."""
 
 import logging
 import os

@@ -82,7 +82,7 @@ def fit(
         start = time.perf_counter()
         val = evaluate(state.eval_model(), val_loader(), recipe.num_classes, recipe.autocast, after_step)
         if not math.isfinite(val.loss):
-            raise Diverged(f"the validation loss is {val.loss} after epoch {loop.epoch}")
+            raise Diverged(f"validation loss is {val.loss} after epoch {loop.epoch}")
         row = {
             "epoch": loop.epoch,
             "train_loss": float(loop.loss_sum) / loop.num_samples,
@@ -169,7 +169,7 @@ def raise_if_diverged(loop: LoopState) -> None:
     """Raise Diverged where the loss so far is not finite; on a GPU, the only synchronization of a step."""
     loss = float(loop.loss_sum)
     if not math.isfinite(loss):
-        raise Diverged(f"the training loss is {loss} in epoch {loop.epoch}, by step {loop.step_in_epoch}")
+        raise Diverged(f"training loss is {loss} at epoch {loop.epoch}, step {loop.step_in_epoch}")
 
 
 @torch.inference_mode()

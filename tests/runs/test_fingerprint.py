@@ -15,8 +15,9 @@ from support import REPOSITORY, composed
 
 from sweeper.data.cache import Dataset, Images
 from sweeper.runs import fingerprint
-from sweeper.runs.fingerprint import changed_definitions, closure, code_of, hash_of
+from sweeper.runs.fingerprint import changed_definitions, closure, code_of
 from sweeper.runs.spec import effective_config
+from sweeper.runs.syntax import hash_of
 from sweeper.training.build import build, choose_all
 from sweeper.training.loop import evaluate, fit
 
@@ -37,6 +38,9 @@ EXCEPTIONS = {
     "training/metrics.loss": "as acc",
     "training/metrics.balanced_acc": "as acc",
     "training/metrics.macro_f1": "as acc",
+    "data/mixing.none": "does nothing, as the other choices of this name",
+    "training/averaging.none": "as above",
+    "data/views.none": "as above",
     "data/augmentation.needs_draws": "marks a step with its number of draws when the module is imported",
 }
 
@@ -116,9 +120,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for function in (fingerprint.modules, fingerprint.syntax_hash, fingerprint.references, fingerprint.core):
-        function.cache_clear()
-    for function in (fingerprint.chosen_code, fingerprint.steps_code):
+    cached: list[Any] = [fingerprint.modules, fingerprint.syntax_hash, fingerprint.references, fingerprint.core]
+    for function in (*cached, fingerprint.chosen_code, fingerprint.step_settings):
         function.cache_clear()
 
 
@@ -136,8 +139,9 @@ def effective(*overrides: str) -> dict[str, Any]:
 
 RUNS = {
     "adam": ("model=mlp", "optimizer=adam", "augmentation=flip"),
-    "sgd": ("model=cnn", "optimizer=sgd", "norm=batch"),
+    "sgd": ("model=cnn", "optimizer=sgd", "norm=batch", "augmentation=flip_crop"),
     "softmax": ("model=softmax", "optimizer=adamw", "scheduler=cosine"),
+    "decay": ("model=mlp_deep", "optimizer=momentum", "scheduler=exponential"),
 }
 
 
@@ -164,6 +168,8 @@ ADDITIONS = {
     "docstring": ("training/loop.py", '"""Train until', '"""Fit until'),
     "layout": ("training/loop.py", "loop.next_epoch(row)", "loop.next_epoch(\n            row\n        )"),
     "decoding": ("data/sources.py", "DOWNLOAD_TIMEOUT = 30", "DOWNLOAD_TIMEOUT = 60"),
+    "half a file": ("models/mlp.py", '"""Fully', '"""Fully'),  # beside it, see below
+    "reader's field": ("data/sources.py", "    key: str\n", "    key: str\n    more: int = 0\n"),
     "metric": ("training/metrics.py", "METRICS: Registry = {", 'METRICS: Registry = {"mine": Metric(acc), '),
 }
 
@@ -175,6 +181,8 @@ def test_what_is_added_makes_no_run_stale(addition: str, package: Path) -> None:
     if addition == "model":
         (package / "models/mine.py").write_text("def mine():\n    return None\n")
         edit(package / file, "from sweeper.models.mlp", "from sweeper.models.mine import mine\nfrom sweeper.models.mlp")
+    if addition == "half a file":
+        (package / "models/wip.py").write_text("def mish(:")
     assert changed(package) == {}
 
 
@@ -225,13 +233,43 @@ CHANGES = {
         "data/augmentation.py",
         "draws[:, 0, None, None, None] < 0.5",
         "draws[:, 0, None, None, None] < 0.4",
-        {"adam": ["data/augmentation.flip"]},
+        {run: ["data/augmentation.flip"] for run in ("adam", "sgd")},
     ),
     "a schedule": (
         "training/schedules.py",
         "math.pi * done)) / 2\n\n    return with_warmup",
         "math.pi * done)) / 3\n\n    return with_warmup",
         {"softmax": ["training/schedules.cosine"]},
+    ),
+    "a schedule whose name is another's parameter": (
+        "training/schedules.py",
+        "every = step_size * steps_per_epoch",
+        "every = 2 * step_size * steps_per_epoch",
+        {},
+    ),
+    "an entry of a registry": (
+        "training/metrics.py",
+        '"acc": Metric(acc)',
+        '"acc": Metric(acc, higher_is_better=False)',
+        {run: ["training/metrics.METRICS[acc]"] for run in RUNS},
+    ),
+    "the order of steps": (
+        "data/augmentation.py",
+        '{"flip": flip, "crop": crop, "cutout": cutout}',
+        '{"crop": crop, "flip": flip, "cutout": cutout}',
+        {"sgd": ["data/augmentation.STEPS"]},
+    ),
+    "an unused step before the others": (
+        "data/augmentation.py",
+        'STEPS: Registry = {"flip"',
+        'def x(images, draws, mean, *, x):\n    return images\n\n\nSTEPS: Registry = {"x": x, "flip"',
+        {},
+    ),
+    "how views are averaged": (
+        "training/views.py",
+        ".mean(0)",
+        ".sum(0)",
+        {run: ["training/views.AveragedViews"] for run in RUNS},
     ),
     "the selected metric": (
         "training/metrics.py",
@@ -254,7 +292,7 @@ def test_a_removed_choice_is_a_change(package: Path) -> None:
     assert "training/optimizers.adam" in changed(package)["adam"]
 
 
-@pytest.mark.parametrize("recorded", [None, 3, "code", {"core": 1}, {"loop.py": "hash"}])
+@pytest.mark.parametrize("recorded", [None, 3, "code", {"core": 1}, {"loop.py": "hash"}, {"core": {"a": ["b"]}}])
 def test_foreign_code_is_a_change(recorded: Any) -> None:
     assert changed_definitions(recorded, ORIGINAL["adam"])
 
@@ -283,6 +321,18 @@ def test_layout_comments_and_docstrings_do_not_count(old: str, new: str, equal: 
     assert SOURCE.count(old) == 1
     before, after = (hash_of(ast.parse(text).body[0]) for text in (SOURCE, SOURCE.replace(old, new)))
     assert (before == after) == equal
+
+
+def test_every_choice_has_code() -> None:
+    for registry, _ in fingerprint.REGISTRIES.values():
+        module, _, variable = registry.partition(".")
+        for name in fingerprint.modules()[module].registries[variable]:
+            assert fingerprint.chosen_code(registry, name), name
+
+
+def test_a_hash_is_the_same_on_every_version_of_python() -> None:
+    source = "@a\ndef f(x: int = 1, *, y=None) -> None:\n    return f'{x:>{y}}' + [z for z in x if z][0]\n"
+    assert hash_of(ast.parse(source).body[0]) == "7869da53d0dd3caf"
 
 
 def test_names_are_followed_as_python_resolves_them(package: Path) -> None:
