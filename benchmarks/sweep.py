@@ -70,6 +70,7 @@ def finish_all(folder: Path, sweep: list[str]) -> None:
             write_json(record.folder / "run.json", run | planned)
             write_json(record.folder / "status.json", status)
             write_json(record.folder / "result.json", result)
+            record.predictions.touch()
             (record.folder / "metrics.jsonl").write_text(metrics)
 
 

@@ -58,10 +58,10 @@ class RunDirectory:
         return read_json(self.folder / "result.json")
 
     def is_finished(self) -> bool:
-        """Return whether the run finished and its files have its config and its result."""
+        """Return whether the run finished and its config, its result and its predictions are there."""
         status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
         whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
-        return whole and status.get("state") == "finished"
+        return whole and status.get("state") == "finished" and self.predictions.exists()
 
     def write_result(self, result: dict[str, Any]) -> None:
         write_json(self.folder / "result.json", result)

@@ -69,13 +69,13 @@ def test_every_kind_of_image_becomes_color(root: Path, mode_and_suffix: str) -> 
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (shutil.rmtree, r"no folder \S*images/train;.*data\.root"),
-        (lambda root: shutil.rmtree(root / "test"), r"no folder \S*images/test;.*data\.root"),
+        (shutil.rmtree, r"data\.root=\S*images: folder \S*images/train not found"),
+        (lambda root: shutil.rmtree(root / "test"), r"data\.root=\S*images: folder \S*images/test not found"),
         (
             lambda root: [(root / "test" / name).rename(root / name) for name in ("ant", "bee")],
-            "test holds no class folder",
+            "test contains no class folder",
         ),
-        (lambda root: (root / "train" / "cat").mkdir(), r"train/cat holds no images \(.*\.png"),
+        (lambda root: (root / "train" / "cat").mkdir(), r"train/cat contains no images \(.*\.png"),
         (lambda root: shutil.rmtree(root / "test" / "bee"), "images/test has no images of class bee"),
         (lambda root: save(root / "test" / "cat" / "0.png"), "images/train has no images of class cat"),
     ],

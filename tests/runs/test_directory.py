@@ -203,6 +203,7 @@ def test_a_finished_run_has_its_config_and_its_result(
     record.create(run, {})
     record.write_status(state=state)
     if result is not None:
+        record.predictions.touch()
         record.write_result(result)
     assert record.is_finished() == expected
 

@@ -65,6 +65,7 @@ def leave(record: RunDirectory, state: str | None, *, result: bool = True, **run
         status = record.folder / "status.json"
         write_json(status, (read_json(status) or {}) | {"heartbeat": time.time() - 1e6})
     if state == "finished" and result:
+        record.predictions.touch()
         record.write_result(RESULT)
 
 
@@ -92,7 +93,7 @@ def test_a_decision_follows_from_state_code_and_reuse(state: str, reuse: str, re
     leave(record, state)
     expected = TABLE[state][reuse]
     assert decide(record, CODE, reuse) == expected
-    stays = reuse == "any" or expected == FORCED
+    stays = expected == FORCED or (reuse == "any" and STATES[State(state)].is_done)
     assert decide(record, OTHER_CODE, reuse) == (expected if stays else STALE)
 
 
@@ -129,6 +130,20 @@ def test_a_finished_run_whose_files_are_damaged(
     assert decide(record, CODE, "same_code") == expected
 
 
+def test_a_finished_run_without_its_predictions_is_damaged(record: RunDirectory) -> None:
+    leave(record, "finished")
+    record.predictions.unlink()
+    assert decide(record, CODE, "same_code") == DAMAGED
+
+
+def test_weights_without_run_json_are_of_unknown_code(record: RunDirectory) -> None:
+    leave(record, "interrupted")
+    record.last.touch()
+    (record.folder / "run.json").unlink()
+    unknown = Decision(Action.TRAIN, Reason.STALE, changed=("run.json",))
+    assert [decide(record, CODE, reuse) for reuse in ("same_code", "any", "none")] == [unknown] * 3
+
+
 def test_a_directory_of_schema_1_holds_no_run(record: RunDirectory) -> None:
     leave(record, "finished")
     for name in ("run.json", "status.json", "result.json"):
@@ -146,7 +161,7 @@ def test_a_directory_of_schema_1_holds_no_run(record: RunDirectory) -> None:
         (FORCED, "forced by sweep.reuse=none", True),
         (STALE, "stale (training/optimizers.adam changed)", True),
         (Decision(Action.TRAIN, Reason.STALE, changed=("a", "b")), "stale (a, b changed)", True),
-        (resume(Reason.INTERRUPTED), "interrupted, resumes in epoch 3", False),
+        (resume(Reason.INTERRUPTED), "interrupted, resumes at epoch 3", False),
         (resume(Reason.FAILED, None), "failed", False),
         (FINISHED, "finished", False),
         (DIVERGED, "diverged", False),
@@ -266,8 +281,8 @@ def finished(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
         ("finished", {}, "none", "forced by sweep.reuse=none", "sweep.reuse=none; retraining"),
         ("finished", {"code": CODE}, "same_code", "stale (", "changed); retraining"),
         ("finished", {"code": CODE}, "any", "finished", "already finished"),
-        ("interrupted", {}, "same_code", "interrupted, resumes in epoch 3", "resuming at epoch 3, step 0"),
-        ("failed", {}, "none", "failed, resumes in epoch 3", "resuming at epoch 3, step 0"),
+        ("interrupted", {}, "same_code", "interrupted, resumes at epoch 3", "resuming at epoch 3, step 0"),
+        ("failed", {}, "none", "failed, resumes at epoch 3", "resuming at epoch 3, step 0"),
         ("diverged", {}, "same_code", "diverged", "already diverged: None"),
     ],
 )

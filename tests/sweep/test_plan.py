@@ -233,6 +233,7 @@ def leave(config: Config, state: State, epochs: int, code: Code = CODE) -> RunDi
     record.create({"effective": {}, "config": {}, "code": code}, {})
     record.write_metrics([{"epoch": 1 + epoch} for epoch in range(epochs)])
     if state is State.FINISHED:
+        record.predictions.touch()
         record.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": 0.5})
     record.write_status(state="running" if state is State.LOST else state.value, epoch=epochs, error="why")
     if state is State.LOST:

@@ -94,9 +94,9 @@ def test_patience_and_best(correct: list[int], patience: int | None, epochs_done
 @pytest.mark.parametrize(
     "batch_size, passes, step, sentence",
     [
-        (8, 1, 3, "the training loss is (nan|inf) in epoch 1, by step 3"),
-        (2, 10, 50, "the training loss is (nan|inf) in epoch 1, by step 50"),  # before the epoch ends
-        (22, 1, 1, "the validation loss is (nan|inf) after epoch 1"),  # the loss before the only step is finite
+        (8, 1, 3, "training loss is (nan|inf) at epoch 1, step 3"),
+        (2, 10, 50, "training loss is (nan|inf) at epoch 1, step 50"),  # before the epoch ends
+        (22, 1, 1, "validation loss is (nan|inf) after epoch 1"),  # the loss before the only step is finite
     ],
 )
 def test_diverged(batch_size: int, passes: int, step: int, sentence: str) -> None:
