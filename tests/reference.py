@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-COMMON = "data=digits data.image_size=16 batch_size=32 epochs=2 threads=1 device=cpu"
+COMMON = "data=digits data.image_size=8 batch_size=64 epochs=2 threads=1 device=cpu"
 CASES = {
     "softmax": "model=softmax optimizer=sgd data.val_size=0 seed=1",
     "mlp": "model=mlp model.hidden=[64] norm=batch dropout=light optimizer=momentum scheduler=step "
@@ -29,8 +29,8 @@ CASES = {
     "nesterov": "model=cnn_pool activation=leaky_relu norm=batch optimizer=momentum optimizer.nesterov=true "
     "scheduler=multistep scheduler.milestones=[1] scheduler.warmup_epochs=0.5 optimizer.weight_decay=0.001 "
     "autocast=bfloat16",
-    "resnet18": "model=resnet18 activation=tanh optimizer=momentum epochs=1 data.image_size=8 batch_size=512",
-    "frozen": "model=resnet18_pretrained model.freeze_backbone=true model.weights=WEIGHTS data.image_size=8",
+    "resnet18": "model=resnet18 activation=tanh optimizer=momentum epochs=1 batch_size=512",
+    "frozen": "model=resnet18_pretrained model.freeze_backbone=true model.weights=WEIGHTS",
 }
 MEASURED = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr")
 RESULTS = ("best_val_acc", "best_epoch", "test_acc", "test_loss", "epochs", "confusion")

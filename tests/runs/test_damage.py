@@ -121,15 +121,25 @@ def test_damaged_metrics_do_not_change_a_finished_run(train: Train, tmp_path: Pa
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("name", ["result.json", "run.json", "metrics.jsonl", "predictions.npz"])
+@pytest.mark.parametrize("name", ["result.json", "predictions.npz"])
 def test_lost_files_of_a_finished_run_are_written_again(name: str, train: Train, tmp_path: Path) -> None:
     train(*TINY, "epochs=3")
     run = the_run(tmp_path)
     before = outcome(run)
     (run / name).unlink()
-    if name in ("metrics.jsonl", "predictions.npz"):
-        (run / "result.json").unlink()  # else the run counts as finished
     again = train(*TINY, "epochs=3")
     assert again.returncode == 0, again.stderr
     assert "epoch 1/3" not in again.stdout  # nothing is trained again
+    assert_equal(outcome(run), before)
+
+
+def test_weights_of_unknown_code_are_kept_apart(train: Train, tmp_path: Path) -> None:
+    train(*TINY, "epochs=3")
+    run = the_run(tmp_path)
+    before = outcome(run)
+    (run / "run.json").unlink()
+    again = train(*TINY, "epochs=3")
+    assert again.returncode == 0, again.stderr
+    assert "stale (run.json changed); retraining" in again.stdout
+    assert (tmp_path / "outputs" / "stale" / f"{run.name}.1" / "checkpoints" / "last.pt").exists()
     assert_equal(outcome(run), before)

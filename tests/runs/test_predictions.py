@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import CLASSES, REPOSITORY, TEST_IMAGES, TINY, Train, environment, the_run
+from support import CLASSES, REPOSITORY, TEST_IMAGES, TINY, environment, the_run
 
-from sweeper.files import read_json, write_json
+from sweeper.files import read_json
 from sweeper.runs.predictions import read_predictions, write_predictions
 
 LOGITS = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
@@ -174,15 +174,3 @@ def test_evaluate_warns_where_there_is_nothing_to_compare_with(content: bytes | 
         assert "predictions.npz is missing or damaged" in done.stdout + done.stderr
     finally:
         file.write_bytes(before)
-
-
-def test_a_finished_run_that_lost_its_predictions_stays_finished(train: Train, tmp_path: Path) -> None:
-    train(*TINY, "epochs=2")
-    run = the_run(tmp_path)
-    (run / "predictions.npz").unlink()
-    assert "already finished" in train(*TINY, "epochs=2").stdout
-    status = read_json(run / "status.json")
-    assert status is not None
-    write_json(run / "status.json", status | {"state": "interrupted"})  # evaluated again, from the checkpoints
-    assert train(*TINY, "epochs=2").returncode == 0
-    assert read_predictions(run / "predictions.npz") is not None

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch import Tensor
 
 from sweeper.config import Config, settings
+from sweeper.summary.run_row import HIGHEST_IS_BEST
 from sweeper.training.metrics import METRICS, Evaluation, best_epoch, confusion_matrix
 
 
@@ -101,3 +102,9 @@ def test_directions() -> None:
 def test_every_metric_can_be_selected() -> None:
     check = {key: item.metadata["check"] for key, item, _ in settings(Config())}["select"]
     assert all(check.holds(f"val_{name}") for name in METRICS)
+
+
+def test_summaries_and_settings_know_every_metric_and_its_direction() -> None:
+    assert {f"val_{name}": metric.higher_is_better for name, metric in METRICS.items()} == HIGHEST_IS_BEST
+    check = next(item.metadata["check"] for key, item, _ in settings(Config()) if key == "select")
+    assert all(check.holds(name) for name in HIGHEST_IS_BEST)
