@@ -28,10 +28,10 @@ summary: setup  ## Print the table of all runs; write outputs/summary.csv and ou
 effects: setup  ## Print which training trick helps, and by how much
 	@$(PY) -m sweeper effects
 
-curves: setup  ## Draw learning curves of all runs into outputs/curves
+curves: setup  ## Plot learning curves of all runs into outputs/curves
 	@$(PY) -m sweeper curves
 
-best: setup  ## Load the best run and measure its test accuracy again
+best: setup  ## Re-evaluate the best run's best.pt on the test images
 	@$(PY) -m sweeper evaluate --best
 
 report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance

@@ -14,12 +14,14 @@ from sweeper.summary.output import write_output
 if TYPE_CHECKING:
     from sweeper.runs.evaluate import Reevaluation
 
-app = typer.Typer(help="Read and check recorded runs.", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
 SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its folder in sweeps/.")]
 Fraction = Annotated[
-    float, typer.Option("--convergence-fraction", help="Share of a run's best val_acc that counts as converged.")
+    float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
 ]
 TargetAcc = Annotated[
     float | None, typer.Option("--target-acc", help="Report the first epoch with this val_acc as epochs_to_target.")
@@ -31,7 +33,7 @@ def summary(
     sweep: SweepName = None,
     where: Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VALUE; may be repeated.")] = None,
     sort: Annotated[str, typer.Option(help="Column to sort by, best first.")] = "best_val_acc",
-    group_by: Annotated[str, typer.Option(help="Average runs that differ in this alone; none: no averages.")] = "seed",
+    group_by: Annotated[str, typer.Option(help="Average runs that differ only in this; none: no averages.")] = "seed",
     columns: Annotated[str | None, typer.Option(help="Columns to show, such as model,test_acc.")] = None,
     format: Annotated[str, typer.Option(help="table, csv, md, latex or json.")] = "table",
     output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
@@ -50,7 +52,7 @@ def summary(
     if format == "table" and output is not None and output.suffix[1:] in export.FORMATS:
         format = output.suffix[1:]
     if format not in ("table", *export.FORMATS):
-        raise UserError(f"there is no --format {format}; choose from {format_names(['table', *export.FORMATS])}")
+        raise UserError(f"--format {format}: unknown format; choose from {format_names(['table', *export.FORMATS])}")
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     frame, skipped = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
     frame = table.sort(table.where(frame, where or []), sort)
@@ -79,7 +81,7 @@ def effects(
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Print which change of a setting helps and by how much, from pairs of finished runs that differ in it alone."""
+    """Estimate the effect of each setting from pairs of finished runs that differ only in that setting."""
     from sweeper.summary.effects_text import show_effects
     from sweeper.sweep.saved import ids_of
 
@@ -106,13 +108,13 @@ def report(
 @app.command()
 def curves(
     sweep: SweepName = None,
-    top: Annotated[int, typer.Option(help="Number of configurations to draw, the best by val_acc.")] = 16,
+    top: Annotated[int, typer.Option(help="Number of configurations to plot, the best by val_acc.")] = 16,
     output: Annotated[Path | None, typer.Option(help="One file to write instead: .png, .svg or .pdf.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Draw accuracy and loss over epochs and seconds into OUTPUT_DIR/curves/, averaged over seeds."""
+    """Plot accuracy and loss against epochs and training time into OUTPUT_DIR/curves/, averaged over seeds."""
     from sweeper.summary.curves import write_curves
     from sweeper.summary.table import read_runs
     from sweeper.sweep.saved import ids_of
@@ -127,7 +129,7 @@ def curves(
 @app.command()
 def watch(
     sweep: SweepName = None,
-    once: Annotated[bool, typer.Option("--once", help="Print it once and exit.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the table once and exit.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Show the runs of a sweep, by default of the latest, until all have ended."""
@@ -138,13 +140,13 @@ def watch(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="A run: its directory, its id or the id's last digits.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Run ID, its last digits, or a run directory.")] = None,
     best: Annotated[bool, typer.Option("--best", help="The finished run with the best validation accuracy.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Measure a run's test accuracy again from its best.pt; exit with status 1 if it differs from the record."""
+    """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
     if (run is None) != best:
-        raise UserError("name a run's directory, or --best")
+        raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
     from sweeper.runs.evaluate import evaluate_run
 
     folder = best_run(output_dir) if run is None else find_run(run, output_dir)
@@ -160,9 +162,17 @@ def evaluate(
 
 
 def find_run(run: Path, output_dir: Path) -> Path:
-    """Return the directory of a run given by its path, its id or the id's last digits."""
+    """Return the directory of a run given by its path, its ID or the ID's last digits.
+
+    Raises:
+        UserError: the digits are those of several runs.
+    """
     found = [path for path in (output_dir / "runs").glob("*") if path.name.endswith(run.name)]
-    return found[0] if not run.exists() and len(found) == 1 else run
+    if run.exists() or not found:
+        return run
+    if len(found) > 1:
+        raise UserError(f"{run} matches {len(found)} runs: {format_names(path.name for path in found)}")
+    return found[0]
 
 
 def best_run(output_dir: Path) -> Path:

@@ -34,7 +34,7 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
             for name in AVERAGED:
                 row[name], row[f"{name}_std"] = mean_and_std(finished[name])
             row["state"] = format_states(runs)
-            row["stale"] = bool(finished["stale"].any())
+            row["stale"] = bool(runs["stale"].any())
             row |= {"code": runs["code"].iloc[0], "torch": None, "device_type": None, "error": None}
         rows.append(row)
     columns = ["run_id", *settings, "runs", *(part for name in RESULTS for part in (name, f"{name}_std"))]

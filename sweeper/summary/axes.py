@@ -71,7 +71,7 @@ def choose_baselines(
     """Return for each axis the value that the others are compared with.
 
     It is the given one, else the default, else null where the default of a group is to be absent (mixing=none), else
-    the commonest.
+    the most common.
 
     Raises:
         UserError: there is no such axis or value.
@@ -79,7 +79,7 @@ def choose_baselines(
     for axis in given:
         if axis not in axes:
             raise UserError(
-                f"there is no axis {axis}{nearest(axis, axes)}; the finished runs vary {format_names(axes)}"
+                f"--baseline: unknown axis {axis}{nearest(axis, axes)}; axes that vary: {format_names(axes)}"
             )
     baselines = {}
     for axis in axes:
@@ -120,7 +120,7 @@ def find_value(axis: str, given: Any, values: Sequence[Any]) -> Any:
     if not found:
         texts = {format_override(value) for value in values}
         raise UserError(
-            f"{axis}={text} does not occur{nearest(text, texts)}; the finished runs have {format_names(texts)}"
+            f"--baseline {axis}={text}: no finished run has it{nearest(text, texts)}; values: {format_names(texts)}"
         )
     return found[0]
 

@@ -1,5 +1,6 @@
 """The caption of a table of runs: what they share, how they ended, what limits their numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,19 +11,23 @@ from sweeper.summary.columns import format_value, is_missing, setting_columns
 MAX_ERRORS = 10  # runs whose error is shown
 
 
-def caption(frame: pd.DataFrame, constant: list[str], by: str = "best_val_acc") -> list[str]:
+def caption(
+    frame: pd.DataFrame, constant: list[str], by: str = "best_val_acc", implied: Sequence[str] = ()
+) -> list[str]:
     """Return the caption's lines.
 
     Args:
         frame: a row for each run.
         constant: the settings that all runs share.
         by: the column that the frame is sorted by.
+        implied: what choices imply, see `implied_settings`.
     """
     states = frame["state"].value_counts().sort_index()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
     shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
-    lines += ["All with " + ", ".join(shared)] if shared else []
+    lines += ["Shared settings: " + ", ".join(shared)] if shared else []
+    lines += implied
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")
     lines += optimistic(frame, by)
@@ -38,10 +43,11 @@ def optimistic(frame: pd.DataFrame, by: str) -> list[str]:
     finished = int((frame["state"] == "finished").sum())
     if finished > 1 and by == "best_val_acc":
         lines.append(
-            f"Top row of {finished} selected on validation accuracy: best_val_acc is optimistic, test_acc is not"
+            f"The top row is the best of {finished} by validation accuracy: its best_val_acc is optimistic, "
+            "its test_acc is not"
         )
     if finished > 1 and by == "test_acc":
-        lines.append(f"Top row of {finished} selected on test accuracy: test_acc is optimistic")
+        lines.append(f"The top row is the best of {finished} by test accuracy: its test_acc is optimistic")
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
     return lines
@@ -49,7 +55,7 @@ def optimistic(frame: pd.DataFrame, by: str) -> list[str]:
 
 def averaging(frame: pd.DataFrame, over: str) -> list[str]:
     """Describe what the rows are averages over, and where runs of one configuration were not averaged."""
-    lines = [f"Mean ± standard deviation over the runs that differ in {over} alone"]
+    lines = [f"Mean ± standard deviation over the runs that differ only in {over}"]
     settings = keys(frame, [name for name in setting_columns(frame) if name != over])
     code = keys(frame, ["code"])
     split = int((code[0].groupby(settings).nunique() > 1).sum())
@@ -63,7 +69,7 @@ def averaging(frame: pd.DataFrame, over: str) -> list[str]:
 
 
 def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
-    """Return, for each choice of a group, the settings that all its runs share, such as `model=mlp: hidden=[1024]`."""
+    """Return the settings that all runs of a choice share, choice by choice: `model=mlp implies hidden=[1024]`."""
     lines = []
     for group in dict.fromkeys(name.partition(".")[0] for name in implied):
         names = [name for name in implied if name.partition(".")[0] == group]
@@ -74,5 +80,5 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
                 for name, value in values
                 if not is_missing(value)
             ]
-            lines += [f"{group}={choice}: {', '.join(texts)}"] if texts else []
+            lines += [f"{group}={choice} implies {', '.join(texts)}"] if texts else []
     return lines

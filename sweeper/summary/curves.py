@@ -125,14 +125,14 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     drawn += f". Without a completed epoch: {no_epoch}" if no_epoch > 0 else ""
     drawn += f". Drawn: the best {top} by validation accuracy; left out: {left_out}" if left_out > 0 else ""
     read = (
-        "Line: mean over the runs of a configuration (they differ in their seed alone) that completed the epoch; band: "
+        "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch; band: "
         f"their lowest to highest. Convergence epoch: the first at {options.percent} of the run's best validation "
         "accuracy, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."
     shared = {name: frame[name].dropna().tolist()[0] for name in split_settings(frame)[2] if name != "data.fingerprint"}
-    return [f"{drawn}.", read, *([f"All with {name_of(shared)}."] if shared else [])]
+    return [f"{drawn}.", read, *([f"Shared settings: {name_of(shared)}."] if shared else [])]
 
 
 def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figure:

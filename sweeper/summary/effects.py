@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.axes import axes_of, choose_baselines, config_defaults, settings_of, without_slots
+from sweeper.summary.axes import CODE_OF, axes_of, choose_baselines, config_defaults, settings_of, without_slots
 from sweeper.summary.columns import is_implied
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped
@@ -31,7 +31,7 @@ class Effects:
         comparisons: each value of each axis, by each metric.
         interactions: each two of them that were crossed, by each metric.
         notes: sentences on how curves were read and on what could not be compared.
-        nothing: the sentence that explains why there are no comparisons, and how to get some; None where there are.
+        nothing: sentences that explain why there are no comparisons, and how to get some; None where there are.
     """
 
     baseline: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def effects(
     Args:
         frame: a row for each run, as `sweeper.summary.gather.gather` returns it, in any order.
         baseline: values to compare with, by axis, as they are or as text; an axis that is left out has its value of
-            `defaults` where that occurs, or the commonest.
+            `defaults` where that occurs, or the most common.
         defaults: the values of the baseline run; None for those of conf/.
         skipped: the folders that have no row.
         options: how learning curves were read.
@@ -73,14 +73,13 @@ def effects(
     notes = (options or ConvergenceOptions()).captions + ([skipped.old_runs] if skipped.old else [])
     if runs < 2:
         what = "there are no runs" if frame.empty else "one run is finished" if runs else "no run is finished"
-        return nothing(what, "a trick and seeds", runs, left_out, skipped)
+        return nothing(f"nothing to compare: {what}", sweep_over("a trick and seeds"), runs, left_out, skipped)
     finished = frame[frame["state"] == "finished"].sort_values("run_id").reset_index(drop=True)
     settings = settings_of(finished)
     axes = axes_of(settings)
     if not axes:
-        return nothing(
-            f"the {runs} finished runs differ in no setting but seed and data", "a trick", runs, left_out, skipped
-        )
+        what = f"nothing to compare: the {runs} finished runs differ in no setting but seed and data"
+        return nothing(what, sweep_over("a trick"), runs, left_out, skipped)
     base = choose_baselines(settings, axes, baseline or {}, config_defaults() if defaults is None else defaults)
     settings = without_slots(settings, base)
     settings = settings.drop(
@@ -95,18 +94,26 @@ def effects(
         interactions += corrected([comparison for comparison in crossed if comparison.seeds > 1])
     alone = unmatched(settings, base, {comparison.changes[0] for comparison in comparisons})
     if not comparisons:
-        what = f"no two finished runs differ in one setting alone, {', and '.join(alone)}"
-        return nothing(what, "one trick at a time", runs, left_out, skipped)
+        retrained = settings.drop(columns=[name for name in map(str, settings) if name.startswith(CODE_OF)])
+        only_stale = finished["stale"].eq(True).any() and any(
+            compare_all(finished, retrained, base, metric, [(axis,) for axis in axes]) for metric in METRICS
+        )
+        remedy = "Rerun the sweep to retrain stale runs." if only_stale else sweep_over("one trick at a time")
+        return nothing(". ".join(["no comparable pairs", *alone]), remedy, runs, left_out, skipped)
     notes += [*remarks(finished, settings, axes), *alone]
     return Effects(base, runs, left_out, comparisons, interactions, notes)
 
 
-def nothing(what: str, sweep_over: str, runs: int, left_out: dict[str, int], skipped: Skipped) -> Effects:
-    """Return no comparisons, the reason why and the command that would give some."""
+def nothing(what: str, remedy: str, runs: int, left_out: dict[str, int], skipped: Skipped) -> Effects:
+    """Return no comparisons, the reason why, and what would give some."""
     others = {reason: number for reason, number in left_out.items() if reason != OLD}
     also = (f" ({format_counts(others)})" if others else "") + (f"; {skipped.old_runs}" if skipped.old else "")
-    sentence = f"nothing to compare: {what}{also}; sweep over {sweep_over}: {COMMAND}"
-    return Effects(runs=runs, left_out=left_out, nothing=sentence)
+    return Effects(runs=runs, left_out=left_out, nothing=f"{what}{also}. {remedy}")
+
+
+def sweep_over(what: str) -> str:
+    """Return the remedy where a sweep would give comparisons."""
+    return f"Sweep over {what}, for example: {COMMAND}"
 
 
 def format_counts(numbers: Mapping[str, int]) -> str:
@@ -138,7 +145,7 @@ def remarks(finished: pd.DataFrame, settings: pd.DataFrame, axes: Sequence[str])
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {metric}"] if lacking else []
     for axis in axes:
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.")]
-        lines += [f"{axis}: runs that differ in {', '.join(own)} alone count as one, their mean"] if own else []
+        lines += [f"{axis}: runs that differ only in {', '.join(own)} count as one, their mean"] if own else []
     if stale := int(finished["stale"].eq(True).sum()):
         lines.append(f"{stale} of the finished runs are stale; pairs agree in all code but the compared choice")
     if "data.val_size" in finished and finished["data.val_size"].eq(0).any():

@@ -51,9 +51,10 @@ def caption(found: Effects) -> list[str]:
     lines += [
         "A pair: two runs equal in everything else, seed included; pairs of one seed are not independent, so "
         "their mean is one observation",
-        f"mean: of change - against over the seeds; {1 - LEVEL:.0%} interval: Student's t, not corrected",
-        "p: paired t-test over the seeds (sign test where a target was not reached or all seeds agree to the last "
-        f"digit), two-sided, corrected over its table; significant below {LEVEL}",
+        "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
+        f"mean: change minus baseline, averaged over seeds; {1 - LEVEL:.0%} interval: Student's t, not corrected",
+        "p: paired t-test over seeds (sign test where a target was not reached or all seeds are identical), "
+        f"two-sided, Holm-corrected within each table; significant below {LEVEL}",
     ]
     if found.interactions:
         lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
@@ -66,7 +67,7 @@ def as_grid(comparisons: Sequence[Comparison]) -> Table:
     crossed = len(comparisons[0].changes) > 1
     censored = any(comparison.censored for comparison in comparisons)
     table = Table(title=Text(metric.title + (": interactions" if crossed else "")), title_justify="left")
-    for header in ("change", "against", *(("with", "rather than") if crossed else ())):
+    for header in ("change", "baseline", *(("with", "rather than") if crossed else ())):
         table.add_column(header, overflow="fold")
     counts = ("quadruples" if crossed else "pairs", "seeds")
     for header in (*counts, "mean", f"{1 - LEVEL:.0%} interval", "p (Holm)"):
@@ -162,10 +163,10 @@ def show_effects(
         options: how learning curves are read; None for the defaults.
 
     Raises:
-        UserError: there is no such format, axis or value, or the file cannot be replaced.
+        UserError: the format is unknown, axis or value, or the file cannot be replaced.
     """
     if format not in FORMATS:
-        raise UserError(f"there is no --format {format}; choose from {format_names(FORMATS)}")
+        raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
     parts = (text.partition("=") for text in baseline)
     frame, skipped = gather(output_dir / "runs", only, options)
     found = effects(frame, {axis: value for axis, _, value in parts}, skipped=skipped, options=options)

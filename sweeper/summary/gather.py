@@ -129,7 +129,7 @@ def group_digests(code: Any) -> str | None:
 def apply_labels(runs: Sequence[RunRow]) -> None:
     """Show a group's preset in place of its builder, the same one for equal settings, however they were typed.
 
-    Of several presets with equal settings, the commonest is shown, then the alphabetically first. A preset whose name
+    Of several presets with equal settings, the most common is shown, then the alphabetically first. A preset whose name
     was kept while its builder was replaced (activation=relu activation.name=gelu) names two builders: these runs show
     the builder.
     """

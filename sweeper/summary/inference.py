@@ -62,8 +62,8 @@ class Comparison:
         higher, lower, tied: pairs in which the value has more of the metric, less, the same; in others it is unknown.
         sign_counts: seeds in which it has more, less, the same; where a run is censored, in most of the pairs.
         censored: runs that never reached their target.
-        p: two-sided, of the paired t-test over seeds, or of the sign test where a run is censored or all seeds agree to
-            the last digit; None with fewer than two seeds of known order.
+        p: two-sided, of the paired t-test over seeds, or of the sign test where a run is censored or all seeds are
+            identical; None with fewer than two seeds of known sign.
         corrected: p by Holm's method over all comparisons (or interactions) of the metric that have a p.
         more_seeds: about how many would make a difference significant that is not; above MAX_MORE_SEEDS: too many.
     """
@@ -90,7 +90,9 @@ class Comparison:
         if self.seeds == 1:
             return f"one {'pair' if self.pairs == 1 else 'seed'}: more seeds needed"
         if self.p is None:
-            return "one seed of known order: more seeds needed" if any(self.sign_counts) else "no comparable pairs"
+            return (
+                "only one seed with a known sign: more seeds needed" if any(self.sign_counts) else "no comparable pairs"
+            )
         if self.corrected is not None and self.corrected < LEVEL:
             return self.direction()
         if self.higher == self.lower == 0:

@@ -46,9 +46,19 @@ def failures(frame: pd.DataFrame, statuses: Iterable[dict[str, Any]]) -> list[di
         if error or state not in NO_FAILURE:
             groups.setdefault((str(state), error), []).append(str(run_id))
     return [
-        {"state": state, "reason": last_line(error) or "no reason recorded", "error": error, "runs": run_ids}
+        {
+            "state": state,
+            "reason": last_line(error) or missing_reason(state),
+            "error": error,
+            "runs": run_ids,
+        }
         for (state, error), run_ids in groups.items()
     ]
+
+
+def missing_reason(state: str) -> str:
+    """Return the reason of a failure without a recorded one."""
+    return "process disappeared without reporting a status" if state == State.LOST else "no reason recorded"
 
 
 def provenance(frame: pd.DataFrame, runs: Iterable[dict[str, Any]]) -> list[tuple[str, str, int]]:

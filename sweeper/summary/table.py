@@ -63,7 +63,7 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
     for name in names:
         if name not in frame.columns:
             valid = list(map(str, frame.columns))
-            raise UserError(f"there is no column {name}{nearest(name, valid)}; choose from {format_names(valid)}")
+            raise UserError(f"unknown column {name}{nearest(name, valid)}; choose from {format_names(valid)}")
 
 
 def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -107,8 +107,8 @@ def lay_out(
     settings = setting_columns(frame)
     constant = [name for name in settings if frame[name].nunique(dropna=name in SLOTS) <= 1]
     implied = [name for name in settings if name not in constant and is_implied(frame, name)]
-    lines = caption(frame, [name for name in constant if name != "data.fingerprint"], by)
-    lines += [f"With {text}" for text in implied_settings(frame, implied)]
+    shared = [name for name in constant if name != "data.fingerprint"]
+    lines = caption(frame, shared, by, implied_settings(frame, implied))
     lines += (options or ConvergenceOptions()).captions + (skipped or Skipped()).captions
     table = frame
     if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:

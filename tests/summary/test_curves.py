@@ -235,7 +235,7 @@ def test_axes_constants_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         [(3, 6, 9, 1.75, 1.375, 1.375), (7.5, 1.375), (5, 10, 1.75, 1.75), (10, 1.75)],
     ]
     assert legend_of(figure)[:2] == ["optimizer=adam", "optimizer=sgd (interrupted)"]
-    assert "All with data=digits, data.val_size=200, model=mlp, model.hidden=[1024]." in notes_of(figure)
+    assert "Shared settings: data=digits, data.val_size=200, model=mlp, model.hidden=[1024]." in notes_of(figure)
     assert figure.get_suptitle() == "A sweep" and "lowest to highest" in notes_of(figure)
 
 

@@ -351,8 +351,11 @@ def test_runs_of_different_code_are_not_paired() -> None:
     result = found(frame)
     assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)}
     assert "4 of the finished runs are stale; pairs agree in all code but the compared choice" in result.notes
-    alone = frame[frame["seed"] == 2]
-    assert "the nearest runs of activation=relu differ in code of core as well" in (found(alone).nothing or "")
+    sentences = found(frame[frame["seed"] == 2]).nothing or ""
+    assert "the nearest runs of activation=relu differ in code of core as well" in sentences
+    assert sentences.endswith(". Rerun the sweep to retrain stale runs.") and "train.py" not in sentences
+    both = frame[(frame["seed"] == 2) & (frame["activation"] == "relu") | (frame["seed"] == 1)].assign(seed=[1, 3, 4])
+    assert "Sweep over one trick at a time" in (found(both).nothing or "")  # retrained, they would differ in seed
 
 
 @pytest.mark.parametrize(
@@ -413,7 +416,7 @@ def test_a_step_that_is_off_is_null() -> None:
 def test_a_group_that_is_absent_by_default_has_null_as_baseline() -> None:
     frame = table(*runs("mixing", {None: [1], "mixup": [3, 5]}))
     assert effects(frame, defaults={"mixing": "none"}).baseline == {"mixing": None}
-    assert effects(frame, defaults={}).baseline == {"mixing": "mixup"}  # the commonest
+    assert effects(frame, defaults={}).baseline == {"mixing": "mixup"}  # the most common
 
 
 def test_notes_describe_how_curves_were_read() -> None:
@@ -434,7 +437,7 @@ def test_runs_of_version_01_are_counted_and_named() -> None:
     assert "2 runs of version 0.1 (schema 1) are not shown: a, b" in result.notes
     nothing = effects(table(), skipped=skipped).nothing or ""
     assert nothing.startswith(
-        "nothing to compare: there are no runs; 2 runs of version 0.1 (schema 1) are not shown: a, b"
+        "nothing to compare: there are no runs; 2 runs of version 0.1 (schema 1) are not shown: a, b. Sweep over"
     )
 
 
@@ -444,7 +447,7 @@ def test_notes_name_the_limits_of_the_numbers() -> None:
         *runs("optimizer__lr", {0.1: [10, 11]}, optimizer="adam", data__val_size=0),
     )
     text = as_table(found(frame))
-    assert "optimizer: runs that differ in optimizer.lr alone count as one, their mean" in text
+    assert "optimizer: runs that differ only in optimizer.lr count as one, their mean" in text
     assert "runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
 
 
@@ -480,7 +483,7 @@ def test_without_a_known_order_there_is_no_test() -> None:
     one = reaching([">9", ">9"], [">9", ">5"])
     assert one.p is None and one.corrected is None and one.words == "no comparable pairs"
     assert one.censored == 4
-    assert reaching([">9", 4], [">9", 3]).words == "one seed of known order: more seeds needed"
+    assert reaching([">9", 4], [">9", 3]).words == "only one seed with a known sign: more seeds needed"
     assert reaching([4, 4], [4, 4]).words == "not significant: no difference in any pair"
     assert reaching([4], [3]).words == "one pair: more seeds needed"
 
@@ -581,7 +584,7 @@ def test_censored_interactions_count_where_their_sign_is_known() -> None:
 # The baseline.
 
 
-def test_the_baseline_is_the_given_value_then_the_configs_then_the_commonest() -> None:
+def test_the_baseline_is_the_given_value_then_the_configs_then_the_most_common() -> None:
     frame = table(*runs("model", {"mlp": [1, 2], "cnn": [3, 4, 5]}))
     assert found(frame).baseline == {"model": "cnn"}
     assert effects(frame, defaults={"model": "mlp"}).baseline == {"model": "mlp"}
@@ -625,15 +628,15 @@ def test_lists_and_switches_may_too() -> None:
     [
         (
             {"activatoin": "relu"},
-            "there is no axis activatoin (did you mean activation?); the finished runs vary activation",
+            "--baseline: unknown axis activatoin (did you mean activation?); axes that vary: activation",
         ),
-        ({"seed": "0"}, "there is no axis seed; the finished runs vary activation"),
-        ({"model": "mlp"}, "there is no axis model; the finished runs vary activation"),
+        ({"seed": "0"}, "--baseline: unknown axis seed; axes that vary: activation"),
+        ({"model": "mlp"}, "--baseline: unknown axis model; axes that vary: activation"),
         (
             {"activation": "rely"},
-            "activation=rely does not occur (did you mean relu?); the finished runs have relu, selu",
+            "--baseline activation=rely: no finished run has it (did you mean relu?); values: relu, selu",
         ),
-        ({"activation": ""}, "activation= does not occur; the finished runs have relu, selu"),
+        ({"activation": ""}, "--baseline activation=: no finished run has it; values: relu, selu"),
     ],
 )
 def test_an_unknown_baseline_is_a_user_error(baseline: dict[str, str], sentence: str) -> None:
@@ -739,19 +742,32 @@ def test_a_narrow_terminal_keeps_the_numbers() -> None:
 @pytest.mark.parametrize(
     "rows, what",
     [
-        ([], "there are no runs;"),
-        ([{"state": "failed"}, {"state": "running"}], "no run is finished (1 failed, 1 running);"),
-        ([{}, {"state": "failed"}], "one run is finished (1 failed);"),
-        ([{"seed": 0}, {"seed": 1}], "the 2 finished runs differ in no setting but seed and data;"),
+        ([], "nothing to compare: there are no runs. Sweep over a trick and seeds, for example: "),
+        (
+            [{"state": "failed"}, {"state": "running"}],
+            "nothing to compare: no run is finished (1 failed, 1 running). Sweep over ",
+        ),
+        ([{}, {"state": "failed"}], "nothing to compare: one run is finished (1 failed). Sweep over "),
+        (
+            [{"seed": 0}, {"seed": 1}],
+            "nothing to compare: the 2 finished runs differ in no setting but seed and data. Sweep over a trick, ",
+        ),
         ([{"data.fingerprint": "a"}, {"data.fingerprint": "b"}], "the 2 finished runs differ in no setting but"),
-        ([{"model": "mlp"}, {"model": "cnn", "seed": 1}], "the nearest runs of model=cnn differ in seed as well;"),
-        ([{"model": "mlp"}, {"model": "cnn"}], "model=mlp has no matching pair: results are missing;"),
+        (
+            [{"model": "mlp"}, {"model": "cnn", "seed": 1}],
+            "the nearest runs of model=cnn differ in seed as well. Sweep over one trick at a time, ",
+        ),
+        (
+            [{"model": "mlp"}, {"model": "cnn"}],
+            "no comparable pairs. model=mlp has no matching pair: results are missing. Sweep over one trick ",
+        ),
     ],
 )
-def test_nothing_to_compare_is_one_sentence(rows: list[dict[str, Any]], what: str) -> None:
+def test_nothing_to_compare_is_explained(rows: list[dict[str, Any]], what: str) -> None:
     result = found(table(*rows))
     assert result.nothing is not None and what in result.nothing and result.comparisons == []
-    assert result.nothing.startswith("nothing to compare: ") and "python train.py -m " in result.nothing
+    assert result.nothing.startswith(("nothing to compare: ", "no comparable pairs. "))
+    assert "python train.py -m " in result.nothing
     assert as_table(result) == f"{result.nothing}\n"
     assert caption(result) == []
     assert json.loads(as_json(result))["nothing"] == result.nothing
@@ -796,16 +812,16 @@ def test_the_command_prints_and_writes_without_torch(tmp_path: Path) -> None:
 def test_a_user_error_is_an_error_and_nothing_to_compare_is_not(tmp_path: Path) -> None:
     done = command(tmp_path, "--format", "csv")
     assert done.returncode == 0 and done.stdout.startswith('"measure"') and len(done.stdout.splitlines()) == 1
-    assert re.fullmatch("nothing to compare: there are no runs; .*python train.py .*\n", done.stderr)
+    assert re.fullmatch(r"nothing to compare: there are no runs\. .*python train.py .*\n", done.stderr)
     make(tmp_path, "relu", 0.5, activation={"name": "relu"})
     make(tmp_path, "selu", 0.5, activation={"name": "selu"})
     done = command(tmp_path, "--baseline", "activation=tanh")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: activation=tanh does not occur; the finished runs have relu, selu\n"
+    assert done.stderr == "error: --baseline activation=tanh: no finished run has it; values: relu, selu\n"
 
 
 def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no --format md; choose from csv, json, table"):
+    with pytest.raises(UserError, match="--format md: unknown format; choose from csv, json, table"):
         show_effects(tmp_path, None, [], format="md")
     for path in (tmp_path, Path("/dev/null")):
         with pytest.raises(UserError, match=f"{path} is not a regular file"):
@@ -813,7 +829,7 @@ def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
     assert Path("/dev/null").is_char_device()
     for name in ("relu", "selu", "tanh"):
         make(tmp_path, name, 0.5, activation={"name": name})
-    with pytest.raises(UserError, match=r"^activation= does not occur; the finished runs have relu, selu$"):
+    with pytest.raises(UserError, match=r"^--baseline activation=: no finished run has it; values: relu, selu$"):
         show_effects(tmp_path, {"relu", "selu"}, ["activation"])
 
 

@@ -127,6 +127,14 @@ def test_runs_of_different_code_are_not_averaged(tmp_path: Path) -> None:
     assert stale.name.startswith("model=mlp (stale, code ")
 
 
+def test_a_row_of_unfinished_stale_runs_is_stale(tmp_path: Path) -> None:
+    code = code_of(EFFECTIVE)
+    for seed, recorded in enumerate((code, changed(code, "core"), changed(code, "core"))):
+        make(tmp_path, f"run-{seed}", [0.5], "failed", run={"code": recorded}, seed=seed)
+    table, _ = lay_out(*read_runs(tmp_path), over="seed")
+    assert sorted(table["stale"]) == [False, True]
+
+
 def test_averages_over_environments_are_reported(tmp_path: Path) -> None:
     for seed, (torch, device) in enumerate([("2.13", "cpu"), ("2.14", "cpu"), ("2.14", "cuda")]):
         run = {"versions": {"torch": torch}, "device_type": device}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import finish
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
@@ -173,7 +174,7 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         "78.0 s (0:01:18) in total",
         "0.0005, 0.001, 0.01",
         "best_val_acc is optimistic",
-        "Mean ± standard deviation over the runs that differ in seed alone",
+        "Mean ± standard deviation over the runs that differ only in seed",
         "0.7450 ± 0.0071",
         "2 failed: RuntimeError: out of memory",
         'File "loop.py", line 1, in fit',
@@ -186,6 +187,16 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
     assert text.count('<svg class="interval') >= 4 and "model=mlp" in text_of_page
     defined = " ".join(text for _, text in page.of("dt")) + " ".join(text for _, text in page.of("wbr"))
     assert all(part in defined for name in RESULTS for part in name.split("_"))
+
+
+def test_a_lost_run_is_among_the_failures(tmp_path: Path) -> None:
+    exercises(tmp_path)
+    record = finish(tmp_path, "gone", [0.5])
+    write_json(
+        record.folder / "status.json",
+        (record.status() or {}) | {"state": "running", "heartbeat": 1e9, "pid": 2**22 + 1},
+    )
+    assert "1 lost: process disappeared without reporting a status" in " ".join(Page(render(tmp_path)).texts)
 
 
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged(runs: Path) -> None:
     assert "run_id" not in table
     assert "seed" not in table
     assert "6 runs: 1 failed, 5 finished" in caption
-    assert "Mean ± standard deviation over the runs that differ in seed alone" in caption
+    assert "Mean ± standard deviation over the runs that differ only in seed" in caption
     assert "selu-2 failed: RuntimeError: no memory" in caption
 
 
@@ -112,7 +112,7 @@ def test_where(conditions: list[str], left: list[str], runs: Path) -> None:
         ("activation", "--where activation: must be COLUMN=VALUE"),
         (
             "activatoin=relu",
-            r"there is no column activatoin \(did you mean activation\?\); choose from activation, best",
+            r"unknown column activatoin \(did you mean activation\?\); choose from activation, best",
         ),
         ("activation=gelu", "--where activation=gelu: no such run; values of activation: relu, selu"),
     ],
@@ -136,13 +136,25 @@ def test_sort(by: str, order: list[str], runs: Path) -> None:
     assert sort(frame.iloc[::-1].reset_index(drop=True), by)["run_id"].tolist() == order
 
 
+def test_what_runs_share_and_what_a_choice_implies_is_in_the_caption(tmp_path: Path) -> None:
+    finish(tmp_path, "mlp", [0.6], model={"name": "mlp", "hidden": [32]}, epochs=5)
+    finish(tmp_path, "softmax", [0.5], model={"name": "softmax"}, epochs=5)
+    lines = lay_out(*read_runs(tmp_path))[1].splitlines()
+    shared = next(index for index, line in enumerate(lines) if line.startswith("Shared settings: data=digits, "))
+    assert lines[shared + 1] == "model=mlp implies hidden=[32]"
+    assert (
+        "The top row is the best of 2 by validation accuracy: its best_val_acc is optimistic, its test_acc is not"
+        in lines
+    )
+
+
 def test_columns(runs: Path) -> None:
     frame, skipped = read_runs(runs)
     single, _ = lay_out(frame, skipped, columns=["epochs", "test_acc"])
     assert list(single.columns) == ["epochs", "test_acc"]
     averaged, _ = lay_out(frame, skipped, over="seed", columns=["model.hidden", "activation", "test_acc"])
     assert list(averaged.columns) == ["model.hidden", "activation", "test_acc", "test_acc_std"]
-    with pytest.raises(UserError, match="there is no column seed"):
+    with pytest.raises(UserError, match="unknown column seed"):
         lay_out(frame, skipped, over="seed", columns=["seed"])
 
 
@@ -190,10 +202,10 @@ def test_with_an_output_file_nothing_else_is_written(runs: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--format", "xlsx"), "there is no --format xlsx; choose from csv, json, latex, md, table"),
-        (("--sort", "accuracy"), "there is no column accuracy"),
-        (("--group-by", "sed"), "there is no column sed (did you mean seed?)"),
-        (("--columns", "model,foo"), "there is no column foo"),
+        (("--format", "xlsx"), "--format xlsx: unknown format; choose from csv, json, latex, md, table"),
+        (("--sort", "accuracy"), "unknown column accuracy"),
+        (("--group-by", "sed"), "unknown column sed (did you mean seed?)"),
+        (("--columns", "model,foo"), "unknown column foo"),
         (("nosuchsweep",), "there is no sweep"),
     ],
 )
