@@ -102,7 +102,7 @@ def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
 @pytest.mark.parametrize(("heading", "row"), EFFECTS)
 def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
     axis, _, changed = row["change"].partition("=")
-    value, baseline = (PARSED.get(text, text) for text in (changed, row["against"]))
+    value, baseline = (PARSED.get(text, text) for text in (changed, row["baseline"]))
     runs = swept(heading)
     runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0")} if "dropout.rate" in runs else {})
     keys = [name for name in SETTINGS if name in runs and name != axis]
