@@ -194,7 +194,7 @@ def test_with_an_output_file_nothing_else_is_written(runs: Path, tmp_path: Path)
         (("--sort", "accuracy"), "there is no column accuracy"),
         (("--group-by", "sed"), "there is no column sed (did you mean seed?)"),
         (("--columns", "model,foo"), "there is no column foo"),
-        (("nosuchsweep",), "there is no sweep"),
+        (("nosuchsweep",), "no sweeps in "),
     ],
 )
 def test_wrong_options_are_user_errors(arguments: Sequence[str], sentence: str, runs: Path) -> None:
