@@ -16,9 +16,9 @@ def main(config: DictConfig) -> float:
     Returns:
         Its best validation accuracy, for sweepers that optimize.
     """
-    from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
-
     with job_errors(fail_fast=config.sweep.fail_fast):
+        from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
+
         return run(to_config(config), current_job(config))
 
 

@@ -1,5 +1,6 @@
 """The Hydra plugin behind `python train.py -m`: hydra/sweeper=grid. Its logic is in sweeper/sweep/."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from sweeper.sweep.plan import Planned
+
+log = logging.getLogger(__name__)
 
 
 class GridSweeper(Sweeper):
@@ -44,6 +47,9 @@ class GridSweeper(Sweeper):
         compose = Composer(self.hydra_context.config_loader, self.config)
         sweeps = [f"{key}={value}" for key, value in self.params.items()] + arguments
         overrides = compose.parser.parse_overrides(sweeps)
+        if not self.config.sweep.wait and not hasattr(self.launcher, "launch_runs"):
+            name = self.config.hydra.runtime.choices["hydra/launcher"]
+            log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
         concurrency = 1 if isinstance(self.launcher, BasicLauncher) else getattr(self.launcher, "concurrency", None)
         return run_sweep(overrides, compose, self.launch, concurrency, print_runs)
 

@@ -35,7 +35,19 @@ MOVED = {
     "augmentation.padding": "augmentation.crop_padding",
     "augmentation.size": "augmentation.cutout",
 }  # settings of version 0.1, and their replacements
-LAST_FRAMES = 2  # of a traceback, in a sweep's output; train.log has all frames
+FORMS = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a string",
+    "list[int]": "a list of integers, such as [512,256]",
+    "list[float]": "a list of numbers, such as [0.9,0.999]",
+    "list[list[str]]": "a list of lists of keys, such as [[model,optimizer]]",
+    "list[dict[str, Any]]": "a list of combinations, such as [{model:cnn,activation:selu}]",
+}  # of a setting's values, by its type
+# Hydra's refusals of a + or ++ in front of an override.
+ADDED = re.compile(r"(?:use 'override |groups is not supported: '\+\+|Either remove \+ prefix: ')(?P<override>.*)'")
+LAST_FRAMES = 2  # of a traceback that are printed; train.log has all frames
 
 
 def register_schema() -> None:
@@ -110,8 +122,8 @@ def friendly_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        message = " ".join(str(error).split())
-        exit_with_error(f"{type(error).__name__}: {message}; set HYDRA_FULL_ERROR=1 for the traceback")
+        sentence = f"{type(error).__name__}: {' '.join(str(error).split())}; set HYDRA_FULL_ERROR=1 for the traceback"
+        exit_with_error(f"{sentence}\n{last_frames(error)}".rstrip())
 
 
 @contextmanager
@@ -145,7 +157,7 @@ def refuse_sweep_overrides(overrides: list[str]) -> None:
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (override.partition("=") for override in overrides):
         if key in ("sweep.dry_run", "sweep.exclude", "sweep.zip") and value not in ("false", "[]"):
-            raise UserError(f"{key}={value} is for sweeps only; use -m: {as_multirun()}")
+            raise UserError(f"{key}={value} applies to sweeps only; add -m: {as_multirun()}")
         if key in groups and value.startswith("["):
             raise UserError(f"{key}={value} is a list; choose a single name, or sweep: -m {key}={value.strip('[]')}")
 
@@ -162,8 +174,15 @@ def format_error(error: Exception) -> str:
         return "".join(traceback.format_exception(error))
     sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
-    frames = [] if isinstance(error, UserError | Diverged) else traceback.format_tb(error.__traceback__)[-LAST_FRAMES:]
-    return f"{sentence}{notes}\n{''.join(frames)}".rstrip()
+    frames = "" if isinstance(error, UserError | Diverged) else last_frames(error)
+    return f"{sentence}{notes}\n{frames}".rstrip()
+
+
+def last_frames(error: Exception) -> str:
+    """Format the last frames of an error's traceback; none where Hydra raised it, since its code is not at fault."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_from_hydra = modules[-1].partition(".")[0] in ("hydra", "omegaconf")
+    return "" if is_from_hydra else "".join(traceback.format_tb(error.__traceback__)[-LAST_FRAMES:])
 
 
 def explain(error: BaseException) -> str:
@@ -172,24 +191,43 @@ def explain(error: BaseException) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         extra = "; optuna is an extra: pip install -e '.[optuna]' in the program's folder" if name == "optuna" else ""
         valid = f"choose from {format_names(error.options)}{extra}"
-        return f"{group}={name} does not exist{nearest(name, error.options)}; {valid}"
+        return f"unknown choice {group}={name}{nearest(name, error.options)}; {valid}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
         return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
+    if (added := ADDED.search(str(error))) is not None:
+        override = added["override"].replace(": ", "=")
+        return f"+{override}: drop the +; {override.partition('=')[0]} has a value already"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    key = getattr(inner, "full_key", None)
-    if key is None or not sibling_keys(key):  # not a setting of this program
-        return " ".join(str(error if key is None else inner).partition("full_key:")[0].split())
+    merged = re.match(r"Error merging override (.*)", str(error))
+    key, override = getattr(inner, "full_key", None), "" if merged is None else merged[1]
+    if override and not isinstance(key, str):  # an index in a list
+        key = override.lstrip("+").partition("=")[0]
+    if isinstance(key, str) and sibling_keys(key):
+        return explain_setting(inner, key.partition("[")[0], override)
+    return " ".join(str(error if key is None else inner).partition("full_key:")[0].split())
+
+
+def explain_setting(error: BaseException, key: str, override: str) -> str:
+    """Explain an error of OmegaConf that concerns a key at the level of a setting.
+
+    Args:
+        override: as typed; empty where the value comes from a file.
+    """
     if key in MOVED:
         return f"{key} is no longer a setting; use {MOVED[key]}"
-    if "not in" in str(inner):
-        siblings = sibling_keys(key)
+    if "not in" in str(error):
         elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        group, dot, _ = key.rpartition(".")
-        where = f"{group} has" if group else "there are"
-        hint = f"did you mean {format_names(elsewhere)}?" if elsewhere else f"{where} {format_names(siblings)}"
-        return f"{key} is not a setting{'' if elsewhere else nearest(key, siblings, group + dot)}; {hint}"
-    kinds = {name: item.type for name, item, _ in settings(Config())}
-    return f"{key} takes {kinds.get(key, 'another kind of value')}: {str(inner).splitlines()[0]}"
+        if elsewhere:
+            return f"unknown setting {key} (did you mean {format_names(elsewhere)}?)"
+        siblings, (group, dot, _) = sibling_keys(key), key.rpartition(".")
+        return f"unknown setting {key}{nearest(key, siblings, group + dot)}; settings: {format_names(siblings)}"
+    types = {name: str(item.type).removesuffix(" | None") for name, item, _ in settings(Config())}
+    if override.startswith("~"):
+        return f"{override}: a setting cannot be removed; set {key}=VALUE"
+    typed = override or f"{key}={getattr(error, 'value', '')}"
+    if key in types:
+        return f"{typed}: must be {FORMS[types[key]]}"
+    return f"{typed}: {key} is a group of settings: {format_names(sibling_keys(f'{key}.'))}"
 
 
 def sibling_keys(key: str) -> list[str]:

@@ -68,7 +68,7 @@ def listing(help: str) -> Any:
 class DataConfig:
     """The images, how they are scaled and which of them are held out."""
 
-    name: str = setting("the dataset's reader", "")
+    name: str = setting("dataset reader", "")
     root: str | None = setting("folder of the images or of the archive")
     cache: str | None = setting("folder for decoded images, shared by all runs")
     url: str | None = setting("address of the archive, or of a mirror")
@@ -84,14 +84,12 @@ class DataConfig:
 class ModelConfig:
     """The network without its slots."""
 
-    name: str = setting("the architecture", "")
+    name: str = setting("architecture", "")
     hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
     channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
     weights: str | None = setting("null: from scratch; imagenet; or a file, such as another run's best.pt")
-    stem: str | None = setting(
-        "imagenet: 7x7 stride 2 and pooling; cifar: 3x3 stride 1", check=one_of("imagenet", "cifar")
-    )
+    stem: str | None = setting("imagenet: 7x7 stride 2, pool; cifar: 3x3 stride 1", check=one_of("imagenet", "cifar"))
     freeze_backbone: bool | None = setting("train the last layer only")
 
 
@@ -99,7 +97,7 @@ class ModelConfig:
 class OptimizerConfig:
     """The update rule."""
 
-    name: str = setting("the update rule", "")
+    name: str = setting("update rule", "")
     lr: float | None = setting("peak learning rate", check=above(0))
     momentum: float | None = setting("momentum coefficient", check=from_up_to(0, 1))
     nesterov: bool | None = setting("use Nesterov momentum")
@@ -111,15 +109,15 @@ class OptimizerConfig:
 class SchedulerConfig:
     """The learning-rate schedule, as factors of optimizer.lr."""
 
-    name: str = setting("the learning-rate schedule", "")
+    name: str = setting("learning-rate schedule", "")
     warmup_epochs: float | None = setting("epochs of linear warm-up", check=at_least(0))
     step_size: int | None = setting("epochs between two decays", check=at_least(1))
     milestones: list[int] | None = setting("epochs after which the rate decays", check=at_least(1))
     gamma: float | None = setting("factor of each decay (exponential: of each epoch)", check=above_up_to(0, 1))
-    min_factor: float | None = setting("lowest rate as a share of the peak", check=between(0, 1))
-    pct_start: float | None = setting("share of the training in which the rate rises", check=between(0, 1))
-    div_factor: float | None = setting("peak rate / first rate", check=at_least(1))
-    final_div_factor: float | None = setting("first rate / last rate", check=at_least(1))
+    min_factor: float | None = setting("minimum LR as a fraction of the peak", check=between(0, 1))
+    pct_start: float | None = setting("fraction of training spent increasing the LR", check=between(0, 1))
+    div_factor: float | None = setting("peak LR / initial LR", check=at_least(1))
+    final_div_factor: float | None = setting("initial LR / final LR", check=at_least(1))
     factor: float | None = setting("factor of each reduction", check=above_up_to(0, 1))
     patience: int | None = setting("epochs without a better validation accuracy before a reduction", check=at_least(0))
 
@@ -128,7 +126,7 @@ class SchedulerConfig:
 class ActivationConfig:
     """The nonlinearity of hidden layers."""
 
-    name: str = setting("the nonlinearity", "")
+    name: str = setting("nonlinearity", "")
     negative_slope: float | None = setting("slope below zero")
 
 
@@ -136,7 +134,7 @@ class ActivationConfig:
 class NormConfig:
     """The normalization of hidden layers."""
 
-    name: str = setting("the normalization after each hidden layer", "")
+    name: str = setting("normalization after each hidden layer", "")
     num_groups: int | None = setting("groups that the channels are divided into", check=at_least(1))
 
 
@@ -144,7 +142,7 @@ class NormConfig:
 class DropoutConfig:
     """Dropout on hidden layers, in training only."""
 
-    name: str = setting("the kind of dropout on hidden layers", "")
+    name: str = setting("kind of dropout on hidden layers", "")
     rate: float | None = setting("probability that a unit is dropped in training", check=from_up_to(0, 1))
 
 
@@ -175,7 +173,7 @@ class MixingConfig:
 class LossConfig:
     """The training loss."""
 
-    name: str = setting("the training loss", "")
+    name: str = setting("training loss", "")
 
 
 @dataclass
@@ -196,15 +194,11 @@ class ViewsConfig:
 class SweepConfig:
     """How runs are handled, which does not change them."""
 
-    reuse: str = setting(
-        "which finished runs are reused: same_code, any, none",
-        "same_code",
-        one_of("same_code", "any", "none"),
-    )
+    reuse: str = setting("reuse finished runs: same_code, any, none", "same_code", one_of("same_code", "any", "none"))
     name: str | None = setting(
-        "the sweep's folder in outputs/sweeps/; null: derived from the swept keys",
+        "the sweep's folder in outputs/sweeps/; null: derived from the overrides",
         check=Check(
-            f"letters, digits, - and _, with no path, at most {LONGEST_NAME} of them",
+            f"at most {LONGEST_NAME} letters, digits, dots, - and _, with no dot first",
             lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
         ),
     )
@@ -213,7 +207,7 @@ class SweepConfig:
     dry_run: bool = setting("print the plan and stop", False)
     max_retries: int = setting("how often runs that did not finish are retried", 1, at_least(0))
     fail_fast: bool = setting("stop at the first run that fails", False)
-    wait: bool = setting("wait for the runs; false, on a cluster: submit them and return", True)
+    wait: bool = setting("wait for the runs; false, with Slurm: submit them and return", True)
 
 
 @dataclass
@@ -234,16 +228,12 @@ class Config:
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    epochs: int = setting("passes over the training images", 30, at_least(1))
-    batch_size: int = setting("images per step", 64, at_least(2))
+    epochs: int = setting("number of epochs", 30, at_least(1))
+    batch_size: int = setting("images per batch", 64, at_least(2))
     seed: int = setting("seed of weights, split, shuffle, augmentation and dropout", 0, between(0, 2**63 - 1))
-    label_smoothing: float = setting("share of the target spread over all classes", 0.0, from_up_to(0, 1))
-    grad_clip: float | None = setting("largest norm of a step's gradient; null: no limit", None, above(0))
-    autocast: str | None = setting(
-        "bfloat16: mixed precision, weights in float32; null: float32 throughout",
-        None,
-        one_of("bfloat16"),
-    )
+    label_smoothing: float = setting("label-smoothing factor", 0.0, from_up_to(0, 1))
+    grad_clip: float | None = setting("maximum gradient norm; null: no clipping", None, above(0))
+    autocast: str | None = setting("bfloat16: mixed precision; null: float32 throughout", None, one_of("bfloat16"))
     select: str = setting(
         "validation metric that selects the best epoch: val_acc, val_loss, val_balanced_acc, val_macro_f1",
         "val_acc",
@@ -253,7 +243,7 @@ class Config:
     checkpoint_minutes: float = setting("minutes between two checkpoints within an epoch", 5.0, at_least(0))
     device: str = setting("auto (a GPU where there is one), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
     threads: int | None = setting("CPU threads; null: torch's default", None, at_least(1))
-    compile: bool = setting("compile the network by torch.compile: a minute at first; meant for a GPU", False)
+    compile: bool = setting("compile the model with torch.compile (about a minute at startup; meant for GPUs)", False)
     output_dir: str = setting("folder of runs and summaries", "outputs")
 
 
@@ -295,10 +285,14 @@ def validate(config: Config) -> None:
     """
     for key, item, value in settings(config):
         check: Check | None = item.metadata["check"]
+        group = key.removesuffix(".name")
+        if value == "" and group != key and check is None:
+            raise UserError(f"{group} is required: choose {group}=NAME; a group cannot be removed with ~{group}")
         if value == [] and key not in ("sweep.exclude", "sweep.zip"):
             raise UserError(f"{key}=[] needs at least one value")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise UserError(f"{key}={number} is not a finite number")
             if number is not None and check is not None and not check.holds(number):
-                raise UserError(f"{key}={number} is out of range: it must be {check.text}")
+                kind = "invalid" if isinstance(number, str) else "out of range"
+                raise UserError(f"{key}={number} is {kind}: must be {check.text}")

@@ -8,31 +8,48 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, Train, composed, environment
+from support import REPOSITORY, Train, composed, copy_program, environment
 
 from sweeper.cli import MOVED, preset_labels
 
 BAD = [
-    ("model=zz", "model=zz does not exist; choose from cnn, cnn_pool, mlp"),
+    ("model=zz", "unknown choice model=zz; choose from cnn, cnn_pool, mlp"),
     ("model=cnnpool", "did you mean cnn_pool?"),
-    ("experiment=p9", "experiment=p9 does not exist"),
-    ("hydra/launcher=zz", "hydra/launcher=zz does not exist"),
-    ("modle=mlp", "modle is not a setting (did you mean model?)"),
-    ("optimizer.learning_rate=1", "optimizer.learning_rate is not a setting; optimizer has optimizer.betas, "),
-    ("model.hiden=[3]", "model.hiden is not a setting (did you mean model.hidden?)"),
-    ("+extra=1", "extra is not a setting"),
-    ("epochs=many", "epochs takes int"),
-    ("optimizer.lr=fast", "optimizer.lr takes float"),
-    ("optimizer.betas=3", "optimizer.betas takes list[float]"),
-    ("epochs=0", "epochs=0 is out of range: it must be at least 1"),
+    ("experiment=p9", "unknown choice experiment=p9"),
+    ("hydra/launcher=zz", "unknown choice hydra/launcher=zz"),
+    ("modle=mlp", "unknown setting modle (did you mean model?); settings: activation, "),
+    ("optimizer.learning_rate=1", "unknown setting optimizer.learning_rate; settings: optimizer.betas, "),
+    ("model.hiden=[3]", "unknown setting model.hiden (did you mean model.hidden?)"),
+    ("+extra=1", "unknown setting extra"),
+    ("epochs=many", "epochs=many: must be an integer"),
+    ("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
+    ("optimizer.betas=3", "optimizer.betas=3: must be a list of numbers, such as [0.9,0.999]"),
+    ("model.hidden=5", "model.hidden=5: must be a list of integers, such as [512,256]"),
+    ("model.hidden=[a]", "model.hidden=[a]: must be a list of integers, such as [512,256]"),
+    ("sweep.zip=[seed]", "sweep.zip=[seed]: must be a list of lists of keys, such as [[model,optimizer]]"),
+    (
+        "sweep.exclude=[foo]",
+        "sweep.exclude=[foo]: must be a list of combinations, such as [{model:cnn,activation:selu}]",
+    ),
+    ("sweep=3", "sweep=3: sweep is a group of settings: sweep.dry_run, "),
+    ("~loss", "loss is required: choose loss=NAME; a group cannot be removed with ~loss"),
+    ("~loss.name", "~loss.name: a setting cannot be removed; set loss.name=VALUE"),
+    ("+model=softmax", "+model=softmax: drop the +; model has a value already"),
+    ("++model=softmax", "+model=softmax: drop the +; model has a value already"),
+    ("+epochs=2", "+epochs=2: drop the +; epochs has a value already"),
+    ("epochs=0", "epochs=0 is out of range: must be at least 1"),
     ("batch_size=1", "batch_size=1 is out of range"),
     ("seed=-1", "seed=-1 is out of range"),
-    ("optimizer.lr=-1", "optimizer.lr=-1.0 is out of range: it must be above 0"),
+    ("optimizer.lr=-1", "optimizer.lr=-1.0 is out of range: must be above 0"),
     ("optimizer.lr=null", "optimizer.lr=null: optimizer=adam needs a value"),
-    ("dropout.rate=1", "dropout.rate=1.0 is out of range: it must be at least 0 and below 1"),
+    ("dropout.rate=1", "dropout.rate=1.0 is out of range: must be at least 0 and below 1"),
     ("model.hidden=[0]", "model.hidden=0 is out of range"),
-    ("sweep.name=../elsewhere", "sweep.name=../elsewhere is out of range: it must be letters, digits"),
-    ("device=tpu", "it must be one of auto, cpu, cuda"),
+    (
+        "sweep.name=../elsewhere",
+        "sweep.name=../elsewhere is invalid: must be at most 100 letters, digits, dots, - and _",
+    ),
+    ("sweep.name=''", "sweep.name= is invalid"),
+    ("device=tpu", "device=tpu is invalid: must be one of auto, cpu, cuda"),
     (
         "optimizer=sgd optimizer.momentum=0.9",
         "optimizer.momentum=0.9 is not used by optimizer=sgd, which uses lr, weight",
@@ -53,7 +70,7 @@ BAD = [
     ("model=mlp model.hidden=[]", "model.hidden=[] needs at least one value"),
     ("epochs", "missing EQUAL"),
     ("model=mlp,cnn", "model=mlp,cnn has several values; use -m to sweep over them: python "),
-    ("lr=0.1", "lr is not a setting; did you mean optimizer.lr?"),
+    ("lr=0.1", "unknown setting lr (did you mean optimizer.lr?)"),
     ("dropout=0.3", "Config group override must be a string"),
 ]
 
@@ -98,8 +115,23 @@ def test_an_error_is_a_line_on_stderr_and_a_traceback_on_request(train: Train) -
     short, full = train("epochs=0"), train("epochs=0", HYDRA_FULL_ERROR="1")
     assert short.returncode == full.returncode == 1
     assert "Traceback" not in short.stderr + short.stdout
-    assert short.stderr == "error: epochs=0 is out of range: it must be at least 1\n"
+    assert short.stderr == "error: epochs=0 is out of range: must be at least 1\n"
     assert "Traceback" in full.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
+def test_an_error_while_the_program_is_imported_names_its_line(flags: list[str], tmp_path: Path) -> None:
+    copy_program(tmp_path)
+    broken = tmp_path / "sweeper" / "training" / "losses.py"
+    broken.write_text(f"{broken.read_text()}\n1 / 0\n")
+    arguments = [sys.executable, "train.py", *flags, "model=softmax", "data=digits"]
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "error: ZeroDivisionError: division by zero; set HYDRA_FULL_ERROR=1 for the traceback"
+    assert f'  File "{broken}", line {len(broken.read_text().splitlines())}, in <module>' in lines
+    assert "    1 / 0" in lines
+    assert "Error executing job" not in done.stderr + done.stdout
 
 
 def test_help_lists_groups_settings_and_examples_without_torch() -> None:
@@ -114,8 +146,8 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
 
 MEANT_AS_SWEEPS = [
     (["seed=0,1", "epochs=2"], "seed=0,1 has several values; use -m to sweep over them: {} seed=0,1 epochs=2"),
-    (["sweep.dry_run=true"], "sweep.dry_run=true is for sweeps only; use -m: {} sweep.dry_run=true"),
-    (["sweep.exclude=[{seed:0}]"], "sweep.exclude=[{{seed:0}}] is for sweeps only; use -m: {} "),
+    (["sweep.dry_run=true"], "sweep.dry_run=true applies to sweeps only; add -m: {} sweep.dry_run=true"),
+    (["sweep.exclude=[{seed:0}]"], "sweep.exclude=[{{seed:0}}] applies to sweeps only; add -m: {} "),
     (
         ["activation=[relu,selu]"],
         "activation=[relu,selu] is a list; choose a single name, or sweep: -m activation=relu,selu",

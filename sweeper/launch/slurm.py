@@ -20,6 +20,7 @@ UNSCHEDULABLE = (
     *("AccountNotAllowed", "QOSNotAllowed", "InvalidAccount", "InvalidQOS"),
     *("QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit"),
 )
+NO_CONTROLLER = "Could not establish a configuration source"  # printed on a machine that belongs to no cluster
 
 
 @dataclass
@@ -62,7 +63,12 @@ def call(*command: str) -> str:
         )
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise UserError(f"Slurm: {parse_error(done.stderr)}")
+        if NO_CONTROLLER in done.stderr:
+            raise UserError(
+                f"{command[0]} failed: no Slurm controller found ({NO_CONTROLLER}); "
+                "run the sweep on a cluster's login node, or use hydra/launcher=parallel"
+            )
+        raise UserError(f"{command[0]} failed: {parse_error(done.stderr)}")
     return done.stdout
 
 

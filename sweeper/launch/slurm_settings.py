@@ -21,7 +21,7 @@ def check_settings(settings: Settings) -> None:
     for names, least in ((AT_LEAST_1, 1), (AT_LEAST_0, 0)):
         for name in names:
             if not isinstance(settings[name], int) or settings[name] < least:
-                raise UserError(f"hydra.launcher.{name}={settings[name]} must be an integer of at least {least}")
+                raise UserError(f"hydra.launcher.{name}={settings[name]} must be an integer >= {least}")
     if not isinstance(settings["setup"], list):
         raise UserError(f"hydra.launcher.setup={settings['setup']} must be a list of shell lines")
     additional = settings["additional_parameters"] or {}
@@ -34,7 +34,7 @@ def check_settings(settings: Settings) -> None:
     if memory is not None and not (isinstance(memory, int | float) and memory > 0):
         raise UserError(f"hydra.launcher.memory={memory} must be a number of GiB above 0")
     if broken := list(with_line_breaks(settings)):
-        raise UserError(f"hydra.launcher.{broken[0]} contains a line break, which a job script cannot hold")
+        raise UserError(f"hydra.launcher.{broken[0]} contains a line break, not allowed in job scripts")
     if reserved := {sbatch_name(name) for name in additional} & set(RESERVED):
         raise UserError(
             f"hydra.launcher.additional_parameters cannot set {', '.join(sorted(reserved))}: reserved for the launcher"

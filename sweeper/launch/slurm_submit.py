@@ -92,7 +92,7 @@ class Submitter:
         """Submit jobs and wait for them, for sweepers that do not know the runs, such as Optuna's."""
         self.prepare()
         if not self.config.sweep.wait:
-            log.warning("sweep.wait=false is ignored: this sweeper needs what its jobs return")
+            log.warning("sweep.wait=false is ignored: this sweeper needs its jobs' results")
         numbered = enumerate(job_overrides, start=initial_job_idx)
         tasks = [Task(f"job {number}", number, list(overrides)) for number, overrides in numbered]
         folder = self.folder / uuid.uuid4().hex

@@ -18,7 +18,7 @@ def local_worker_envs(
 
     for name, value in {"n_jobs": n_jobs, "runs_per_gpu": runs_per_gpu}.items():
         if value is not None and (not isinstance(value, int) or value < 1):
-            raise UserError(f"hydra.launcher.{name}={value} must be an integer of at least 1")
+            raise UserError(f"hydra.launcher.{name}={value} must be an integer >= 1")
     return worker_envs(n_jobs, runs_per_gpu, cpu_count(), visible_gpus() if device != "cpu" else [], threads)
 
 

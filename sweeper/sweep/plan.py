@@ -163,7 +163,7 @@ def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | No
             lines.append(f"  and {len(listed) - LISTED} more: {kind_of(listed[0])}")
     lines += [f"{axis} has no effect: all values map to the same runs" for axis in no_effect_axes(plan, axes)]
     counts = Counter(kind_of(planned) for planned in plan)
-    parts = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]]
+    parts = [f"{counts[kind]} {plural(kind, counts[kind])}" for kind in KINDS if counts[kind]]
     to_run = [planned for planned in plan if planned.is_to_run]
     reasons = Counter(planned.decision.reason.value for planned in to_run)
     if to_run and reasons != {Reason.NEW.value: len(to_run)}:
@@ -179,9 +179,14 @@ def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
         return ""
     rest = f" and {len(to_run) - len(known)} of unknown duration" if len(known) < len(to_run) else ""
     if concurrency is None:
-        return f"; {format_duration(sum(known))} of training in all{rest}"
+        return f"; {format_duration(sum(known))} of training in total{rest}"
     at_a_time = f", {concurrency} at a time" if concurrency > 1 else ""
     return f"; {format_duration(makespan(known, concurrency))}{at_a_time}{rest}"
+
+
+def plural(kind: str, count: int) -> str:
+    """Return a kind of combinations as it follows their number; all but one are adjectives."""
+    return f"{kind}s" if kind == Action.DUPLICATE and count > 1 else kind
 
 
 TO_RUN = "to run"

@@ -22,9 +22,9 @@ def find_sweep(output_dir: Path, name: str | None) -> Path:
     names = [path.parent.name for path in files]
     if not files:
         example = "python train.py -m model=mlp,cnn"
-        raise UserError(f"there is no sweep in {output_dir / 'sweeps'}; start a sweep, such as {example}")
+        raise UserError(f"no sweeps in {output_dir / 'sweeps'}; start one: {example}")
     if name is not None and name not in names:
-        raise UserError(f"there is no sweep {name} in {output_dir / 'sweeps'}; choose from {format_names(names)}")
+        raise UserError(f"sweep {name} not found in {output_dir / 'sweeps'}; choose from {format_names(names)}")
     return files[names.index(name) if name is not None else -1].parent
 
 

@@ -11,7 +11,7 @@ from support import REPOSITORY
 
 from sweeper.errors import UserError
 from sweeper.launch import slurm_settings
-from sweeper.launch.slurm import Job, parse_error
+from sweeper.launch.slurm import Job, parse_error, queue
 from sweeper.launch.slurm_settings import check_settings, executor_parameters
 
 
@@ -48,6 +48,32 @@ def test_properties_of_a_job(job: Job, properties: tuple[bool, bool, bool]) -> N
     assert (job.is_active, job.never_starts, job.is_held) == properties
 
 
+@pytest.mark.parametrize(
+    ("stderr", "message"),
+    [
+        (
+            "squeue: error: fetch_config: DNS SRV lookup failed\n"
+            "squeue: fatal: Could not establish a configuration source\n",
+            r"^squeue failed: no Slurm controller found \(Could not establish a configuration source\); "
+            "run the sweep on a cluster's login node, or use hydra/launcher=parallel$",
+        ),
+        (
+            "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n",
+            r"^squeue failed: slurm_load_jobs error: Unable to contact slurm controller \(connect failure\)$",
+        ),
+    ],
+)
+def test_an_error_of_a_command_names_it(
+    stderr: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "squeue"
+    command.write_text(f"#!/bin/sh\ncat >&2 <<END\n{stderr}END\nexit 1\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match=message):
+        queue()
+
+
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The defaults, on a cluster with two partitions."""
@@ -63,11 +89,11 @@ def test_defaults_are_valid(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("minutes", 0, "hydra.launcher.minutes=0 must be an integer of at least 1"),
-        ("gpus_per_run", -1, "hydra.launcher.gpus_per_run=-1 must be an integer of at least 0"),
+        ("minutes", 0, "hydra.launcher.minutes=0 must be an integer >= 1"),
+        ("gpus_per_run", -1, "hydra.launcher.gpus_per_run=-1 must be an integer >= 0"),
         ("setup", "true", "hydra.launcher.setup=true must be a list of shell lines"),
         ("memory", "16G", "hydra.launcher.memory=16G must be a number of GiB above 0"),
-        ("account", "a\nb", "hydra.launcher.account contains a line break, which a job script cannot hold"),
+        ("account", "a\nb", "hydra.launcher.account contains a line break, not allowed in job scripts"),
         ("additional_parameters", ["a"], r"hydra.launcher.additional_parameters=\['a'\] must map options of sbatch"),
         ("additional_parameters", {"open_mode": 1}, "cannot set open-mode: reserved for the launcher"),
         ("partition", "low,hihg", "hydra.launcher.partition=low,hihg does not exist; valid: high, low"),

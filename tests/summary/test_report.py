@@ -232,7 +232,7 @@ def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path)
     text = (tmp_path / "deep/few.html").read_text(encoding="utf-8")
     assert f"<pre>{command}</pre>" in text and "Sweep few" in text and "mlp-0.01-s0" not in text
     assert "5, 1 excluded, 1 duplicate, 1 without a readable run yet" in text
-    with pytest.raises(UserError, match=r"there is no sweep none in .*; choose from few"):
+    with pytest.raises(UserError, match=r"sweep none not found in .*; choose from few"):
         write_report(tmp_path, "none")
 
 

@@ -206,7 +206,7 @@ def test_with_an_output_file_nothing_else_is_written(runs: Path, tmp_path: Path)
         (("--sort", "accuracy"), "unknown column accuracy"),
         (("--group-by", "sed"), "unknown column sed (did you mean seed?)"),
         (("--columns", "model,foo"), "unknown column foo"),
-        (("nosuchsweep",), "there is no sweep"),
+        (("nosuchsweep",), "no sweeps in "),
     ],
 )
 def test_wrong_options_are_user_errors(arguments: Sequence[str], sentence: str, runs: Path) -> None:

@@ -170,10 +170,10 @@ def test_a_plan_lists_at_most_twenty_of_each_kind(
         ([40.0, 30.0, 20.0], 1, "3 to run; about 2 min"),
         ([40.0, 30.0, 20.0], 2, "3 to run; about 50 s, 2 at a time"),
         ([40.0, 30.0, 20.0], 9, "3 to run; about 40 s, 9 at a time"),
-        ([40.0, 30.0, 20.0], None, "3 to run; about 2 min of training in all"),
+        ([40.0, 30.0, 20.0], None, "3 to run; about 2 min of training in total"),
         ([40.0, None, 20.0], 1, "3 to run; about 60 s and 1 of unknown duration"),
         ([40.0, None, None], 2, "3 to run; about 40 s, 2 at a time and 2 of unknown duration"),
-        ([None, None, 7.0], None, "3 to run; about 7 s of training in all and 2 of unknown duration"),
+        ([None, None, 7.0], None, "3 to run; about 7 s of training in total and 2 of unknown duration"),
         ([None, None, None], 2, "3 to run"),
     ],
 )

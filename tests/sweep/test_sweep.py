@@ -191,7 +191,17 @@ def test_presets_of_the_same_settings_are_one_run(train: Train, tmp_path: Path) 
     rates = train("model=mlp", "dropout=light,heavy", "dropout.rate=0.1", "sweep.dry_run=true", flags=("-m",)).stdout
     assert "2 combinations: 1 to run, 1 duplicate" in rates
     steps = ("augmentation=none,flip", "augmentation.flip=random,none", "sweep.dry_run=true")
-    assert "4 combinations: 2 to run, 2 duplicate" in train("model=softmax", *steps, flags=("-m",)).stdout
+    assert "4 combinations: 2 to run, 2 duplicates" in train("model=softmax", *steps, flags=("-m",)).stdout
+
+
+@pytest.mark.parametrize(("launcher", "is_ignored"), [("basic", True), ("slurm", False)])
+def test_a_launcher_that_always_waits_warns_of_wait_false(launcher: str, is_ignored: bool, train: Train) -> None:
+    planned = train(
+        *("model=softmax", f"hydra/launcher={launcher}", "sweep.wait=false", "sweep.dry_run=true"), flags=("-m",)
+    )
+    assert planned.returncode == 0, planned.stderr
+    warning = f"sweep.wait=false is ignored: hydra/launcher={launcher} waits for its runs"
+    assert (warning in planned.stdout) == is_ignored
 
 
 def test_a_sweeps_name_fits_a_file_system() -> None:
@@ -204,7 +214,7 @@ def test_an_experiment_that_defines_a_sweep(train: Train, tmp_path: Path) -> Non
     alone = train("experiment=o8_activations", "model=mlp,softmax", "model.hidden=null", "sweep.dry_run=true")
     assert "error: model.hidden=null" in alone.stderr  # the sweep was planned: mlp needs its hidden layers
     planned = train("experiment=o8_activations", "model=softmax", "sweep.dry_run=true")
-    assert "3 combinations: 1 to run, 2 duplicate" in planned.stdout
+    assert "3 combinations: 1 to run, 2 duplicates" in planned.stdout
     swept = train("experiment=o8_activations,p6_dropout", flags=("-m",))
     assert "an experiment that defines its own sweep cannot be swept over" in swept.stderr
     assert not (tmp_path / "outputs").exists()

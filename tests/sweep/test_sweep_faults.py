@@ -277,7 +277,7 @@ def test_reordered_overrides_and_overrides_without_effect_find_the_same_runs(tra
     train("model=softmax,mlp", "seed=0,1", "epochs=1", flags=("-m",))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/runs/*/*.json")}
     again = train("threads=1,2", "epochs=1", "seed=1,0", "model=mlp,softmax", "checkpoint_minutes=7", flags=("-m",))
-    assert "8 combinations: 4 finished, 4 duplicate" in again.stdout
+    assert "8 combinations: 4 finished, 4 duplicates" in again.stdout
     assert "threads has no effect: all values map to the same runs" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/runs/*/*.json")} == before
 

@@ -512,13 +512,13 @@ def test_the_sweep_that_was_started_last_is_found(tmp_path: Path) -> None:
     os.utime(tmp_path / "sweeps/c/sweep.json", (9, 9))
     assert find_sweep(tmp_path, None) == tmp_path / "sweeps/c"
     assert find_sweep(tmp_path, "b") == tmp_path / "sweeps/b"
-    with pytest.raises(UserError, match=f"^there is no sweep empty in {tmp_path}/sweeps; choose from a, b, c$"):
+    with pytest.raises(UserError, match=f"^sweep empty not found in {tmp_path}/sweeps; choose from a, b, c$"):
         find_sweep(tmp_path, "empty")
 
 
 @pytest.mark.parametrize("name", [None, "a"])
 def test_a_folder_without_sweeps_is_reported(name: str | None, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"^there is no sweep in {tmp_path}/sweeps; start a sweep, such as "):
+    with pytest.raises(UserError, match=f"^no sweeps in {tmp_path}/sweeps; start one: "):
         find_sweep(tmp_path, name)
 
 
@@ -759,9 +759,9 @@ def test_the_command_prints_a_sweep_once_and_without_torch(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("watch", "--once", "zz"), "there is no sweep zz in {}/sweeps; choose from a-sweep, damaged"),
+        (("watch", "--once", "zz"), "sweep zz not found in {}/sweeps; choose from a-sweep, damaged"),
         (("watch", "damaged"), "{}/sweeps/damaged/sweep.json is damaged"),
-        (("summary", "zz"), "there is no sweep zz in {}/sweeps; choose from a-sweep, damaged"),
+        (("summary", "zz"), "sweep zz not found in {}/sweeps; choose from a-sweep, damaged"),
         (("summary", "damaged"), "{}/sweeps/damaged/sweep.json is damaged"),
     ],
 )
