@@ -18,13 +18,12 @@ from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config
 from sweeper.errors import UserError
-from sweeper.files import read_json
 from sweeper.runs.provenance import command_as_typed
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.expand import expand
 from sweeper.sweep.plan import Planned, describe, make_plan, save_plan
-from sweeper.sweep.saved import is_whole, queued_runs
+from sweeper.sweep.saved import earlier_plan, queued_runs
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def run_sweep(
     if not jobs:
         raise UserError("a swept parameter expands to no values")
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
-    before = read_json(folder / "sweep.json")
+    before = earlier_plan(folder)
     compose.remember(folder / CONFIGS)
     compose.compose_groups(jobs)
     plan = make_plan(jobs, compose, concurrency or 1)
@@ -70,8 +69,7 @@ def run_sweep(
         return []
     save_plan(folder, plan, command_as_typed(), concurrency)
     compose.save(folder / CONFIGS)
-    earlier = before["jobs"] if before is not None and is_whole(before) else []
-    if before is not None and {job["run_id"] for job in earlier} - {planned.run_id for planned in plan}:
+    if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
         log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
     to_run = sorted((planned for planned in plan if planned.is_to_run), key=lambda run: -(run.seconds or math.inf))
     with clean_stop(plan, folder):

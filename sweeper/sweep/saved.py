@@ -1,10 +1,11 @@
 """Saved plans: find and read <output_dir>/sweeps/<name>/sweep.json. No torch here: readers start fast."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError, format_names
-from sweeper.files import number, read_json
+from sweeper.files import SCHEMA, number, read_json
 from sweeper.runs.states import Action, Reason
 
 JOBS = "jobs.json"  # beside a plan: its jobs in Slurm
@@ -41,6 +42,22 @@ def read_plan(folder: Path) -> dict[str, Any]:
             "name with sweep.name=NAME; the runs are stored elsewhere and are kept"
         )
     return plan
+
+
+def earlier_plan(folder: Path) -> dict[str, Any] | None:
+    """Return the plan that a sweep's folder has; None where there is none, or an earlier version wrote it.
+
+    Raises:
+        UserError: the plan is damaged or of a later version.
+    """
+    file = folder / "sweep.json"
+    try:
+        schema = json.loads(file.read_text(encoding="utf-8")).get("schema")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError):
+        schema = None
+    return None if isinstance(schema, int) and schema < SCHEMA else read_plan(folder)
 
 
 def is_whole(plan: dict[str, Any]) -> bool:

@@ -117,7 +117,7 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
     done = train("model=softmax,mlp", "optimizer=sgd", "optimizer.lr=1e30,0.1,0.2", "epochs=1", rules, flags=("-m",))
     assert done.returncode == 1
     assert "6 combinations: 5 to run, 1 excluded" in done.stdout
-    assert done.stdout.index("diverged: the training loss") < done.stdout.rindex("epoch 1/1")
+    assert done.stdout.index("diverged: training loss") < done.stdout.rindex("epoch 1/1")
     assert "5 runs: 1 diverged, 4 finished" in done.stdout
     assert "error: 1 of 5 runs did not finish: mlp-relu-sgd-image_folder-s0-" in done.stderr
     assert "Traceback" not in done.stderr
@@ -231,6 +231,14 @@ def test_optuna_searches_with_the_value_a_run_returns_and_finds_its_trials_again
     assert f"best_value: {max(result['best_val_acc'] for result in results)}" in found
     again = train(*search, *space, flags=("-m",))
     assert again.stdout.count("already finished") == 3
+
+
+def test_a_plan_of_an_earlier_version_is_replaced(train: Train, tmp_path: Path) -> None:
+    file = tmp_path / "outputs" / "sweeps" / "mine" / "sweep.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"schema": 1, "jobs": []}')
+    assert train("model=softmax", "epochs=1", "sweep.name=mine", flags=("-m",)).returncode == 0
+    assert '"schema": 2' in file.read_text()
 
 
 def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: Path) -> None:
