@@ -454,7 +454,7 @@ def test_curves_are_toggled_switched_and_read(page: Chrome) -> None:
     values = (
         "model=cnn, optimizer.lr=0.01 (finished): epoch 3, 6 s, validation accuracy 0.745 (0.74 to 0.75 over 2 runs)"
     )
-    assert readout.text.startswith(values) and "convergence epoch 2" in readout.text
+    assert readout.text.startswith(values) and "convergence epoch 3" in readout.text
     assert "active" in str(chart.find_element(By.CSS_SELECTOR, "[data-index='0']").get_attribute("class"))
     first.send_keys(Keys.ARROW_LEFT)
     assert "epoch 2, 4 s" in readout.text
