@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import code_of
+from sweeper.summary import run_row
+from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.export import write_files
+from sweeper.summary.run_row import RunRow
 from sweeper.summary.table import lay_out, read_runs
 from sweeper.summary.terminal import print_table
 
@@ -71,3 +76,16 @@ def summarize(output_dir: Path) -> str:
     print_table(table, caption)
     write_files(frame, table, caption, output_dir)
     return (output_dir / "summary.md").read_text(encoding="utf-8")
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that the id of every run is added to whose files are read from now on."""
+    read: list[str] = []
+    real = run_row.read_run
+
+    def counting(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
+        read.append(record.run_id)
+        return real(record, options)
+
+    monkeypatch.setattr(run_row, "read_run", counting)
+    return read

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +14,7 @@ from sweeper.data.augmentation import crop, flip
 from sweeper.data.batches import Normalize, TrainLoader, eval_batches
 from sweeper.data.cache import Images
 from sweeper.data.mixing import none
+from sweeper.errors import Stopped
 from sweeper.training.loop import Recipe, fit
 from sweeper.training.losses import cross_entropy
 from sweeper.training.metrics import METRICS, Evaluation, confusion_matrix
@@ -69,6 +71,21 @@ def recipe(label_smoothing: float = 0.0, **changes: Any) -> Recipe:
 def trained(state: TrainState, how: Recipe, **options: Any) -> TrainState:
     """Train on the task, for three epochs by default."""
     fit(state, how, *task(), **{"epochs": 3} | options)
+    return state
+
+
+def stopped(state: TrainState, how: Recipe, *, calls: int) -> TrainState:
+    """Train until the given call of `after_step`, which evaluations make as well."""
+    left = calls
+
+    def after_step() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trained(state, how, after_step=after_step)
     return state
 
 

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import curve, finish, make
+from records import count_reads, curve, finish, make
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
-from sweeper.runs.directory import RunDirectory
-from sweeper.summary import run_row
 from sweeper.summary.convergence import ConvergenceOptions, convergence
-from sweeper.summary.run_row import RunRow
 from sweeper.summary.table import lay_out, read_runs
 
 COMMANDS = ("summary", "effects", "curves", "report")
@@ -73,14 +70,7 @@ def columns(output_dir: Path, **options: Any) -> list[Any]:
 
 def test_the_index_serves_no_rows_read_with_other_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(tmp_path, "run", [0.5, 0.8, 0.9])
-    read: list[str] = []
-    real = run_row.read_run
-
-    def counting(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
-        read.append(record.run_id)
-        return real(record, options)
-
-    monkeypatch.setattr(run_row, "read_run", counting)
+    read = count_reads(monkeypatch)
     for _ in range(2):
         for options, expected in (
             ({}, [3, 6.0, None]),

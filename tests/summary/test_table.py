@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import finish, make, summarize
+from records import count_reads, finish, make, summarize
 from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary import run_row
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.export import as_json, as_latex
 from sweeper.summary.output import write_output
-from sweeper.summary.run_row import RunRow
 from sweeper.summary.table import lay_out, read_runs, sort, where
 
 TEST_ACCS = {("relu", 0): 0.5, ("relu", 1): 0.6, ("relu", 2): 0.55, ("selu", 0): 0.7, ("selu", 1): 0.8}
@@ -229,14 +227,7 @@ def test_latex_and_json_hold_anything(tmp_path: Path) -> None:
 def test_the_index_is_used_only_while_records_are_unchanged(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh, _ = read_runs(runs)
     assert (runs / ".index.json").exists()
-    read: list[str] = []
-    real = run_row.read_run
-
-    def counting(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
-        read.append(record.run_id)
-        return real(record, options)
-
-    monkeypatch.setattr(run_row, "read_run", counting)
+    read = count_reads(monkeypatch)
     again, _ = read_runs(runs)
     assert again.equals(fresh)
     assert read == []

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import SEED, equal, network, recipe, sgd, task, trained, untimed
+from tiny import SEED, equal, network, recipe, sgd, stopped, task, trained, untimed
 from torch import nn
 
 from sweeper.data.batches import Step
-from sweeper.errors import Stopped
 from sweeper.training.averaging import Averaging, none
 from sweeper.training.loop import evaluate
 from sweeper.training.state import TrainState
@@ -79,17 +78,8 @@ def test_the_averaged_network_is_evaluated_and_the_trained_one_is_not_changed() 
 
 @pytest.mark.parametrize("last_call", range(1, 16))
 def test_an_average_resumes_exactly(last_call: int) -> None:
-    whole, stopped, calls = trained(start(), recipe()), start(), 0
-
-    def stop() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == last_call:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        trained(stopped, recipe(), after_step=stop)
-    saved = copy.deepcopy(stopped.state_dict())
+    whole = trained(start(), recipe())
+    saved = copy.deepcopy(stopped(start(), recipe(), calls=last_call).state_dict())
     resumed = start()
     resumed.load_state_dict(saved)
     trained(resumed, recipe())

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import NUM_CLASSES, equal, network, recipe, reference, sgd, task, trained, untimed
+from tiny import NUM_CLASSES, equal, network, recipe, reference, sgd, stopped, task, trained, untimed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeper.errors import Diverged, Stopped
+from sweeper.errors import Diverged
 from sweeper.training.loop import evaluate, fit
 from sweeper.training.state import Row, TrainState
 
@@ -44,16 +44,7 @@ def uninterrupted() -> TrainState:
 
 @pytest.mark.parametrize("last_call", range(1, 3 * (3 + 2) + 1))  # three epochs of three steps and two evaluations
 def test_stopped_and_resumed_is_bit_identical(last_call: int, uninterrupted: TrainState) -> None:
-    state, calls = start(network()), 0
-
-    def stop() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == last_call:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        trained(state, recipe(), after_step=stop)
+    state = stopped(start(network()), recipe(), calls=last_call)
     assert len(state.loop.history) == (last_call - 1) // 5
     assert state.loop.step_in_epoch == min(3, (last_call - 1) % 5 + 1)
     trained(state, recipe())

@@ -16,6 +16,7 @@ from tiny import (
     recipe,
     reference,
     sgd,
+    stopped,
     task,
     trained,
     untimed,
@@ -25,7 +26,6 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from sweeper.data.batches import Step, generator_for
-from sweeper.errors import Stopped
 from sweeper.training.loop import train_epoch
 from sweeper.training.state import TrainState
 
@@ -71,22 +71,8 @@ def test_mixing_with_probabilities_against_the_reference(label_smoothing: float)
 @pytest.mark.parametrize("calls", range(1, 10))
 def test_mixing_is_the_same_after_a_resume(calls: int) -> None:
     state, how = start(), recipe(mixing=mixup)
-    stop_after(calls, state, how)
+    stopped(state, how, calls=calls)
     assert equal(trained(state, how).model, trained(start(), how).model)
-
-
-def stop_after(calls: int, state: TrainState, how: Any) -> None:
-    """Train until the given call of `after_step`, which evaluations make as well."""
-    left = calls
-
-    def after_step() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        trained(state, how, after_step=after_step)
 
 
 class TwoCalls(SGD):
@@ -213,7 +199,7 @@ def test_a_course_is_called_before_every_step_once_and_in_order(calls: int | Non
 
     how = recipe(courses=[course])
     if calls is not None:
-        stop_after(calls, state, how)
+        stopped(state, how, calls=calls)
     trained(state, how)
     assert seen == [(index, 9, SEED, True) for index in range(9)]
 
@@ -223,9 +209,9 @@ def test_a_course_that_changes_the_dropout_rate_resumes_exactly() -> None:
         model[4].p = 0.5 * (1 - step.index / step.total)
 
     how = recipe(courses=[fading])
-    whole, stopped = trained(start(), how), start()
-    stop_after(6, stopped, how)  # in the middle of an epoch
-    saved = stopped.state_dict()
+    whole, cut = trained(start(), how), start()
+    stopped(cut, how, calls=6)  # in the middle of an epoch
+    saved = cut.state_dict()
     resumed = start()
     resumed.load_state_dict(saved)
     trained(resumed, how)

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import LR, equal, network, recipe, sgd, trained, untimed
+from tiny import LR, equal, network, recipe, sgd, stopped, trained, untimed
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from sweeper.errors import Stopped
 from sweeper.training.state import LoopState, TrainState
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
@@ -29,20 +28,6 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
 def start(name: str = "sgd") -> TrainState:
     model = network()
     return TrainState(model, OPTIMIZERS[name](model))
-
-
-def stopped_after(calls: int, state: TrainState) -> TrainState:
-    left = calls
-
-    def after_step() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        trained(state, recipe(), after_step=after_step)
-    return state
 
 
 def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +58,7 @@ def assert_identical(first: Any, second: Any) -> None:
 @pytest.mark.parametrize("calls", [1, 2, 3, 4, 5, 7, 15])
 def test_a_state_survives_a_file_exactly_and_training_resumes_bit_identically(name: str, calls: int) -> None:
     whole = trained(start(name), recipe())
-    saved = through_a_file(stopped_after(calls, start(name)).state_dict())
+    saved = through_a_file(stopped(start(name), recipe(), calls=calls).state_dict())
     resumed = start(name)
     torch.rand(7)  # another position of torch's generator
     resumed.load_state_dict(saved)
