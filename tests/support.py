@@ -43,6 +43,18 @@ def copy_program(folder: Path) -> None:
         shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder)
 
 
+def train_copy(folder: Path, *arguments: str) -> str:
+    """Run train.py of a copy of the program, which must succeed, and return its output."""
+    return subprocess.run(
+        [sys.executable, "train.py", *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(folder)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def composed(*overrides: str) -> Config:
     """Compose the config of `python train.py OVERRIDES` in this process."""
     register_schema()

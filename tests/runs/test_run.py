@@ -27,6 +27,7 @@ from support import (
     start,
     status,
     the_run,
+    train_copy,
     wait_for_epoch,
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -142,14 +143,7 @@ def test_changed_code_makes_the_runs_that_use_it_stale_and_keeps_the_old_ones(sm
     copy_program(tmp_path)
 
     def run(*more: str) -> str:
-        return subprocess.run(
-            [sys.executable, "train.py", *small, *TINY, "epochs=1", *more],
-            cwd=tmp_path,
-            env=environment(PYTHONPATH=str(tmp_path)),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        ).stdout
+        return train_copy(tmp_path, *small, *TINY, "epochs=1", *more)
 
     def edit(module: str, old: str, new: str) -> None:
         path = tmp_path / "sweeper" / module

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from joblib import cpu_count
-from support import REPOSITORY, Train, copy_program, environment, metrics_and_weights, rows, runs, status
+from support import REPOSITORY, Train, copy_program, environment, metrics_and_weights, rows, runs, status, train_copy
 
 PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
 
@@ -286,14 +286,7 @@ def test_changed_definitions_are_named_in_the_plan(small: list[str], tmp_path: P
     copy_program(tmp_path)
 
     def run(*more: str) -> str:
-        return subprocess.run(
-            [sys.executable, "train.py", "-m", *small, "model=softmax", "seed=0,1", "epochs=1", *more],
-            cwd=tmp_path,
-            env=environment(PYTHONPATH=str(tmp_path)),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        ).stdout
+        return train_copy(tmp_path, "-m", *small, "model=softmax", "seed=0,1", "epochs=1", *more)
 
     run()
     adam, loop = (tmp_path / "sweeper" / "training" / name for name in ("optimizers.py", "loop.py"))
