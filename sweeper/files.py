@@ -38,7 +38,7 @@ def write_json(path: Path, content: dict[str, Any], *, sync: bool = True) -> Non
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the file's content; None where it is missing, torn, foreign or of another schema."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Index:
         try:
             run = run_row.read_run(record, self.options)
             if run is not None and run.row["state"] in ENDED:
-                self.keep(record.run_id, signature, run)
+                run = self.keep(record.run_id, signature, run)
         except RecursionError:  # nested deeper than anything that this program writes
             return None
         return run
@@ -68,12 +68,16 @@ class Index:
             return None
         return RunRow(dict(saved["row"]), labels, self.shared[keys[0]], self.shared[keys[1]], keys)
 
-    def keep(self, run_id: str, signature: list[int], run: RunRow) -> None:
+    def keep(self, run_id: str, signature: list[int], run: RunRow) -> RunRow:
+        """Keep a run's row; return the run with the config and the code that it shares with others."""
         effective, code = run.keys
-        self.shared |= {effective: run.effective, code: run.code}
         saved = {"signature": signature, "row": dict(run.row), "labels": run.labels}
         self.rows[run_id] = saved | {"effective": effective, "code": code}
         self.changed = True
+        shared = {
+            name: self.shared.setdefault(name, value) for name, value in ((effective, run.effective), (code, run.code))
+        }
+        return replace(run, effective=shared[effective], code=shared[code])
 
     def save(self, existing: set[str] | None) -> None:
         """Write what is new, without runs that are gone; `existing` is None where not all folders were read."""

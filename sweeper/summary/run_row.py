@@ -12,6 +12,7 @@ from sweeper.summary.columns import RESULTS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
+NUMBERS = (int, float)
 SELECT = "val_acc"
 MEASURED = ("best_val_acc", "best_epoch", "test_acc")  # in result.json
 HIGHEST_IS_BEST = {"val_acc": True, "val_loss": False, "val_balanced_acc": True, "val_macro_f1": True}
@@ -42,8 +43,9 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     if run is None or not isinstance(run.get("effective"), dict):
         return None
     effective, code, versions = run["effective"], run.get("code"), run.get("versions")
-    rows = [row for row in record.metrics() if result_number(row.get("epoch")) is not None]
-    seconds = [result_number(row.get("train_seconds")) for row in rows]
+    rows = record.metrics()
+    rows = [row for row, epoch in zip(rows, numbers(rows, "epoch"), strict=True) if epoch is not None]
+    seconds = numbers(rows, "train_seconds")
     state = status.get("state")
     values: dict[str, Any] = dict.fromkeys(RESULTS)
     values["state"] = state if isinstance(state, str) else "unknown"
@@ -67,14 +69,14 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
 def best_epoch(rows: list[dict[str, Any]], select: Any) -> dict[str, Any]:
     """Find the best epoch so far by the metric that selects it, and the validation accuracy of that epoch."""
     select = select if isinstance(select, str) and select in HIGHEST_IS_BEST else SELECT
-    measured = [row for row in rows if result_number(row.get(select)) is not None]
-    best: dict[str, Any] = (max if HIGHEST_IS_BEST[select] else min)(measured, key=itemgetter(select), default={})
+    measured = [(value, row) for value, row in zip(numbers(rows, select), rows, strict=True) if value is not None]
+    _, best = (max if HIGHEST_IS_BEST[select] else min)(measured, key=itemgetter(0), default=(None, {}))
     return {"best_val_acc": result_number(best.get("val_acc")), "best_epoch": best.get("epoch")}
 
 
 def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, Any]) -> str | None:
     """Describe why a run's curve cannot be read as recorded; None where it can."""
-    lacking = sum(result_number(row.get("val_acc")) is None for row in rows)
+    lacking = numbers(rows, "val_acc").count(None)
     if lacking:
         return f"{lacking} of {len(rows)} epochs have no val_acc in metrics.jsonl"
     if result and None in seconds:
@@ -106,9 +108,15 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def numbers(rows: list[dict[str, Any]], name: str) -> list[Any]:
+    """Return a column of the metrics, None where a row has no number of that name (see `result_number`)."""
+    column = [row.get(name) for row in rows]
+    return [value if isinstance(value, NUMBERS) and -LARGEST < value < LARGEST else None for value in column]
+
+
 def result_number(value: Any) -> Any:
     """Return the value where it is a number that a run may have as a result, else None."""
-    return value if isinstance(value, int | float) and -LARGEST < value < LARGEST else None
+    return value if isinstance(value, NUMBERS) and -LARGEST < value < LARGEST else None
 
 
 def as_text(value: Any) -> str | None:
