@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from support import REPOSITORY
+from processes import REPOSITORY
 
 from sweeper.data.sources import DATASETS
 from sweeper.runs.fingerprint import REGISTRIES

@@ -1,13 +1,13 @@
 """Fixtures: a small image folder, a cache shared by all tests, and train.py as a real process."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import CLASSES, REPOSITORY, TEST_IMAGES, TRAIN_IMAGES, Train, environment
+from processes import Program, environment
+from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES, Train
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +51,7 @@ def train(tmp_path: Path, small: list[str]) -> Train:
     """Run `python train.py` on the small images in an empty working directory, writing to outputs/ there."""
 
     def run(*arguments: str, flags: tuple[str, ...] = (), **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(REPOSITORY / "train.py"), *flags, *small, *arguments],
-            cwd=tmp_path,
-            env=environment(**extra),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        program = Program([*flags, *small, *arguments], tmp_path, environment(**extra), separate_errors=True)
+        return program.completed(timeout=300)
 
     return run

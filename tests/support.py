@@ -1,12 +1,11 @@
 """What several test files share: the small images' facts, real processes, and readers of what runs leave."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,19 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from numpy.typing import NDArray
+from processes import REPOSITORY, Program, environment
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
 from sweeper.data.sources import Source
 from sweeper.runs import checkpoint
 
-REPOSITORY = Path(__file__).parent.parent
 CLASSES = ("ant", "bee", "cat")  # three, so that nothing may take ten for granted
 TRAIN_IMAGES, TEST_IMAGES = 40, 10  # per class
 TINY = ["model=softmax", "optimizer=sgd"]
 TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """Return the environment of a child process: this one's, one thread, errors without Hydra's traceback."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
 
 
 def copy_program(folder: Path) -> None:
@@ -69,27 +63,20 @@ def decoded(source: Source) -> tuple[dict[str, NDArray[Any]], list[str]]:
     return arrays, source.decode(lambda name, shape, dtype: arrays.setdefault(name, np.zeros(shape, dtype)))
 
 
-def start(overrides: list[str], folder: Path) -> subprocess.Popen[str]:
+def start(overrides: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> Program:
     """Start `python train.py` in a folder; its standard output has its errors, too."""
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "train.py"), *overrides],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return Program(overrides, folder, env)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: Program) -> str:
     """Wait for a process to succeed, and return its output."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
 
-def wait_for_epoch(process: subprocess.Popen[str], folder: Path) -> None:
+def wait_for_epoch(process: Program, folder: Path) -> None:
     """Wait until the run has a row of metrics."""
     while process.poll() is None:
         if any(path.read_text() for path in folder.glob("outputs/runs/*/metrics.jsonl")):

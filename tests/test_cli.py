@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, Train, composed, copy_program, environment
+from processes import REPOSITORY, environment
+from support import Train, composed, copy_program
 
 from sweeper.cli import MOVED, preset_labels
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from processes import REPOSITORY
 from scipy import stats
-from support import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 EXERCISES, TRANSFER = (

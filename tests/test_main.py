@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, environment
+from processes import REPOSITORY, environment
 
 from sweeper.__main__ import find_run
 from sweeper.errors import UserError

@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from processes import REPOSITORY
 from reference import save_weights, trained
-from support import REPOSITORY
 
 VERSION_01 = "731480a8506a30f50139fe67f3f9fb587e7d20a2"
 

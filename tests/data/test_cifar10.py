@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from support import REPOSITORY, decoded, environment
+from processes import REPOSITORY, environment
+from support import decoded
 
 from sweeper.config import DataConfig
 from sweeper.data.cache import prepare

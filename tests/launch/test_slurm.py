@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from support import REPOSITORY
+from processes import REPOSITORY
 
 from sweeper.errors import UserError
 from sweeper.launch import slurm_settings

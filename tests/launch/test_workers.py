@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from support import REPOSITORY
+from processes import REPOSITORY
 
 from sweeper.launch.workers import Died
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from choices import presets
-from support import REPOSITORY
+from processes import REPOSITORY
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from choices import presets
-from support import REPOSITORY, composed
+from processes import REPOSITORY
+from support import composed
 from torch import Tensor, nn
 
 from sweeper.data.batches import Step

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from support import REPOSITORY, composed
+from processes import REPOSITORY
+from support import composed
 
 from sweeper.data.cache import Dataset, Images
 from sweeper.runs import fingerprint

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import CLASSES, REPOSITORY, TEST_IMAGES, TINY, environment, the_run
+from processes import REPOSITORY, Program
+from support import CLASSES, TEST_IMAGES, TINY, finish, start, the_run
 
 from sweeper.files import read_json
 from sweeper.runs.predictions import read_predictions, write_predictions
@@ -118,14 +119,12 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def run(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, str(REPOSITORY / "train.py"), *small, *TINY, "epochs=3"]
-    subprocess.run(command, cwd=folder, env=environment(), capture_output=True, check=True)
+    finish(start([*small, *TINY, "epochs=3"], folder))
     return the_run(folder)
 
 
 def evaluate(run: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeper", "evaluate", str(run)]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+    return Program(["evaluate", str(run)], REPOSITORY, module="sweeper", separate_errors=True).completed()
 
 
 def test_a_finished_run_has_the_predictions_of_its_best_epoch(run: Path) -> None:

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import REPOSITORY, Program, environment
 from support import (
     CLASSES,
-    REPOSITORY,
     TEST_IMAGES,
     TINY,
     Train,
     assert_equal,
     copy_program,
-    environment,
     finish,
     outcome,
     rows,
@@ -187,11 +186,10 @@ def test_two_processes_train_a_run_once(small: list[str], tmp_path: Path) -> Non
 
 
 def test_a_run_that_cannot_be_built_is_failed(train: Train, tmp_path: Path, small: list[str]) -> None:
-    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (9_000_000_000,) * 2); "
-    code = limit + f"sys.argv[0] = {str(REPOSITORY / 'train.py')!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [sys.executable, "-c", code, *small, "model=mlp", "model.hidden=[3000000]"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    process = start([*small, "model=mlp", "model.hidden=[3000000]"], tmp_path)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (9_000_000_000,) * 2)
+    process.communicate()
+    assert process.returncode == 1
     assert status(the_run(tmp_path))["state"] == "failed"
     assert "memory" in status(the_run(tmp_path))["error"]
 
@@ -224,18 +222,9 @@ def test_tensorboard_shows_every_epoch_once_after_resuming(small: list[str], tmp
 
 def test_a_full_disk_fails_with_its_reason_and_the_run_can_be_repeated(small: list[str], tmp_path: Path) -> None:
     overrides = [*small, "model=mlp", "model.hidden=[512]", "epochs=2"]
-
-    def limit_file_size() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, -1))
-
-    limited = subprocess.run(
-        [sys.executable, str(REPOSITORY / "train.py"), *overrides],
-        cwd=tmp_path,
-        env=environment(),
-        preexec_fn=limit_file_size,
-        check=False,
-    )
+    limited = start(overrides, tmp_path)
+    resource.prlimit(limited.pid, resource.RLIMIT_FSIZE, (1_000_000, -1))
+    limited.communicate()
     run = the_run(tmp_path)
     assert limited.returncode == 1
     assert status(run)["state"] == "failed"
@@ -250,11 +239,7 @@ def test_evaluate_reproduces_the_recorded_accuracy_and_notices_a_difference(trai
     run = the_run(tmp_path)
 
     def evaluate(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sweeper", "evaluate", *arguments]
-        path = {"PYTHONPATH": str(REPOSITORY)}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment(**path), capture_output=True, text=True, check=False
-        )
+        return Program(["evaluate", *arguments], tmp_path, module="sweeper", separate_errors=True).completed()
 
     good = evaluate(str(run))
     recorded = json.loads((run / "result.json").read_text())

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import REPOSITORY, TINY, composed, environment, finish, start, the_run
+from processes import REPOSITORY, environment
+from support import TINY, composed, finish, start, the_run
 
 from sweeper.errors import UserError
 from sweeper.files import read_json, write_json

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support import REPOSITORY, environment, metrics_and_weights, rows, runs, status
+from processes import REPOSITORY, environment
+from support import metrics_and_weights, rows, runs, status
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 Environment = dict[str, str]

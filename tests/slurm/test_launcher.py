@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, TIMINGS, copy_program, status
+from processes import REPOSITORY
+from support import TIMINGS, copy_program, status
 
 from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, is_identical, slurm, squeue, thaw
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import REPOSITORY, environment
+from processes import REPOSITORY, environment
 
 EPOCHS, TARGET = 4, 0.97  # which some runs reach
 SWEEP = ["model=softmax,mlp", "activation=relu,selu", "seed=0,1", f"epochs={EPOCHS}"]

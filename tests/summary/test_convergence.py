@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import REPOSITORY, environment
 from records import count_reads, curve, finish, make
-from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.summary.convergence import ConvergenceOptions, convergence

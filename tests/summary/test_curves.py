@@ -15,8 +15,8 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from processes import REPOSITORY, environment
 from records import curve as rows
-from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory

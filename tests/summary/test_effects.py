@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from processes import REPOSITORY, environment
 from records import finish
 from rich.console import Console
 from scipy import stats
-from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.summary.axes import config_defaults

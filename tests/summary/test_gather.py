@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import REPOSITORY, environment
 from records import EFFECTIVE, finish, make
-from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.files import write_json

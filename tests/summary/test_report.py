@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import REPOSITORY, environment
 from records import finish
 from reports import ALERT, HOSTILE, Page, exercises, hostile, make
-from support import REPOSITORY, environment
 
 from sweeper.__main__ import main
 from sweeper.errors import UserError

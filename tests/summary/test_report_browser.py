@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import REPOSITORY
 from reports import ALERT, exercises, hostile
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -15,7 +16,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
-from support import REPOSITORY
 
 from sweeper.summary.report import write_report
 

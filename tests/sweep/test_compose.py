@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from joblib.externals.loky import get_reusable_executor
 from omegaconf import DictConfig, open_dict
-from support import REPOSITORY
+from processes import REPOSITORY
 
 from sweeper import config as schema
 from sweeper.cli import register_schema

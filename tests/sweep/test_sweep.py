@@ -12,7 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from support import REPOSITORY, Train
+from processes import REPOSITORY
+from support import Train
 
 from sweeper.cli import register_schema
 from sweeper.errors import UserError

@@ -15,25 +15,15 @@ from pathlib import Path
 
 import pytest
 from joblib import cpu_count
-from support import REPOSITORY, Train, copy_program, environment, metrics_and_weights, rows, runs, status, train_copy
+from processes import REPOSITORY, Program, environment
+from support import Train, copy_program, metrics_and_weights, rows, runs, status, train_copy
 
 PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
 
 
-def start(
-    overrides: Sequence[str], folder: Path, env: dict[str, str] | None = None, before: Callable[[], None] | None = None
-) -> subprocess.Popen[str]:
-    """Start train.py -m in a new process group; its standard output includes its errors."""
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "train.py"), "-m", *overrides],
-        cwd=folder,
-        env=env or environment(),
-        text=True,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=before,  # noqa: PLW1509  # these tests have no threads
-    )
+def start(overrides: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> Program:
+    """Start train.py -m; its standard output includes its errors."""
+    return Program(["-m", *overrides], folder, env)
 
 
 def finish(overrides: Sequence[str], folder: Path, code: int = 0) -> str:
@@ -43,7 +33,7 @@ def finish(overrides: Sequence[str], folder: Path, code: int = 0) -> str:
     return shown
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_until(holds: Callable[[], bool], process: Program, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert process.poll() is None and time.monotonic() < end, process.communicate()
@@ -133,11 +123,9 @@ def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_
 
 
 def test_a_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (9_000_000_000,) * 2)
-
     hidden = "model.hidden=[8],[9],[10],[3000000],[11],[12]"
-    process = start([*small, "model=mlp", hidden, "epochs=1"], tmp_path, before=limit)
+    process = start([*small, "model=mlp", hidden, "epochs=1"], tmp_path)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (9_000_000_000,) * 2)
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "6 runs: 1 failed, 5 finished" in shown
@@ -220,10 +208,8 @@ def test_a_run_whose_owner_is_killed_is_taken_over_by_the_waiting_process(small:
     owner = start(sweep, contested)
     wait_until(lambda: len(training(contested)) == 1, owner)
     second = start(sweep, contested)
-    assert second.stdout is not None
-    for line in second.stdout:
-        if "another process is training this run; waiting" in line:
-            break
+    waiting = "another process is training this run; waiting"
+    wait_until(lambda: waiting in second.output.read_text(), second)
     owner.kill()
     owner.communicate()
     shown, _ = second.communicate(timeout=300)

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import REPOSITORY, environment
 from rich.console import Console, Group
-from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.files import write_json

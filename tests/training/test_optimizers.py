@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from choices import presets
-from support import REPOSITORY, environment
+from processes import REPOSITORY, environment
 from torch import nn
 from torch.optim import Optimizer
 

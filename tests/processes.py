@@ -1,0 +1,119 @@
+"""`python train.py` and `python -m sweeper` as real processes, forked from one that has imported what runs import.
+
+Imports take longer than most of the tests' runs.
+"""
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent
+SCRIPT = REPOSITORY / "train.py"
+PRELOADED = ["processes", "pytest", "hydra.main", "sweeper.cli", "sweeper.runs.run", "torch.utils.tensorboard"]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a child process: this one's, one thread, errors without Hydra's traceback."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
+
+
+class Program:
+    """A running program, with the methods of subprocess.Popen that the tests use. Its process group is its own.
+
+    Args:
+        arguments: of the program.
+        folder: its working directory.
+        env: its environment variables.
+        module: the module to run; None for train.py.
+        separate_errors: whether standard error is apart from standard output.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        env: dict[str, str] | None = None,
+        *,
+        module: str | None = None,
+        separate_errors: bool = False,
+    ) -> None:
+        self.args = [str(SCRIPT), *arguments]
+        self.outputs = [tempfile.NamedTemporaryFile("r") for _ in range(1 + separate_errors)]  # noqa: SIM115
+        names = [file.name for file in self.outputs]
+        context = multiprocessing.get_context("forkserver")
+        forkserver.set_forkserver_preload(PRELOADED)
+        call = (module, self.args, str(folder), env or environment(), names[0], names[-1])
+        self.process = context.Process(target=execute, args=call)
+        self.process.start()
+        assert self.process.pid is not None
+        self.pid = self.process.pid
+
+    @property
+    def output(self) -> Path:
+        """Standard output so far, as a file."""
+        return Path(self.outputs[0].name)
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end; return standard output, which has the errors too unless they are separate, and errors."""
+        self.wait(timeout)
+        texts = []
+        for file in self.outputs:
+            with file:
+                texts.append(file.read())
+        return texts[0], texts[-1]
+
+    def completed(self, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Wait for the end, as subprocess.run."""
+        output, errors = self.communicate(timeout)
+        return subprocess.CompletedProcess(self.args, self.wait(), output, errors)
+
+
+def execute(
+    module: str | None, arguments: list[str], folder: str, env: dict[str, str], output: str, errors: str
+) -> None:
+    """Run the program in this process."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    for descriptor, path in ((1, output), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
+    sys.argv, sys.path[0] = arguments, str(REPOSITORY)
+    try:
+        if module is None:
+            runpy.run_path(arguments[0], run_name="__main__")
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # which processes of multiprocessing leave out
