@@ -16,8 +16,6 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
-SCRIPT = REPOSITORY / "train.py"
-PRELOADED = ["processes", "pytest", "hydra.main", "sweeper.cli", "sweeper.runs.run", "torch.utils.tensorboard"]
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -33,6 +31,7 @@ class Program:
         folder: its working directory.
         env: its environment variables.
         module: the module to run; None for train.py.
+        program: the folder of the program.
         separate_errors: whether standard error is apart from standard output.
     """
 
@@ -43,13 +42,14 @@ class Program:
         env: dict[str, str] | None = None,
         *,
         module: str | None = None,
+        program: Path = REPOSITORY,
         separate_errors: bool = False,
     ) -> None:
-        self.args = [str(SCRIPT), *arguments]
+        self.args = [str(program / "train.py"), *arguments]
         self.outputs = [tempfile.NamedTemporaryFile("r") for _ in range(1 + separate_errors)]  # noqa: SIM115
         names = [file.name for file in self.outputs]
         context = multiprocessing.get_context("forkserver")
-        forkserver.set_forkserver_preload(PRELOADED)
+        forkserver.set_forkserver_preload(["processes", "preloaded"])
         call = (module, self.args, str(folder), env or environment(), names[0], names[-1])
         self.process = context.Process(target=execute, args=call)
         self.process.start()
@@ -109,7 +109,8 @@ def execute(
     os.environ.update(env)
     for descriptor, path in ((1, output), (2, errors)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
-    sys.argv, sys.path[0] = arguments, str(REPOSITORY)
+    sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
     try:
         if module is None:
             runpy.run_path(arguments[0], run_name="__main__")

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from numpy.typing import NDArray
-from processes import REPOSITORY, Program, environment
+from processes import REPOSITORY, Program
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
@@ -39,14 +38,7 @@ def copy_program(folder: Path) -> None:
 
 def train_copy(folder: Path, *arguments: str) -> str:
     """Run train.py of a copy of the program, which must succeed, and return its output."""
-    return subprocess.run(
-        [sys.executable, "train.py", *arguments],
-        cwd=folder,
-        env=environment(PYTHONPATH=str(folder)),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
+    return finish(Program(arguments, folder, program=folder))
 
 
 def composed(*overrides: str) -> Config:
