@@ -19,7 +19,7 @@ from sweeper.sweep.compose import Composed
 from sweeper.sweep.durations import format_duration, makespan
 from sweeper.sweep.estimate import Estimator
 from sweeper.sweep.exclude import check_exclusions, format_value, matches
-from sweeper.sweep.expand import Job
+from sweeper.sweep.expand import Job, is_crossed
 from sweeper.training.build import check
 
 LISTED = 20  # combinations with the same action that a printed plan lists
@@ -107,6 +107,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
     for job, composed in zip(jobs, combinations, strict=True):
         with error_context(job):
             plan.append(add(job, composed))
+    check_design(plan)
     if not seen:
         raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
     to_run = [planned for planned in plan if planned.is_to_run]
@@ -117,6 +118,34 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
             done = len(planned.record.metrics()) if planned.decision.action is Action.RESUME else 0
             planned.seconds = estimator.seconds(planned.spec, parameters[planned.run_id], done)
     return plan
+
+
+def check_design(plan: Sequence[Planned]) -> None:
+    """Check that a plan has every run that its design compares others with.
+
+    Raises:
+        UserError: two combinations are the same run, or a combination that is needed is excluded.
+    """
+    design = plan[0].config.sweep.design
+    if design == "product":
+        return
+    references: dict[tuple[str, ...], Planned] = {}  # of each seed and dataset the first combination, see `expand`
+    for planned in plan:
+        block = tuple(filter(is_crossed, planned.overrides))
+        reference = references.setdefault(block, planned)
+        if planned.decision.action is Action.DUPLICATE:
+            other = next(other for other in plan if other.run_id == planned.run_id)
+            one, another = (
+                " ".join(text for text in texts if text not in common)
+                for texts, common in ((planned.overrides, other.overrides), (other.overrides, planned.overrides))
+            )
+            raise UserError(
+                f"sweep.design={design}: {one} and {another} are the same run, {planned.run_id}; "
+                "remove values without effect"
+            )
+        if planned.spec is None and (design == "screen" or planned is reference):
+            needed = "every combination" if design == "screen" else "the combination that all others are compared with"
+            raise UserError(f"sweep.exclude: sweep.design={design} needs {needed}: {' '.join(planned.overrides)}")
 
 
 @contextmanager
