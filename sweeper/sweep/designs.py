@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
 Row = tuple[int, ...]
-FULL_UP_TO = 4  # yes/no factors: sixteen runs tell more than a part of a larger design
+FULL_UP_TO = 4  # yes/no factors of which a screen has every combination
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ def rows(design: str, sizes: Sequence[int]) -> list[Row]:
     - product: every combination, the last factor advances fastest.
     - one_at_a_time: the baseline, which has every factor's first value, then each other value in it alone.
     - leave_one_out: the full recipe, which has every factor's last value, then each other value in it alone.
-    - screen: of two values each, see `screening`; of up to FULL_UP_TO factors every combination.
+    - screen: of two values each, see `screening`.
     """
     if design == "one_at_a_time":
         return list(changed_in_one((0,) * len(sizes), sizes))
     if design == "leave_one_out":
         return list(changed_in_one(tuple(size - 1 for size in sizes), sizes))
-    if design == "product" or len(sizes) <= FULL_UP_TO:
+    if design == "product":
         return list(itertools.product(*map(range, sizes)))
     return [tuple(int(sign > 0) for sign in signs) for signs in screening(len(sizes))]
 
@@ -60,12 +60,21 @@ def changed_in_one(reference: Row, sizes: Sequence[int]) -> Iterator[Row]:
 
 
 def screening(num_factors: int) -> NDArray[np.int64]:
-    """Return a folded Plackett-Burman design of resolution IV, (2n, num_factors), +1 for on and -1 for off.
+    """Return a two-level design, (runs, num_factors), +1 for on and -1 for off, whose rows all differ.
 
     Its columns are balanced and orthogonal, and so is each to the product of any two others: the estimate of an effect
-    is free of all interactions of two factors. n is the least order of `orthogonal` that has enough columns, at least
-    12; the second half has all signs turned (Plackett and Burman 1946; Box and Wilson 1951 for the fold).
+    is free of all interactions of two factors (resolution IV or more).
+
+    - Up to FULL_UP_TO factors: every combination.
+    - Five: half of the combinations, the fifth factor the product of the others (Box and Hunter 1961); of the design
+      for more factors, two rows would occur twice.
+    - More: the folded matrix of `orthogonal` of the least order from 12 that has enough columns, the second half with
+      all signs turned (Plackett and Burman 1946; Box and Wilson 1951 for the fold). Up to twelve factors: 24 runs.
     """
+    if num_factors <= FULL_UP_TO + 1:
+        free = min(num_factors, FULL_UP_TO)
+        signs = np.array(list(itertools.product((-1, 1), repeat=free)))
+        return signs if free == num_factors else np.column_stack([signs, signs.prod(axis=1)])
     order = max(12, num_factors)
     while not (is_prime_3_mod_4(order - 1) or order.bit_count() == 1):
         order += 1
@@ -96,25 +105,23 @@ def contrasts(design: str, sizes: Sequence[int]) -> list[Contrast]:
     """Return every effect that a design estimates, in order of factor and value.
 
     Values are compared with the first of their factor; under leave_one_out, the last is compared with each other one.
-    Of a folded screen, a row is paired with the one that has all signs turned: the sum over such pairs is the contrast
-    of the whole column.
+    Pairs differ in the factor alone, but not those of a screen, which has few such: any pairing of its rows with and
+    without the value gives the contrast of the whole column.
     """
     all_rows = rows(design, sizes)
     number_of = {row: number for number, row in enumerate(all_rows)}
-    is_folded = design == "screen" and len(sizes) > FULL_UP_TO
     found = []
     for factor, size in enumerate(sizes):
         last = size - 1
         compared = [(last, value) for value in range(last)] if design == "leave_one_out" else []
         for value, baseline in compared or [(value, 0) for value in range(1, size)]:
-            pairs = []
-            for row, number in number_of.items():
-                if row[factor] == value:
-                    turned = tuple(1 - other for other in row)
-                    partner = turned if is_folded else (*row[:factor], baseline, *row[factor + 1 :])
-                    if partner in number_of:
-                        pairs.append((number, number_of[partner]))
-            found.append(Contrast(factor, value, baseline, tuple(pairs)))
+            chosen = [row for row in all_rows if row[factor] == value]
+            partners = [(*row[:factor], baseline, *row[factor + 1 :]) for row in chosen]
+            if design == "screen":
+                partners = [row for row in all_rows if row[factor] == baseline]
+            pairs = [(row, other) for row, other in zip(chosen, partners, strict=True) if other in number_of]
+            numbers = tuple((number_of[row], number_of[other]) for row, other in pairs)
+            found.append(Contrast(factor, value, baseline, numbers))
     return found
 
 
@@ -126,10 +133,9 @@ def describe_design(design: str, sizes: Sequence[int]) -> str:
     part = "all" if runs == combinations else f"{runs} of"
     begin = f"sweep.design={design}: {part} {combinations:,} combinations a seed"
     if design == "screen":
-        interactions = "can" if runs == combinations else "cannot"
-        return (
-            f"{begin}; an effect is the average over the other tricks off and on, free of interactions of two tricks, "
-            f"which {interactions} be told apart"
-        )
+        average = f"{begin}; an effect is the average over the other tricks off and on"
+        if runs == combinations:
+            return f"{average}; interactions of two tricks are seen as well"
+        return f"{average}, free of interactions of two tricks, which are not seen"
     where = "a change of the baseline" if design == "one_at_a_time" else "leaving a trick out of the full recipe"
-    return f"{begin}; an effect is that of {where}; interactions cannot be told"
+    return f"{begin}; an effect is that of {where}; interactions are not seen"
