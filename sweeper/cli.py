@@ -171,7 +171,7 @@ def refuse_grid_settings(sweep: DictConfig) -> None:
     name = HydraConfig.get().runtime.choices.get("hydra/sweeper")
     for key in OF_GRID if name != "grid" else ():
         if sweep[key] != getattr(SweepConfig(), key):
-            exit_with_error(f"sweep.{key}={sweep[key]} is not used by hydra/sweeper={name}; use hydra/sweeper=grid")
+            exit_with_error(f"sweep.{key} is not used by hydra/sweeper={name}; use hydra/sweeper=grid")
 
 
 def as_multirun() -> str:

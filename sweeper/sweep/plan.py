@@ -1,5 +1,6 @@
 """The plan of a sweep, made before its first run starts: the action for every combination."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
 from sweeper.data.cache import Cached
 from sweeper.errors import UserError
@@ -124,11 +126,13 @@ def check_design(plan: Sequence[Planned]) -> None:
     """Check that a plan has every run that its design compares others with.
 
     Raises:
-        UserError: two combinations are the same run, or a combination that is needed is excluded.
+        UserError: two combinations are the same run, a screened trick has no effect for a model, or a combination that
+            is needed is excluded.
     """
     design = plan[0].config.sweep.design
     if design == "product":
         return
+    common = set.intersection(*(set(planned.overrides) for planned in plan))
     references: dict[tuple[str, ...], Planned] = {}  # of each seed and dataset the first combination, see `expand`
     for planned in plan:
         block = tuple(filter(is_crossed, planned.overrides))
@@ -146,6 +150,14 @@ def check_design(plan: Sequence[Planned]) -> None:
         if planned.spec is None and (design == "screen" or planned is reference):
             needed = "every combination" if design == "screen" else "the combination that all others are compared with"
             raise UserError(f"sweep.exclude: sweep.design={design} needs {needed}: {' '.join(planned.overrides)}")
+        if planned.spec is not None and design == "screen":  # whose rows differ in so much that none need be equal
+            slots = [slot for slot in SLOTS if slot not in keyword_only(planned.spec.choices.model)]
+            idle = [text for text in planned.overrides if text not in common and re.split("[.=]", text)[0] in slots]
+            if idle:
+                model = planned.config.model.name
+                raise UserError(
+                    f"sweep.design=screen: {idle[0]} has no effect with model={model}, which has no such slot"
+                )
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 Which seeds come next follows from the finished runs alone, so that a sweep that was stopped resumes in its round.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import count, islice
 from statistics import fmean
 
@@ -12,45 +11,13 @@ from hydra.core.override_parser.types import Override
 
 from sweeper.config import SweepConfig
 from sweeper.errors import UserError
-from sweeper.files import number
-from sweeper.runs.states import State, state_of
-from sweeper.sweep.designs import contrasts, rows
 from sweeper.sweep.durations import format_duration
-from sweeper.sweep.expand import Axis, axes_of, factors_of, is_crossed, join
+from sweeper.sweep.expand import Axis, axes_of, factors_of
+from sweeper.sweep.known_effects import effects_of, format_effect
 from sweeper.sweep.plan import Planned
-from sweeper.sweep.precision import PILOT, half_width, rounding_of, seeds_for, seeds_to_add, spread_of
+from sweeper.sweep.precision import PILOT, half_width, seeds_for, seeds_to_add
 
 MAX_SEEDS = 20  # where sweep.max_seeds is null
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What is known of an effect on test_acc.
-
-    Attributes:
-        name: such as `norm=batch against norm=none`.
-        differences: of each seed whose runs are finished, the mean over its pairs.
-        diverged: number of seeds in which a run diverged.
-        rounding: standard deviation of a difference that is due to the number of test images.
-    """
-
-    name: str
-    differences: tuple[float, ...]
-    diverged: int
-    rounding: float
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it has an interval. Where a run diverged, the seeds in which none did would be a biased choice."""
-        return not self.diverged and len(self.differences) > 1
-
-    @property
-    def spread(self) -> float:
-        return spread_of(self.differences, self.rounding)
-
-    @property
-    def half_width(self) -> float:
-        return half_width(self.spread, len(self.differences))
 
 
 class Rounds:
@@ -106,41 +73,16 @@ class Rounds:
         limit = self.sweep.precision
         if limit is None or len(self.seeds) == len(self.sequence):
             return False
-        wide = [effect for effect in self.effects(plan) if effect.is_known and effect.half_width > limit]
+        wide = [
+            effect
+            for effect in effects_of(plan, self.factors, self.sweep.design)
+            if effect.is_known and effect.half_width > limit
+        ]
         if not wide:
             return False
         needed = seeds_for(max(effect.spread for effect in wide), limit, more_than=len(self.seeds))
         self.add(seeds_to_add(len(self.seeds), needed))
         return True
-
-    def effects(self, plan: Sequence[Planned]) -> list[Effect]:
-        """Return what is known of every effect of the design, for each dataset, from the seeds whose runs are finished.
-
-        An effect none of whose pairs is two runs is left out: they are excluded, or duplicates.
-        """
-        sizes = [len(axis.values) for axis in self.factors]
-        combinations = [
-            tuple(join(axis.values[value] for axis, value in zip(self.factors, row, strict=True)))
-            for row in rows(self.sweep.design, sizes)
-        ]
-        keys = {key for axis in self.factors for key in axis.keys}
-        blocks: dict[tuple[str, ...], dict[int, dict[tuple[str, ...], Planned]]] = {}
-        for planned in plan:
-            combination = tuple(text for text in planned.overrides if key_of(text) in keys)
-            data = tuple(text for text in planned.overrides if is_crossed(text) and key_of(text) != "seed")
-            blocks.setdefault(data, {}).setdefault(planned.config.seed, {})[combination] = planned
-        results = {planned.run_id: read_result(planned) for planned in plan if planned.run_id}
-        found = []
-        for data, seeds in blocks.items():
-            for contrast in contrasts(self.sweep.design, sizes):
-                values = self.factors[contrast.factor].values
-                name = f"{' '.join(values[contrast.value])} against {' '.join(values[contrast.baseline])}"
-                runs = [
-                    [(cells[combinations[one]], cells[combinations[other]]) for one, other in contrast.pairs]
-                    for cells in seeds.values()
-                ]
-                found.append(measure(f"{' '.join(data)}: {name}" if len(blocks) > 1 else name, runs, results))
-        return [effect for effect in found if effect.differences or effect.diverged]
 
     def outlook(self, plan: Sequence[Planned], concurrency: int | None) -> str:
         """Describe how many seeds the precision needs in all, and their cost; empty without a precision.
@@ -161,16 +103,16 @@ class Rounds:
             return f"{runs:,} runs{time}"
 
         done = len(self.seeds) - len(self.new)
-        effects = self.effects([planned for planned in plan if planned.config.seed not in self.new])
-        known = [effect for effect in effects if effect.is_known]
+        earlier = [planned for planned in plan if planned.config.seed not in self.new]
+        known = [effect for effect in effects_of(earlier, self.factors, self.sweep.design) if effect.is_known]
         if not known:
             return f"sweep.precision={limit:g}: {len(self.new)} seeds first, at most {most} ({cost(most)})"
         widest = max(known, key=lambda effect: effect.half_width)
         needed = seeds_for(widest.spread, limit, more_than=done)
-        text = f"sweep.precision={limit:g}: after {done} seeds the widest is {widest.name}, ±{widest.half_width:.2g}; "
+        text = f"sweep.precision={limit:g}: after {done} seeds the widest is {widest.name}, ±{widest.half_width:.3g}; "
         text += f"±{limit:g} needs about {needed:,} seeds in all ({cost(needed - done)} more)"
         if needed > most:
-            text += f"; sweep.max_seeds={most} gives about ±{half_width(widest.spread, most):.2g}"
+            text += f"; sweep.max_seeds={most} gives about ±{half_width(widest.spread, most):.3g}"
         return text
 
     def answer(self, plan: Sequence[Planned]) -> str:
@@ -178,12 +120,8 @@ class Rounds:
         limit = self.sweep.precision
         if limit is None:
             return ""
-        lines = [f"  {format_effect(effect, limit)}" for effect in self.effects(plan)]
+        lines = [f"  {format_effect(effect, limit)}" for effect in effects_of(plan, self.factors, self.sweep.design)]
         return "\n".join([f"sweep.precision={limit:g} on test_acc, {len(self.seeds)} seeds:", *lines])
-
-
-def key_of(override: str) -> str:
-    return override.partition("=")[0]
 
 
 def seed_sequence(overrides: Sequence[Override], seed: int, most: int) -> list[int]:
@@ -209,45 +147,3 @@ def seed_sequence(overrides: Sequence[Override], seed: int, most: int) -> list[i
         raise UserError(f"seed has {len(listed)} values, more than sweep.max_seeds={most}")
     others = (number for number in count() if number not in listed)
     return [*listed, *islice(others, most - len(listed))]
-
-
-def read_result(planned: Planned) -> float | State:
-    """Return a run's test accuracy, or its state where it is not finished."""
-    state = state_of(planned.record)
-    accuracy = number((planned.record.result() or {}).get("test_acc"))
-    return accuracy if state is State.FINISHED and accuracy is not None else state
-
-
-def measure(
-    name: str, seeds: Sequence[Sequence[tuple[Planned, Planned]]], results: Mapping[str, float | State]
-) -> Effect:
-    """Return what is known of an effect.
-
-    Args:
-        seeds: of each seed the pairs, the run with the value first.
-        results: of every run, see `read_result`.
-    """
-    differences: list[float] = []
-    diverged = 0
-    rounding = 0.0
-    for pairs in seeds:
-        compared = [(one, other) for one, other in pairs if "" != one.run_id != other.run_id != ""]
-        found = [(results[one.run_id], results[other.run_id]) for one, other in compared]
-        known = [one - other for one, other in found if isinstance(one, float) and isinstance(other, float)]
-        diverged += any(State.DIVERGED in pair for pair in found)
-        if known and len(known) == len(found):
-            assert compared[0][0].spec is not None
-            rounding = rounding_of(1 / compared[0][0].spec.cached.num_test, len(compared))
-            differences.append(fmean(known))
-    return Effect(name, tuple(differences), diverged, rounding)
-
-
-def format_effect(effect: Effect, precision: float) -> str:
-    """Return an effect as a line, its interval that of the precision where it was reached."""
-    if not effect.is_known:
-        finished = f"finished in {len(effect.differences)}, diverged in {effect.diverged} seeds"
-        return f"{effect.name}: no interval ({finished})"
-    mean, reached = fmean(effect.differences), effect.half_width <= precision
-    width = precision if reached else effect.half_width
-    result = "helps" if mean > width else "hurts" if mean < -width else "not significant"
-    return f"{effect.name}: {mean:+.4f} ± {width:.4f}, {result}{'' if reached else '; precision not reached'}"
