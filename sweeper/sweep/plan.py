@@ -246,7 +246,7 @@ def listing_order(planned: Planned) -> tuple[int, bool]:
 
 
 def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
-    """Write sweep.json: the sweep's combinations, and the run and the action of each."""
+    """Write sweep.json: the sweep's combinations, the run and the action of each, and what it asks for."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         {
@@ -263,4 +263,5 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
         for planned in plan
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
-    write_json(folder / "sweep.json", content | {"jobs": jobs})
+    asked = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
+    write_json(folder / "sweep.json", content | asked | {"jobs": jobs})
