@@ -27,12 +27,14 @@ class Screening:
         effects: of each trick in each seed, in order of the seeds.
         on, off: for each trick and seed, the rows of the runs with the trick and without.
         left_out: for each seed that does not count, how many of its runs have no result.
+        is_full: whether every combination of the tricks is run, so that there are pairs as well.
     """
 
     effects: dict[Trick, dict[Any, float]]
     on: dict[Trick, dict[Any, list[int]]]
     off: dict[Trick, dict[Any, list[int]]]
     left_out: dict[Any, int]
+    is_full: bool
 
 
 def screen(settings: pd.DataFrame, results: "pd.Series[float]", baseline: Mapping[str, Any]) -> Screening | None:
@@ -61,19 +63,21 @@ def screen(settings: pd.DataFrame, results: "pd.Series[float]", baseline: Mappin
     for row, key, combination in zip(settings.index, map(tuple, keys), map(tuple, signs.tolist()), strict=True):
         blocks.setdefault(key, {})[combination] = int(row)
     names = [name_trick(group, columns, settings, baseline) for group in tricks]
-    found = Screening({name: {} for name in names}, {name: {} for name in names}, {name: {} for name in names}, {})
+    effects: dict[Trick, dict[Any, float]] = {name: {} for name in names}
+    on: dict[Trick, dict[Any, list[int]]] = {name: {} for name in names}
+    off: dict[Trick, dict[Any, list[int]]] = {name: {} for name in names}
+    left_out: dict[Any, int] = {}
     for runs in blocks.values():
         rows = [row for row in runs.values() if not pd.isna(results[row])]
         seed = settings.at[next(iter(runs.values())), "seed"] if "seed" in settings else None
         if len(rows) < len(design):
-            found.left_out[seed] = len(design) - len(rows)
+            left_out[seed] = len(design) - len(rows)
             continue
         for number, name in enumerate(names):
-            for sign, side in ((1, found.on), (-1, found.off)):
+            for sign, side in ((1, on), (-1, off)):
                 side[name][seed] = [row for combination, row in runs.items() if combination[number] == sign]
-            on, off = (results[side[name][seed]].mean() for side in (found.on, found.off))
-            found.effects[name][seed] = float(on - off)
-    return found
+            effects[name][seed] = float(results[on[name][seed]].mean() - results[off[name][seed]].mean())
+    return Screening(effects, on, off, left_out, is_full=len(design) == 2 ** len(tricks))
 
 
 def group_aliases(columns: Mapping[str, NDArray[np.int64]]) -> list[list[str]]:

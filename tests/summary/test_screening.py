@@ -50,8 +50,9 @@ def test_the_effects_of_a_screen_are_exact_in_every_seed() -> None:
 
 @pytest.mark.parametrize("num_tricks", [3, 5, 6])
 def test_screens_of_every_size(num_tricks: int) -> None:
-    frame = sweep(2, num_tricks)
-    found = effects_of(screened(frame, dict(list(BASELINE.items())[:num_tricks])))
+    screen = screened(sweep(2, num_tricks), dict(list(BASELINE.items())[:num_tricks]))
+    found = effects_of(screen)
+    assert screen is not None and screen.is_full == (num_tricks == 3)
     assert [np.mean(values) for values in found.values()] == pytest.approx([1.05, *EFFECTS[1:num_tricks]])
 
 
