@@ -10,7 +10,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from support import REPOSITORY
+from processes import REPOSITORY
 
 from sweeper.cli import register_schema
 from sweeper.errors import UserError
