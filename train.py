@@ -16,7 +16,7 @@ def main(config: DictConfig) -> float:
     Returns:
         Its best validation accuracy, for sweepers that optimize.
     """
-    with job_errors(fail_fast=config.sweep.fail_fast):
+    with job_errors(config.sweep):
         from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
 
         return run(to_config(config), current_job(config))

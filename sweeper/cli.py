@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, settings, to_config
+from sweeper.config import Config, SweepConfig, settings, to_config
 from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error, format_names, nearest
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ FORMS = {
 }  # of a setting's values, by its type
 # Hydra's refusals of a + or ++ in front of an override.
 ADDED = re.compile(r"(?:use 'override |groups is not supported: '\+\+|Either remove \+ prefix: ')(?P<override>.*)'")
+# Settings that only the grid sweeper honors.
+OF_GRID = ("design", "order", "precision", "max_seeds", "dry_run", "exclude", "zip")
 LAST_FRAMES = 2  # of a traceback that are printed; train.log has all frames
 
 
@@ -127,11 +129,11 @@ def friendly_errors() -> Iterator[None]:
 
 
 @contextmanager
-def job_errors(*, fail_fast: bool) -> Iterator[None]:
+def job_errors(sweep: DictConfig) -> Iterator[None]:
     """Handle an error in the job that is running.
 
     A single run exits with the sentence, before Hydra adds a line. A job of a sweep logs its failure immediately, and
-    the other jobs continue; with `fail_fast` it stops the sweep.
+    the other jobs continue; with `sweep.fail_fast` it stops the sweep.
     """
     if HydraConfig.get().mode == RunMode.RUN:
         with friendly_errors() if FRIENDLY_ERRORS in os.environ else nullcontext():
@@ -139,11 +141,12 @@ def job_errors(*, fail_fast: bool) -> Iterator[None]:
             yield
         return
     try:
+        refuse_grid_settings(sweep)
         yield
     except Exception as error:
         changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
         log.error("failed: %s: %s", " ".join(changed), format_error(error))
-        if fail_fast:
+        if sweep.fail_fast:
             sys.exit(1)
         raise
 
@@ -156,10 +159,19 @@ def refuse_sweep_overrides(overrides: list[str]) -> None:
     """
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (override.partition("=") for override in overrides):
-        if key in ("sweep.dry_run", "sweep.exclude", "sweep.zip") and value not in ("false", "[]"):
+        is_off = value in ("false", "null", "[]", "product", "longest")
+        if key.removeprefix("sweep.") in OF_GRID and not is_off:
             raise UserError(f"{key}={value} applies to sweeps only; add -m: {as_multirun()}")
         if key in groups and value.startswith("["):
             raise UserError(f"{key}={value} is a list; choose a single name, or sweep: -m {key}={value.strip('[]')}")
+
+
+def refuse_grid_settings(sweep: DictConfig) -> None:
+    """Exit, before a job of another sweeper begins, where a setting is given that the grid sweeper alone honors."""
+    name = HydraConfig.get().runtime.choices.get("hydra/sweeper")
+    for key in OF_GRID if name != "grid" else ():
+        if sweep[key] != getattr(SweepConfig(), key):
+            exit_with_error(f"sweep.{key} is not used by hydra/sweeper={name}; use hydra/sweeper=grid")
 
 
 def as_multirun() -> str:

@@ -202,6 +202,14 @@ class SweepConfig:
             lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
         ),
     )
+    design: str = setting(
+        "combinations to run: product, one_at_a_time, leave_one_out, screen",
+        "product",
+        one_of("product", "one_at_a_time", "leave_one_out", "screen"),
+    )
+    order: str = setting("longest: longest runs first; seeds: seed by seed", "longest", one_of("longest", "seeds"))
+    precision: float | None = setting("add seeds until effects on test_acc have +- this; null: do not", None, above(0))
+    max_seeds: int | None = setting("seeds that sweep.precision may use; null: 20", None, at_least(4))
     exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")
     zip: list[list[str]] = listing("swept keys that advance together, such as [[model,optimizer]]")
     dry_run: bool = setting("print the plan and stop", False)
@@ -277,13 +285,13 @@ def to_config(config: DictConfig | dict[str, Any]) -> Config:
     return merged
 
 
-def validate(config: Config) -> None:
-    """Check every value against its range.
+def validate(config: Any, prefix: str = "") -> None:
+    """Check every value of a config, or of the group with this prefix, against its range.
 
     Raises:
         UserError: a value is out of its range; the sentence names the setting and the range.
     """
-    for key, item, value in settings(config):
+    for key, item, value in settings(config, prefix):
         check: Check | None = item.metadata["check"]
         group = key.removesuffix(".name")
         if value == "" and group != key and check is None:

@@ -149,6 +149,8 @@ MEANT_AS_SWEEPS = [
     (["seed=0,1", "epochs=2"], "seed=0,1 has several values; use -m to sweep over them: {} seed=0,1 epochs=2"),
     (["sweep.dry_run=true"], "sweep.dry_run=true applies to sweeps only; add -m: {} sweep.dry_run=true"),
     (["sweep.exclude=[{seed:0}]"], "sweep.exclude=[{{seed:0}}] applies to sweeps only; add -m: {} "),
+    (["sweep.design=screen"], "sweep.design=screen applies to sweeps only; add -m: {} sweep.design=screen"),
+    (["sweep.precision=0.01"], "sweep.precision=0.01 applies to sweeps only; add -m: {} "),
     (
         ["activation=[relu,selu]"],
         "activation=[relu,selu] is a list; choose a single name, or sweep: -m activation=relu,selu",
@@ -165,6 +167,16 @@ def test_a_single_run_with_overrides_of_a_sweep_is_refused(
     typed = f"python {REPOSITORY / 'train.py'} -m"
     assert sentence.format(typed) in error_of(arguments, monkeypatch)
     assert not list(tmp_path.glob("outputs/*"))  # Hydra makes the folder first
+
+
+@pytest.mark.parametrize("override", ["sweep.precision=0.01", "sweep.dry_run=true"])
+def test_a_setting_of_the_grid_sweeper_is_refused_by_another(
+    override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = error_of(["-m", "hydra/sweeper=basic", "model=softmax", "seed=0,1", override], monkeypatch)
+    assert message == f"error: {override.partition('=')[0]} is not used by hydra/sweeper=basic; use hydra/sweeper=grid"
+    assert not list(tmp_path.glob("outputs/runs"))
 
 
 @pytest.mark.parametrize("key", MOVED)

@@ -16,13 +16,15 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
-from sweeper.config import LONGEST_NAME, Config
+from sweeper.config import LONGEST_NAME, Config, validate
 from sweeper.errors import UserError
 from sweeper.runs.provenance import command_as_typed
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
-from sweeper.sweep.expand import expand
+from sweeper.sweep.designs import describe_design
+from sweeper.sweep.expand import axes_of, expand
 from sweeper.sweep.plan import Planned, describe, make_plan, save_plan
+from sweeper.sweep.rounds import Rounds
 from sweeper.sweep.saved import earlier_plan, queued_runs
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
 PrintTable = Callable[[Path, set[str]], None]
 CONFIGS = "configs.json"
+DESIGN = "sweep.design"  # the only setting of a sweep that is part of its derived name
 NO_WAIT = "sweep.wait=false"
 RETRAIN = "sweep.reuse=none"  # not in the command that resumes: it would retrain the runs that have just finished
 NO_STATUS = "process exited without reporting a status (killed, possibly out of memory)"
@@ -50,35 +53,84 @@ def run_sweep(
         print_table: prints a table of the runs with given ids in an output folder.
 
     Raises:
-        UserError: a job cannot run, in which case none was started, or some did not finish.
+        UserError: a setting or a job is wrong, in which case none was started, or some did not finish.
         SystemExit: a signal stopped the sweep; the same command resumes it.
     """
-    fixed = expand(override for override in overrides if not override.is_sweep_override())
-    base = compose(fixed[0]).config
-    jobs = expand(overrides, base.sweep.zip)
-    if not jobs:
-        raise UserError("a swept parameter expands to no values")
+    (fixed,) = expand(override for override in overrides if not override.is_sweep_override())
+    base = compose(fixed).config
+    check_sweep_settings(overrides, base)
+    rounds = Rounds(overrides, base.sweep, base.seed, compose.parse)
     folder = Path(base.output_dir) / "sweeps" / (base.sweep.name or derived_name(overrides))
     before = earlier_plan(folder)
     compose.remember(folder / CONFIGS)
-    compose.compose_groups(jobs)
-    plan = make_plan(jobs, compose, concurrency or 1)
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
-    log.info("sweep %s\n%s", folder.name, describe(plan, axes, concurrency, list_all=base.sweep.dry_run))
-    if base.sweep.dry_run:
-        return []
-    save_plan(folder, plan, command_as_typed(), concurrency)
-    compose.save(folder / CONFIGS)
-    if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
-        log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
-    to_run = sorted((planned for planned in plan if planned.is_to_run), key=lambda run: -(run.seconds or math.inf))
-    with clean_stop(plan, folder):
-        returns = launch_all(to_run, base, launch, folder) if to_run else []
-    if returns is None:
-        log.info("submitted. Monitor: make watch. Rerun to wait or resume:\n%s", command_as_typed(without=NO_WAIT))
-        return []
-    conclude(plan, base, print_table)
+    design = describe_sweep(overrides, base)
+    plan: list[Planned] = []
+    returns: list[JobReturn] = []
+    while True:
+        jobs = expand(rounds.overrides, base.sweep.zip, base.sweep.design)
+        if not jobs:
+            raise UserError("a swept parameter expands to no values")
+        compose.compose_groups(jobs)
+        new = make_plan(jobs, compose, concurrency or 1)
+        plan += new
+        to_run = sorted((planned for planned in new if planned.is_to_run), key=running_order(base.sweep.order, plan))
+        if not to_run and rounds.extend(plan):
+            continue  # the round was finished before
+        lines = [
+            f"sweep {folder.name}",
+            describe(new if to_run else plan, axes, concurrency, list_all=base.sweep.dry_run),
+            design,
+            rounds.outlook(plan, concurrency) if to_run else "",
+        ]
+        log.info("\n".join(filter(None, lines)))
+        if base.sweep.dry_run:
+            return []
+        save_plan(folder, plan, command_as_typed(), concurrency)
+        compose.save(folder / CONFIGS)
+        if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
+            log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
+        before = None
+        with clean_stop(plan, folder):
+            launched = launch_all(to_run, base, launch, folder) if to_run else []
+        if launched is None:
+            log.info("submitted. Monitor: make watch. Rerun to wait or resume:\n%s", command_as_typed(without=NO_WAIT))
+            return []
+        returns += launched
+        has_ended = all(STATES[recorded_state(planned)].is_done for planned in new if planned.has_own_run)
+        if not (has_ended and rounds.extend(plan)):
+            break
+    conclude(plan, base, print_table, rounds.answer(plan))
     return returns
+
+
+def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
+    """Check the sweep's own settings, before combinations are made with them.
+
+    Raises:
+        UserError: one is out of its range, or swept.
+    """
+    validate(base.sweep, "sweep.")
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_sweep_override() and key.lstrip("+").startswith("sweep."):
+            raise UserError(f"{override.input_line}: a setting of the sweep itself cannot be swept; choose one value")
+
+
+def describe_sweep(overrides: Sequence[Override], base: Config) -> str:
+    """Return what the sweep's design can tell and cannot; empty for the product."""
+    factors = [axis for axis in axes_of(overrides, base.sweep.zip) if axis.is_factor]
+    return describe_design(base.sweep.design, [len(axis.values) for axis in factors])
+
+
+def running_order(order: str, plan: Sequence[Planned]) -> Callable[[Planned], tuple[float, float]]:
+    """Return a key that sorts runs: the longest first, with sweep.order=seeds after those of earlier seeds."""
+    seeds = list(dict.fromkeys(planned.config.seed for planned in plan)) if order == "seeds" else []
+
+    def key(planned: Planned) -> tuple[float, float]:
+        return seeds.index(planned.config.seed) if seeds else 0, -(planned.seconds or math.inf)
+
+    return key
 
 
 def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: Path) -> list[JobReturn] | None:
@@ -156,8 +208,8 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
             signal.signal(which, handler)
 
 
-def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable) -> None:
-    """Print the sweep's table.
+def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable, answer: str = "") -> None:
+    """Print the sweep's table and the answer below it.
 
     Raises:
         UserError: runs are not finished.
@@ -165,6 +217,8 @@ def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable) -> 
     states = {planned.run_id: recorded_state(planned) for planned in plan if planned.has_own_run}
     if set(states.values()) - {State.WAITING}:
         print_table(Path(base.output_dir), {planned.run_id for planned in plan if planned.run_id})
+    if answer:
+        log.info(answer)
     unfinished = [f"{name} ({state})" for name, state in states.items() if state is not State.FINISHED]
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""
@@ -177,7 +231,9 @@ def derived_name(overrides: Sequence[Override]) -> str:
     """Derive a sweep's name from its overrides: the same command finds the same sweep."""
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     lines = sorted(
-        str(override.input_line) for override in overrides if not str(override.input_line).startswith("sweep.")
+        str(override.input_line)
+        for override in overrides
+        if not str(override.input_line).startswith("sweep.") or override.get_key_element() == DESIGN
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
     return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'run'}-{digest}"

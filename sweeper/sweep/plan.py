@@ -1,5 +1,6 @@
 """The plan of a sweep, made before its first run starts: the action for every combination."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
 from sweeper.data.cache import Cached
 from sweeper.errors import UserError
@@ -19,7 +21,7 @@ from sweeper.sweep.compose import Composed
 from sweeper.sweep.durations import format_duration, makespan
 from sweeper.sweep.estimate import Estimator
 from sweeper.sweep.exclude import check_exclusions, format_value, matches
-from sweeper.sweep.expand import Job
+from sweeper.sweep.expand import Job, is_crossed
 from sweeper.training.build import check
 
 LISTED = 20  # combinations with the same action that a printed plan lists
@@ -107,6 +109,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
     for job, composed in zip(jobs, combinations, strict=True):
         with error_context(job):
             plan.append(add(job, composed))
+    check_design(plan)
     if not seen:
         raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
     to_run = [planned for planned in plan if planned.is_to_run]
@@ -117,6 +120,44 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
             done = len(planned.record.metrics()) if planned.decision.action is Action.RESUME else 0
             planned.seconds = estimator.seconds(planned.spec, parameters[planned.run_id], done)
     return plan
+
+
+def check_design(plan: Sequence[Planned]) -> None:
+    """Check that a plan has every run that its design compares others with.
+
+    Raises:
+        UserError: two combinations are the same run, a screened trick has no effect for a model, or a combination that
+            is needed is excluded.
+    """
+    design = plan[0].config.sweep.design
+    if design == "product":
+        return
+    common = set.intersection(*(set(planned.overrides) for planned in plan))
+    references: dict[tuple[str, ...], Planned] = {}  # of each seed and dataset the first combination, see `expand`
+    for planned in plan:
+        block = tuple(filter(is_crossed, planned.overrides))
+        reference = references.setdefault(block, planned)
+        if planned.decision.action is Action.DUPLICATE:
+            other = next(other for other in plan if other.run_id == planned.run_id)
+            one, another = (
+                " ".join(text for text in texts if text not in common)
+                for texts, common in ((planned.overrides, other.overrides), (other.overrides, planned.overrides))
+            )
+            raise UserError(
+                f"sweep.design={design}: {one} and {another} are the same run, {planned.run_id}; "
+                "remove values without effect"
+            )
+        if planned.spec is None and (design == "screen" or planned is reference):
+            needed = "every combination" if design == "screen" else "the combination that all others are compared with"
+            raise UserError(f"sweep.exclude: sweep.design={design} needs {needed}: {' '.join(planned.overrides)}")
+        if planned.spec is not None and design == "screen":  # whose rows differ in so much that none need be equal
+            slots = [slot for slot in SLOTS if slot not in keyword_only(planned.spec.choices.model)]
+            idle = [text for text in planned.overrides if text not in common and re.split("[.=]", text)[0] in slots]
+            if idle:
+                model = planned.config.model.name
+                raise UserError(
+                    f"sweep.design=screen: {idle[0]} has no effect with model={model}, which has no such slot"
+                )
 
 
 @contextmanager
@@ -205,7 +246,7 @@ def listing_order(planned: Planned) -> tuple[int, bool]:
 
 
 def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
-    """Write sweep.json: the sweep's combinations, and the run and the action of each."""
+    """Write sweep.json: the sweep's combinations, the run and the action of each, and what it asks for."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         {
@@ -222,4 +263,5 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
         for planned in plan
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
-    write_json(folder / "sweep.json", content | {"jobs": jobs})
+    asked = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
+    write_json(folder / "sweep.json", content | asked | {"jobs": jobs})

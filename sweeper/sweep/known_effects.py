@@ -1,0 +1,117 @@
+"""What is known of the effects of a design: from the finished runs of its plan, an observation for each seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from sweeper.files import number
+from sweeper.runs.states import State, state_of
+from sweeper.sweep.designs import contrasts, rows
+from sweeper.sweep.expand import Axis, is_crossed, join
+from sweeper.sweep.plan import Planned
+from sweeper.sweep.precision import half_width, rounding_of, spread_of
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is known of an effect on test_acc.
+
+    Attributes:
+        name: such as `norm=batch against norm=none`.
+        differences: of each seed whose runs are finished, the mean over its pairs.
+        diverged: number of seeds in which a run diverged.
+        rounding: standard deviation of a difference that is due to the number of test images.
+    """
+
+    name: str
+    differences: tuple[float, ...]
+    diverged: int
+    rounding: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has an interval. Where a run diverged, the seeds in which none did would be a biased choice."""
+        return not self.diverged and len(self.differences) > 1
+
+    @property
+    def spread(self) -> float:
+        return spread_of(self.differences, self.rounding)
+
+    @property
+    def half_width(self) -> float:
+        return half_width(self.spread, len(self.differences))
+
+
+def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) -> list[Effect]:
+    """Return what is known of every effect of a design, for each dataset, from the seeds whose runs are finished.
+
+    An effect none of whose pairs is two runs is left out: they are excluded, or duplicates.
+    """
+    sizes = [len(axis.values) for axis in factors]
+    combinations = [
+        tuple(join(axis.values[value] for axis, value in zip(factors, row, strict=True))) for row in rows(design, sizes)
+    ]
+    keys = {key for axis in factors for key in axis.keys}
+    blocks: dict[tuple[str, ...], dict[int, dict[tuple[str, ...], Planned]]] = {}
+    for planned in plan:
+        combination = tuple(text for text in planned.overrides if key_of(text) in keys)
+        data = tuple(text for text in planned.overrides if is_crossed(text) and key_of(text) != "seed")
+        blocks.setdefault(data, {}).setdefault(planned.config.seed, {})[combination] = planned
+    results = {planned.run_id: read_result(planned) for planned in plan if planned.run_id}
+    found = []
+    for data, seeds in blocks.items():
+        for contrast in contrasts(design, sizes):
+            values = factors[contrast.factor].values
+            name = f"{' '.join(values[contrast.value])} against {' '.join(values[contrast.baseline])}"
+            runs = [
+                [(cells[combinations[one]], cells[combinations[other]]) for one, other in contrast.pairs]
+                for cells in seeds.values()
+            ]
+            found.append(measure(f"{' '.join(data)}: {name}" if len(blocks) > 1 else name, runs, results))
+    return [effect for effect in found if effect.differences or effect.diverged]
+
+
+def key_of(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def read_result(planned: Planned) -> float | State:
+    """Return a run's test accuracy, or its state where it is not finished."""
+    state = state_of(planned.record)
+    accuracy = number((planned.record.result() or {}).get("test_acc"))
+    return accuracy if state is State.FINISHED and accuracy is not None else state
+
+
+def measure(
+    name: str, seeds: Sequence[Sequence[tuple[Planned, Planned]]], results: Mapping[str, float | State]
+) -> Effect:
+    """Return what is known of an effect.
+
+    Args:
+        seeds: of each seed the pairs, the run with the value first.
+        results: of every run, see `read_result`.
+    """
+    differences: list[float] = []
+    diverged = 0
+    rounding = 0.0
+    for pairs in seeds:
+        compared = [(one, other) for one, other in pairs if "" != one.run_id != other.run_id != ""]
+        found = [(results[one.run_id], results[other.run_id]) for one, other in compared]
+        known = [one - other for one, other in found if isinstance(one, float) and isinstance(other, float)]
+        diverged += any(State.DIVERGED in pair for pair in found)
+        if known and len(known) == len(found):
+            assert compared[0][0].spec is not None
+            rounding = rounding_of(1 / compared[0][0].spec.cached.num_test, len(compared))
+            differences.append(fmean(known))
+    return Effect(name, tuple(differences), diverged, rounding)
+
+
+def format_effect(effect: Effect, precision: float) -> str:
+    """Return an effect as a line, its interval that of the precision where it was reached."""
+    if not effect.is_known:
+        finished = f"finished in {len(effect.differences)}, diverged in {effect.diverged} seeds"
+        return f"{effect.name}: no interval ({finished})"
+    mean, reached = fmean(effect.differences), effect.half_width <= precision
+    width = precision if reached else effect.half_width
+    result = "helps" if mean > width else "hurts" if mean < -width else "not significant"
+    return f"{effect.name}: {mean:+.4f} ± {width:.4f}, {result}{'' if reached else '; precision not reached'}"

@@ -1,0 +1,270 @@
+"""Sweeps with designs, an order, and rounds of seeds: planned and concluded as always, their runs not trained."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from processes import REPOSITORY
+
+from sweeper.cli import register_schema
+from sweeper.errors import UserError
+from sweeper.sweep import estimate
+from sweeper.sweep.compose import Composer
+from sweeper.sweep.execute import derived_name, run_sweep
+from sweeper.sweep.plan import Planned
+from sweeper.sweep.rounds import seed_sequence
+from sweeper.sweep.saved import read_plan
+
+DIFFERENCES = (0.12, 0.04, 0.10, 0.06, 0.09, 0.05, 0.11, 0.07)  # of the seeds; ten times those of test_precision
+Accuracy = Callable[[Planned], float | None]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Composer:
+    """The composer whose composed groups and parsed overrides all sweeps share."""
+    register_schema()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+    GlobalHydra.instance().clear()
+    return Composer(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
+
+
+class Sweeps:
+    """Runs sweeps of softmax on the small images whose runs end at once.
+
+    Attributes:
+        accuracy: the test accuracy of a run; None where it diverges.
+        launches: the runs of each launch, as their swept overrides.
+        tables: the number of runs in each printed table.
+    """
+
+    def __init__(self, shared: Composer, small: list[str], folder: Path) -> None:
+        self.compose = Composer(shared.loader, shared.master)
+        self.compose.by_groups, self.compose.parse = shared.by_groups, shared.parse
+        self.fixed = [*small, "model=mlp", "model.hidden=[4]", "epochs=1", "output_dir=."]
+        self.folder = folder
+        self.accuracy: Accuracy = lambda planned: 0.5
+        self.launches: list[list[str]] = []
+        self.tables: list[int] = []
+
+    def __call__(self, *overrides: str) -> None:
+        parsed = [self.compose.parse(text) for text in [*self.fixed, *overrides]]
+        self.launches = []
+        run_sweep(parsed, self.compose, self.launch, 1, lambda _, ids: self.tables.append(len(ids)))
+
+    def launch(self, runs: Sequence[Planned], folder: Path) -> list[Any]:
+        given = {text for text in self.fixed if "=" in text}
+        self.launches.append(
+            [" ".join(t for t in run.overrides if t not in given and t[:6] != "sweep.") for run in runs]
+        )
+        for planned in runs:
+            assert planned.spec is not None
+            record, accuracy = planned.record, self.accuracy(planned)
+            record.create({"effective": {}, "config": {}, "code": planned.spec.code}, {})
+            record.predictions.touch()
+            if accuracy is not None:
+                record.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": accuracy})
+            record.write_status(state="diverged" if accuracy is None else "finished")
+        return []
+
+    @property
+    def saved(self) -> list[str]:
+        (folder,) = (self.folder / "sweeps").iterdir()
+        return [str(job["run_id"]) for job in read_plan(folder)["jobs"]]
+
+
+@pytest.fixture
+def sweep(
+    shared: Composer,
+    small: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Sweeps]:
+    monkeypatch.setattr(estimate, "probe", lambda *_: 0.01)
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+    yield Sweeps(shared, small, tmp_path)
+
+
+def noisy(planned: Planned) -> float:
+    """Norm adds what DIFFERENCES say, tanh subtracts 0.2 in every seed."""
+    config = planned.config
+    norm = DIFFERENCES[config.seed] if config.norm.name == "batch" else 0.0
+    return 0.5 + norm - (0.2 if config.activation.name == "tanh" else 0.0)
+
+
+OTHERS = ("epochs", "grad_clip", "patience", "scheduler.warmup_epochs", "optimizer.weight_decay", "augmentation.cutout")
+PRECISE = ("norm=none,batch", "sweep.precision=0.05")
+
+
+def test_seeds_are_added_until_the_interval_is_narrow(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    sweep.accuracy = noisy
+    sweep(*PRECISE)
+    assert [len(runs) for runs in sweep.launches] == [8, 2]
+    assert sweep.launches[1] == ["norm=none seed=4", "norm=batch seed=4"]
+    assert "sweep.precision=0.05: 4 seeds first, at most 20 (40 runs, about 78 s)" in caplog.text
+    assert (
+        "after 4 seeds the widest is norm=batch against norm=none, ±0.0711; ±0.05 needs about 6 seeds in all "
+        "(4 runs, about 8 s more)" in caplog.text
+    )
+    assert (
+        "sweep.precision=0.05 on test_acc, 5 seeds:\n  norm=batch against norm=none: +0.0820 ± 0.0500, helps"
+        in caplog.text
+    )
+    assert (sweep.tables, len(sweep.saved)) == ([10], 10)
+
+
+def test_a_sweep_that_reached_its_precision_finds_it_again(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    sweep.accuracy = noisy
+    sweep(*PRECISE)
+    caplog.clear()
+    sweep(*PRECISE)
+    assert sweep.launches == []
+    assert "10 combinations: 10 finished" in caplog.text
+    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+
+
+def test_a_stopped_sweep_resumes_in_its_round(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    def stop(planned: Planned) -> float:
+        if planned.config.seed == 4 and planned.config.norm.name == "batch":
+            raise KeyboardInterrupt
+        return noisy(planned)
+
+    sweep.accuracy = stop
+    with pytest.raises(SystemExit):
+        sweep(*PRECISE)
+    sweep.accuracy = noisy
+    sweep(*PRECISE, "sweep.dry_run=true")
+    assert sweep.launches == []
+    sweep(*PRECISE)
+    assert sweep.launches == [["norm=batch seed=4"]]
+    assert "+0.0820 ± 0.0500, helps" in caplog.text
+
+
+def test_the_seeds_end_at_the_most_that_are_allowed(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    sweep.accuracy = noisy
+    sweep("norm=none,batch", "sweep.precision=0.02", "sweep.max_seeds=6")
+    assert [len(runs) for runs in sweep.launches] == [8, 4]
+    assert re.search(
+        r"±0.02 needs about 19 seeds in all \(30 runs, .* more\); sweep.max_seeds=6 gives about ±0.0448", caplog.text
+    )
+    assert "norm=batch against norm=none: +0.0767 ± 0.0385, helps; precision not reached" in caplog.text
+
+
+@pytest.mark.parametrize(("design", "rows"), [("product", 4), ("leave_one_out", 3)])
+def test_every_effect_of_a_design_is_known_to_the_precision(
+    design: str, rows: int, sweep: Sweeps, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep.accuracy = noisy
+    sweep(*PRECISE, "activation=relu,tanh", f"sweep.design={design}")
+    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+    assert "activation=tanh against activation=relu: -0.2000 ± 0.0500, hurts" in caplog.text
+    assert len(sweep.saved) == 5 * rows
+
+
+def test_an_effect_in_which_a_run_diverged_has_no_interval(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    def fragile(planned: Planned) -> float | None:
+        return None if planned.config.activation.name == "tanh" and planned.config.seed == 1 else noisy(planned)
+
+    sweep.accuracy = fragile
+    with pytest.raises(UserError, match="1 of 15 runs did not finish"):
+        sweep(*PRECISE, "activation=relu,tanh", "sweep.design=one_at_a_time")
+    assert "activation=tanh against activation=relu: no interval (finished in 4, diverged in 1 seeds)" in caplog.text
+    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+
+
+def test_equal_differences_are_as_precise_as_the_number_of_test_images(
+    sweep: Sweeps, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep("norm=none,batch", "sweep.precision=0.02", "sweep.max_seeds=4")
+    assert "+0.0000 ± 0.0265, not significant; precision not reached" in caplog.text  # 3.896 / 30 / sqrt(6) / 2
+
+
+def test_seeds_of_the_command_are_used_first(sweep: Sweeps) -> None:
+    sweep.accuracy = lambda planned: 0.5 + (planned.config.seed % 5) * (planned.config.norm.name == "batch") / 10
+    sweep(*PRECISE, "seed=7,2", "sweep.max_seeds=5", "sweep.order=seeds")
+    seeds = [run.rpartition("=")[2] for run in sweep.launches[0] + sweep.launches[1]]
+    assert list(dict.fromkeys(seeds)) == ["7", "2", "0", "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "seed", "expected"),
+    [
+        ([], 0, [0, 1, 2, 3, 4]),
+        ([], 3, [3, 0, 1, 2, 4]),
+        (["seed=2"], 0, [2, 0, 1, 3, 4]),
+        (["seed=9,9,1"], 0, [9, 1, 0, 2, 3]),
+        (["seed=range(0,3)"], 0, [0, 1, 2, 3, 4]),
+        (["seed=1,2", "seed=5"], 0, [5, 0, 1, 2, 3]),
+    ],
+)
+def test_the_sequence_of_seeds(overrides: list[str], seed: int, expected: list[int], sweep: Sweeps) -> None:
+    assert seed_sequence(sweep.compose.parser.parse_overrides(overrides), seed, 5) == expected
+
+
+def test_all_runs_of_a_seed_start_before_those_of_the_next(sweep: Sweeps) -> None:
+    command = ("model.hidden=[4],[40]", "norm=none,batch", "seed=1,0")
+    sweep(*command, "sweep.order=seeds", "sweep.dry_run=false")
+    assert [run.rpartition(" ")[2] for run in sweep.launches[0]] == ["seed=1"] * 4 + ["seed=0"] * 4
+
+
+def test_a_design_is_planned_with_what_it_can_tell(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    axes = ("norm=none,batch", "activation=relu,tanh", "label_smoothing=0,0.1", "seed=0,1")
+    sweep(*axes, "sweep.design=one_at_a_time", "sweep.dry_run=true")
+    assert "8 combinations: 8 to run" in caplog.text
+    assert "sweep.design=one_at_a_time: 4 of 8 combinations a seed; an effect is that of a change" in caplog.text
+    assert not (sweep.folder / "sweeps").exists()
+
+
+def test_the_design_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
+    parse = sweep.compose.parser.parse_overrides
+    names = [derived_name(parse(["a=1,2", *rest])) for rest in ([], ["sweep.design=screen"], ["sweep.dry_run=true"])]
+    assert names[0] == names[2] != names[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["sweep.design=screen", "norm=none,batch", "seed=0,1", "sweep.exclude=[{norm:batch,seed:1}]"],
+         "sweep.exclude: sweep.design=screen needs every combination: "),
+        (["sweep.design=one_at_a_time", "norm=none,batch", "seed=0,1", "sweep.exclude=[{norm:none,seed:1}]"],
+         "sweep.exclude: sweep.design=one_at_a_time needs the combination that all others are compared with: "),
+        (["sweep.design=leave_one_out", "norm=none,batch", "threads=1,2"],
+         "sweep.design=leave_one_out: threads=1 and threads=2 are the same run, mlp-relu-batch-"),
+        (["sweep.design=screen", "model=softmax", "model.hidden=null", *(f"{key}=1,2" for key in OTHERS),
+          "norm=none,batch"],
+         "sweep.design=screen: norm=none has no effect with model=softmax, which has no such slot"),
+        (["sweep.design=screen", "norm=none,batch,layer"], "each swept key needs two values, off and on; norm has 3"),
+        (["sweep.design=screens", "norm=none,batch"], "sweep.design=screens is invalid: must be one of "),
+        (["sweep.order=screens", "norm=none,batch"], "sweep.order=screens is invalid: must be one of longest, seeds"),
+        (["sweep.design=screen,product", "norm=none,batch"], "a setting of the sweep itself cannot be swept"),
+        (["sweep.max_seeds=8", "norm=none,batch"], "sweep.max_seeds=8 is used with sweep.precision only"),
+        (["sweep.precision=0.1", "sweep.max_seeds=3"], "sweep.max_seeds=3 is out of range: must be at least 4"),
+        (["sweep.precision=0"], "sweep.precision=0.0 is out of range: must be above 0"),
+        (["sweep.precision=0.1", "seed=0,1"], "sweep.precision=0.1: nothing is swept but seed and data"),
+        ([*PRECISE, "seed=0,a"], "seed=a: must be an integer from 0"),
+        ([*PRECISE, "seed=range(0,21)"], "seed has 21 values, more than sweep.max_seeds=20"),
+        ([*PRECISE, "sweep.exclude=[{seed:1}]"], "neither sweep.exclude nor sweep.zip may name seed"),
+        ([*PRECISE, "seed=0,1", "sweep.zip=[[norm,seed]]"], "neither sweep.exclude nor sweep.zip may name seed"),
+    ],
+)  # fmt: skip
+def test_a_sweep_that_cannot_be_answered_is_refused(overrides: list[str], sentence: str, sweep: Sweeps) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        sweep(*overrides)
+    assert sweep.launches == []
+    assert not (sweep.folder / "sweeps").exists()
+
+
+def test_exclusions_leave_the_pairs_that_are_there(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    sweep.accuracy = noisy
+    sweep(*PRECISE, "activation=relu,tanh", "sweep.exclude=[{norm:batch,activation:tanh}]")
+    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+    assert [len(runs) for runs in sweep.launches] == [12, 3]
