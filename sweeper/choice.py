@@ -58,7 +58,7 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
 def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     """Return the steps of a group whose choices combine: those whose settings are given, in the registry's order.
 
-    A step is off where its settings are null or "none".
+    A step is off where its settings are off, see `is_off`.
 
     Raises:
         UserError: only some of a step's settings are given.
@@ -66,10 +66,15 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
     steps = {}
     for name, function in functions.items():
         used = keyword_only(function)
-        given = {key: value for key in used if (value := getattr(config, key)) not in (None, "none")}
+        given = {key: value for key in used if not is_off(value := getattr(config, key))}
         if given and len(given) < len(used):
             missing = next(key for key in used if key not in given)
             raise UserError(f"{group}.{missing}=null: the step {name} needs a value")
         if given:
             steps[name] = partial(function, **given)
     return steps
+
+
+def is_off(value: Any) -> bool:
+    """Return whether a setting's value leaves its step out: null, false or "none"."""
+    return value is None or value is False or value == "none"

@@ -46,6 +46,10 @@ def from_up_to(low: float, high: float) -> Check:
     return Check(f"at least {low} and below {high}", lambda value: low <= value < high)
 
 
+def inside(low: float, high: float) -> Check:
+    return Check(f"above {low} and below {high}", lambda value: low < value < high)
+
+
 def above_up_to(low: float, high: float) -> Check:
     return Check(f"above {low} and at most {high}", lambda value: low < value <= high)
 
@@ -135,6 +139,9 @@ class NormConfig:
     """The normalization of hidden layers."""
 
     name: str = setting("normalization after each hidden layer", "")
+    momentum: float | None = setting("share of a batch in running statistics; null: 0.1", check=above_up_to(0, 1))
+    eps: float | None = setting("added to the variance; null: 1e-5", check=above(0))
+    ghost_size: int | None = setting("images that are normalized together, at least", check=at_least(2))
     num_groups: int | None = setting("groups that the channels are divided into", check=at_least(1))
 
 
@@ -144,6 +151,42 @@ class DropoutConfig:
 
     name: str = setting("kind of dropout on hidden layers", "")
     rate: float | None = setting("probability that a unit is dropped in training", check=from_up_to(0, 1))
+
+
+@dataclass
+class ArchitectureConfig:
+    """Changes of the network; steps combine freely, null leaves a step out."""
+
+    deep_stem: bool | None = setting("three 3x3 convolutions in place of the imagenet stem's 7x7 (ResNet-C)")
+    pooled_shortcuts: bool | None = setting("shortcuts halve the image by average pooling (ResNet-D)")
+    zero_gamma: bool | None = setting("the last norm of each residual branch starts with scale 0")
+    weight_standardization: bool | None = setting("convolutions with filters of mean 0 and variance 1")
+    blur_pool: bool | None = setting("low-pass filter before each halving of the image")
+    squeeze_excitation: int | None = setting(
+        "channels for each hidden unit of the gates on channels", check=at_least(1)
+    )
+    stochastic_depth: float | None = setting(
+        "probability that the last residual branch is dropped in training; less in earlier ones", check=inside(0, 1)
+    )
+
+
+@dataclass
+class CoursesConfig:
+    """What changes in the course of training; courses combine, null leaves a course out."""
+
+    early_dropout: float | None = setting(
+        "fraction of training in which dropout falls linearly to 0", check=above_up_to(0, 1)
+    )
+    late_dropout: float | None = setting("fraction of training before dropout begins", check=inside(0, 1))
+    layer_freezing: float | None = setting(
+        "fraction of training after which layers are frozen one by one, the first ones first", check=inside(0, 1)
+    )
+    gradual_unfreezing: float | None = setting(
+        "fraction of training in which layers are unfrozen one by one, the last ones first", check=above_up_to(0, 1)
+    )
+    progressive_resizing: float | None = setting(
+        "height and width of the images at first, as a fraction", check=inside(0, 1)
+    )
 
 
 @dataclass
@@ -188,6 +231,7 @@ class ViewsConfig:
     """Views of each test image whose logits are averaged, besides the plain evaluation."""
 
     name: str = setting("views of each test image", "")
+    shift: int | None = setting("pixels by which images are shifted", check=at_least(1))
 
 
 @dataclass
@@ -229,11 +273,13 @@ class Config:
     activation: ActivationConfig = field(default_factory=ActivationConfig)
     norm: NormConfig = field(default_factory=NormConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     init: InitConfig = field(default_factory=InitConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
+    courses: CoursesConfig = field(default_factory=CoursesConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     epochs: int = setting("number of epochs", 30, at_least(1))
@@ -241,6 +287,9 @@ class Config:
     seed: int = setting("seed of weights, split, shuffle, augmentation and dropout", 0, between(0, 2**63 - 1))
     label_smoothing: float = setting("label-smoothing factor", 0.0, from_up_to(0, 1))
     grad_clip: float | None = setting("maximum gradient norm; null: no clipping", None, above(0))
+    selective_backprop: float | None = setting(
+        "fraction of each batch that is trained on, the images with the largest losses; null: all", None, inside(0, 1)
+    )
     autocast: str | None = setting("bfloat16: mixed precision; null: float32 throughout", None, one_of("bfloat16"))
     select: str = setting(
         "validation metric that selects the best epoch: val_acc, val_loss, val_balanced_acc, val_macro_f1",

@@ -10,6 +10,7 @@ from processes import REPOSITORY
 
 from sweeper.data.sources import DATASETS
 from sweeper.runs.fingerprint import REGISTRIES
+from sweeper.runs.fingerprint import STEPS as STEP_REGISTRIES
 
 CONF = REPOSITORY / "conf"
 
@@ -21,9 +22,23 @@ def registry(path: str) -> Mapping[str, Any]:
     return functions
 
 
-# group -> its functions by name. Augmentation is not among them: its steps combine, and its presets have no name.
+# group -> its functions by name. Groups of steps are not among them: steps combine, and the presets have no name.
 CHOICES = {group: registry(path) for group, (path, _) in REGISTRIES.items() if group != "select"} | {"data": DATASETS}
-GROUPS = (*CHOICES, "augmentation")
+STEPS = {group: registry(path) for group, path in STEP_REGISTRIES.items()}
+GROUPS = (*CHOICES, *STEPS)
+# Settings without which a choice is refused in a small run.
+NEEDS = {
+    "norm=ghost_batch": {"norm.ghost_size": "4"},
+    "architecture=blur_pool": {"model": "cnn"},
+    "architecture=squeeze_excitation": {"model": "cnn_pool"},
+    "architecture=weight_standardization": {"model": "cnn", "norm": "batch"},
+    "architecture=resnet_rs": {"model": "resnet18", "model.stem": "imagenet"},
+    "courses=early_dropout": {"model": "mlp", "dropout": "heavy"},
+    "courses=late_dropout": {"model": "mlp_deep", "dropout": "light"},
+    "courses=layer_freezing": {"model": "cnn"},
+    "courses=gradual_unfreezing": {"model": "cnn_pool"},
+    "courses=progressive_resizing": {"model": "resnet18"},
+}
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 

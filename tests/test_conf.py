@@ -3,13 +3,12 @@
 import dataclasses
 
 import pytest
-from choices import CHOICES, CONF, EXPERIMENTS, GROUPS, presets
+from choices import CHOICES, CONF, EXPERIMENTS, GROUPS, STEPS, presets
 from support import composed
 
 from sweeper.choice import FILLED_IN, keyword_only
 from sweeper.cli import help_text
 from sweeper.config import Config, settings, validate
-from sweeper.data.augmentation import STEPS
 from sweeper.data.cache import COMMON
 from sweeper.errors import UserError
 from sweeper.models.layers import NORMS
@@ -47,12 +46,13 @@ def test_every_setting_is_used_by_a_choice(group: str) -> None:
     assert {key for name in CHOICES[group] for key in used(group, name)} == fields
 
 
-def test_augmentation_presets_set_every_step_and_every_step_is_on_in_one() -> None:
-    keys = {key for step in STEPS.values() for key in keyword_only(step)}
-    contents = list(presets("augmentation").values())
+@pytest.mark.parametrize("group", STEPS)
+def test_presets_of_steps_set_every_step_and_every_step_is_on_in_one(group: str) -> None:
+    keys = {key for step in STEPS[group].values() for key in keyword_only(step)}
+    contents = list(presets(group).values())
     assert all(set(content) == keys for content in contents)
     assert {key for content in contents for key, value in content.items() if value is not None} == keys
-    assert not any(presets("augmentation")["none"].values())
+    assert not any(presets(group)["none"].values())
 
 
 def test_the_choice_of_configs_without_a_group_exists() -> None:

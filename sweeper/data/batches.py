@@ -99,6 +99,11 @@ class TrainLoader:
         whole, rest = divmod(len(self.indices), self.batch_size)
         return whole + (rest > 1)
 
+    @property
+    def num_images(self) -> int:
+        """Images per epoch."""
+        return min(len(self.indices), len(self) * self.batch_size)
+
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the epoch's batches from index `first` on: images (B, C, H, W) float32, targets (B,) int64."""
         num = len(self.indices)

@@ -4,7 +4,11 @@ A function's keyword-only arguments are the settings that the choice uses. With 
 `activation()`, `norm(num_features, dims)` or `dropout()` returns a new layer; dims is 1 for units, 2 for images.
 """
 
-from torch import nn
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from sweeper.choice import Registry
 from sweeper.errors import UserError
@@ -49,9 +53,53 @@ def none(num_features: int, dims: int) -> nn.Module:
     return nn.Identity()
 
 
-def batch(num_features: int, dims: int) -> nn.Module:
-    """Batch normalization (Ioffe & Szegedy 2015)."""
-    return nn.BatchNorm1d(num_features) if dims == 1 else nn.BatchNorm2d(num_features)
+def batch(num_features: int, dims: int, *, momentum: float | None = None, eps: float | None = None) -> nn.Module:
+    """Batch normalization (Ioffe & Szegedy 2015); null settings are torch's."""
+    kind = nn.BatchNorm1d if dims == 1 else nn.BatchNorm2d
+    return kind(num_features, **given(momentum=momentum, eps=eps))
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that are not null."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+class GhostBatchNorm1d(nn.BatchNorm1d):
+    """Batch norm of units (N, C), see `ghost_batch`."""
+
+    ghost_size: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        normalize = super().forward
+        return in_ghosts(normalize, input, self.ghost_size) if self.training else normalize(input)
+
+
+class GhostBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of images (N, C, H, W), see `ghost_batch`."""
+
+    ghost_size: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        normalize = super().forward
+        return in_ghosts(normalize, input, self.ghost_size) if self.training else normalize(input)
+
+
+def in_ghosts(normalize: Callable[[Tensor], Tensor], batch: Tensor, ghost_size: int) -> Tensor:
+    """Normalize N // ghost_size parts of a batch of N, as equal as possible, one by one."""
+    return torch.cat([normalize(part) for part in batch.tensor_split(max(1, len(batch) // ghost_size))])
+
+
+def ghost_batch(
+    num_features: int, dims: int, *, ghost_size: int, momentum: float | None = None, eps: float | None = None
+) -> nn.Module:
+    """Batch normalization of each part of the batch by its own statistics (Hoffer et al. 2017).
+
+    The parts, of at least `ghost_size` images, update the running statistics one after the other.
+    """
+    kind = GhostBatchNorm1d if dims == 1 else GhostBatchNorm2d
+    norm = kind(num_features, **given(momentum=momentum, eps=eps))
+    norm.ghost_size = ghost_size
+    return norm
 
 
 def layer(num_features: int, dims: int) -> nn.Module:
@@ -72,7 +120,7 @@ def group(num_features: int, dims: int, *, num_groups: int) -> nn.Module:
     return nn.GroupNorm(num_groups, num_features)
 
 
-NORMS: Registry = {"none": none, "batch": batch, "layer": layer, "group": group}
+NORMS: Registry = {"none": none, "batch": batch, "ghost_batch": ghost_batch, "layer": layer, "group": group}
 
 
 def dropout(kind: type[nn.Dropout] | type[nn.AlphaDropout], *, rate: float) -> nn.Module:

@@ -34,7 +34,12 @@ REGISTRIES = {
     "views": ("data/views.VIEWS", "none"),
     "select": ("training/metrics.METRICS", None),
 }
-STEPS = "data/augmentation.STEPS"
+# Groups whose choices combine: a setting chooses a step.
+STEPS = {
+    "augmentation": "data/augmentation.STEPS",
+    "architecture": "models/architecture.STEPS",
+    "courses": "training/courses.COURSES",
+}
 Code = dict[str, dict[str, str]]  # group -> definition -> hash
 
 
@@ -125,9 +130,9 @@ def chosen_code(registry: str, name: str) -> dict[str, str]:
 
 
 @cache
-def step_settings() -> dict[str, list[str]]:
-    """Return the settings of each augmentation step, its function's keyword-only arguments, in the registry's order."""
-    module, _, variable = STEPS.partition(".")
+def step_settings(group: str) -> dict[str, list[str]]:
+    """Return the settings of each step of a group, its function's keyword-only arguments, in the registry's order."""
+    module, _, variable = STEPS[group].partition(".")
     found: dict[str, list[str]] = {}
     for step, entry in modules()[module].registries[variable].items():
         functions = [statement_of(definition) for definition in resolved(module, entry)]
@@ -140,12 +145,12 @@ def step_settings() -> dict[str, list[str]]:
     return found
 
 
-def augmentation_code(settings: Iterable[str]) -> Code:
-    """Return the code of each augmentation setting's step, and where there are several steps, their order."""
-    given = set(settings)
-    steps = {step: keys for step, names in step_settings().items() if (keys := given.intersection(names))}
-    code = {f"augmentation.{key}": chosen_code(STEPS, step) for step, keys in steps.items() for key in sorted(keys)}
-    return code | ({"augmentation": {STEPS: digest(",".join(steps))}} if len(steps) > 1 else {})
+def steps_code(group: str, settings: Iterable[str]) -> Code:
+    """Return the code of the step of each setting of a group, and where there are several steps, their order."""
+    given, registry = set(settings), STEPS[group]
+    steps = {step: keys for step, names in step_settings(group).items() if (keys := given.intersection(names))}
+    code = {f"{group}.{key}": chosen_code(registry, step) for step, keys in steps.items() for key in sorted(keys)}
+    return code | ({group: {registry: digest(",".join(steps))}} if len(steps) > 1 else {})
 
 
 def code_of(effective: dict[str, Any]) -> Code:
@@ -157,8 +162,10 @@ def code_of(effective: dict[str, Any]) -> Code:
         name = default if name is None else str(name).removeprefix("val_" if group == "select" else "")
         if name not in (None, default if default == "none" else None):
             code[group] = chosen_code(registry, str(name))
-    steps = effective.get("augmentation")
-    return code | augmentation_code(steps if isinstance(steps, dict) else ())
+    for group in STEPS:
+        steps = effective.get(group)
+        code |= steps_code(group, steps if isinstance(steps, dict) else ())
+    return code
 
 
 def changed_definitions(recorded: Any, code: Code) -> list[str]:

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.choice import SLOTS, keyword_only
+from sweeper.choice import SLOTS, is_off, keyword_only
 from sweeper.config import Config, validate
 from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import REGISTRIES, Code, code_of
+from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
 from sweeper.training.build import Choices, choose_all
+from sweeper.training.loop import num_selected
 
 # Settings that cannot change a result: locations of files and use of the machine.
 NOT_IDENTITY = (
@@ -93,8 +94,10 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
         del effective["dropout"]["name"]
     if effective.get("activation", {}).get("name") == "selu" and effective.get("init") == {"name": "lecun_normal"}:
         del effective["init"]  # SELU brings it
-    steps = effective["augmentation"]
-    effective["augmentation"] = {key: value for key, value in steps.items() if value != "none"}
+    for group in STEPS:
+        effective[group] = {key: value for key, value in effective[group].items() if not is_off(value)}
+        if not effective[group] and group != "augmentation":  # which is always there
+            del effective[group]
     if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
         content = Path(config.model.weights).read_bytes()
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -110,7 +113,7 @@ def run_id(effective: dict[str, Any]) -> str:
         words += [name] if name is not None and name != usual.get(group) else []
     rate = effective.get("dropout", {}).get("rate", 0)
     words += [f"dropout{rate:g}"] if rate > 0 else []
-    words += ["_".join(key.partition("_")[0] for key in effective["augmentation"])] if effective["augmentation"] else []
+    words += ["_".join(key.partition("_")[0] for key in steps) for group in STEPS if (steps := effective.get(group))]
     words += [effective["data"]["name"], f"s{effective['seed']}"]
     canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)
@@ -121,10 +124,26 @@ def check_shared_settings(config: Config, choices: Choices) -> None:
     """Refuse a setting of the run that the chosen functions do not use.
 
     Raises:
-        UserError: label_smoothing is set for a loss that has none.
+        UserError: label_smoothing is set for a loss that has none, or a setting has no effect with others.
     """
     if config.label_smoothing and "label_smoothing" not in keyword_only(choices.loss):
         raise UserError(
             f"label_smoothing={config.label_smoothing} is not used by loss={config.loss.name}; "
             "choose label_smoothing=0 or another loss"
         )
+    norm, batch_size = config.norm, config.batch_size
+    if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
+        raise UserError(
+            f"norm.ghost_size={norm.ghost_size} leaves batches of batch_size={batch_size} whole; choose at most "
+            f"{batch_size // 2}, or norm=batch"
+        )
+    own = {key: value for key, value in asdict(norm).items() if key != "name" and value is not None}
+    if config.model.freeze_backbone and norm.name in ("batch", "ghost_batch") and own:
+        key, value = next(iter(own.items()))
+        raise UserError(
+            f"norm.{key}={value} has no effect with model.freeze_backbone=true, which freezes batch norm; choose "
+            f"norm=batch and norm.{key}=null"
+        )
+    fraction = config.selective_backprop
+    if fraction is not None and num_selected(batch_size, fraction) >= batch_size:
+        raise UserError(f"selective_backprop={fraction} selects all of a batch of {batch_size}; choose less, or null")

@@ -10,6 +10,7 @@ RESULTS = (
     "best_val_acc",
     "best_epoch",
     "test_acc",
+    "test_acc_views",
     "convergence_epoch",
     "convergence_seconds",
     "epochs_to_target",
@@ -24,6 +25,7 @@ RESULTS = (
     "error",
 )
 PROVENANCE = ("code", "torch", "device_type")  # never shown as settings; pairs of runs agree in them
+ACCURACIES = ("best_val_acc", "test_acc", "test_acc_views")
 TEXTS = ("state", "stale", *PROVENANCE, "error")
 AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
 STD_COLUMNS = {f"{name}_std" for name in AVERAGED}
@@ -33,6 +35,7 @@ SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks 
 FORMATS = {
     "best_val_acc": "{:.4f}",
     "test_acc": "{:.4f}",
+    "test_acc_views": "{:.4f}",
     "convergence_seconds": "{:.1f}",
     "train_seconds": "{:.1f}",
     "parameters": "{:,.0f}",
@@ -86,7 +89,7 @@ def format_mean(name: str, value: Any, std: Any) -> str:
     if is_missing(std):
         return format_value(name, value)
     digits = FORMATS.get(name, "{:.1f}")
-    shown = std > 0 or name.endswith("_acc")
+    shown = std > 0 or name in ACCURACIES
     return f"{digits.format(value)} ± {digits.format(std)}" if shown else format_value(name, value)
 
 

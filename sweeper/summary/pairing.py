@@ -16,7 +16,7 @@ from sweeper.summary.run_row import LARGEST
 MAX_NAMED_VALUES = 5  # in a note
 DECIMALS = 10  # of a difference: equal differences become equal in floating point too
 
-STEP_GROUP = "augmentation"  # each of its settings chooses a step; its own code is the order of the steps
+STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a step; the group's code is their order
 Cells = dict[tuple[Any, ...], list[int]]
 
 
@@ -69,7 +69,7 @@ def differences(
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     """Return what pairs must agree in: all columns but the axes, their own settings and the code that they choose."""
     own = {*axes, *(f"{CODE_OF}{axis}" for axis in axes)}
-    own |= {f"{CODE_OF}{STEP_GROUP}"} if any(axis.startswith(f"{STEP_GROUP}.") for axis in axes) else set()
+    own |= {f"{CODE_OF}{group}" for group in STEP_GROUPS if any(axis.startswith(f"{group}.") for axis in axes)}
     return [
         name
         for name in map(str, settings)

@@ -14,7 +14,7 @@ from sweeper.summary.convergence import ConvergenceOptions, convergence
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
 NUMBERS = (int, float)
 SELECT = "val_acc"
-MEASURED = ("best_val_acc", "best_epoch", "test_acc")  # in result.json
+MEASURED = ("best_val_acc", "best_epoch", "test_acc", "test_acc_views")  # in result.json
 HIGHEST_IS_BEST = {"val_acc": True, "val_loss": False, "val_balanced_acc": True, "val_macro_f1": True}
 
 

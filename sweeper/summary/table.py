@@ -9,7 +9,7 @@ import pandas as pd
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.average import average
 from sweeper.summary.caption import averaging, caption, implied_settings
-from sweeper.summary.columns import PROVENANCE, SLOTS, format_value, is_implied, is_missing, setting_columns
+from sweeper.summary.columns import ACCURACIES, PROVENANCE, SLOTS, format_value, is_implied, is_missing, setting_columns
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
@@ -69,7 +69,7 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
 def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     """Sort accuracies from high to low, everything else from low to high; missing values come last."""
     require_columns(frame, [by])
-    keys = [(2, 0.0, "") if is_missing(value) else sort_key(value, by.endswith("_acc")) for value in frame[by].tolist()]
+    keys = [(2, 0.0, "") if is_missing(value) else sort_key(value, by in ACCURACIES) for value in frame[by].tolist()]
     run_ids = [str(run_id) for run_id in frame["run_id"].tolist()]
     order = sorted(range(len(frame)), key=lambda row: (keys[row], run_ids[row]))
     return frame.iloc[order].reset_index(drop=True)
@@ -125,9 +125,10 @@ def lay_out(
 
 
 def drop_empty(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out columns that have nothing to show: ids of averages, targets that were not set, no stale run."""
+    """Leave out columns that have nothing to show: ids of averages, targets not set, no views, no stale run."""
     if "run_id" in table and table["run_id"].isna().any():
         table = table.drop(columns="run_id")
-    if table["epochs_to_target"].isna().all():
-        table = table.drop(columns=["epochs_to_target", "epochs_to_target_std"], errors="ignore")
+    for name in ("test_acc_views", "epochs_to_target"):
+        if table[name].isna().all():
+            table = table.drop(columns=[name, f"{name}_std"], errors="ignore")
     return table if table["stale"].any() else table.drop(columns="stale")

@@ -73,7 +73,8 @@ def speed_keys(effective: dict[str, Any], input_shape: list[int], device: str) -
     """Return the keys that a run's speed is looked up by: everything that it follows from, then the model alone."""
     model, others = effective.get("model"), ("activation", "norm", "mixing", "loss", "optimizer", "averaging")
     whole: list[Any] = [effective.get(group, {}).get("name") for group in others]
-    whole += [effective.get("batch_size"), effective.get("autocast"), effective.get("augmentation")]
+    settings = ("batch_size", "autocast", "augmentation", "architecture", "courses", "selective_backprop")
+    whole += [effective.get(name) for name in settings]
     return [json.dumps([model, input_shape, device, *rest], sort_keys=True) for rest in (whole, [])]
 
 

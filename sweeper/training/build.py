@@ -22,9 +22,12 @@ from sweeper.data.mixing import MIXINGS
 from sweeper.data.views import VIEWS
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
+from sweeper.models.architecture import STEPS as ARCHITECTURE_STEPS
+from sweeper.models.architecture import Layers, modify
 from sweeper.models.init import INITS
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
 from sweeper.training.averaging import AVERAGINGS
+from sweeper.training.courses import COURSES, start_courses
 from sweeper.training.device import choose_device
 from sweeper.training.loop import Recipe
 from sweeper.training.losses import LOSSES
@@ -40,13 +43,14 @@ class Choices:
     """The functions that a config's names choose, their settings filled in.
 
     Attributes:
-        augmentation: the steps that are on, by name.
+        augmentation, architecture, courses: the steps that are on, by name.
     """
 
     model: partial[Any]
     activation: partial[Any]
     norm: partial[Any]
     dropout: partial[Any]
+    architecture: dict[str, partial[Any]]
     init: partial[Any]
     augmentation: dict[str, partial[Any]]
     mixing: partial[Any]
@@ -54,6 +58,7 @@ class Choices:
     optimizer: partial[Any]
     scheduler: partial[Any]
     averaging: partial[Any]
+    courses: dict[str, partial[Any]]
     views: partial[Any]
 
 
@@ -68,6 +73,7 @@ def choose_all(config: Config) -> Choices:
         activation=choose("activation", config.activation, ACTIVATIONS),
         norm=choose("norm", config.norm, NORMS),
         dropout=choose("dropout", config.dropout, DROPOUTS),
+        architecture=choose_steps("architecture", config.architecture, ARCHITECTURE_STEPS),
         init=choose("init", config.init, INITS),
         augmentation=choose_steps("augmentation", config.augmentation, STEPS),
         mixing=choose("mixing", config.mixing, MIXINGS),
@@ -75,6 +81,7 @@ def choose_all(config: Config) -> Choices:
         optimizer=choose("optimizer", config.optimizer, OPTIMIZERS),
         scheduler=choose("scheduler", config.scheduler, SCHEDULERS),
         averaging=choose("averaging", config.averaging, AVERAGINGS),
+        courses=choose_steps("courses", config.courses, COURSES),
         views=choose("views", config.views, VIEWS),
     )
 
@@ -154,6 +161,8 @@ def build(
         select=config.select,
         grad_clip=config.grad_clip,
         autocast=autocast,
+        selective_backprop=config.selective_backprop,
+        courses=start_courses(choices.courses, model),
     )
     if config.compile:  # per shape, and without what earlier runs compiled: nothing before this run may matter
         torch.compiler.reset()
@@ -191,7 +200,7 @@ def extract_features(data: Images, model: nn.Module, normalize: Normalize, autoc
 def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached) -> nn.Module:
     """Build the network with the weights that its layers draw."""
     torch.manual_seed(derived_seed(config.seed, "weights"))
-    return build_model(
+    model = build_model(
         choices.model,
         dataset.input_shape,
         len(dataset.classes),
@@ -199,6 +208,8 @@ def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached) ->
         norm=choices.norm,
         dropout=choices.dropout,
     )
+    modify(model, choices.architecture, Layers(choices.activation, choices.norm))
+    return model
 
 
 def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
@@ -217,6 +228,17 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     with torch.device("meta"):
         model = seeded_model(config, choices, cached)
     pretrained_state(model)
+    start_courses(choices.courses, model)
+    if config.views.name != "none" and getattr(model, "frozen_backbone", False):
+        raise UserError(
+            f"views={config.views.name} needs a network that takes images, and model.freeze_backbone=true trains on "
+            "features; choose views=none"
+        )
+    if config.views.shift is not None and config.views.shift >= min(cached.input_shape[1:]):
+        raise UserError(
+            f"views.shift={config.views.shift} is too large for images of {cached.input_shape[1]}x"
+            f"{cached.input_shape[2]} pixels; choose a smaller shift"
+        )
     choices.optimizer([("weight", nn.Parameter(torch.zeros(1)))])
     choices.scheduler(1, 1)
     return model

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sweeper.data.batches import Step, TrainLoader
 from sweeper.errors import Diverged
+from sweeper.training.courses import Course
 from sweeper.training.metrics import METRICS, Evaluation, best_epoch, confusion_matrix
 from sweeper.training.schedules import LRMultiplier
 from sweeper.training.state import LoopState, Row, TrainState
@@ -20,7 +21,6 @@ FINITE_CHECK_INTERVAL = 50  # steps between two checks of the loss
 Batches = Iterable[tuple[Tensor, Tensor]]
 Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (B, K), targets (B,) or (B, K) -> loss
 Mixing = Callable[[Tensor, Tensor, int, Step], tuple[Tensor, Tensor]]
-Course = Callable[[nn.Module, Step], None]  # sets what changes in the course of training, such as a dropout rate
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Recipe:
         select: the metric that selects the best epoch, such as val_acc.
         grad_clip: largest norm of a step's gradient, or None (Pascanu et al. 2013).
         autocast: the type that layers compute in where that is safe, or None (Micikevicius et al. 2018).
-        courses: called before every step.
+        selective_backprop: fraction of each batch that is trained on, see `largest_losses`, or None.
+        courses: called before every step, see sweeper.training.courses.
     """
 
     criterion: Criterion
@@ -47,6 +48,7 @@ class Recipe:
     select: str = "val_acc"
     grad_clip: float | None = None
     autocast: torch.dtype | None = None
+    selective_backprop: float | None = None
     courses: Sequence[Course] = ()
 
     def learning_rate(self, step: int, val_accs: Sequence[float]) -> float:
@@ -91,7 +93,7 @@ def fit(
             "lr": recipe.learning_rate(loop.epoch * len(train_loader) - 1, loop.val_accs),
             "train_seconds": loop.seconds,
             "eval_seconds": time.perf_counter() - start,
-            "images_per_second": loop.num_samples / loop.seconds,
+            "images_per_second": train_loader.num_images / loop.seconds,
         }
         loop.next_epoch(row)
         after_epoch(row)
@@ -114,7 +116,8 @@ def train_epoch(
 
     state.model.train()
     start = time.perf_counter()
-    for images, targets in train_loader.epoch(loop.epoch, loop.step_in_epoch):
+    for batch in train_loader.epoch(loop.epoch, loop.step_in_epoch):
+        images, targets = batch if recipe.selective_backprop is None else largest_losses(state.model, recipe, *batch)
         step = Step(first_step + loop.step_in_epoch, recipe.total_steps, train_loader.seed)
         for group in state.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(step.index, val_accs) * group["lr_factor"]
@@ -155,6 +158,28 @@ def train_step(state: TrainState, recipe: Recipe, images: Tensor, targets: Tenso
 
     state.optimizer.step(closure)  # type: ignore[arg-type]
     return computed[0]
+
+
+@torch.no_grad()
+def largest_losses(model: nn.Module, recipe: Recipe, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Select the images of a batch with the largest cross-entropy, and their targets (Jiang et al. 2019).
+
+    The losses are those of evaluation: without dropout, and without a change of batch statistics.
+
+    Args:
+        recipe: has the fraction that is selected, see `num_selected`.
+        images, targets: (B, C, H, W) or features (B, D), and class indices (B,).
+    """
+    model.eval()
+    losses = F.cross_entropy(forward(model, images, recipe.autocast), targets, reduction="none")
+    model.train()
+    selected = losses.topk(num_selected(len(images), recipe.selective_backprop or 1.0)).indices.sort().values
+    return images[selected], targets[selected]
+
+
+def num_selected(batch_size: int, fraction: float) -> int:
+    """Return how many images selective backprop trains on: the fraction rounded up, at least two for batch norm."""
+    return max(2, math.ceil(fraction * batch_size))
 
 
 def forward(model: nn.Module, images: Tensor, autocast: torch.dtype | None) -> Tensor:

@@ -1,17 +1,21 @@
 """Evaluation of the mean over views of each image."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 
 class AveragedViews(nn.Module):
-    """A network whose logits are the mean over views of each image."""
+    """A network whose logits are the mean over views of each image, weighted where the views have weights."""
 
     def __init__(self, model: nn.Module, views: Callable[[Tensor], Iterator[Tensor]]) -> None:
         super().__init__()
         self.model, self.views = model, views
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([self.model(view).float() for view in self.views(images)]).mean(0)
+        logits = torch.stack([self.model(view).float() for view in self.views(images)])  # (V, B, K)
+        function: Any = getattr(self.views, "func", self.views)
+        weights = logits.new_tensor(getattr(function, "weights", [1.0] * len(logits)))
+        return cast(Tensor, torch.tensordot(weights / weights.sum(), logits, 1))

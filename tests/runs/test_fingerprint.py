@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from choices import NEEDS
 from processes import REPOSITORY
 from support import composed
 
@@ -23,7 +24,7 @@ from sweeper.training.build import build, choose_all
 from sweeper.training.loop import evaluate, fit
 
 CONF = REPOSITORY / "conf"
-GROUPS = sorted({*fingerprint.REGISTRIES, "augmentation"} - {"select"})
+GROUPS = sorted({*fingerprint.REGISTRIES, *fingerprint.STEPS} - {"select"})
 PRESETS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 SMALL = ("data.val_size=12", "batch_size=8", "epochs=1", "data.image_size=16")
 SPECIAL = {
@@ -85,15 +86,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_executed_definition_is_in_the_code_of_the_run(preset: str, weights: Path) -> None:
-    model = () if preset.startswith("model=") else ("model=mlp", "model.hidden=[8]")
+    needed = NEEDS.get(preset, {})
+    model = () if preset.startswith("model=") or "model" in needed else ("model=mlp", "model.hidden=[8]")
     special = [override.replace("WEIGHTS", str(weights)) for override in SPECIAL.get(preset, ())]
-    config = composed(*model, *SMALL, preset, *special)
+    needs = [f"{key}={value}" for key, value in needed.items()]
+    config = composed(*model, *SMALL, preset, *needs, *special)
     choices = choose_all(config)
 
     def train() -> None:
         built = build(config, choices, images(), torch.device("cpu"))
         fit(built.state, built.recipe, built.train_loader, built.val_loader, epochs=config.epochs)
-        list(choices.views(evaluate(built.state.eval_model(), built.test_loader(), 3).logits))
+        evaluate(built.state.eval_model(), built.test_loader(), 3)
+        list(choices.views(next(built.test_loader())[0]))
 
     code = code_of(effective_config(config, choices, "f00d"))
     reached = {name for group in code.values() for name in group}
@@ -268,8 +272,8 @@ CHANGES = {
     ),
     "how views are averaged": (
         "training/views.py",
-        ".mean(0)",
-        ".sum(0)",
+        "weights / weights.sum()",
+        "weights",
         {run: ["training/views.AveragedViews"] for run in RUNS},
     ),
     "the selected metric": (

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from choices import CHOICES, presets
+from choices import CHOICES, NEEDS, presets
+from choices import STEPS as STEP_GROUPS
 from support import assert_equal, composed, finish, outcome, rows, runs, start, the_run
 from torchvision.models import resnet18
 
@@ -19,18 +20,19 @@ from sweeper.training.build import choose_all
 from sweeper.training.metrics import METRICS
 
 # The values of each group that a run chooses: the presets, and the metrics that select the best epoch.
-VALUES = {group: list(presets(group)) for group in (*CHOICES, "augmentation") if group != "data"}
+# Groups of steps first, after the model: their steps need others' choices.
+VALUES = {group: list(presets(group)) for group in ("model", *STEP_GROUPS, *CHOICES) if group != "data"}
 VALUES["select"] = [f"val_{name}" for name in METRICS]
 
 # Settings that a small and short run needs. A choice that is not here runs with its preset's settings. By default a
 # run saves at every step, and so resumes in the middle of an epoch.
-SMALL = {
+SMALL = NEEDS | {
     "model=mlp": {"model.hidden": "[32]"},
     "model=mlp_deep": {"model.hidden": "[32,16]", "checkpoint_minutes": "5"},
     "model=resnet18": {"model.stem": "imagenet", "norm": "batch", "epochs": "3", "checkpoint_minutes": "5"},
     "model=resnet18_pretrained": {
         "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "norm": "batch", "augmentation": "none",
-        "epochs": "3",
+        "views": "none", "epochs": "3",
     },
     "scheduler=step": {"scheduler.step_size": "2"},
     "scheduler=multistep": {"scheduler.milestones": "[2]"},
@@ -59,16 +61,24 @@ def distributed() -> dict[str, Case]:
     most_slots = max(VALUES["model"], key=lambda model: (len(slots_of(model)), model == "mlp"))
     cases: dict[str, Case] = {}
     while any(left.values()):
-        model = left["model"].pop(0) if left["model"] else most_slots
+        needed = [needed_model(group, value) for group in STEP_GROUPS for value in left[group]]
+        model = left["model"].pop(0) if left["model"] else next(filter(None, needed), most_slots)
         case = {"model": model} | SMALL.get(f"model={model}", {})
         lacking = {*SLOTS} - slots_of(model)
         for group, values in VALUES.items():
             if group in case or group in lacking:
                 continue
-            case[group] = left[group].pop(0) if left[group] else values[len(cases) % len(values)]
+            fitting = [value for value in values if needed_model(group, value) in (None, model)]
+            new = sorted({*left[group]} & {*fitting}, key=lambda value: (needed_model(group, value) is None, value))
+            case[group] = new[0] if new else fitting[len(cases) % len(fitting)]
+            left[group] = [value for value in left[group] if value != case[group]]
             case = SMALL.get(f"{group}={case[group]}", {}) | case
         cases[f"{model}_{len(cases)}"] = dict(sorted(case.items()))
     return cases
+
+
+def needed_model(group: str, value: str) -> str | None:
+    return SMALL.get(f"{group}={value}", {}).get("model")
 
 
 CASES = distributed()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from choices import CHOICES, presets
+from choices import CHOICES, STEPS, presets
 from support import composed
 
 from sweeper.choice import SLOTS, keyword_only
@@ -20,6 +20,8 @@ from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.runs.spec import NOT_IDENTITY, effective_config, resolve
 from sweeper.training.build import choose_all
 from sweeper.training.losses import LOSSES
+
+FROZEN = "model=resnet18_pretrained model.freeze_backbone=true"
 
 
 def effective(config: Config, fingerprint: str = "f00d") -> dict[str, Any]:
@@ -61,6 +63,10 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("experiment=p4_cnn", "model=cnn optimizer=adam patience=5"),
         ("data.mean=[0,0,0] data.std=[1,1,1]", "data.mean=[0.0,0.0,0.0] data.std=[1.0,1.0,1.0]"),
         ("label_smoothing=0", "label_smoothing=0.0"),
+        ("norm=batch norm.momentum=null", "norm=batch"),
+        ("architecture=blur_pool architecture.blur_pool=false", "architecture=none"),
+        ("courses=late_dropout courses.late_dropout=null", ""),
+        ("architecture=blur_pool", "architecture.blur_pool=true"),
         ("scheduler.warmup_epochs=1", "scheduler.warmup_epochs=1.0"),
         ("optimizer.lr=1e-3", "optimizer.lr=0.001"),
         ("", "seed=0 epochs=30 batch_size=64"),
@@ -70,7 +76,7 @@ def test_equal_effective_configs_are_one_run(first: str, second: str) -> None:
     assert identify(first) == identify(second)
 
 
-@pytest.mark.parametrize("group", [*CHOICES, "augmentation"])
+@pytest.mark.parametrize("group", [*CHOICES, *STEPS])
 def test_two_presets_of_a_group_are_two_runs(group: str) -> None:
     overrides = [f"{group}={preset}" for preset in presets(group)]
     model = "model=mlp " if group in SLOTS else ""
@@ -93,7 +99,7 @@ def uses(group: str, preset: str, name: str) -> bool:
 def commands(key: str) -> Iterator[str]:
     """Command lines of runs that use a setting."""
     group, _, name = key.rpartition(".")
-    names = presets(group) if group in CHOICES or group == "augmentation" else {}
+    names = presets(group) if group in CHOICES or group in STEPS else {}
     model = "model=mlp " if group in SLOTS else ""
     yield from (f"{model}{group}={preset}" for preset in names if uses(group, preset, name))
     if not names:
@@ -200,6 +206,10 @@ def test_content_of_images_and_weights_counts_and_no_path(tmp_path: Path, monkey
         ("model=mlp_deep init=lecun_normal", "mlp-relu-lecun_normal-adam-cifar10-s0"),
         ("model=resnet18 scheduler=step augmentation=flip", "resnet18-relu-batch-adam-step-flip-cifar10-s0"),
         ("augmentation=cutout", "cnn_pool-relu-adam-flip_crop_cutout-cifar10-s0"),
+        (
+            "architecture.squeeze_excitation=4 architecture.blur_pool=true courses=late_dropout",
+            "cnn_pool-relu-adam-blur_squeeze-late-cifar10-s0",
+        ),
         (f"data=digits seed={2**63 - 1}", f"cnn_pool-relu-adam-digits-s{2**63 - 1}"),
     ],
 )
@@ -241,6 +251,13 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
         ("norm=batch norm.num_groups=2", "norm.num_groups=2 is not used by norm=batch"),
         ("data.val_size=120", "data.val_size=120"),
         ("data.mean=[0,0]", "data.mean"),
+        ("norm=ghost_batch", "norm.ghost_size=16 leaves batches of batch_size=16 whole; choose at most 8"),
+        ("batch_size=2 selective_backprop=0.5", "selective_backprop=0.5 selects all of a batch of 2"),
+        ("selective_backprop=1", "selective_backprop=1.0 is out of range: must be above 0 and below 1"),
+        ("courses.early_dropout=1.5", "courses.early_dropout=1.5 is out of range: must be above 0 and at most 1"),
+        ("architecture.stochastic_depth=0", "architecture.stochastic_depth=0.0 is out of range"),
+        (f"{FROZEN} norm.momentum=0.2", "norm.momentum=0.2 has no effect with model.freeze_backbone=true"),
+        (f"{FROZEN} norm=ghost_batch norm.ghost_size=4", "norm.ghost_size=4 has no effect with model.freeze_backbone"),
     ],
 )
 def test_a_config_that_cannot_run_is_refused(overrides: str, sentence: str, small: list[str]) -> None:

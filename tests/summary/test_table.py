@@ -18,6 +18,7 @@ from records import count_reads, finish, make, summarize
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
+from sweeper.summary.columns import text_cells
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.export import as_json, as_latex
 from sweeper.summary.output import write_output
@@ -154,6 +155,17 @@ def test_columns(runs: Path) -> None:
     assert list(averaged.columns) == ["model.hidden", "activation", "test_acc", "test_acc_std"]
     with pytest.raises(UserError, match="unknown column seed"):
         lay_out(frame, skipped, over="seed", columns=["seed"])
+
+
+def test_accuracies_of_views_have_a_column_where_runs_have_them(runs: Path) -> None:
+    assert "test_acc_views" not in lay_out(*read_runs(runs))[0]
+    for seed, acc in enumerate((0.5, 0.7, 0.6)):
+        result = {"best_val_acc": 0.5, "test_acc": 0.5, "test_acc_views": acc}
+        make(runs / "views", f"run-{seed}", [0.5], seed=seed).write_result(result)
+    frame, skipped = read_runs(runs / "views")
+    assert sort(frame, "test_acc_views")["run_id"].tolist() == ["run-1", "run-2", "run-0"]  # the highest first
+    table, _ = lay_out(frame, skipped, over="seed")
+    assert "0.6000 ± 0.1000" in text_cells(table)["test_acc_views"].tolist()
 
 
 def test_formats_agree(runs: Path) -> None:

@@ -116,6 +116,26 @@ def test_features_that_change_are_not_precomputed(
     assert images.shape == (16, 3, 16, 16)
 
 
+@pytest.mark.usefixtures("tiny_backbone")
+@pytest.mark.parametrize(
+    ("tiny_backbone", "overrides", "sentence"),
+    [
+        (True, ["views=mirror"], "views=mirror needs a network that takes images"),
+        (True, ["architecture.blur_pool=true"], "architecture.blur_pool changes the backbone"),
+        (True, ["courses=layer_freezing"], "courses.layer_freezing needs a network that trains several layers"),
+        (False, ["views=mirror_shift", "views.shift=16"], "views.shift=16 is too large for images of 16x16 pixels"),
+        (False, ["courses=early_dropout"], "courses.early_dropout needs dropout.rate above 0"),
+    ],
+    indirect=["tiny_backbone"],
+)
+def test_tricks_without_effect_are_refused_before_training(
+    small: list[str], overrides: list[str], sentence: str
+) -> None:
+    config = composed(*small, "model=softmax", *overrides)
+    with pytest.raises(UserError, match=f"^{sentence}"):
+        check(config, choose_all(config), prepare(config.data))
+
+
 def test_init_gets_normalized_training_images_of_all_classes(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Tensor] = []
 

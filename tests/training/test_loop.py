@@ -1,21 +1,64 @@
 """The loop against a loop written out, stopped at every step, and what it measures."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from tiny import NUM_CLASSES, equal, network, recipe, reference, sgd, stopped, task, trained, untimed
+from tiny import LR, NUM_CLASSES, decaying, equal, network, recipe, reference, sgd, stopped, task, trained, untimed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sweeper.data.batches import Step
 from sweeper.errors import Diverged
-from sweeper.training.loop import evaluate, fit
+from sweeper.training.loop import evaluate, fit, num_selected
 from sweeper.training.state import Row, TrainState
 
 
 def start(model: nn.Module) -> TrainState:
     return TrainState(model, sgd(model))
+
+
+def largest_first(model: nn.Module, images: Tensor, targets: Tensor, number: int) -> list[int]:
+    """Rank images by their losses, one by one, in evaluation mode; return the indices of the first in order."""
+    frozen = copy.deepcopy(model).eval()
+    losses = [-float(frozen(images[n : n + 1]).log_softmax(1)[0, targets[n]].detach()) for n in range(len(images))]
+    return sorted(sorted(range(len(images)), key=losses.__getitem__, reverse=True)[:number])
+
+
+def test_selective_backprop_trains_on_the_largest_losses() -> None:
+    """Of batches of 8, 8 and 6 images, 0.4 are 4, 4 and 3; the selection changes neither weights nor statistics."""
+    model, total, rows = network(), 0.0, 0
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
+    for number, (images, targets) in enumerate(task()[0].epoch(1)):
+        optimizer.param_groups[0]["lr"] = LR * decaying(number, [])
+        chosen = largest_first(model, images, targets, 3 if len(images) == 6 else 4)
+        loss = F.cross_entropy(model.train()(images[chosen]), targets[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total, rows = total + float(loss.detach()) * len(chosen), rows + len(chosen)
+    state = trained(start(network()), recipe(selective_backprop=0.4), epochs=1)
+    assert equal(state.model, model)
+    (row,) = state.loop.history
+    assert row["train_loss"] == pytest.approx(total / 11) and rows == 11
+    assert row["images_per_second"] == 22 / row["train_seconds"]  # of the batches, not of the selected images
+
+
+@pytest.mark.parametrize("calls", [1, 5, 8])
+def test_selective_backprop_resumes_exactly_and_mixes_after_the_selection(calls: int) -> None:
+    def halves(images: Tensor, targets: Tensor, num_classes: int, step: Step) -> tuple[Tensor, Tensor]:
+        seen.append(len(images))
+        return images, F.one_hot(targets, num_classes).float()
+
+    seen: list[int] = []
+    how = recipe(selective_backprop=0.4, mixing=halves)
+    whole = trained(start(network()), how)
+    assert seen == [4, 4, 3] * 3
+    cut = stopped(start(network()), how, calls=calls)
+    assert equal(trained(cut, how).model, whole.model)
+    assert num_selected(64, 0.3) == 20 and num_selected(5, 0.1) == 2
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])

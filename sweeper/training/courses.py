@@ -1,0 +1,189 @@
+"""What changes in the course of training, one function each; courses combine.
+
+A choice takes the network before its first step and returns a course, which is called with the network and the step
+before every step. What a course sets is a pure function of the step and of the whole number of steps, as a learning
+rate is, so there is nothing to save. Its keyword-only argument is its setting; the course is on where it is given.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sweeper.choice import Registry
+from sweeper.data.batches import Step
+from sweeper.errors import UserError, format_names
+from sweeper.models.architecture import MODELS_WITH
+
+Course = Callable[[nn.Module, Step], None]
+SIZE_STEP = 4  # pixels by which progressive resizing grows images
+
+
+def start_courses(courses: Mapping[str, Callable[[nn.Module], Course]], model: nn.Module) -> list[Course]:
+    """Return the courses of a network.
+
+    Raises:
+        UserError: a course has no effect on the network, or two set the same.
+    """
+    for pair in (("early_dropout", "late_dropout"), ("layer_freezing", "gradual_unfreezing")):
+        if {*pair} <= {*courses}:
+            raise UserError(f"courses.{pair[0]} and courses.{pair[1]} exclude each other; set one of them to null")
+    return [course(model) for course in courses.values()]
+
+
+def early_dropout(model: nn.Module, *, early_dropout: float) -> Course:
+    """Let dropout and stochastic depth fall linearly to 0 at the start of training (Liu et al. 2023).
+
+    Step t of T has 1 - t / (early_dropout T) of their rates, and none after that fraction of the training.
+    """
+    return scaled_dropout(model, "early_dropout", lambda done: max(0.0, 1 - done / early_dropout))
+
+
+def late_dropout(model: nn.Module, *, late_dropout: float) -> Course:
+    """Leave dropout and stochastic depth out at the start of training (Liu et al. 2023)."""
+    return scaled_dropout(model, "late_dropout", lambda done: float(done >= late_dropout))
+
+
+def scaled_dropout(model: nn.Module, course: str, factor: Callable[[float], float]) -> Course:
+    """Return a course that multiplies every rate of dropout by a function of the fraction of training that is done.
+
+    Raises:
+        UserError: nothing is dropped.
+    """
+    layers: list[Any] = [module for module in model.modules() if isinstance(getattr(module, "p", None), float)]
+    if not layers:
+        raise UserError(
+            f"courses.{course} needs dropout.rate above 0 (model={models_with('dropout')}) or "
+            f"architecture.stochastic_depth (model={models_with('residual blocks')})"
+        )
+    rates = [layer.p for layer in layers]
+
+    def course_of_dropout(model: nn.Module, step: Step) -> None:
+        for layer, rate in zip(layers, rates, strict=True):
+            layer.p = rate * factor(step.index / step.total)
+
+    return course_of_dropout
+
+
+def layer_freezing(model: nn.Module, *, layer_freezing: float) -> Course:
+    """Freeze layers one by one from the first on, after a fraction of the training (as MosaicML's Composer).
+
+    Of L layers, floor(L (t / T - f) / (1 - f)) are frozen at step t of T, with f = `layer_freezing`. Frozen weights get
+    no gradient, no update and no weight decay; batch statistics still follow the images.
+    """
+
+    def num_trained(done: float, num_layers: int) -> int:
+        return num_layers - whole(num_layers * max(0.0, done - layer_freezing) / (1 - layer_freezing))
+
+    return last_layers_trained(model, "layer_freezing", num_trained)
+
+
+def gradual_unfreezing(model: nn.Module, *, gradual_unfreezing: float) -> Course:
+    """Train the last layer alone at first, and unfreeze one layer after another (Howard & Ruder 2018).
+
+    Of L layers, 1 + floor((L - 1) t / (f T)) are trained at step t of T, with f = `gradual_unfreezing`; then all.
+    """
+
+    def num_trained(done: float, num_layers: int) -> int:
+        return min(num_layers, 1 + whole((num_layers - 1) * done / gradual_unfreezing))
+
+    return last_layers_trained(model, "gradual_unfreezing", num_trained)
+
+
+def whole(number: float) -> int:
+    """Round down, but for what floating point leaves to the next whole number."""
+    return int(number + 1e-9)
+
+
+def last_layers_trained(model: nn.Module, course: str, num_trained: Callable[[float, int], int]) -> Course:
+    """Return a course that trains a number of last layers, a function of the fraction done and the number of layers.
+
+    Raises:
+        UserError: the network trains a single layer, or none.
+    """
+    layers = trained_layers(model)
+    if len(layers) < 2:
+        raise UserError(
+            f"courses.{course} needs a network that trains several layers: "
+            f"model={models_with('several layers')} without model.freeze_backbone"
+        )
+
+    def course_of_layers(model: nn.Module, step: Step) -> None:
+        first = len(layers) - num_trained(step.index / step.total, len(layers))
+        for number, layer in enumerate(layers):
+            for parameter in layer:
+                parameter.requires_grad_(number >= first)
+
+    return course_of_layers
+
+
+def trained_layers(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the trained parameters by layer, from the input on: a weight with its bias and the norm that follows."""
+    layers: list[list[nn.Parameter]] = []
+    for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
+        if parameter.ndim > 1 or not layers:
+            layers.append([])
+        layers[-1].append(parameter)
+    return layers
+
+
+def models_with(kind: str) -> str:
+    return format_names(MODELS_WITH[kind])
+
+
+class Resizing:
+    """Scales the images (N, C, H, W) that a network gets in training to a fraction of their height and width.
+
+    A copy of the network, such as averaged weights, gets whole images.
+    """
+
+    scale = 1.0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Resizing":
+        return Resizing()
+
+    def __call__(self, model: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        (images,) = inputs
+        size = [self.resized(side) for side in images.shape[2:]]
+        if not model.training or size == list(images.shape[2:]):
+            return inputs
+        return (F.interpolate(images, size, mode="bilinear", antialias=True),)
+
+    def resized(self, side: int) -> int:
+        """Return a side in pixels, a multiple of SIZE_STEP unless it is the whole side."""
+        return min(side, max(1, round(self.scale * side / SIZE_STEP)) * SIZE_STEP)
+
+
+def progressive_resizing(model: nn.Module, *, progressive_resizing: float) -> Course:
+    """Train on small images first (as MosaicML's Composer, after fast.ai).
+
+    Images have `progressive_resizing` of their height and width in the first half of the training, which grows
+    linearly in the next 30 %; the last 20 % sees whole images.
+
+    Raises:
+        UserError: the network takes images of one size only.
+    """
+    takes_any_size = isinstance(getattr(model, "avgpool", None), nn.AdaptiveAvgPool2d)
+    if not takes_any_size or getattr(model, "frozen_backbone", False):
+        raise UserError(
+            "courses.progressive_resizing needs a network that takes images of any size: "
+            f"model={models_with('images of any size')} without model.freeze_backbone"
+        )
+    resizing = Resizing()
+    model.register_forward_pre_hook(resizing)
+
+    def course_of_size(model: nn.Module, step: Step) -> None:
+        grown = min(1.0, max(0.0, (step.index / step.total - 0.5) / 0.3))
+        resizing.scale = progressive_resizing + (1 - progressive_resizing) * grown
+
+    return course_of_size
+
+
+COURSES: Registry = {
+    "early_dropout": early_dropout,
+    "late_dropout": late_dropout,
+    "layer_freezing": layer_freezing,
+    "gradual_unfreezing": gradual_unfreezing,
+    "progressive_resizing": progressive_resizing,
+}
