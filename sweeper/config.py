@@ -167,6 +167,9 @@ class MixingConfig:
     """Mixing of the images and targets of a training batch."""
 
     name: str = setting("how training images are mixed", "")
+    mixup_alpha: float | None = setting("both parameters of mixup's Beta distribution", check=above(0))
+    cutmix_alpha: float | None = setting("both parameters of CutMix's Beta distribution", check=above(0))
+    until: float | None = setting("fraction of training after which mixing ends", check=above_up_to(0, 1))
 
 
 @dataclass
