@@ -93,8 +93,8 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
         del effective["dropout"]["name"]
     if effective.get("activation", {}).get("name") == "selu" and effective.get("init") == {"name": "lecun_normal"}:
         del effective["init"]  # SELU brings it
-    steps = effective["augmentation"]
-    effective["augmentation"] = {key: value for key, value in steps.items() if value != "none"}
+    steps = {key: value for step in choices.augmentation.values() for key, value in step.keywords.items()}
+    effective["augmentation"] = {key: value for key, value in effective["augmentation"].items() if key in steps}
     if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
         content = Path(config.model.weights).read_bytes()
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -110,7 +110,8 @@ def run_id(effective: dict[str, Any]) -> str:
         words += [name] if name is not None and name != usual.get(group) else []
     rate = effective.get("dropout", {}).get("rate", 0)
     words += [f"dropout{rate:g}"] if rate > 0 else []
-    words += ["_".join(key.partition("_")[0] for key in effective["augmentation"])] if effective["augmentation"] else []
+    steps = dict.fromkeys(key.partition("_")[0] for key in effective["augmentation"])
+    words += ["_".join(steps)] if steps else []
     words += [effective["data"]["name"], f"s{effective['seed']}"]
     canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)
