@@ -18,6 +18,9 @@ from sweeper.data.cache import Images
 from sweeper.data.draws import changes_pixels, num_draws
 
 CHUNK = 256  # images prepared at once
+AUGMENTED_BYTES = (
+    3 << 20
+)  # pixels augmented at once, where this is more: steps call many functions, for few as for many
 EVAL_BATCH = 125  # images per batch in evaluation; more gain nothing on a CPU and take memory
 
 
@@ -106,7 +109,8 @@ class TrainLoader:
         steps = {name: step for name, step in self.augmentation.items() if changes_pixels(step)}
         draws = {name: self.draws(name, step, epoch) for name, step in steps.items()}
         mean_pixel = self.transform.mean_pixel
-        batches_per_chunk = max(1, CHUNK // self.batch_size)
+        size = max(CHUNK, AUGMENTED_BYTES // self.data.images[0].numel()) if steps else CHUNK
+        batches_per_chunk = max(1, size // self.batch_size)
         device = self.data.images.device
         for start in range(first - first % batches_per_chunk, len(self), batches_per_chunk):
             stop = min(start + batches_per_chunk, len(self))

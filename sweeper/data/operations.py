@@ -1,8 +1,8 @@
 """Operations on batches of uint8 images that augmentation policies choose from, with a strength per image.
 
 An operation takes images (N, C, H, W) uint8, gray (C = 1) or color, and strengths (N,) float32, and returns new images;
-strength 0 leaves them as they are. The results are those of torchvision.transforms.v2.functional, which takes one
-strength for all images and longer to import than torch. Geometry samples the nearest pixel, black outside the image.
+strength 0 leaves them as they are. Geometric operations are affine maps, which one function applies. The results are
+those of torchvision.transforms.v2.functional, which takes one strength for all images and longer to import than torch.
 """
 
 import torch
@@ -10,50 +10,55 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def identity(images: Tensor, strength: Tensor) -> Tensor:
-    return images
+def shear_x(strength: Tensor, height: int, width: int) -> Tensor:
+    """Shift each row by `strength` times its distance from the top. Return the affine maps (N, 6), see `warp`."""
+    one, zero = torch.ones_like(strength), torch.zeros_like(strength)
+    return torch.stack([one, strength, strength * (height / 2), zero, one, zero], 1)
 
 
-def shear_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Shift each row by `strength` times its distance from the top."""
-    return warp(images, {(0, 1): strength, (0, 2): strength * images.shape[2] / 2})
+def shear_y(strength: Tensor, height: int, width: int) -> Tensor:
+    """Shift each column by `strength` times its distance from the left. Return the affine maps (N, 6)."""
+    one, zero = torch.ones_like(strength), torch.zeros_like(strength)
+    return torch.stack([one, zero, zero, strength, one, strength * (width / 2)], 1)
 
 
-def shear_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Shift each column by `strength` times its distance from the left."""
-    return warp(images, {(1, 0): strength, (1, 2): strength * images.shape[3] / 2})
+def translate_x(strength: Tensor, height: int, width: int) -> Tensor:
+    """Shift to the right by `strength` pixels, rounded towards zero. Return the affine maps (N, 6)."""
+    one, zero = torch.ones_like(strength), torch.zeros_like(strength)
+    return torch.stack([one, zero, -strength.trunc(), zero, one, zero], 1)
 
 
-def translate_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Shift to the right by `strength` pixels, rounded towards zero."""
-    return warp(images, {(0, 2): -strength.trunc()})
+def translate_y(strength: Tensor, height: int, width: int) -> Tensor:
+    """Shift down by `strength` pixels, rounded towards zero. Return the affine maps (N, 6)."""
+    one, zero = torch.ones_like(strength), torch.zeros_like(strength)
+    return torch.stack([one, zero, zero, zero, one, -strength.trunc()], 1)
 
 
-def translate_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Shift down by `strength` pixels, rounded towards zero."""
-    return warp(images, {(1, 2): -strength.trunc()})
-
-
-def rotate(images: Tensor, strength: Tensor) -> Tensor:
-    """Rotate counterclockwise by `strength` degrees around the center."""
+def rotate(strength: Tensor, height: int, width: int) -> Tensor:
+    """Rotate counterclockwise by `strength` degrees around the center. Return the affine maps (N, 6)."""
     angle = strength.double().deg2rad()
-    return warp(images, {(0, 0): angle.cos(), (0, 1): -angle.sin(), (1, 0): angle.sin(), (1, 1): angle.cos()})
+    cos, sin = angle.cos().float(), angle.sin().float()
+    zero = torch.zeros_like(strength)
+    return torch.stack([cos, -sin, zero, sin, cos, zero], 1)
 
 
-def warp(images: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
-    """Move pixels by an affine map per image: the identity matrix (2, 3) with these entries, each (N,).
+def warp(images: Tensor, maps: Tensor) -> Tensor:
+    """Move pixels by an affine map per image, (a, b, c, d, e, f) of `maps` (N, 6) float32, to the nearest pixel.
 
-    It maps a pixel (x, y, 1) of the result, counted from the center, to the pixel of the image that is taken.
+    The pixel (x, y) of the result, counted from the center, is that of the image at (a x + b y + c, d x + e y + f);
+    outside of the image it is black.
     """
     num, _, height, width = images.shape
-    matrix = torch.eye(2, 3, dtype=torch.float64, device=images.device).repeat(num, 1, 1)
-    for (row, column), value in entries.items():
-        matrix[:, row, column] = value
-    y, x = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in (height, width))
-    pixels = torch.stack([x.repeat(height), y.repeat_interleave(width), x.new_ones(height * width)], 1)  # (HW, 3)
-    half = x.new_tensor([width / 2, height / 2])
-    grid = pixels.expand(num, -1, -1).bmm(matrix.float().mT / half).view(num, height, width, 2)
-    return F.grid_sample(images.float(), grid, "nearest", "zeros", align_corners=False).to(torch.uint8)
+    half = maps.new_tensor([[width / 2], [height / 2]])  # grid_sample counts the image's side from -1 to 1
+    of_x, of_y, shift = (maps.view(num, 2, 3) / half)[..., None, None].unbind(2)  # (N, 2, 1, 1)
+    x = torch.arange(width, device=images.device) - (width - 1) / 2  # (W,)
+    y = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]  # (H, 1)
+    grid = (x * of_x + shift + y * of_y).permute(0, 2, 3, 1)  # (N, H, W, 2)
+    return to_pixels(F.grid_sample(images.float(), grid, "nearest", "zeros", align_corners=False))
+
+
+def identity(images: Tensor, strength: Tensor) -> Tensor:
+    return images
 
 
 def brightness(images: Tensor, strength: Tensor) -> Tensor:
@@ -91,7 +96,8 @@ def posterize(images: Tensor, strength: Tensor) -> Tensor:
 
 def solarize(images: Tensor, strength: Tensor) -> Tensor:
     """Invert the pixels of 255 - strength and more; strength 0 inverts pixels of 255, as it does elsewhere."""
-    return torch.where(images >= per_image(255 - strength), 255 - images, images)
+    inverted = (images.short() - per_image((254 - strength).ceil()).short()).clamp_(0, 1)
+    return images ^ inverted.neg_().to(torch.uint8)  # by 255 or 0: torch.where is slow for uint8
 
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
@@ -106,15 +112,15 @@ def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
 def equalize(images: Tensor, strength: Tensor) -> Tensor:
     """Spread each channel's histogram evenly, as Pillow does; `strength` does nothing."""
     num, channels = images.shape[:2]
-    pixels = images.flatten(2).long()
-    channel = torch.arange(num * channels, device=images.device).view(num, channels, 1) * 256
-    histogram = (pixels + channel).flatten().bincount(minlength=num * channels * 256).view(num, channels, 256)
-    up_to = histogram.cumsum(2)
-    most = histogram.gather(2, pixels.amax(2, keepdim=True))  # pixels of the brightest color
-    step = (pixels.shape[2] - most) // 255
-    table: Tensor = (up_to - histogram + step // 2).div_(step.clamp(min=1), rounding_mode="floor").clamp_(max=255)
-    table = torch.where(step == 0, torch.arange(256, device=images.device), table)
-    return table.to(torch.uint8).gather(2, pixels).view_as(images)
+    channel = torch.arange(num * channels, dtype=torch.int32, device=images.device).view(num, channels, 1, 1)
+    pixels = (images + 256 * channel).flatten()  # each channel has 256 colors of its own
+    histogram = pixels.bincount(minlength=num * channels * 256).view(num, channels, 256)
+    brightest = images.flatten(2).amax(2, keepdim=True).long()
+    step = (images[0, 0].numel() - histogram.gather(2, brightest)) // 255
+    darker = histogram.cumsum(2).sub_(histogram)
+    table = darker.add_(step // 2).div_(step.clamp(min=1), rounding_mode="floor").clamp_(max=255)
+    table = torch.where(step == 0, torch.arange(256, device=images.device), table).to(torch.uint8)
+    return table.flatten().index_select(0, pixels).view_as(images)
 
 
 def gray(images: Tensor) -> Tensor:
@@ -137,4 +143,4 @@ def per_image(values: Tensor) -> Tensor:
 
 def to_pixels(values: Tensor) -> Tensor:
     """Clip float32 values to those of a pixel and round down, in place before the conversion."""
-    return values.clamp_(0, 255).to(torch.uint8)
+    return values.clamp_(0, 255).to(torch.int16).to(torch.uint8)  # faster than without int16

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ class Operation:
     """An operation and its largest strengths.
 
     Attributes:
+        maps: for a geometric operation, which `apply` applies: its affine maps, from strengths and height and width.
         standard: the largest strength in the space of RandAugment; a share of the side `side` where that is given.
         wide: the largest strength in the wide space of TrivialAugment.
         signed: whether half of the strengths are negative.
@@ -28,6 +30,7 @@ class Operation:
     wide: float = 0.0
     signed: bool = True
     side: int | None = None
+    maps: Callable[[Tensor, int, int], Tensor] | None = None
 
     def largest(self, space: str, shape: torch.Size) -> float:
         """Return the largest strength for images of this shape."""
@@ -35,15 +38,19 @@ class Operation:
             return self.wide
         return self.standard if self.side is None else self.standard * shape[self.side]
 
+    def parameters(self, strength: Tensor, shape: torch.Size) -> Tensor:
+        """Return what `apply` needs to apply these strengths (N,) to images of this shape."""
+        return strength if self.maps is None else self.maps(strength, *shape[2:])
+
 
 # The strengths are those of torchvision.
 OPERATIONS: tuple[Operation, ...] = (
     Operation(operations.identity),
-    Operation(operations.shear_x, 0.3, 0.99),
-    Operation(operations.shear_y, 0.3, 0.99),
-    Operation(operations.translate_x, 150 / 331, 32, side=3),  # pixels
-    Operation(operations.translate_y, 150 / 331, 32, side=2),
-    Operation(operations.rotate, 30, 135),  # degrees
+    Operation(operations.warp, 0.3, 0.99, maps=operations.shear_x),
+    Operation(operations.warp, 0.3, 0.99, maps=operations.shear_y),
+    Operation(operations.warp, 150 / 331, 32, side=3, maps=operations.translate_x),  # pixels
+    Operation(operations.warp, 150 / 331, 32, side=2, maps=operations.translate_y),
+    Operation(operations.warp, 30, 135, maps=operations.rotate),  # degrees
     Operation(operations.brightness, 0.9, 0.99),
     Operation(operations.color, 0.9, 0.99),
     Operation(operations.contrast, 0.9, 0.99),
@@ -76,7 +83,7 @@ def randaugment(
 
 
 def apply_drawn(images: Tensor, which: Tensor, sign: Tensor, level: Tensor, space: str) -> Tensor:
-    """Apply an operation to each image, images of the same operation together.
+    """Apply an operation to each image; images of one operation, and those of all affine maps, are changed together.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -85,12 +92,16 @@ def apply_drawn(images: Tensor, which: Tensor, sign: Tensor, level: Tensor, spac
         level: (N,) from 0 to LEVELS - 1, for no strength to the largest in this space.
     """
     number = (which * len(OPERATIONS)).long()
+    order = number.argsort(stable=True)
     sizes = number.bincount(minlength=len(OPERATIONS)).tolist()
-    signed = torch.where(sign < 0.5, -level, level)
-    result = torch.empty_like(images)
-    for operation, chosen in zip(OPERATIONS, number.argsort(stable=True).split(sizes), strict=True):
-        if len(chosen) > 0:
-            levels = (signed if operation.signed else level).index_select(0, chosen)
-            strength = levels * operation.largest(space, images.shape) / (LEVELS - 1)
-            result.index_copy_(0, chosen, operation.apply(images.index_select(0, chosen), strength))
-    return result
+    largest = torch.tensor([operation.largest(space, images.shape) for operation in OPERATIONS], device=images.device)
+    signed = torch.tensor([operation.signed for operation in OPERATIONS], device=images.device)
+    strength = level * largest[number] / (LEVELS - 1)
+    strength = torch.where((sign < 0.5) & signed[number], -strength, strength)
+    drawn = zip(OPERATIONS, strength[order].split(sizes), strict=True)
+    images, changed = images.index_select(0, order), []
+    for apply, group in groupby(drawn, key=lambda pair: pair[0].apply):
+        parameters = torch.cat([operation.parameters(strength, images.shape) for operation, strength in group])
+        part, images = images.tensor_split([len(parameters)])
+        changed.append(apply(part, parameters) if len(part) > 0 else part)
+    return torch.cat(changed).index_select(0, order.argsort())
