@@ -63,7 +63,7 @@ def pictures(shape: Shape) -> Tensor:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("shape", [(3, 3, 16, 16), (3, 1, 9, 14), (2, 3, 2, 2), (2, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(3, 3, 16, 16), (3, 1, 9, 14), (1, 3, 40, 32), (2, 3, 2, 2), (2, 1, 1, 1)])
 def test_an_operation_is_that_of_torchvision(name: str, shape: Shape) -> None:
     reference, values, tolerance = CASES[name]
     images = pictures(shape)
