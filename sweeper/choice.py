@@ -58,20 +58,21 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
 def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     """Return the steps of a group whose choices combine: those whose settings are given, in the registry's order.
 
-    A step is off where its settings are off, see `is_off`.
+    A step is off where its settings are off, see `is_off`. A setting whose argument has a default may be null, and is
+    left out where it is given as that default, so that both are the same step.
 
     Raises:
         UserError: only some of a step's settings are given.
     """
     steps = {}
     for name, function in functions.items():
-        used = keyword_only(function)
-        given = {key: value for key in used if not is_off(value := getattr(config, key))}
-        if given and len(given) < len(used):
-            missing = next(key for key in used if key not in given)
-            raise UserError(f"{group}.{missing}=null: the step {name} needs a value")
+        defaults = {key: inspect.signature(function).parameters[key].default for key in keyword_only(function)}
+        given = {key: value for key in defaults if not is_off(value := getattr(config, key))}
+        missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
+        if given and missing:
+            raise UserError(f"{group}.{missing[0]}=null: the step {name} needs a value")
         if given:
-            steps[name] = partial(function, **given)
+            steps[name] = partial(function, **{key: it for key, it in given.items() if it != defaults[key]})
     return steps
 
 

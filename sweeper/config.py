@@ -200,9 +200,29 @@ class InitConfig:
 class AugmentationConfig:
     """Random changes of training images; steps combine freely, null leaves a step out."""
 
-    flip: str | None = setting("random: mirror half of the images left to right", check=one_of("random", "none"))
-    crop_padding: int | None = setting("pixels of black border that random crops may reach into", check=at_least(1))
+    flip: str | None = setting(
+        "random: mirror half of the images left to right; alternating: each image in every other epoch",
+        check=one_of("random", "alternating", "none"),
+    )
+    crop_padding: int | None = setting("pixels of border that random crops may reach into", check=at_least(1))
+    crop_border: str | None = setting("what the border shows; null: black", check=one_of("black", "reflect"))
+    resized_crop: float | None = setting(
+        "smallest part of the image that a random resized crop takes, as a fraction of its area",
+        check=above_up_to(0, 1),
+    )
+    brightness: float | None = setting("largest change of brightness, as a fraction", check=above_up_to(0, 1))
+    contrast: float | None = setting("largest change of contrast, as a fraction", check=above_up_to(0, 1))
+    saturation: float | None = setting("largest change of saturation, as a fraction", check=above_up_to(0, 1))
+    trivial_augment: str | None = setting(
+        "one random operation per image, its strength up to that of RandAugment (standard) or more (wide)",
+        check=one_of("standard", "wide", "none"),
+    )
+    randaugment_ops: int | None = setting("random operations per image", check=at_least(1))
+    randaugment_magnitude: int | None = setting("strength of these operations, in 30ths", check=between(0, 30))
     cutout: int | None = setting("height and width of the square that is cut out, in pixels", check=at_least(1))
+    erasing: float | None = setting("fraction of images that a random rectangle covers", check=above_up_to(0, 1))
+    erasing_fill: str | None = setting("what the rectangle shows; null: mean", check=one_of("mean", "noise"))
+    repeats: int | None = setting("copies of an image in a batch, each augmented differently", check=at_least(2))
 
 
 @dataclass
@@ -210,6 +230,9 @@ class MixingConfig:
     """Mixing of the images and targets of a training batch."""
 
     name: str = setting("how training images are mixed", "")
+    mixup_alpha: float | None = setting("both parameters of mixup's Beta distribution", check=above(0))
+    cutmix_alpha: float | None = setting("both parameters of CutMix's Beta distribution", check=above(0))
+    until: float | None = setting("fraction of training after which mixing ends", check=above_up_to(0, 1))
 
 
 @dataclass

@@ -8,15 +8,19 @@ for four.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sweeper.data.augmentation import AugmentationStep
 from sweeper.data.cache import Images
+from sweeper.data.draws import changes_pixels, num_draws
 
 CHUNK = 256  # images prepared at once
+AUGMENTED_BYTES = (
+    3 << 20
+)  # pixels augmented at once, where this is more: steps call many functions, for few as for many
 EVAL_BATCH = 125  # images per batch in evaluation; more gain nothing on a CPU and take memory
 
 
@@ -84,7 +88,7 @@ class TrainLoader:
 
     Attributes:
         indices: (N,) int64, of the training images within `data`.
-        augmentation: the steps by name, in the order in which they are applied.
+        augmentation: the steps by name, in the order in which they are applied, see sweeper.data.augmentation.
     """
 
     data: Images
@@ -92,7 +96,7 @@ class TrainLoader:
     batch_size: int
     seed: int
     transform: Normalize | Identity
-    augmentation: Mapping[str, AugmentationStep] = field(default_factory=dict)
+    augmentation: Mapping[str, partial[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Batches per epoch. The last may be smaller, but a last batch of a single image is dropped (batch norm)."""
@@ -106,28 +110,44 @@ class TrainLoader:
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the epoch's batches from index `first` on: images (B, C, H, W) float32, targets (B,) int64."""
-        num = len(self.indices)
-        order = torch.randperm(num, generator=generator_for(self.seed, "order", epoch))
-        draws = {name: self.draws(name, step, epoch) for name, step in self.augmentation.items()}
+        order = self.order(epoch)
+        steps = {name: step for name, step in self.augmentation.items() if changes_pixels(step)}
+        draws = {name: self.draws(name, step, epoch) for name, step in steps.items()}
         mean_pixel = self.transform.mean_pixel
-        batches_per_chunk = max(1, CHUNK // self.batch_size)
+        size = max(CHUNK, AUGMENTED_BYTES // self.data.images[0].numel()) if steps else CHUNK
+        batches_per_chunk = max(1, size // self.batch_size)
         device = self.data.images.device
         for start in range(first - first % batches_per_chunk, len(self), batches_per_chunk):
             stop = min(start + batches_per_chunk, len(self))
             chunk = slice(start * self.batch_size, stop * self.batch_size)
             chosen = self.indices[order[chunk]].to(device)
             pixels = self.data.images.index_select(0, chosen)
-            for name, step in self.augmentation.items():
+            for name, step in steps.items():
                 pixels = step(pixels, draws[name][chunk].to(device), mean_pixel)
             images, targets = self.transform(pixels), self.data.labels[chosen]
             for batch in range(max(start, first), stop):
                 part = slice((batch - start) * self.batch_size, (batch - start + 1) * self.batch_size)
                 yield images[part], targets[part]
 
-    def draws(self, name: str, step: Any, epoch: int) -> Tensor:
-        """Draw a step's uniform numbers for all images of an epoch: (N, D)."""
-        generator = generator_for(self.seed, "augmentation", name, epoch)
-        return torch.rand(len(self.indices), step.func.num_draws, generator=generator)
+    def order(self, epoch: int) -> Tensor:
+        """Return an epoch's images in their order: (N,) int64, positions in `indices`."""
+        order = torch.randperm(len(self.indices), generator=generator_for(self.seed, "order", epoch))
+        for step in self.augmentation.values():
+            if not changes_pixels(step):
+                order = step(order, self.batch_size)
+        return order
+
+    def draws(self, name: str, step: partial[Any], epoch: int) -> Tensor:
+        """Draw a step's uniform numbers for an epoch's images in their order: (N, D).
+
+        A step with a setting `alternating` draws once per image for the whole training; in every other epoch its
+        numbers are moved by half, so that what half of the images underwent in one epoch, the others do in the next.
+        """
+        shape = (len(self.indices), num_draws(step))
+        if "alternating" not in step.keywords.values():
+            return torch.rand(shape, generator=generator_for(self.seed, "augmentation", name, epoch))
+        of_images = torch.rand(shape, generator=generator_for(self.seed, "augmentation", name))
+        return (of_images[self.order(epoch)] - epoch % 2 / 2) % 1
 
 
 def eval_batches(data: Images, indices: Tensor, transform: Normalize | Identity) -> Iterator[tuple[Tensor, Tensor]]:

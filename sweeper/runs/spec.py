@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.choice import SLOTS, is_off, keyword_only
+from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config, validate
 from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
 from sweeper.errors import UserError
@@ -95,7 +95,8 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     if effective.get("activation", {}).get("name") == "selu" and effective.get("init") == {"name": "lecun_normal"}:
         del effective["init"]  # SELU brings it
     for group in STEPS:
-        effective[group] = {key: value for key, value in effective[group].items() if not is_off(value)}
+        used = {key for step in getattr(choices, group).values() for key in step.keywords}
+        effective[group] = {key: value for key, value in effective[group].items() if key in used}
         if not effective[group] and group != "augmentation":  # which is always there
             del effective[group]
     if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
@@ -113,7 +114,9 @@ def run_id(effective: dict[str, Any]) -> str:
         words += [name] if name is not None and name != usual.get(group) else []
     rate = effective.get("dropout", {}).get("rate", 0)
     words += [f"dropout{rate:g}"] if rate > 0 else []
-    words += ["_".join(key.partition("_")[0] for key in steps) for group in STEPS if (steps := effective.get(group))]
+    for group in STEPS:
+        steps = dict.fromkeys(key.partition("_")[0] for key in effective.get(group, ()))
+        words += ["_".join(steps)] if steps else []
     words += [effective["data"]["name"], f"s{effective['seed']}"]
     canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)

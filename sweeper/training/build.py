@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sweeper.choice import choose, choose_steps, keyword_only
 from sweeper.config import Config
-from sweeper.data.augmentation import STEPS
+from sweeper.data.augmentation import STEPS, check_augmentation
 from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches, generator_for
 from sweeper.data.cache import Cached, Dataset, Images, validation_split
 from sweeper.data.mixing import MIXINGS
@@ -225,6 +225,7 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
     if config.compile and shutil.which(shlex.split(compiler)[0]) is None:
         raise UserError(f"compile=true needs a C++ compiler, and {compiler} is not installed; choose compile=false")
+    check_augmentation(choices.augmentation, cached.input_shape)
     with torch.device("meta"):
         model = seeded_model(config, choices, cached)
     pretrained_state(model)

@@ -1,16 +1,17 @@
 """Batches: normalization, order, augmentation and resumption of an epoch, evaluation batches, derived seeds."""
 
+import math
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from sweeper.data.augmentation import AugmentationStep, crop, cutout, flip
+from sweeper.data.augmentation import crop, cutout, flip, repeats
 from sweeper.data.batches import EVAL_BATCH, Normalize, Step, TrainLoader, derived_seed, eval_batches
 from sweeper.data.cache import Images
 
-AUGMENTATION: dict[str, AugmentationStep] = {
+AUGMENTATION: dict[str, partial[Tensor]] = {
     "flip": partial(flip, flip="random"),
     "crop": partial(crop, crop_padding=2),
     "cutout": partial(cutout, cutout=2),
@@ -146,6 +147,70 @@ def test_order_and_augmentation_do_not_depend_on_the_batch_size(batch_size: int)
     other_images, other_targets = joined(list(train_loader(600, batch_size).epoch(0)))
     assert torch.equal(targets, other_targets)
     assert torch.equal(images, other_images)
+
+
+def mirrored(epoch: int, batch_size: int = 16, seed: int = 0) -> Tensor:
+    """Return which of 90 images an epoch mirrors, flips alternating."""
+    loader = train_loader(90, batch_size, seed)
+    loader.augmentation = {"flip": partial(flip, flip="alternating")}
+    images, targets = joined(list(loader.epoch(epoch)))
+    originals = loader.transform(loader.data.images)
+    found = torch.empty(90, dtype=torch.bool)
+    for image, target in zip(images, targets.tolist(), strict=True):
+        found[target] = torch.equal(image, originals[target].flip(-1))
+        assert found[target] or torch.equal(image, originals[target])
+    return found
+
+
+def test_alternating_flips_mirror_each_image_in_every_other_epoch() -> None:
+    first = mirrored(1)
+    assert 30 <= int(first.sum()) <= 60
+    assert torch.equal(mirrored(2), ~first) and torch.equal(mirrored(3), first) and torch.equal(mirrored(4), ~first)
+    assert torch.equal(mirrored(1, batch_size=90), first)
+    assert not torch.equal(mirrored(1, seed=1), first)
+
+
+def test_alternating_draws_are_moved_by_half_to_the_bit() -> None:
+    loader = train_loader(20, 4)
+    step = partial(flip, flip="alternating")
+    one, two = (loader.draws("flip", step, epoch)[loader.order(epoch).argsort()] for epoch in (3, 4))
+    assert torch.equal(two - one, torch.where(one < 0.5, 0.5, -0.5))
+    assert float(one.min()) >= 0 and float(one.max()) < 1
+
+
+def test_a_resumed_epoch_of_alternating_flips_and_repeats_is_the_tail_of_the_whole() -> None:
+    loader = train_loader(530, 16)
+    loader.augmentation = {"repeats": partial(repeats, repeats=3), "flip": partial(flip, flip="alternating")}
+    whole = list(loader.epoch(2))
+    assert all(same(list(loader.epoch(2, first)), whole[first:]) for first in (0, 1, 17, 33))
+
+
+@pytest.mark.parametrize(("batch_size", "number"), [(4, 2), (8, 8), (12, 3), (16, 5), (3, 8), (64, 3), (200, 4)])
+def test_a_batch_of_repeated_augmentation_has_copies_of_its_images(batch_size: int, number: int) -> None:
+    plain, loader = train_loader(101, batch_size), train_loader(101, batch_size)
+    loader.augmentation = {"repeats": partial(repeats, repeats=number), **AUGMENTATION}
+    batches = [targets for _, targets in loader.epoch(1)]
+    assert [len(targets) for targets in batches] == [len(targets) for _, targets in plain.epoch(1)]
+    assert len(loader) == len(plain)
+    for targets in batches:
+        copies = targets.bincount()[targets]
+        if len(targets) == batch_size and batch_size % number == 0:
+            assert bool((copies == number).all())
+        assert int(copies.max()) <= number
+        distinct = math.ceil(batch_size / number)
+        assert len(set(targets[:distinct].tolist())) == len(targets[:distinct])  # copies are apart
+    seen = torch.cat([targets.unique() for targets in batches])
+    assert len(seen) == len(seen.unique())  # an image is in one batch of the epoch
+    assert not torch.equal(torch.cat(batches), torch.cat([targets for _, targets in loader.epoch(2)]))
+
+
+def test_copies_of_an_image_are_augmented_differently() -> None:
+    loader = train_loader(40, 40)
+    loader.augmentation = {"repeats": partial(repeats, repeats=20), **AUGMENTATION}
+    images, targets = joined(list(loader.epoch(0)))
+    assert set(targets.bincount().tolist()) == {0, 20}
+    copies = images[targets == targets[0]]
+    assert len({copy.numpy().tobytes() for copy in copies}) > 10
 
 
 def test_batches_leave_the_global_random_state_alone() -> None:

@@ -43,7 +43,7 @@ EXCEPTIONS = {
     "data/mixing.none": "does nothing, as the other choices of this name",
     "training/averaging.none": "as above",
     "data/views.none": "as above",
-    "data/augmentation.needs_draws": "marks a step with its number of draws when the module is imported",
+    "data/draws.needs_draws": "marks a step with its number of draws when the module is imported",
 }
 
 
@@ -260,14 +260,14 @@ CHANGES = {
     ),
     "the order of steps": (
         "data/augmentation.py",
-        '{"flip": flip, "crop": crop, "cutout": cutout}',
-        '{"crop": crop, "flip": flip, "cutout": cutout}',
+        '"flip": flip,\n    "crop": crop,',
+        '"crop": crop,\n    "flip": flip,',
         {"sgd": ["data/augmentation.STEPS"]},
     ),
     "an unused step before the others": (
         "data/augmentation.py",
-        'STEPS: Registry = {"flip"',
-        'def x(images, draws, mean, *, x):\n    return images\n\n\nSTEPS: Registry = {"x": x, "flip"',
+        "STEPS: Registry = {",
+        'def x(images, draws, mean, *, x):\n    return images\n\n\nSTEPS: Registry = {"x": x,',
         {},
     ),
     "how views are averaged": (

@@ -58,6 +58,7 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("augmentation=cutout", "augmentation.flip=random augmentation.crop_padding=4 augmentation.cutout=8"),
         ("augmentation=cutout augmentation.cutout=null", "augmentation=flip_crop"),
         ("augmentation=flip augmentation.flip=none", "augmentation=none"),
+        ("augmentation=flip_crop augmentation.crop_border=black", "augmentation=flip_crop"),
         ("model=resnet18 dropout=heavy", "model=resnet18"),
         ("activation=selu init=lecun_normal", "activation=selu"),
         ("experiment=p4_cnn", "model=cnn optimizer=adam patience=5"),
@@ -93,6 +94,9 @@ def counts(key: str) -> bool:
 def uses(group: str, preset: str, name: str) -> bool:
     """Whether a preset's choice uses a setting of its group."""
     values = presets(group)[preset]
+    if group in STEPS:  # some settings have a meaning beside others of their step only
+        keys = next(keys for keys in map(keyword_only, STEPS[group].values()) if name in keys)
+        return len(keys) == 1 or any(values[key] is not None for key in keys)
     return name in values or (group in CHOICES and name in keyword_only(CHOICES[group][values["name"]]))
 
 
