@@ -41,11 +41,10 @@ def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
             "norm": {"name": "none"},
             "dropout": {"rate": 0.0},
             "augmentation": {},
-            "loss": {"name": "cross_entropy"},
+            "loss": {"name": "cross_entropy", "label_smoothing": 0.0},
             "epochs": EPOCHS,
             "batch_size": 64,
             "seed": index // 10,
-            "label_smoothing": 0.0,
             "select": "val_acc",
         }
         record = RunDirectory(output_dir / "runs" / f"{model}-{activation}-{index:010}")

@@ -16,8 +16,7 @@ from sweeper.errors import UserError, format_names
 # that a new entry changes no other choice.
 Registry = dict[str, Any]
 
-SLOTS = ("activation", "norm", "dropout")
-FILLED_IN = (*SLOTS, "label_smoothing")  # arguments that come from outside the choice's own group
+SLOTS = ("activation", "norm", "dropout")  # arguments of models that are choices of other groups
 
 
 def keyword_only(function: Callable[..., Any]) -> list[str]:
@@ -42,7 +41,7 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
     if config.name not in functions:
         raise UserError(f"{group}.name={config.name} is unknown; choose from {format_names(functions)}")
     function = functions[config.name]
-    used = [name for name in keyword_only(function) if name not in FILLED_IN]
+    used = [name for name in keyword_only(function) if name not in SLOTS]
     given = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "name"}
     for name, value in given.items():
         if value is not None and name not in used and name not in common:

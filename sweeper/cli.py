@@ -34,6 +34,7 @@ MOVED = {
     "convergence_fraction": "--convergence-fraction of python -m sweeper summary, effects, curves and report",
     "augmentation.padding": "augmentation.crop_padding",
     "augmentation.size": "augmentation.cutout",
+    "label_smoothing": "loss.label_smoothing",
 }  # settings of version 0.1, and their replacements
 FORMS = {
     "int": "an integer",

@@ -58,6 +58,11 @@ def one_of(*names: str) -> Check:
     return Check(f"one of {format_names(names)}", lambda value: value in names)
 
 
+def is_class_weight(value: Any) -> bool:
+    """Return whether this is `balanced`, or the weight of a class."""
+    return value == "balanced" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+
+
 def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
     """A dataclass field with its meaning and its valid range (for a list: the range of each element)."""
     return field(default=default, metadata={"help": help, "check": check})
@@ -106,7 +111,21 @@ class OptimizerConfig:
     momentum: float | None = setting("momentum coefficient", check=from_up_to(0, 1))
     nesterov: bool | None = setting("use Nesterov momentum")
     betas: list[float] | None = setting("decay rates of the two moment estimates", check=from_up_to(0, 1))
-    weight_decay: float | None = setting("L2 penalty (adamw: decoupled decay)", check=at_least(0))
+    alpha: float | None = setting("decay rate of the mean squared gradient", check=from_up_to(0, 1))
+    weight_decay: float | None = setting("L2 penalty (adamw, lion, muon: decoupled decay)", check=at_least(0))
+    ns_steps: int | None = setting("Newton-Schulz steps that orthogonalize an update", check=at_least(1))
+    aux: str | None = setting("optimizer of what is no hidden matrix: adamw or sgd", check=one_of("adamw", "sgd"))
+    aux_lr: float | None = setting("peak learning rate of the auxiliary optimizer", check=above(0))
+    base: str | None = setting(
+        "update rule of sam and asam: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
+    )
+    rho: float | None = setting("radius of the neighborhood in which the loss is minimized", check=above(0))
+    interval: int | None = setting("steps from one sharpness-aware step to the next", check=at_least(1))
+    decay_norm_and_bias: bool | None = setting("false: no weight decay on norms and biases")
+    bias_lr_factor: float | None = setting("factor of the learning rate of biases", check=above(0))
+    layer_decay: float | None = setting(
+        "factor of the learning rate from layer to layer, last to first", check=above_up_to(0, 1)
+    )
 
 
 @dataclass
@@ -122,8 +141,17 @@ class SchedulerConfig:
     pct_start: float | None = setting("fraction of training spent increasing the LR", check=between(0, 1))
     div_factor: float | None = setting("peak LR / initial LR", check=at_least(1))
     final_div_factor: float | None = setting("initial LR / final LR", check=at_least(1))
+    min_momentum: float | None = setting(
+        "momentum at the peak LR; null: constant momentum",
+        check=Check("above 0 and below 1", lambda value: 0 < value < 1),
+    )
     factor: float | None = setting("factor of each reduction", check=above_up_to(0, 1))
-    patience: int | None = setting("epochs without a better validation accuracy before a reduction", check=at_least(0))
+    patience: int | None = setting("epochs without a better selected metric before a reduction", check=at_least(0))
+    decay_fraction: float | None = setting("fraction of training spent in the final decay", check=between(0, 1))
+    power: float | None = setting("exponent of the decay", check=above(0))
+    first_cycle: float | None = setting("epochs of the first cosine", check=above(0))
+    cycle_factor: int | None = setting("length of each cosine / that of the one before", check=at_least(1))
+    start_factor: float | None = setting("initial LR as a fraction of the peak", check=between(0, 1))
 
 
 @dataclass
@@ -240,6 +268,16 @@ class LossConfig:
     """The training loss."""
 
     name: str = setting("training loss", "")
+    label_smoothing: float | None = setting("share of a target spread over all classes", check=from_up_to(0, 1))
+    class_weights: Any = setting(
+        "null; balanced (inverse to the class's training images); or a weight per class, such as [1,2,1]",
+        check=Check("balanced or a list of numbers of at least 0", is_class_weight),
+    )
+    target_threshold: float | None = setting("probability above which a target is 1, else 0", check=from_up_to(0, 1))
+    gamma: float | None = setting("exponent of 1 - p, the weight of a class", check=at_least(0))
+    teacher: str | None = setting("run whose network teaches: its ID, or a best.pt")
+    temperature: float | None = setting("divides both networks' logits", check=above(0))
+    alpha: float | None = setting("weight of the teacher; the targets have 1 - alpha", check=between(0, 1))
 
 
 @dataclass
@@ -247,6 +285,12 @@ class AveragingConfig:
     """Averaging of weights over steps; the averaged weights are evaluated."""
 
     name: str = setting("how weights are averaged over steps", "")
+    decay: float | None = setting("fraction of the average that each update keeps", check=from_up_to(0, 1))
+    warmup: bool | None = setting("let the decay rise from 0.1 in the first steps")
+    start: float | None = setting("fraction of training before the first average", check=from_up_to(0, 1))
+    interval: int | None = setting("steps between two updates of the slow weights", check=at_least(1))
+    alpha: float | None = setting("share of the way that slow weights move to the fast ones", check=above_up_to(0, 1))
+    power: float | None = setting("exponent of training's progress in what slow weights keep", check=at_least(0))
 
 
 @dataclass
@@ -308,7 +352,6 @@ class Config:
     epochs: int = setting("number of epochs", 30, at_least(1))
     batch_size: int = setting("images per batch", 64, at_least(2))
     seed: int = setting("seed of weights, split, shuffle, augmentation and dropout", 0, between(0, 2**63 - 1))
-    label_smoothing: float = setting("label-smoothing factor", 0.0, from_up_to(0, 1))
     grad_clip: float | None = setting("maximum gradient norm; null: no clipping", None, above(0))
     selective_backprop: float | None = setting(
         "fraction of each batch that is trained on, the images with the largest losses; null: all", None, inside(0, 1)

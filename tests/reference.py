@@ -23,7 +23,7 @@ CASES = {
     "scheduler.step_size=1",
     "mlp_deep": "model=mlp_deep model.hidden=[64,32] activation=gelu norm=layer dropout=heavy scheduler=cosine",
     "options": "model=mlp model.hidden=[64] activation=selu dropout=light optimizer=adamw scheduler=exponential "
-    "grad_clip=0.5 label_smoothing=0.1 patience=1 seed=3 epochs=4",
+    "grad_clip=0.5 loss.label_smoothing=0.1 patience=1 seed=3 epochs=4",
     "cnn": "model=cnn activation=silu norm=group dropout=light optimizer=adamw scheduler=onecycle",
     "cnn_pool": "model=cnn_pool activation=selu dropout=heavy scheduler=plateau scheduler.patience=0",
     "nesterov": "model=cnn_pool activation=leaky_relu norm=batch optimizer=momentum optimizer.nesterov=true "
@@ -68,6 +68,8 @@ def trained(program: Path, folder: Path, weights: Path) -> dict[str, dict[str, A
     (folder / "conf" / "experiment").mkdir(parents=True)
     for name, case in CASES.items():
         overrides = f"{COMMON} {case}".replace("WEIGHTS", str(weights))
+        if not (program / "conf" / "loss").is_dir():  # version 0.1
+            overrides = overrides.replace("loss.label_smoothing", "label_smoothing")
         last = {override.partition("=")[0]: override for override in overrides.split()}
         (folder / "conf" / "experiment" / f"ref_{name}.yaml").write_text(experiment(" ".join(last.values())))
     experiments = ",".join(f"ref_{name}" for name in CASES)

@@ -6,21 +6,22 @@ import pytest
 from choices import CHOICES, CONF, EXPERIMENTS, GROUPS, STEPS, presets
 from support import composed
 
-from sweeper.choice import FILLED_IN, keyword_only
+from sweeper.choice import SLOTS, keyword_only
 from sweeper.cli import help_text
 from sweeper.config import Config, settings, validate
 from sweeper.data.cache import COMMON
 from sweeper.errors import UserError
 from sweeper.models.layers import NORMS
 from sweeper.runs.fingerprint import REGISTRIES
+from sweeper.training.parameter_groups import GROUPING
 
 NAMED = [(group, preset) for group in CHOICES for preset in presets(group)]
 
 
 def used(group: str, name: str) -> list[str]:
     """Return the settings that a choice uses."""
-    own = [key for key in keyword_only(CHOICES[group][name]) if key not in FILLED_IN]
-    return sorted([*own, *(COMMON if group == "data" else ())])
+    own = [key for key in keyword_only(CHOICES[group][name]) if key not in SLOTS]
+    return sorted([*own, *{"data": COMMON, "optimizer": GROUPING}.get(group, ())])
 
 
 def test_every_folder_is_a_group_of_the_schema() -> None:

@@ -5,13 +5,51 @@ seed. `images(n)` returns up to n normalized training images (N, C, H, W) float3
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sweeper.choice import Registry
+from sweeper.errors import UserError
 
 SomeImages = Callable[[int], Tensor]
+Init = Callable[[nn.Module, SomeImages], None]
+LSUV_IMAGES = 128
+
+
+def weight_layers(model: nn.Module) -> Iterator[nn.Linear | nn.Conv2d]:
+    """Yield the convolutions and fully connected layers."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            yield module
+
+
+def needs_convolutions(init: Init) -> Init:
+    """Mark an init that changes convolutions alone."""
+    init.__dict__["needs_convolutions"] = True
+    return init
+
+
+def check_init(name: str, init: Any, model: nn.Module) -> None:
+    """Check that an init changes a model, which may be on torch's meta device.
+
+    Args:
+        name: of the choice.
+        init: the choice (functools.partial).
+
+    Raises:
+        UserError: it needs convolutions, and the model has none.
+    """
+    needs = getattr(init.func, "needs_convolutions", False)
+    if needs and not any(isinstance(layer, nn.Conv2d) for layer in weight_layers(model)):
+        raise UserError(f"init={name} needs a model with convolutions; choose another init")
+
+
+def zero_bias(layer: nn.Linear | nn.Conv2d) -> None:
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def default(model: nn.Module, images: SomeImages) -> None:
@@ -22,12 +60,77 @@ def default(model: nn.Module, images: SomeImages) -> None:
 
 def lecun_normal(model: nn.Module, images: SomeImages) -> None:
     """Draw every weight from N(0, 1 / fan_in) and set every bias to 0 (LeCun et al. 1998)."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, std=1 / math.sqrt(fan_in))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    for layer in weight_layers(model):
+        nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.weight[0].numel()))
+        zero_bias(layer)
 
 
-INITS: Registry = {"default": default, "lecun_normal": lecun_normal}
+def kaiming(model: nn.Module, images: SomeImages) -> None:
+    """Draw every weight from N(0, 2 / fan_in), which keeps the scale through ReLUs; biases 0 (He et al. 2015)."""
+    for layer in weight_layers(model):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        zero_bias(layer)
+
+
+def xavier(model: nn.Module, images: SomeImages) -> None:
+    """Draw every weight uniformly with variance 2 / (fan_in + fan_out); biases 0 (Glorot & Bengio 2010)."""
+    for layer in weight_layers(model):
+        nn.init.xavier_uniform_(layer.weight)
+        zero_bias(layer)
+
+
+def orthogonal(model: nn.Module, images: SomeImages) -> None:
+    """Draw orthogonal matrices, of filters (filters, inputs); biases 0 (Saxe et al. 2014)."""
+    for layer in weight_layers(model):
+        nn.init.orthogonal_(layer.weight)
+        zero_bias(layer)
+
+
+@needs_convolutions
+def dirac(model: nn.Module, images: SomeImages) -> None:
+    """Let the first filters of each convolution pass its inputs on unchanged, one each (Jordan 2024).
+
+    The other filters and layers keep their weights.
+    """
+    with torch.no_grad():
+        for layer in weight_layers(model):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.dirac_(layer.weight[: layer.weight.shape[1]])
+
+
+def lsuv(model: nn.Module, images: SomeImages) -> None:
+    """Draw orthogonal weights, and scale each layer's to outputs of variance 1 (LSUV, Mishkin & Matas 2016).
+
+    The variance is that over 128 training images, with dropout off. One forward pass is enough: biases are 0, so that
+    an output is in proportion to its layer's weights.
+    """
+    orthogonal(model, images)
+    sample = images(LSUV_IMAGES)
+    scaled: set[nn.Module] = set()
+
+    def scale(layer: Any, _: Any, output: Tensor) -> Tensor | None:
+        std = float(output.std())
+        if layer in scaled or not std > 0:
+            return None
+        scaled.add(layer)
+        layer.weight.div_(std)
+        return output / std
+
+    hooks = [layer.register_forward_hook(scale) for layer in weight_layers(model)]
+    was_training = model.training
+    with torch.no_grad():
+        model.eval()(sample)
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+
+
+INITS: Registry = {
+    "default": default,
+    "lecun_normal": lecun_normal,
+    "kaiming": kaiming,
+    "xavier": xavier,
+    "orthogonal": orthogonal,
+    "dirac": dirac,
+    "lsuv": lsuv,
+}

@@ -23,6 +23,7 @@ from sweeper.runs.predictions import write_predictions
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
 from sweeper.runs.states import State
+from sweeper.runs.teacher import describe_network
 from sweeper.runs.tensorboard import Events
 from sweeper.training.build import TrainingComponents
 from sweeper.training.loop import fit
@@ -177,6 +178,7 @@ class Attempt:
     def save_best(self, best: Row) -> None:
         norm = self.spec.effective.get("norm", {"name": "none"})
         content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "norm": norm}
+        content["network"] = describe_network(self.spec.config, self.spec.cached)
         content |= {"model": self.state.eval_model().state_dict(), "epoch": best["epoch"], "val_acc": best["val_acc"]}
         checkpoint.save(self.record.best, content)
 

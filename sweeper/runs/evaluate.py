@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from sweeper.config import to_config
+from sweeper.config import LossConfig, to_config
 from sweeper.data import views as view_choices
 from sweeper.data.cache import load
 from sweeper.errors import UserError
@@ -72,7 +72,8 @@ def evaluate_run(folder: Path) -> Reevaluation:
         config = to_config(run["config"])
     except (OmegaConfBaseException, KeyError) as error:
         raise UserError(f"{folder}/run.json was written by another version of this program") from error
-    spec = resolve(replace(config, compile=False))  # compiling takes longer than evaluating
+    loss = LossConfig("cross_entropy", label_smoothing=0.0)  # evaluation needs neither the loss nor its teacher
+    spec = resolve(replace(config, compile=False, loss=loss))  # compiling takes longer than evaluating
     if spec.cached.fingerprint != run["dataset"]["fingerprint"]:
         raise UserError(f"data={config.data.name}: images differ from those that {folder.name} was trained on")
     try:

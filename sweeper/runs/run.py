@@ -16,6 +16,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import describe
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, archive, decide, run_lock
+from sweeper.runs.teacher import load_teacher
 from sweeper.training.build import build, check, trained_parameters
 from sweeper.training.device import describe_device, set_up_process
 
@@ -97,7 +98,8 @@ def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     )
     status = record.status() or {}
     attempt = Attempt(spec, record.create(described, dict(job.hydra_files)), number=int(status.get("attempt", 0)) + 1)
-    result = attempt.run(lambda: build(spec.config, spec.choices, load(spec.cached), device))
+    teacher = load_teacher(spec.config, spec.cached)
+    result = attempt.run(lambda: build(spec.config, spec.choices, load(spec.cached), device, teacher=teacher))
     log.info("%s: finished, %s", record.run_id, summary_of(result))
     return float(result["best_val_acc"])
 

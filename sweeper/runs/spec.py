@@ -14,6 +14,7 @@ from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
+from sweeper.runs.teacher import digest_of, find_teacher, load_teacher
 from sweeper.training.build import Choices, choose_all
 from sweeper.training.loop import num_selected
 
@@ -60,14 +61,18 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
         cached: the config's dataset where it was prepared before; else it is found in the cache or decoded into it.
 
     Raises:
-        UserError: a setting is out of range or unused, or the images are missing or unreadable.
+        UserError: a setting is out of range or unused, or the images or a teacher are missing or unreadable.
     """
     validate(config)
     choices = choose_all(config)
-    check_shared_settings(config, choices)
+    check_shared_settings(config)
+    if "teacher" in choices.loss.keywords:
+        config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
+        choices = choose_all(config)
     cached = cached or prepare(config.data)
     config = replace(config, data=resolve_val_size(config.data, cached))
     check_data(config.data, cached.num_train, cached.input_shape[0])
+    load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
 
@@ -102,6 +107,8 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
         content = Path(config.model.weights).read_bytes()
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    if config.loss.teacher is not None and Path(config.loss.teacher).is_file():
+        effective["loss"]["teacher"] = digest_of(config.loss.teacher)
     return effective
 
 
@@ -123,17 +130,12 @@ def run_id(effective: dict[str, Any]) -> str:
     return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
 
 
-def check_shared_settings(config: Config, choices: Choices) -> None:
-    """Refuse a setting of the run that the chosen functions do not use.
+def check_shared_settings(config: Config) -> None:
+    """Refuse a setting that has no effect with others.
 
     Raises:
-        UserError: label_smoothing is set for a loss that has none, or a setting has no effect with others.
+        UserError: a setting has no effect with others.
     """
-    if config.label_smoothing and "label_smoothing" not in keyword_only(choices.loss):
-        raise UserError(
-            f"label_smoothing={config.label_smoothing} is not used by loss={config.loss.name}; "
-            "choose label_smoothing=0 or another loss"
-        )
     norm, batch_size = config.norm, config.batch_size
     if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
         raise UserError(

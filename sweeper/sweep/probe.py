@@ -8,6 +8,7 @@ import torch
 
 from sweeper.data.cache import Dataset, Images
 from sweeper.runs.spec import RunSpec
+from sweeper.runs.teacher import load_teacher
 from sweeper.training.build import build
 from sweeper.training.device import set_up_process
 from sweeper.training.loop import train_epoch
@@ -39,7 +40,8 @@ def time_step(spec: RunSpec, batch_size: int, device: torch.device) -> float:
     dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
     small = replace(config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0))
     slow = partial(spec.choices.optimizer, lr=1e-9)  # a step takes as long at any rate, but diverges at a high one
-    built = build(small, replace(spec.choices, optimizer=slow), dataset, device, load_pretrained=False)
+    choices, teacher = replace(spec.choices, optimizer=slow), load_teacher(config, cached)
+    built = build(small, choices, dataset, device, load_pretrained=False, teacher=teacher)
     times = [time.perf_counter()]
     train_epoch(built.state, built.recipe, built.train_loader, lambda: times.append(time.perf_counter()))
     return min(times[2] - times[1], times[3] - times[2])

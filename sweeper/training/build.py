@@ -12,26 +12,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from sweeper.choice import choose, choose_steps, keyword_only
+from sweeper.choice import choose, choose_steps
 from sweeper.config import Config
 from sweeper.data.augmentation import STEPS, check_augmentation
 from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches, generator_for
-from sweeper.data.cache import Cached, Dataset, Images, validation_split
+from sweeper.data.cache import Cached, Dataset, Images, resolve_val_size, validation_split
 from sweeper.data.mixing import MIXINGS
 from sweeper.data.views import VIEWS
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
 from sweeper.models.architecture import STEPS as ARCHITECTURE_STEPS
 from sweeper.models.architecture import Layers, modify
-from sweeper.models.init import INITS
+from sweeper.models.init import INITS, check_init
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
 from sweeper.training.averaging import AVERAGINGS
 from sweeper.training.courses import COURSES, start_courses
 from sweeper.training.device import choose_device
 from sweeper.training.loop import Recipe
-from sweeper.training.losses import LOSSES
+from sweeper.training.losses import LOSSES, check_class_weights, resolve_class_weights
+from sweeper.training.momentum import follow
 from sweeper.training.optimizers import OPTIMIZERS
+from sweeper.training.parameter_groups import GROUPING, NamedParameters, refine_groups
 from sweeper.training.schedules import SCHEDULERS
 from sweeper.training.state import TrainState
 
@@ -78,7 +81,7 @@ def choose_all(config: Config) -> Choices:
         augmentation=choose_steps("augmentation", config.augmentation, STEPS),
         mixing=choose("mixing", config.mixing, MIXINGS),
         loss=choose("loss", config.loss, LOSSES),
-        optimizer=choose("optimizer", config.optimizer, OPTIMIZERS),
+        optimizer=choose("optimizer", config.optimizer, OPTIMIZERS, GROUPING),
         scheduler=choose("scheduler", config.scheduler, SCHEDULERS),
         averaging=choose("averaging", config.averaging, AVERAGINGS),
         courses=choose_steps("courses", config.courses, COURSES),
@@ -112,12 +115,19 @@ class TrainingComponents:
 
 
 def build(
-    config: Config, choices: Choices, dataset: Dataset, device: torch.device, *, load_pretrained: bool = True
+    config: Config,
+    choices: Choices,
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    load_pretrained: bool = True,
+    teacher: nn.Module | None = None,
 ) -> TrainingComponents:
     """Assemble a run.
 
     Args:
         load_pretrained: whether to read the weights that fine-tuning starts from.
+        teacher: the network that a loss with the setting `teacher` learns from.
 
     Raises:
         UserError: the settings do not fit the images or each other.
@@ -142,19 +152,24 @@ def build(
     transform: Normalize | Identity = normalize
     autocast = getattr(torch, config.autocast) if config.autocast is not None else None
     sees_same_images = not choices.augmentation and config.mixing.name == "none"  # in every epoch
-    if getattr(model, "frozen_backbone", False) and sees_same_images:
+    if getattr(model, "frozen_backbone", False) and sees_same_images and teacher is None:
         in_training = held_out is train_images
         train_images = extract_features(train_images, model, normalize, autocast)
         held_out = train_images if in_training else extract_features(held_out, model, normalize, autocast)
         transform = Identity()
     loader = TrainLoader(train_images, train_indices, config.batch_size, config.seed, transform, choices.augmentation)
     total_steps = len(loader) * config.epochs
-    optimizer = choices.optimizer(trained_parameters(model))
-    shared = {"label_smoothing": config.label_smoothing}
+    optimizer = build_optimizer(config, choices, trained_parameters(model))
+    lr_multiplier = choices.scheduler(len(loader), total_steps)
+    criterion = choices.loss
+    if (weights := criterion.keywords.get("class_weights")) is not None:
+        labels = dataset.train.labels[train_indices]
+        weights = resolve_class_weights(weights, labels, len(dataset.classes)).to(device)
+        criterion = partial(criterion, class_weights=weights)
     recipe = Recipe(
-        criterion=partial(choices.loss, **{key: shared[key] for key in shared if key in keyword_only(choices.loss)}),
+        criterion=criterion,
         lr=optimizer.defaults["lr"],
-        lr_multiplier=choices.scheduler(len(loader), total_steps),
+        lr_multiplier=lr_multiplier,
         mixing=choices.mixing,
         num_classes=len(dataset.classes),
         total_steps=total_steps,
@@ -163,13 +178,27 @@ def build(
         autocast=autocast,
         selective_backprop=config.selective_backprop,
         courses=start_courses(choices.courses, model),
+        momentum=follow(optimizer, lr_multiplier),
+        teacher=None if teacher is None else teacher.to(device).to(memory_format=memory_format).eval(),
     )
     if config.compile:  # per shape, and without what earlier runs compiled: nothing before this run may matter
         torch.compiler.reset()
         model.compile(dynamic=False)
     torch.manual_seed(derived_seed(config.seed, "training"))  # of dropout, whatever the initial weights drew
-    state = TrainState(model, optimizer, choices.averaging(model))
+    state = TrainState(model, optimizer, choices.averaging(model, len(loader)))
     return TrainingComponents(state, recipe, loader, held_out, val_indices, dataset.test.to(device), normalize)
+
+
+def build_optimizer(config: Config, choices: Choices, parameters: NamedParameters) -> Optimizer:
+    """Return the chosen optimizer, its groups refined by the settings that every optimizer has.
+
+    Raises:
+        UserError: the optimizer does not fit the model, or a setting has no effect.
+    """
+    named = list(parameters)
+    optimizer: Optimizer = choices.optimizer(named)
+    refine_groups(optimizer, named, **{name: getattr(config.optimizer, name) for name in GROUPING})
+    return optimizer
 
 
 def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -228,6 +257,7 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     check_augmentation(choices.augmentation, cached.input_shape)
     with torch.device("meta"):
         model = seeded_model(config, choices, cached)
+    check_init(config.init.name, choices.init, model)
     pretrained_state(model)
     start_courses(choices.courses, model)
     if config.views.name != "none" and getattr(model, "frozen_backbone", False):
@@ -240,6 +270,17 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
             f"views.shift={config.views.shift} is too large for images of {cached.input_shape[1]}x"
             f"{cached.input_shape[2]} pixels; choose a smaller shift"
         )
-    choices.optimizer([("weight", nn.Parameter(torch.zeros(1)))])
-    choices.scheduler(1, 1)
+    shapes = [(name, nn.Parameter(torch.zeros(()).expand(weight.shape))) for name, weight in trained_parameters(model)]
+    optimizer = build_optimizer(config, choices, shapes)
+    steps_per_epoch = count_steps(config, cached)
+    follow(optimizer, choices.scheduler(steps_per_epoch, steps_per_epoch * config.epochs))
+    if (weights := choices.loss.keywords.get("class_weights")) is not None:
+        check_class_weights(weights, len(cached.classes))
     return model
+
+
+def count_steps(config: Config, cached: Cached) -> int:
+    """Return the steps of an epoch."""
+    val_size = resolve_val_size(config.data, cached).val_size or 0
+    nothing = Images(torch.empty(0), torch.empty(0))
+    return len(TrainLoader(nothing, torch.arange(cached.num_train - val_size), config.batch_size, 0, Identity()))

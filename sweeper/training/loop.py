@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -14,13 +16,15 @@ from sweeper.data.batches import Step, TrainLoader
 from sweeper.errors import Diverged
 from sweeper.training.courses import Course
 from sweeper.training.metrics import METRICS, Evaluation, best_epoch, confusion_matrix
+from sweeper.training.momentum import set_momentum
 from sweeper.training.schedules import LRMultiplier
 from sweeper.training.state import LoopState, Row, TrainState
 
 FINITE_CHECK_INTERVAL = 50  # steps between two checks of the loss
 Batches = Iterable[tuple[Tensor, Tensor]]
-Criterion = Callable[[Tensor, Tensor], Tensor]  # logits (B, K), targets (B,) or (B, K) -> loss
+Criterion = Callable[..., Tensor]  # logits (B, K), targets (B,) or (B, K), maybe teacher=logits (B, K) -> loss
 Mixing = Callable[[Tensor, Tensor, int, Step], tuple[Tensor, Tensor]]
+Momentum = Callable[[int], list[float]]  # step -> the momentum of each parameter group
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Recipe:
         autocast: the type that layers compute in where that is safe, or None (Micikevicius et al. 2018).
         selective_backprop: fraction of each batch that is trained on, see `largest_losses`, or None.
         courses: called before every step, see sweeper.training.courses.
+        momentum: where the schedule moves it.
+        teacher: the network whose logits for a step's images the criterion gets, or None.
     """
 
     criterion: Criterion
@@ -50,14 +56,24 @@ class Recipe:
     autocast: torch.dtype | None = None
     selective_backprop: float | None = None
     courses: Sequence[Course] = ()
+    momentum: Momentum | None = None
+    teacher: nn.Module | None = None
 
-    def learning_rate(self, step: int, val_accs: Sequence[float]) -> float:
+    def learning_rate(self, step: int, scores: Sequence[float]) -> float:
         """Return the base learning rate of a step, which each parameter group multiplies by its lr_factor."""
-        return self.lr * self.lr_multiplier(step, val_accs)
+        return self.lr * self.lr_multiplier(step, scores)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return METRICS[self.select.removeprefix("val_")].higher_is_better  # type: ignore[no-any-return]
 
     def best(self, history: Sequence[Row]) -> Row | None:
         """Return the row of the best epoch; None without epochs."""
-        return best_epoch(history, self.select, METRICS[self.select.removeprefix("val_")].higher_is_better)
+        return best_epoch(history, self.select, self.higher_is_better)
+
+    def scores(self, history: Sequence[Row]) -> list[float]:
+        """Return the selected metric of each epoch, negated where lower is better; schedules may depend on it."""
+        return [row[self.select] if self.higher_is_better else -row[self.select] for row in history]
 
 
 def fit(
@@ -82,6 +98,7 @@ def fit(
     while loop.epoch <= epochs and not should_stop_early(loop, recipe, patience):
         train_epoch(state, recipe, train_loader, after_step)
         start = time.perf_counter()
+        state.averaging.refresh(lambda model: show_images(model, recipe, train_loader, loop.epoch, after_step))
         val = evaluate(state.eval_model(), val_loader(), recipe.num_classes, recipe.autocast, after_step)
         if not math.isfinite(val.loss):
             raise Diverged(f"validation loss is {val.loss} after epoch {loop.epoch}")
@@ -90,7 +107,7 @@ def fit(
             "train_loss": float(loop.loss_sum) / loop.num_samples,
             "train_acc": int(loop.num_correct) / loop.num_samples,
             **{f"val_{name}": metric.compute(val) for name, metric in METRICS.items()},
-            "lr": recipe.learning_rate(loop.epoch * len(train_loader) - 1, loop.val_accs),
+            "lr": recipe.learning_rate(loop.epoch * len(train_loader) - 1, recipe.scores(loop.history)),
             "train_seconds": loop.seconds,
             "eval_seconds": time.perf_counter() - start,
             "images_per_second": train_loader.num_images / loop.seconds,
@@ -109,7 +126,7 @@ def train_epoch(
 ) -> None:
     """Train on the batches of an epoch, from loop.step_in_epoch on."""
     loop = state.loop
-    val_accs = loop.val_accs
+    scores = recipe.scores(loop.history)
     first_step = (loop.epoch - 1) * len(train_loader)
     device = next(state.model.parameters()).device
     loop.loss_sum, loop.num_correct = loop.loss_sum.to(device), loop.num_correct.to(device)
@@ -120,7 +137,9 @@ def train_epoch(
         images, targets = batch if recipe.selective_backprop is None else largest_losses(state.model, recipe, *batch)
         step = Step(first_step + loop.step_in_epoch, recipe.total_steps, train_loader.seed)
         for group in state.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate(step.index, val_accs) * group["lr_factor"]
+            group["lr"] = recipe.learning_rate(step.index, scores) * group["lr_factor"]
+        if recipe.momentum is not None:
+            set_momentum(state.optimizer, recipe.momentum(step.index))
         for course in recipe.courses:
             course(state.model, step)
         loss, logits = train_step(state, recipe, *recipe.mixing(images, targets, recipe.num_classes, step))
@@ -144,10 +163,15 @@ def train_step(state: TrainState, recipe: Recipe, images: Tensor, targets: Tenso
         The loss and the logits (B, K) of the weights before the update.
     """
     computed: list[tuple[Tensor, Tensor]] = []
+    criterion = recipe.criterion
+    if recipe.teacher is not None:
+        with torch.no_grad():
+            criterion = partial(criterion, teacher=forward(recipe.teacher, images, recipe.autocast))
 
     def closure() -> Tensor:  # an optimizer may call it several times per step, as SAM does
-        logits = forward(state.model, images, recipe.autocast)
-        loss = recipe.criterion(logits, targets)
+        with batch_statistics_kept(state.model) if computed else nullcontext():
+            logits = forward(state.model, images, recipe.autocast)
+        loss = criterion(logits, targets)
         state.optimizer.zero_grad()
         loss.backward()
         if recipe.grad_clip is not None:
@@ -188,6 +212,29 @@ def forward(model: nn.Module, images: Tensor, autocast: torch.dtype | None) -> T
         return cast(Tensor, model(images))
     with torch.autocast(images.device.type, autocast):
         return cast(Tensor, model(images)).float()
+
+
+@contextmanager
+def batch_statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norm: those of the first pass through a batch count."""
+    layers = [layer for layer in model.modules() if getattr(layer, "track_running_stats", False)]
+    for layer in layers:
+        layer.track_running_stats = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True  # type: ignore[assignment]
+
+
+def show_images(
+    model: nn.Module, recipe: Recipe, train_loader: TrainLoader, epoch: int, after_batch: Callable[[], None]
+) -> None:
+    """Pass the training images of an epoch through a network, for the statistics of its layers."""
+    with torch.no_grad():
+        for images, _ in train_loader.epoch(epoch):
+            forward(model, images, recipe.autocast)
+            after_batch()
 
 
 def raise_if_diverged(loop: LoopState) -> None:

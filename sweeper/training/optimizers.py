@@ -5,36 +5,20 @@ A choice gets the trained parameters with their names and returns a torch optimi
 closure that computes loss and gradients, and may call it several times.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import optim
 from torch.optim import Optimizer
 
-from sweeper.choice import Registry
-from sweeper.errors import UserError
-
-NamedParameters = Iterable[tuple[str, nn.Parameter]]
-
-
-def unwrap(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of torch's optimizers without its wrapper for torch.compile."""
-    unwrapped: Callable[..., Any] = getattr(method, "__wrapped__", method)
-    return unwrapped
-
-
-class WithoutDynamo(Optimizer):
-    """An optimizer that is not meant for torch.compile.
-
-    torch wraps these methods so that a compiler leaves them alone. The first call of any imports that compiler, which
-    takes longer than importing torch itself.
-    """
-
-    add_param_group = unwrap(Optimizer.add_param_group)
-    zero_grad = unwrap(Optimizer.zero_grad)
-    state_dict = unwrap(Optimizer.state_dict)
-    load_state_dict = unwrap(Optimizer.load_state_dict)
+from sweeper.choice import Registry, keyword_only
+from sweeper.errors import UserError, format_names
+from sweeper.training.lion import Lion
+from sweeper.training.muon import Muon, is_hidden_matrix
+from sweeper.training.parameter_groups import NamedParameters
+from sweeper.training.sam import SAM
+from sweeper.training.without_dynamo import WithoutDynamo, unwrap
 
 
 class SGD(WithoutDynamo, optim.SGD):
@@ -53,6 +37,32 @@ class AdamW(WithoutDynamo, optim.AdamW):
     """torch.optim.AdamW."""
 
     step = torch.no_grad()(unwrap(optim.AdamW.step))
+
+
+class RAdam(WithoutDynamo, optim.RAdam):
+    """torch.optim.RAdam."""
+
+    step = torch.no_grad()(unwrap(optim.RAdam.step))
+
+
+class NAdam(WithoutDynamo, optim.NAdam):
+    """torch.optim.NAdam."""
+
+    step = torch.no_grad()(unwrap(optim.NAdam.step))
+
+
+class RMSprop(WithoutDynamo, optim.RMSprop):
+    """torch.optim.RMSprop."""
+
+    step = torch.no_grad()(unwrap(optim.RMSprop.step))
+
+
+class MuonAdamW(Muon, AdamW):
+    """Muon on hidden matrices, AdamW on the other parameters."""
+
+
+class MuonSGD(Muon, SGD):
+    """Muon on hidden matrices, SGD on the other parameters."""
 
 
 def single_group(parameters: NamedParameters) -> list[dict[str, Any]]:
@@ -95,4 +105,135 @@ def adamw(parameters: NamedParameters, *, lr: float, betas: list[float], weight_
     return AdamW(single_group(parameters), lr=lr, betas=as_betas(betas), weight_decay=weight_decay, fused=True)
 
 
-OPTIMIZERS: Registry = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw}
+def radam(parameters: NamedParameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
+    """Rectified Adam: a warm-up that follows from the variance of the rate (Liu et al. 2020); L2 penalty."""
+    return RAdam(single_group(parameters), lr=lr, betas=as_betas(betas), weight_decay=weight_decay)
+
+
+def nadam(parameters: NamedParameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
+    """Adam with Nesterov momentum (Dozat 2016); L2 penalty."""
+    return NAdam(single_group(parameters), lr=lr, betas=as_betas(betas), weight_decay=weight_decay)
+
+
+def rmsprop(parameters: NamedParameters, *, lr: float, alpha: float, momentum: float, weight_decay: float) -> Optimizer:
+    """Divide gradients by a running root mean square (Tieleman & Hinton 2012); L2 penalty."""
+    return RMSprop(single_group(parameters), lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay)
+
+
+def lion(parameters: NamedParameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
+    """Step by the sign of an interpolated momentum, with decoupled weight decay (Chen et al. 2023)."""
+    return Lion(single_group(parameters), lr=lr, betas=as_betas(betas), weight_decay=weight_decay)
+
+
+def muon(
+    parameters: NamedParameters,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    ns_steps: int,
+    weight_decay: float,
+    aux: str,
+    aux_lr: float,
+    betas: list[float] | None,
+) -> Optimizer:
+    """Orthogonalized momentum on hidden matrices and filters (Jordan et al. 2024), the rest by an auxiliary optimizer.
+
+    The rest are the first convolution, the last matrix, biases and norms. With aux=sgd they have the same momentum.
+
+    Raises:
+        UserError: the model has no hidden matrix, or the auxiliary optimizer does not use the settings.
+    """
+    named = list(parameters)
+    hidden = is_hidden_matrix([parameter for _, parameter in named])
+    if not any(hidden):
+        raise UserError(
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer; "
+            "choose a deeper model or another optimizer"
+        )
+    if (betas is None) == (aux == "adamw"):
+        raise UserError(f"optimizer.betas={betas} does not fit optimizer.aux={aux}: adamw needs them, sgd has none")
+    matrices = [item for item, is_hidden in zip(named, hidden, strict=True) if is_hidden]
+    others = [item for item, is_hidden in zip(named, hidden, strict=True) if not is_hidden]
+    muon_settings = {"ns_steps": ns_steps, "momentum": momentum, "nesterov": nesterov}
+    groups = [group | muon_settings for group in single_group(matrices)]
+    groups += [group | {"lr_factor": aux_lr / lr, "ns_steps": 0} for group in single_group(others)]
+    if betas is not None:
+        return MuonAdamW(groups, lr=lr, betas=as_betas(betas), weight_decay=weight_decay, fused=True)
+    nesterov = nesterov and momentum > 0
+    return MuonSGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+
+
+def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, Any]) -> Optimizer:
+    """Build the update rule that sam and asam wrap.
+
+    Args:
+        settings: None where not given.
+
+    Raises:
+        UserError: the rule needs a setting that is not given, or does not use one that is given.
+    """
+    functions: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw}
+    function = functions[base]
+    used = keyword_only(function)
+    for name, value in settings.items():
+        if (value is None) == (name in used):
+            raise UserError(f"optimizer.{name}={value}: optimizer.base={base} uses {format_names(used)}")
+    return function(parameters, **{name: settings[name] for name in used})
+
+
+def sam(
+    parameters: NamedParameters,
+    *,
+    base: str,
+    lr: float,
+    momentum: float | None,
+    nesterov: bool | None,
+    betas: list[float] | None,
+    weight_decay: float,
+    rho: float,
+    interval: int,
+) -> Optimizer:
+    """Sharpness-aware minimization: the gradient at w + rho g / |g| moves w (Foret et al. 2021).
+
+    Args:
+        base: the update rule; `momentum`, `nesterov` and `betas` are given where it uses them.
+        interval: every so many steps; the others are plain.
+
+    Raises:
+        UserError: see `base_optimizer`.
+    """
+    settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
+    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=False)
+
+
+def asam(
+    parameters: NamedParameters,
+    *,
+    base: str,
+    lr: float,
+    momentum: float | None,
+    nesterov: bool | None,
+    betas: list[float] | None,
+    weight_decay: float,
+    rho: float,
+    interval: int,
+) -> Optimizer:
+    """Adaptive SAM: the neighborhood of a weight grows with its size (Kwon et al. 2021). See `sam`."""
+    settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
+    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=True)
+
+
+OPTIMIZERS: Registry = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "adam": adam,
+    "adamw": adamw,
+    "radam": radam,
+    "nadam": nadam,
+    "rmsprop": rmsprop,
+    "lion": lion,
+    "muon": muon,
+    "sam": sam,
+    "asam": asam,
+}

@@ -1,14 +1,16 @@
-"""Learning-rate schedules as pure functions: multiplier(step, val_accs) -> factor of the peak rate at that step.
+"""Learning-rate schedules as pure functions: multiplier(step, scores) -> factor of the peak rate at that step.
 
-`step` counts optimizer steps from 0, `val_accs` are the validation accuracies of the epochs so far. Nothing is kept
-between steps, so a resumed run has the same schedule. A builder's keyword-only arguments are the settings that the
-choice uses; epochs become steps here.
+`step` counts optimizer steps from 0. `scores` are the selected metric of the epochs so far, negated where lower is
+better. Nothing is kept between steps, so a resumed run has the same schedule. A builder's keyword-only arguments are
+the settings that the choice uses; epochs become steps here.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sweeper.choice import Registry
+from sweeper.errors import UserError
 
 LRMultiplier = Callable[[int, Sequence[float]], float]
 
@@ -16,8 +18,8 @@ LRMultiplier = Callable[[int, Sequence[float]], float]
 def with_warmup(multiplier: LRMultiplier, warmup_steps: int) -> LRMultiplier:
     """Return the schedule with a linear warm-up over the first steps (Goyal et al. 2017): 1/w, 2/w, ... 1."""
 
-    def warmed(step: int, val_accs: Sequence[float]) -> float:
-        return multiplier(step, val_accs) * min(1.0, (step + 1) / max(1, warmup_steps))
+    def warmed(step: int, scores: Sequence[float]) -> float:
+        return multiplier(step, scores) * min(1.0, (step + 1) / max(1, warmup_steps))
 
     return warmed
 
@@ -58,37 +60,150 @@ def cosine(steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, min_
     return with_warmup(factor, warmup_steps)
 
 
-def onecycle(
-    steps_per_epoch: int, total_steps: int, *, pct_start: float, div_factor: float, final_div_factor: float
+def cosine_restarts(
+    steps_per_epoch: int,
+    total_steps: int,
+    *,
+    warmup_epochs: float,
+    first_cycle: float,
+    cycle_factor: int,
+    min_factor: float,
 ) -> LRMultiplier:
-    """Rise and fall in cosines, as torch's OneCycleLR (Smith & Topin 2018); momentum stays constant."""
+    """Follow half a cosine again and again, each `cycle_factor` times as long (SGDR, Loshchilov & Hutter 2017).
+
+    The first takes `first_cycle` epochs, after the warm-up.
+    """
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+
+    def factor(step: int, _: Sequence[float]) -> float:
+        done, length = max(0, step - warmup_steps), max(1, round(first_cycle * steps_per_epoch))
+        while done >= length:
+            done, length = done - length, length * cycle_factor
+        return min_factor + (1 - min_factor) * (1 + math.cos(math.pi * done / length)) / 2
+
+    return with_warmup(factor, warmup_steps)
+
+
+def linear(steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, min_factor: float) -> LRMultiplier:
+    """Go down from 1 to `min_factor` in a straight line after the warm-up (Goyal et al. 2017 warm up so)."""
+    return polynomial(steps_per_epoch, total_steps, warmup_epochs=warmup_epochs, power=1.0, min_factor=min_factor)
+
+
+def polynomial(
+    steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, power: float, min_factor: float
+) -> LRMultiplier:
+    """Go down from 1 to `min_factor` as (1 - t)^power, t the share of steps since the warm-up (Liu et al. 2015)."""
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+
+    def factor(step: int, _: Sequence[float]) -> float:
+        done = min(1.0, max(0, step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return float(min_factor + (1 - min_factor) * (1 - done) ** power)
+
+    return with_warmup(factor, warmup_steps)
+
+
+def trapezoid(
+    steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, decay_fraction: float, min_factor: float
+) -> LRMultiplier:
+    """Warm up, stay at the peak, and go down to `min_factor` in a straight line in the last `decay_fraction` of steps.
+
+    Also called warmup-stable-decay (Zhai et al. 2022, Haegele et al. 2024).
+
+    Raises:
+        UserError: warm-up and decay are longer than the training.
+    """
+    warmup_steps, decay_steps = round(warmup_epochs * steps_per_epoch), round(decay_fraction * total_steps)
+    if warmup_steps + decay_steps > total_steps:
+        raise UserError(
+            f"scheduler.warmup_epochs={warmup_epochs} and scheduler.decay_fraction={decay_fraction} are longer than "
+            f"the training of {total_steps / steps_per_epoch:g} epochs; shorten one of them"
+        )
+
+    def factor(step: int, _: Sequence[float]) -> float:
+        left = min(1.0, max(0, total_steps - step) / max(1, decay_steps))
+        return min_factor + (1 - min_factor) * left
+
+    return with_warmup(factor, warmup_steps)
+
+
+def triangle(
+    steps_per_epoch: int, total_steps: int, *, pct_start: float, start_factor: float, min_factor: float
+) -> LRMultiplier:
+    """Rise from `start_factor` to 1 and fall to `min_factor`, both in straight lines (Smith 2017; Jordan 2024)."""
+    peak = int(pct_start * total_steps)
+
+    def factor(step: int, _: Sequence[float]) -> float:
+        if step < peak:
+            return start_factor + (1 - start_factor) * step / peak
+        return 1 - (1 - min_factor) * min(1.0, (step - peak) / max(1, total_steps - peak))
+
+    return factor
+
+
+@dataclass(frozen=True)
+class WithMomentum:
+    """A schedule that moves the momentum, too.
+
+    Attributes:
+        momentum_at: (step, the optimizer's own momentum) -> the momentum at that step.
+        min_momentum: the smallest.
+    """
+
+    multiplier: LRMultiplier
+    momentum_at: Callable[[int, float], float]
+    min_momentum: float
+
+    def __call__(self, step: int, scores: Sequence[float]) -> float:
+        return self.multiplier(step, scores)
+
+
+def onecycle(
+    steps_per_epoch: int,
+    total_steps: int,
+    *,
+    pct_start: float,
+    div_factor: float,
+    final_div_factor: float,
+    min_momentum: float | None = None,
+) -> LRMultiplier:
+    """Rise and fall in cosines, as torch's OneCycleLR (Smith & Topin 2018).
+
+    Momentum falls from the optimizer's own to `min_momentum` as the rate rises, and rises as the rate falls; it is
+    constant where `min_momentum` is None.
+    """
     first = 1 / div_factor
     last = first / final_div_factor
     rise = pct_start * total_steps - 1
 
-    def factor(step: int, _: Sequence[float]) -> float:
+    def at(step: int, start: float, peak: float, end: float) -> float:
         if step <= rise:
-            low, high, done = first, 1.0, step / rise if rise > 0 else 1.0
+            low, high, done = start, peak, step / rise if rise > 0 else 1.0
         else:
-            low, high, done = 1.0, last, min(1.0, (step - rise) / max(1.0, total_steps - 1 - rise))
+            low, high, done = peak, end, min(1.0, (step - rise) / max(1.0, total_steps - 1 - rise))
         return high + (low - high) * (1 + math.cos(math.pi * done)) / 2
 
-    return factor
+    def factor(step: int, _: Sequence[float]) -> float:
+        return at(step, first, 1.0, last)
+
+    if min_momentum is None:
+        return factor
+    lowest = min_momentum
+    return WithMomentum(factor, lambda step, own: at(step, own, lowest, own), lowest)
 
 
 def plateau(
     steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, factor: float, patience: int, min_factor: float
 ) -> LRMultiplier:
-    """Multiply by `factor` whenever the validation accuracy has not improved for more than `patience` epochs.
+    """Multiply by `factor` whenever the selected metric has not improved for more than `patience` epochs.
 
-    As torch's ReduceLROnPlateau with mode="max", threshold=0; never below `min_factor`.
+    As torch's ReduceLROnPlateau with threshold=0, in the metric's direction; never below `min_factor`.
     """
 
-    def reduced(_: int, val_accs: Sequence[float]) -> float:
+    def reduced(_: int, scores: Sequence[float]) -> float:
         value, best, waited = 1.0, -math.inf, 0
-        for val_acc in val_accs:
-            waited = 0 if val_acc > best else waited + 1
-            best = max(best, val_acc)
+        for score in scores:
+            waited = 0 if score > best else waited + 1
+            best = max(best, score)
             if waited > patience:
                 value, waited = max(value * factor, min_factor), 0
         return value
@@ -102,6 +217,11 @@ SCHEDULERS: Registry = {
     "multistep": multistep,
     "exponential": exponential,
     "cosine": cosine,
+    "cosine_restarts": cosine_restarts,
+    "linear": linear,
+    "polynomial": polynomial,
+    "trapezoid": trapezoid,
+    "triangle": triangle,
     "onecycle": onecycle,
     "plateau": plateau,
 }

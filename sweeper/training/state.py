@@ -33,11 +33,6 @@ class LoopState:
     seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
 
-    @property
-    def val_accs(self) -> list[float]:
-        """The validation accuracies of the epochs that are done, which schedules may depend on."""
-        return [row["val_acc"] for row in self.history]
-
     def next_epoch(self, row: Row) -> None:
         """Close the epoch in progress with its row."""
         self.history.append(row)

@@ -1,16 +1,20 @@
-"""Initial weights: torch's own, LeCun-normal ones, and what every choice must keep."""
+"""Initial weights: torch's own, each rule by its definition, and what every choice must keep."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from choices import presets
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sweeper.choice import choose
 from sweeper.config import InitConfig
-from sweeper.models.init import INITS, default, lecun_normal
+from sweeper.errors import UserError
+from sweeper.models.init import INITS, check_init, default, lecun_normal
 
 
 def network(activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -55,6 +59,91 @@ def test_default_is_lecun_normal_for_selu() -> None:
     lecun_normal(second, no_images)
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
+
+
+def layers_of(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+@pytest.mark.parametrize(
+    "name, torchs",
+    [
+        ("kaiming", lambda weight: nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")),
+        ("xavier", nn.init.xavier_uniform_),
+        ("orthogonal", nn.init.orthogonal_),
+    ],
+)
+def test_weights_are_torchs_and_biases_zero(name: str, torchs: Callable[[Tensor], Tensor]) -> None:
+    model, expected = network(), network()
+    torch.manual_seed(5)
+    INITS[name](model, no_images)
+    torch.manual_seed(5)
+    for layer, other in zip(layers_of(model), layers_of(expected), strict=True):
+        assert torch.equal(layer.weight, torchs(other.weight.data)) and not layer.bias.any()
+    assert torch.equal(model.get_parameter("1.weight"), torch.ones(64))
+
+
+def test_orthogonal_filters() -> None:
+    model = network()
+    INITS["orthogonal"](model, no_images)
+    matrix = model.get_parameter("0.weight").detach().flatten(1)  # 64 filters of 75 inputs
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(64))
+
+
+def test_the_first_filters_of_dirac_pass_their_inputs_on() -> None:
+    """One image channel each; the other filters, and filters that are fewer than the inputs, keep to the rule."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 2, 3, padding=1, bias=False), nn.Linear(4, 2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    INITS["dirac"](model, no_images)
+    images = some_images(2)
+    outputs = F.conv2d(images, model.get_parameter("0.weight"), padding=2)
+    torch.testing.assert_close(outputs[:, :3], images)
+    assert torch.equal(model.get_parameter("0.weight")[3:], before["0.weight"][3:])
+    assert torch.equal(model[1](outputs), outputs[:, :2])
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in ("0.bias", "2.weight", "2.bias"))
+
+
+def test_dirac_without_convolutions_is_refused() -> None:
+    model = nn.Linear(3, 2)
+    for name in INITS:
+        with (
+            pytest.raises(UserError, match=r"^init=dirac needs a model with conv") if name == "dirac" else nullcontext()
+        ):
+            check_init(name, partial(INITS[name]), model)
+    check_init("dirac", partial(INITS["dirac"]), network())
+
+
+def test_outputs_of_every_layer_have_variance_one_after_lsuv() -> None:
+    """Layer by layer, against the paper's loop: a forward pass for each layer, and a division by the deviation."""
+    model, reference = network().train(), network()
+    statistics = {name: value.clone() for name, value in model.named_buffers()}
+    torch.manual_seed(5)
+    INITS["lsuv"](model, some_images)
+    assert model.training and all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
+    torch.manual_seed(5)
+    INITS["orthogonal"](reference, no_images)
+    reference.eval()
+    outputs: list[Tensor] = []
+    with torch.no_grad():
+        for index, layer in enumerate(layers_of(reference)):
+            handles = [it.register_forward_hook(lambda *it: outputs.append(it[2])) for it in layers_of(reference)]
+            outputs.clear()
+            reference(some_images(128))
+            layer.weight.div_(outputs[index].std())
+            for handle in handles:
+                handle.remove()
+    for layer, other in zip(layers_of(model), layers_of(reference), strict=True):
+        torch.testing.assert_close(layer.weight, other.weight)
+        assert not layer.bias.any() and not layer._forward_hooks
+    assert float(model.eval()(some_images(128)).detach().std()) == pytest.approx(1, rel=1e-4)
+
+
+def test_lsuv_leaves_a_layer_without_signal() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    INITS["lsuv"](model, lambda number: torch.zeros(number, 3, 8, 8))
+    weight = model.get_parameter("1.weight")
+    torch.testing.assert_close(weight @ weight.T, torch.eye(4))
 
 
 @pytest.mark.parametrize("preset", presets("init"))

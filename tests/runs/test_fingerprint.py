@@ -94,7 +94,9 @@ def test_every_executed_definition_is_in_the_code_of_the_run(preset: str, weight
     choices = choose_all(config)
 
     def train() -> None:
-        built = build(config, choices, images(), torch.device("cpu"))
+        teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
+        given = teacher if "teacher" in choices.loss.keywords else None
+        built = build(config, choices, images(), torch.device("cpu"), teacher=given)
         fit(built.state, built.recipe, built.train_loader, built.val_loader, epochs=config.epochs)
         evaluate(built.state.eval_model(), built.test_loader(), 3)
         list(choices.views(next(built.test_loader())[0]))
@@ -158,17 +160,17 @@ def changed(package: Path) -> dict[str, list[str]]:
 
 ORIGINAL = {name: code_of(effective(*overrides)) for name, overrides in RUNS.items()}
 ACTIVATION = 'def mish() -> nn.Module:\n    return nn.Mish()\n\n\nACTIVATIONS: Registry = {\n    "mish": mish,'
-LION = (
-    "class Lion(SGD):\n    pass\n\n\ndef lion(parameters: NamedParameters, *, lr: float) -> Optimizer:\n"
-    '    return Lion(single_group(parameters), lr=lr)\n\n\nOPTIMIZERS: Registry = {"lion": lion, '
+MINE = (
+    "class Mine(SGD):\n    pass\n\n\ndef mine(parameters: NamedParameters, *, lr: float) -> Optimizer:\n"
+    '    return Mine(single_group(parameters), lr=lr)\n\n\nOPTIMIZERS: Registry = {"mine": mine, '
 )
 READER = 'def voc(*, root: str) -> Source:\n    return digits(image_size=1)\n\n\nDATASETS: Registry = {"voc": voc, '
 ADDITIONS = {
     "activation": ("models/layers.py", "ACTIVATIONS: Registry = {", ACTIVATION),
-    "optimizer class": ("training/optimizers.py", "OPTIMIZERS: Registry = {", LION),
+    "optimizer class": ("training/optimizers.py", "OPTIMIZERS: Registry = {", MINE),
     "dataset reader": ("data/sources.py", "DATASETS: Registry = {", READER),
     "model": ("models/__init__.py", "MODELS: Registry = {", 'MODELS: Registry = {"mine": mine, '),
-    "config field": ("config.py", "class LossConfig:", "class LossConfig:\n    gamma: float | None = None\n"),
+    "config field": ("config.py", "class LossConfig:", "class LossConfig:\n    epsilon: float | None = None\n"),
     "comment": ("training/loop.py", "    state.model.train()", "    # why\n    state.model.train()"),
     "docstring": ("training/loop.py", '"""Train until', '"""Fit until'),
     "layout": ("training/loop.py", "loop.next_epoch(row)", "loop.next_epoch(\n            row\n        )"),
@@ -293,7 +295,7 @@ def test_a_change_names_the_definition_and_concerns_the_runs_that_use_it(change:
 
 
 def test_a_removed_choice_is_a_change(package: Path) -> None:
-    edit(package / "training/optimizers.py", '"adam": adam, ', "")
+    edit(package / "training/optimizers.py", '    "adam": adam,\n', "")
     assert "training/optimizers.adam" in changed(package)["adam"]
 
 

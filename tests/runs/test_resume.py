@@ -4,6 +4,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,20 @@ SMALL = NEEDS | {
     "scheduler=step": {"scheduler.step_size": "2"},
     "scheduler=multistep": {"scheduler.milestones": "[2]"},
     "scheduler=plateau": {"scheduler.patience": "0"},
+    "averaging=swa": {"averaging.start": "0.1"},
+    "loss=distillation": {"loss.teacher": "TEACHER"},
 }  # fmt: skip
+# Values that some models do not take.
+UNFIT = {
+    "optimizer=muon": ("softmax", "resnet18_pretrained"),
+    "optimizer=muon_sgd": ("softmax", "resnet18_pretrained"),
+    "init=dirac": ("softmax", "mlp", "mlp_deep"),
+}
 OPTIONS = {
     "options": {
         "model": "mlp", "model.hidden": "[16]", "norm": "batch", "scheduler": "cosine",
-        "scheduler.warmup_epochs": "1.5", "grad_clip": "0.5", "label_smoothing": "0.1", "patience": "8", "seed": "3",
+        "scheduler.warmup_epochs": "1.5", "grad_clip": "0.5", "loss.label_smoothing": "0.1", "patience": "8",
+        "seed": "3",
     },
     "autocast": {"model": "cnn_pool", "norm": "batch", "autocast": "bfloat16"},
     "compile": {"model": "mlp", "model.hidden": "[16]", "dropout": "light", "batch_size": "20", "compile": "true"},
@@ -69,12 +79,18 @@ def distributed() -> dict[str, Case]:
             if group in case or group in lacking:
                 continue
             fitting = [value for value in values if needed_model(group, value) in (None, model)]
-            new = sorted({*left[group]} & {*fitting}, key=lambda value: (needed_model(group, value) is None, value))
+            fitting = [value for value in fitting if model not in UNFIT.get(f"{group}={value}", ())]
+            new = sorted({*left[group]} & {*fitting}, key=partial(priority, group))
             case[group] = new[0] if new else fitting[len(cases) % len(fitting)]
             left[group] = [value for value in left[group] if value != case[group]]
             case = SMALL.get(f"{group}={case[group]}", {}) | case
         cases[f"{model}_{len(cases)}"] = dict(sorted(case.items()))
     return cases
+
+
+def priority(group: str, value: str) -> tuple[bool, bool, str]:
+    """Sort values that few models take first."""
+    return needed_model(group, value) is None, f"{group}={value}" not in UNFIT, value
 
 
 def needed_model(group: str, value: str) -> str | None:
@@ -113,6 +129,10 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(name: str, small: 
         torch.manual_seed(0)
         torch.save(resnet18(weights=None).state_dict(), weights)
     overrides = [override.replace("WEIGHTS", str(weights)) for override in overrides]
+    if "loss.teacher=TEACHER" in overrides:
+        finish(start([*small, "model=softmax", "epochs=1"], tmp_path / "teacher"))
+        best = the_run(tmp_path / "teacher") / "checkpoints" / "best.pt"
+        overrides = [override.replace("TEACHER", str(best)) for override in overrides]
     whole = start(overrides, tmp_path / "whole")
     kill_in_the_middle(overrides, tmp_path / "killed")
     output = finish(start(overrides, tmp_path / "killed"))

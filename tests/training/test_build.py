@@ -1,6 +1,8 @@
 """Assembly of a run: compiled networks, precomputed features, initial weights, settings of the loss."""
 
-from functools import partial
+import math
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +19,7 @@ from sweeper.models import MODELS
 from sweeper.models.init import INITS, SomeImages
 from sweeper.models.linear import Shape
 from sweeper.training.build import TrainingComponents, build, check, choose_all
-from sweeper.training.loop import fit
-from sweeper.training.losses import LOSSES
+from sweeper.training.loop import fit, train_epoch
 
 CPU = torch.device("cpu")
 
@@ -158,15 +159,81 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
     assert len(set(dataset.train.labels[loader.indices][numbers[:60]].tolist())) == 3
 
 
-def test_a_loss_gets_label_smoothing_where_it_has_an_argument_of_that_name(
-    small: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def margin(logits: Tensor, targets: Tensor) -> Tensor:
-        return logits.square().mean()
+@pytest.mark.parametrize(
+    "overrides, sentence",
+    [
+        ("model=softmax optimizer=muon", "optimizer=muon needs a trained matrix besides"),
+        ("model=softmax optimizer=sam optimizer.base=adam", "optimizer.momentum=0.9: optimizer.base=adam uses"),
+        ("model=softmax init=dirac", "init=dirac needs a model with convolutions"),
+        ("model=softmax optimizer.layer_decay=0.5", "optimizer.layer_decay=0.5 needs a model with several trained"),
+        ("optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=false needs optimizer.weight_decay"),
+        (
+            "loss.class_weights=[1,2]",
+            "loss.class_weights=[1, 2] must be balanced, or a weight for each of the 3 classes",
+        ),
+        (
+            "scheduler=onecycle optimizer=sgd scheduler.min_momentum=0.8",
+            "scheduler.min_momentum=0.8 needs an optimizer",
+        ),
+        ("scheduler=trapezoid epochs=2 scheduler.warmup_epochs=2", "scheduler.warmup_epochs=2.0 and scheduler.decay"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(overrides: str, sentence: str, small: list[str]) -> None:
+    config = composed(*small, *overrides.split())
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
+        check(config, choose_all(config), prepare(config.data))
 
-    monkeypatch.setitem(LOSSES, "margin", margin)
-    smooth = built(composed(*small, "model=softmax", "label_smoothing=0.2")).recipe.criterion
-    assert isinstance(smooth, partial) and smooth.keywords == {"label_smoothing": 0.2}
-    plain = built(composed(*small, "model=softmax", "loss.name=margin")).recipe.criterion
-    assert isinstance(plain, partial) and plain.keywords == {}
-    assert float(plain(torch.full((2, 3), 2.0), torch.zeros(2))) == 4.0
+
+def test_what_fits_is_accepted_with_the_shapes_of_the_model(small: list[str]) -> None:
+    settings = (
+        "optimizer=muon init=lsuv scheduler=trapezoid epochs=2 scheduler.warmup_epochs=1.5 loss.class_weights=balanced"
+    )
+    config = composed(*small, *settings.split())
+    model = check(config, choose_all(config), prepare(config.data))
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("weights, expected", [("balanced", [1.0, 1.0, 1.0]), ("[1,0,2.5]", [1.0, 0.0, 2.5])])
+def test_a_loss_gets_its_class_weights_as_a_tensor(weights: str, expected: list[float], small: list[str]) -> None:
+    criterion: Any = built(composed(*small, "model=softmax", f"loss.class_weights={weights}")).recipe.criterion
+    assert criterion.keywords["class_weights"].tolist() == pytest.approx(expected)
+    logits, targets = torch.zeros(3, 3), torch.tensor([2, 2, 0])
+    assert float(criterion(logits, targets)) == pytest.approx(sum(expected[t] for t in targets) / 3 * math.log(3))
+
+
+def test_a_loss_gets_the_logits_of_its_teacher_for_the_images_of_the_step(small: list[str]) -> None:
+    """Also where an epoch's images could have been replaced by features, which the teacher does not know."""
+    seen: list[Any] = []
+
+    class Teacher(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append((images, torch.is_grad_enabled(), self.training))
+            return images.flatten(1)[:, :3]
+
+    config = composed(*small, "model=softmax", "loss=distillation", "augmentation=flip_crop", "optimizer=sam")
+    components = build(config, choose_all(config), load(prepare(config.data)), CPU, teacher=Teacher())
+    given: list[Any] = []
+    criterion = components.recipe.criterion
+
+    def noted(logits: Tensor, targets: Tensor, *, teacher: Tensor) -> Tensor:
+        given.append(teacher)
+        return criterion(logits, targets, teacher=teacher)
+
+    train_epoch(components.state, replace(components.recipe, criterion=noted), components.train_loader)
+    batches = list(components.train_loader.epoch(1))
+    assert len(seen) == len(batches) == 6 and len(given) == 12  # once for both passes of SAM
+    for number, (images, _) in enumerate(batches):
+        assert torch.equal(seen[number][0], images) and seen[number][1:] == (False, False)
+        assert all(torch.equal(it, images.flatten(1)[:, :3]) for it in given[2 * number : 2 * number + 2])
+
+
+@pytest.mark.parametrize("select", ["val_loss", "val_acc"])
+def test_plateau_watches_the_selected_metric(select: str, small: list[str]) -> None:
+    """Rates fall where the metric does not get better, in its direction."""
+    overrides = ("model=softmax", "scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.5")
+    components = built(composed(*small, *overrides, f"select={select}"))
+    loss = [3.0, 2.0, 2.5, 1.0]  # better, better, worse, better
+    rows = [{"val_loss": value, "val_acc": 1 - value / 2 if index == 0 else 0.0} for index, value in enumerate(loss)]
+    recipe = components.recipe
+    factors = [recipe.lr_multiplier(0, recipe.scores(rows[:done])) for done in range(5)]
+    assert factors == ([1, 1, 1, 0.5, 0.5] if select == "val_loss" else [1, 1, 1, 0.5, 0.25])

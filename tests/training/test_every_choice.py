@@ -26,7 +26,10 @@ def trained_an_epoch(config: Config, num_steps: int) -> TrainingComponents:
     validate(config)
     choices, cached = choose_all(config), prepare(config.data)
     check(config, choices, cached)
-    components = build(config, choices, load(cached), set_up_process("cpu", config.threads))
+    num_classes = len(cached.classes)
+    teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(math.prod(cached.input_shape), num_classes))
+    given = teacher if "teacher" in choices.loss.keywords else None
+    components = build(config, choices, load(cached), set_up_process("cpu", config.threads), teacher=given)
     state = components.state
     before = [parameter.detach().clone() for parameter in state.model.parameters()]
     train_epoch(state, components.recipe, components.train_loader)

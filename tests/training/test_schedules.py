@@ -8,16 +8,23 @@ import pytest
 import torch
 from torch.optim import SGD, Optimizer, lr_scheduler
 
+from sweeper.errors import UserError
 from sweeper.training.schedules import (
     SCHEDULERS,
     LRMultiplier,
+    WithMomentum,
     constant,
     cosine,
+    cosine_restarts,
     exponential,
+    linear,
     multistep,
     onecycle,
     plateau,
+    polynomial,
     step,
+    trapezoid,
+    triangle,
 )
 
 STEPS, EPOCHS = 5, 8  # steps per epoch
@@ -55,6 +62,29 @@ VAL_ACCS = [0.1, 0.3, 0.3, 0.2, 0.3, 0.31, 0.31, 0.31]  # equal to the best is n
         ),
         (partial(onecycle, pct_start=0.0, div_factor=4, final_div_factor=10), {11: 0.025}),
         (partial(onecycle, pct_start=1.0, div_factor=4, final_div_factor=10), {0: 0.25, 11: 1}),
+        (partial(linear, warmup_epochs=0, min_factor=0.0), {0: 1, 3: 0.75, 6: 0.5, 9: 0.25, 12: 0, 13: 0}),
+        (partial(linear, warmup_epochs=1, min_factor=0.2), {0: 1 / 4, 3: 1, 4: 1, 8: 0.6, 12: 0.2}),
+        (partial(polynomial, warmup_epochs=1, power=2.0, min_factor=0.2), {0: 1 / 4, 4: 1, 8: 0.4, 10: 0.25, 12: 0.2}),
+        (
+            partial(trapezoid, warmup_epochs=1, decay_fraction=0.5, min_factor=0.1),
+            {0: 1 / 4, 3: 1, 4: 1, 6: 1, 8: 0.7, 9: 0.55, 11: 0.25, 12: 0.1, 13: 0.1},
+        ),
+        (partial(trapezoid, warmup_epochs=0, decay_fraction=0.0, min_factor=0.1), {0: 1, 11: 1}),
+        (partial(trapezoid, warmup_epochs=0, decay_fraction=1.0, min_factor=0.0), {0: 1, 6: 0.5, 12: 0}),
+        (
+            partial(triangle, pct_start=0.25, start_factor=0.2, min_factor=0.1),
+            {0: 0.2, 1: 0.2 + 0.8 / 3, 3: 1, 6: 0.7, 12: 0.1, 13: 0.1},
+        ),
+        (partial(triangle, pct_start=0.0, start_factor=0.2, min_factor=0.0), {0: 1, 6: 0.5}),
+        (partial(triangle, pct_start=1.0, start_factor=0.0, min_factor=0.0), {0: 0, 6: 0.5, 12: 1}),
+        (
+            partial(cosine_restarts, warmup_epochs=0, first_cycle=1, cycle_factor=2, min_factor=0.2),
+            {0: 1, 2: 0.6, 4: 1, 8: 0.6, 12: 1, 20: 0.6},
+        ),
+        (
+            partial(cosine_restarts, warmup_epochs=1, first_cycle=0.5, cycle_factor=1, min_factor=0.0),
+            {0: 1 / 4, 3: 1, 4: 1, 5: 0.5, 6: 1, 7: 0.5},
+        ),
         (partial(plateau, warmup_epochs=0, factor=0.1, patience=0, min_factor=0), {0: 1, 9: 1}),
         (partial(plateau, warmup_epochs=1, factor=0.1, patience=0, min_factor=0), {0: 1 / 4, 3: 1, 4: 1}),
     ],
@@ -120,6 +150,22 @@ def our_rates(multiplier: LRMultiplier, val_accs: Sequence[float]) -> list[float
         ),
         ("exponential", {"gamma": 0.8}, lambda o: lr_scheduler.ExponentialLR(o, 0.8), "epoch"),
         ("cosine", {"min_factor": 0.1}, lambda o: lr_scheduler.CosineAnnealingLR(o, TOTAL, 0.1 * PEAK), "step"),
+        ("linear", {"min_factor": 0.1}, lambda o: lr_scheduler.LinearLR(o, 1.0, 0.1, TOTAL), "step"),
+        (
+            "polynomial",
+            {"power": 1.7, "min_factor": 0.0},
+            lambda o: lr_scheduler.PolynomialLR(o, TOTAL, 1.7),
+            "step",
+        ),
+        *(
+            (
+                "cosine_restarts",
+                {"first_cycle": 1.4, "cycle_factor": factor, "min_factor": 0.1},
+                partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=7, T_mult=factor, eta_min=0.1 * PEAK),
+                "step",
+            )
+            for factor in (1, 2)
+        ),
         ("constant", {}, lambda o: lr_scheduler.LambdaLR(o, lambda step: 1.0), "step"),
         ("constant", {"warmup_epochs": 2}, lambda o: lr_scheduler.LinearLR(o, 0.1, 1.0, 9), "step"),
         *(
@@ -155,3 +201,26 @@ def test_as_in_torch(name: str, settings: dict[str, Any], theirs: Callable[[Opti
         settings = {"warmup_epochs": 0, **settings}
     multiplier = SCHEDULERS[name](STEPS, TOTAL, **settings)
     assert our_rates(multiplier, VAL_ACCS) == pytest.approx(torch_rates(theirs, each=each), rel=1e-12)
+
+
+@pytest.mark.parametrize("rise", [0.05, 0.3, 0.9])
+def test_the_momentum_of_onecycle_is_torchs(rise: float) -> None:
+    settings: dict[str, Any] = {"pct_start": rise, "div_factor": 25.0, "final_div_factor": 1e4}
+    schedule = onecycle(STEPS, TOTAL, **settings, min_momentum=0.85)
+    assert isinstance(schedule, WithMomentum)
+    plain = onecycle(STEPS, TOTAL, **settings)
+    assert [schedule(step, []) for step in range(TOTAL)] == [plain(step, []) for step in range(TOTAL)]
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=PEAK, momentum=0.95)
+    theirs = lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK, total_steps=TOTAL, pct_start=rise)
+    for number in range(TOTAL):
+        momentum = optimizer.param_groups[0]["momentum"]
+        assert schedule.momentum_at(number, 0.95) == pytest.approx(momentum, rel=1e-12)
+        optimizer.step()
+        if number < TOTAL - 1:
+            theirs.step()
+
+
+@pytest.mark.parametrize("warmup, decay", [(4, 0.6), (8.2, 0.0), (0.2, 0.99)])
+def test_a_trapezoid_longer_than_the_training_is_refused(warmup: float, decay: float) -> None:
+    with pytest.raises(UserError, match=r"are longer than the training of 8 epochs"):
+        trapezoid(STEPS, TOTAL, warmup_epochs=warmup, decay_fraction=decay, min_factor=0.0)

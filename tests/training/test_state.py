@@ -90,4 +90,4 @@ def test_the_next_epoch_starts_from_zero() -> None:
     loop.next_epoch({"epoch": 2, "val_acc": 0.5})
     assert (loop.epoch, loop.step_in_epoch, loop.num_samples, loop.seconds) == (3, 0, 0, 0.0)
     assert (float(loop.loss_sum), int(loop.num_correct)) == (0, 0)
-    assert loop.val_accs == [0.25, 0.5]
+    assert [row["val_acc"] for row in loop.history] == [0.25, 0.5]

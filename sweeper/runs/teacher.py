@@ -1,0 +1,97 @@
+"""The trained network that a loss learns from: another run's best.pt."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sweeper.choice import SLOTS
+from sweeper.config import Config
+from sweeper.data.cache import Cached
+from sweeper.errors import UserError
+from sweeper.runs import checkpoint
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.fingerprint import REGISTRIES, chosen_code
+from sweeper.training.build import choose_all, seeded_model
+
+NETWORK = ("model", "architecture", *SLOTS)  # the groups that a network is built from
+
+
+def describe_network(config: Config, cached: Cached) -> dict[str, Any]:
+    """Return what a best.pt records, so that its network can be built again and gets the images that it knows."""
+    images = {"input_shape": list(cached.input_shape), "classes": list(cached.classes)}
+    images |= {"mean": list(config.data.mean or []), "std": list(config.data.std or [])}
+    return {"groups": {group: asdict(getattr(config, group)) for group in NETWORK}, "images": images}
+
+
+def find_teacher(config: Config) -> Path:
+    """Return the best.pt that `loss.teacher` names: a file, or the ID of a finished run.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = Path(config.output_dir) / "runs"
+    if config.loss.teacher is None:
+        raise UserError(f"loss.teacher=null: loss={config.loss.name} needs the ID of a finished run in {runs}")
+    file = Path(config.loss.teacher)
+    if file.is_file():
+        return file
+    record = RunDirectory(runs / file.name)
+    if not record.is_finished():
+        raise UserError(f"loss.teacher={file} is neither a finished run in {runs} nor a best.pt")
+    return record.best
+
+
+def load_teacher(config: Config, cached: Cached) -> nn.Module | None:
+    """Build the network in the file `loss.teacher`, in evaluation mode; None where the loss has no teacher.
+
+    Raises:
+        UserError: the file is missing or damaged, or the network was trained on other images.
+    """
+    if config.loss.teacher is None:
+        return None
+    named = f"loss.teacher={config.loss.teacher}"
+    content = read_teacher(config.loss.teacher)
+    expected = describe_network(config, cached)["images"]
+    for key, value in content["network"]["images"].items():
+        if value != expected[key]:
+            raise UserError(f"{named} was trained on images with {key}={value}; those of this run have {expected[key]}")
+    try:
+        groups = {group: type(getattr(config, group))(**it) for group, it in content["network"]["groups"].items()}
+        config = replace(config, **groups)
+        model = seeded_model(config, choose_all(config), cached)
+    except (TypeError, UserError) as error:
+        raise UserError(f"{named} holds a network that this version cannot build: {error}") from error
+    checkpoint.load_weights(content, model)
+    return model.requires_grad_(False).eval()
+
+
+def read_teacher(file: str) -> checkpoint.Checkpoint:
+    """Read the file of a teacher.
+
+    Raises:
+        UserError: it is missing or damaged, or holds no network.
+    """
+    try:
+        content = checkpoint.load(Path(file))
+    except (FileNotFoundError, checkpoint.Damaged) as error:
+        raise UserError(f"loss.teacher={file} is missing or damaged") from error
+    if not content.get("network") or "model" not in content:
+        raise UserError(f"loss.teacher={file} does not say which network it holds; retrain that run")
+    return content
+
+
+def digest_of(file: str) -> str:
+    """Hash what decides a teacher's logits: its file, and the code that its network is built from.
+
+    Raises:
+        UserError: see `read_teacher`.
+    """
+    groups = read_teacher(file)["network"]["groups"]
+    named = {group: it for group, it in groups.items() if group in REGISTRIES}
+    code = {group: chosen_code(REGISTRIES[group][0], str(it["name"])) for group, it in named.items()}
+    content = Path(file).read_bytes() + json.dumps(code, sort_keys=True).encode()
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

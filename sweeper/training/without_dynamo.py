@@ -1,0 +1,25 @@
+"""torch's optimizers without the import of torch's compiler."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+
+def unwrap(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of torch's optimizers without its wrapper for torch.compile."""
+    unwrapped: Callable[..., Any] = getattr(method, "__wrapped__", method)
+    return unwrapped
+
+
+class WithoutDynamo(Optimizer):
+    """An optimizer that is not meant for torch.compile.
+
+    torch wraps these methods so that a compiler leaves them alone. The first call of any imports that compiler, which
+    takes longer than importing torch itself.
+    """
+
+    add_param_group = unwrap(Optimizer.add_param_group)
+    zero_grad = unwrap(Optimizer.zero_grad)
+    state_dict = unwrap(Optimizer.state_dict)
+    load_state_dict = unwrap(Optimizer.load_state_dict)
