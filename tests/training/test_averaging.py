@@ -124,7 +124,7 @@ def test_ema_against_the_formula(warmup: bool) -> None:
     assert int(averaging.eval_model(model).state_dict()["2.num_batches_tracked"]) == 9
 
 
-@pytest.mark.parametrize("start, epochs", [(0.0, [1, 2, 3]), (0.3, [1, 2, 3]), (0.34, [2, 3]), (0.99, [3])])
+@pytest.mark.parametrize("start, epochs", [(0.0, [1, 2, 3]), (0.3, [1, 2, 3]), (1 / 3, [2, 3]), (0.99, [3])])
 def test_swa_is_the_mean_over_the_ends_of_epochs(start: float, epochs: list[int]) -> None:
     model = network()
     averaging = AVERAGINGS["swa"](model, 3, start=start)

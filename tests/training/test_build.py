@@ -118,6 +118,13 @@ def test_features_that_change_are_not_precomputed(
 
 
 @pytest.mark.usefixtures("tiny_backbone")
+def test_features_are_not_precomputed_for_a_teacher_who_sees_images(small: list[str]) -> None:
+    config = composed(*small, "model=softmax")
+    components = build(config, choose_all(config), load(prepare(config.data)), CPU, teacher=nn.Flatten())
+    assert isinstance(components.train_loader.transform, Normalize)
+
+
+@pytest.mark.usefixtures("tiny_backbone")
 @pytest.mark.parametrize(
     ("tiny_backbone", "overrides", "sentence"),
     [
@@ -202,7 +209,6 @@ def test_a_loss_gets_its_class_weights_as_a_tensor(weights: str, expected: list[
 
 
 def test_a_loss_gets_the_logits_of_its_teacher_for_the_images_of_the_step(small: list[str]) -> None:
-    """Also where an epoch's images could have been replaced by features, which the teacher does not know."""
     seen: list[Any] = []
 
     class Teacher(nn.Module):

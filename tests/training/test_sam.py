@@ -50,7 +50,7 @@ def slow_gradients(weights: list[Tensor], number: int, adaptive: bool, rho: floa
     return list(torch.autograd.grad(loss_of(moved, number), moved))
 
 
-@pytest.mark.parametrize("interval", [1, 3])
+@pytest.mark.parametrize("interval", [1, 2, 3])
 @pytest.mark.parametrize("name", ["sam", "asam"])
 def test_steps_against_the_formula(name: str, interval: int) -> None:
     model = nn.ParameterList([torch.tensor([0.3, -1.0, 2.0]), torch.tensor([[0.5, 0.7]])])
