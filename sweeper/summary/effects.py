@@ -148,7 +148,7 @@ def effects(
         only_stale = ended["stale"].eq(True).any() and compare_all(again, [(axis,) for axis in compared])
         remedy = "Rerun the sweep to retrain stale runs." if only_stale else sweep_over("one trick at a time")
         return nothing(". ".join(["no comparable pairs", *alone]), remedy, runs, left_out, skipped)
-    notes += [*remarks(study, tuned), *alone]
+    notes += [*remarks(study), *alone]
     return Effects(base, runs, left_out, comparisons, crossed, notes, is_anytime=is_anytime, options=options)
 
 
@@ -231,14 +231,14 @@ def compare_values(
     ]
 
 
-def remarks(study: Study, tuned: Sequence[str]) -> list[str]:
+def remarks(study: Study) -> list[str]:
     """Describe what keeps finished runs out of some comparisons, and what limits their numbers."""
     lines, settings, frame = [], study.finished_settings, study.runs.frame.loc[sorted(study.finished)]
     for name, what in (("test_acc", "test_acc"), ("mean_val_acc", "a learning curve")):
         lacking = sum(not METRICS[name].is_known(study.runs, row) for row in study.finished)
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
     for axis in study.baseline:
-        own = [name for name in map(str, settings) if name.startswith(f"{axis}.")]
+        own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
         lines += [f"{axis}: runs that differ only in {', '.join(own)} count as one, their mean"] if own else []
         never = sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key)
         lines += [f"{axis}={', '.join(map(format_override, never))}: no run finished, all diverged"] if never else []
