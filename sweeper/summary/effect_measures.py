@@ -28,6 +28,7 @@ class Runs:
         self.frame = frame
         self.options = options
         self.columns: dict[str, list[Any]] = {}
+        self.numbers: dict[str, list[float | None]] = {}
 
     def column(self, name: str) -> list[Any]:
         """Return a column's values, None where missing."""
@@ -37,7 +38,9 @@ class Runs:
         return self.columns[name]
 
     def number(self, name: str, row: int) -> float | None:
-        return as_number(self.column(name)[row])
+        if name not in self.numbers:
+            self.numbers[name] = [as_number(value) for value in self.column(name)]
+        return self.numbers[name][row]
 
     @cached_property
     def best_so_far(self) -> list[list[float] | None]:

@@ -96,7 +96,7 @@ def limited(comparisons: Sequence[Comparison]) -> list[str]:
     found = [
         f"{name_change(comparison)}{on_data(comparison, comparisons)} {comparison.limited.text}"
         for comparison in comparisons
-        if comparison.metric == "test_acc" and comparison.limited is not None and not comparison.limited.is_empty
+        if comparison.limited is not None and not comparison.limited.is_empty
     ]
     return [f"Ended by the limit of epochs, not by early stopping: {'; '.join(shorten(found))}"] if found else []
 

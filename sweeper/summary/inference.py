@@ -29,6 +29,7 @@ from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
+TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the limit of epochs ended
 TARGET = "epochs_to_target"  # the metric of which a run may have none
 MODEL = "model"  # the axis whose values have a line each
 
@@ -198,7 +199,7 @@ def compare(
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
         left_out=tuple(blocks.left_out),
         diverged=diverged,
-        limited=None if runs is None else count_limited(runs, rows, base_rows),
+        limited=count_limited(runs, rows, base_rows) if runs is not None and metric == TEST_ACC else None,
         reached=count_reached(runs, rows, base_rows) if runs is not None and metric == TARGET else None,
         is_anytime=is_anytime,
         p=anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means)),
