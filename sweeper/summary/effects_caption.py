@@ -29,10 +29,9 @@ def caption(found: Effects) -> list[str]:
     lines += [f"{found.runs} finished runs{left}", *found.notes, *incomplete(every), *dependent(found.comparisons)]
     lines += limited(found.comparisons)
     lines += [
-        "A pair: two runs equal in everything else, seed included; pairs of one seed are not independent, so "
-        "their mean is one observation",
+        "mean: change minus baseline, over pairs of runs that are equal in everything else, seed included; pairs of a "
+        "seed are not independent, so their mean is one observation",
         "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
-        "mean: change minus baseline, averaged over seeds",
         ANYTIME if found.is_anytime else FIXED,
         f"interval: at the level at which p was judged, so that 0 is outside where p is below {LEVEL}"
         + (" (the highest evidence so far counts)" if found.is_anytime else ""),
@@ -138,17 +137,18 @@ def plans(found: Effects) -> list[str]:
         for comparison in tested:
             if comparison.spread:
                 spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
-        shown, needed = [], []
+        shown, needed, seeds = [], [], set()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
-            seeds = min(comparison.seeds for comparison in of_axis)
-            shown.append(f"{form(detectable(seeds, LEVEL / len(tested)) * spread)} in {axis} ({seeds} seeds)")
-            number = seeds_for(spread, metric.half_width)
-            needed.append(f"{number if number < MAX_SEEDS else f'over {MAX_SEEDS}'} seeds in all in {axis}")
-        name = f"{metric.title}{on_data(table[0], found.comparisons)}"
+            fewest, number = min(comparison.seeds for comparison in of_axis), seeds_for(spread, metric.half_width)
+            seeds.add(fewest)
+            shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
+            needed.append(f"{number:,} ({axis})" if number < MAX_SEEDS else f"over {MAX_SEEDS:,} ({axis})")
         if shown and not found.is_anytime:
+            name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
-                f"{name}: a true difference of {', '.join(shown)} would be significant four times in five; "
-                f"±{metric.half_width:g} ({1 - LEVEL:.0%}, each) needs about {', '.join(needed)}"
+                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
+                f"{' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
+                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in all"
             )
     return lines

@@ -6,10 +6,8 @@ makes false claims of 12 to 29 % out of 5 %.
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
-from scipy.optimize import brentq
-from scipy.special import nctdtr, stdtrit
+from scipy.special import nctdtrinc, stdtrit
 
 POWER = 0.8  # four times in five
 MAX_SEEDS = 100_000
@@ -20,16 +18,10 @@ def pooled_spread(spreads: Sequence[float]) -> float:
     return math.sqrt(math.fsum(spread**2 for spread in spreads) / len(spreads))
 
 
-@cache
 def detectable(seeds: int, level: float) -> float:
     """Return the difference, in standard deviations between seeds, that is significant at the level with POWER."""
-    critical = float(stdtrit(seeds - 1, 1 - level / 2))
-
-    def lacking(difference: float) -> float:
-        missed = float(nctdtr(seeds - 1, difference * math.sqrt(seeds), critical))
-        return POWER - 1 + (0.0 if math.isnan(missed) else missed)  # NaN far out in the tail
-
-    return float(brentq(lacking, 0.0, 2 * critical + 10))
+    critical = stdtrit(seeds - 1, 1 - level / 2)
+    return float(nctdtrinc(seeds - 1, 1 - POWER, critical)) / math.sqrt(seeds)
 
 
 def seeds_for(spread: float, half_width: float, level: float = 0.05) -> int:
