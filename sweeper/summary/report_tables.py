@@ -69,7 +69,8 @@ def effect_tables(found: Effects) -> list[dict[str, Any]]:
     """Return a table for each metric and dataset, those of interactions last; intervals are drawn from -100 to 100."""
     tables = []
     for title, comparisons in families(found):
-        means = [abs(part.mean) for comparison in comparisons for part in (comparison, *comparison.models)]
+        means = [abs(comparison.mean) for comparison in comparisons]
+        means += [abs(model.mean) for comparison in comparisons for model in comparison.models]
         ends = [abs(end) for comparison in comparisons for end in comparison.family or ()]
         span = min(max(means + ends), MAX_SPAN * max(means)) or 1.0
         rows: list[dict[str, Any]] = []

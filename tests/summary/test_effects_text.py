@@ -16,7 +16,9 @@ from paired import changes, found, runs, table
 from processes import REPOSITORY, environment
 from records import finish
 from rich.console import Console
+from typer.testing import CliRunner
 
+from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_rows import as_json, to_csv, to_frame
@@ -212,6 +214,25 @@ def test_a_user_error_is_an_error_and_nothing_to_compare_is_not(tmp_path: Path) 
     done = command(tmp_path, "--baseline", "activation=tanh")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: --baseline activation=tanh: no finished run has it; values: relu, selu\n"
+
+
+def test_the_command_selects_tunes_and_looks_at_any_time(tmp_path: Path) -> None:
+    for seed in range(4):
+        for name, lr, acc in (("relu", 0.1, 0.5), ("relu", 0.01, 0.6), ("selu", 0.1, 0.7), ("selu", 0.01, 0.3)):
+            for data in ("digits", "other"):
+                settings = {"activation": {"name": name}, "optimizer": {"name": "sgd", "lr": lr}, "seed": seed}
+                settings |= {"data": {"name": data, "fingerprint": data}}
+                finish(tmp_path, f"{name}-{lr}-{data}-{seed}", [acc + seed / 1000], acc + seed**2 / 1000, **settings)
+    line = ["effects", "--output-dir", str(tmp_path), "--format", "json", "--where", "data=digits"]
+    done = CliRunner().invoke(app, [*line, "--tune", "optimizer.lr", "--anytime"])
+    assert done.exit_code == 0
+    row = json.loads(done.stdout)["comparisons"][0]
+    assert (row["axis"], row["data"], row["pairs"], row["anytime"]) == ("activation", "digits", 4, True)
+    assert row["mean"] == pytest.approx(0.1)
+    rows = json.loads(CliRunner().invoke(app, line).stdout)["comparisons"]
+    assert {row["axis"] for row in rows} == {"activation", "optimizer.lr"} and not any(row["anytime"] for row in rows)
+    with pytest.raises(UserError, match="--where data=mnist: no such run; values of data: digits, other"):
+        show_effects(tmp_path, None, [], where=["data=mnist"])
 
 
 def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
