@@ -5,14 +5,16 @@ second axis without any effect would double their number and lower p. So the mea
 tests are over seeds (Ibragimov and Mueller, 2010).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.axes import format_override
-from sweeper.summary.blocks import complete_blocks, means_by
+from sweeper.summary.blocks import Blocks, complete_blocks, means_by
 from sweeper.summary.effect_measures import METRICS, Runs
 from sweeper.summary.intervals import (
     Interval,
@@ -177,8 +179,11 @@ def compare(
     )
     resolution = max((step for step in resolutions if step is not None), default=None)
     floor = rounding_floor(resolution, 2 ** len(changes), len(blocks.differences) / len(means))
-    by_setting = {name: means_by(blocks.differences, index) for index, name in enumerate(names)}
-    divided = {name: parts_of(name, found) for name, found in by_setting.items() if len(found) > 1}
+    divided = {
+        name: parts_of(name, index, blocks, rounding_floor(resolution, 2 ** len(changes), 1))
+        for index, name in enumerate(names)
+        if len({cell[index] for cell in blocks.cells}) > 1
+    }
     disagreeing = [name for name, parts in divided.items() if not agree([part.mean for part in parts])]
     axis = min(disagreeing, key=lambda name: (name != MODEL, name), default=None)
     rows = sorted({row for pair in blocks.differences for row in pair.rows})
@@ -206,13 +211,22 @@ def compare(
     )
 
 
-def parts_of(name: str, found: Mapping[Any, Sequence[float]]) -> tuple[Part, ...]:
-    """Return the parts of a comparison by the values of a setting, a model named by its value alone."""
-    prefix = "" if name == MODEL else f"{name}="
-    rounded = {value: tuple(round(mean, DECIMALS) for mean in means) for value, means in found.items()}
-    return tuple(
-        Part(f"{prefix}{format_override(value)}", means, spread_of(means, None)) for value, means in rounded.items()
-    )
+def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tuple[Part, ...]:
+    """Return the parts of a comparison by the values of a setting, a model named by its value alone.
+
+    Args:
+        name: of the setting.
+        index: of the setting in a cell.
+        blocks: of the comparison.
+        floor: the standard deviation that rounding alone gives a difference.
+    """
+    prefix, cells = "" if name == MODEL else f"{name}=", Counter(cell[index] for cell in blocks.cells)
+    parts = []
+    for value, unrounded in means_by(blocks.differences, index).items():
+        means = tuple(round(mean, DECIMALS) for mean in unrounded)
+        least = None if floor is None else floor / math.sqrt(cells[value])
+        parts.append(Part(f"{prefix}{format_override(value)}", means, spread_of(means, least)))
+    return tuple(parts)
 
 
 def agree(means: Sequence[float]) -> bool:
@@ -236,5 +250,5 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def part_interval(part: Part, comparison: Comparison, number: int) -> Interval | None:
     """Return the interval of a part's mean that holds for all of a number of parts at once."""
     if comparison.is_anytime:
-        return confidence_sequence(part.means, LEVEL / number)
+        return confidence_sequence(part.means, LEVEL / number, part.spread)
     return t_interval(part.mean, part.spread, len(part.means), LEVEL / number)

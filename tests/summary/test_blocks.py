@@ -125,6 +125,13 @@ def test_the_intervals_of_models_hold_at_once() -> None:
         assert (high - low) / 2 == pytest.approx(stats.t.ppf(1 - 0.025 / 2, 2) * 0.001 / 3**0.5)
 
 
+def test_a_model_whose_seeds_agree_to_the_last_digit_has_the_interval_of_rounding() -> None:
+    frame = table(*by_model({"cnn": [0.02] * 3, "mlp": [0.01, 0.02, 0.03]})).assign(test_images=100)
+    cnn, _ = of_axis(found(frame, {"norm": "none", "model": "cnn"}), "norm").models
+    low, high = cnn.family or (0, 0)
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(1 - 0.025 / 2, 2) * 0.01 / 6**0.5 / 3**0.5)
+
+
 def test_settings_that_disagree_make_an_effect_on_average_too() -> None:
     rates = {0.0005: (0.640, 0.662), 0.005: (0.650, 0.630), 0.05: (0.600, 0.300)}
     rows = [
