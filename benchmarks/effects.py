@@ -1,6 +1,6 @@
 """How often effects claim what is not there, and how often their intervals hold: simulations, no training.
 
-python benchmarks/inference.py [--sweeps 2000]
+python benchmarks/effects.py [--sweeps 2000]
 """
 
 import argparse
