@@ -147,8 +147,8 @@ def plans(found: Effects) -> list[str]:
         if shown and not found.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
-                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of about "
-                f"{' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
+                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
+                f"about {' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
                 f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in all"
             )
     return lines

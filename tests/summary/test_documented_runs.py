@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 import pytest
-from support import REPOSITORY
+from processes import REPOSITORY
 
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import effects
