@@ -4,7 +4,7 @@ PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo watch summary effects curves best report tensorboard exercises transfer \
-    test slurm-test bench bench-sweep bench-summary bench-slurm lint format
+    test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-sweep: setup  ## Measure what sweeping costs; DATA=FOLDER adds an image fo
 
 bench-slurm: setup  ## Measure what a cluster costs, on a throw-away Slurm (root on Debian)
 	@$(PY) benchmarks/slurm.py
+
+bench-effects: setup  ## Measure how often effects claim what is not there; ten minutes
+	@$(PY) benchmarks/effects.py
 
 lint: setup  ## Check style and types
 	.venv/bin/ruff check .

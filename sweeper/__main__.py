@@ -20,6 +20,7 @@ app = typer.Typer(
 
 OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
 SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its folder in sweeps/.")]
+Where = Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VALUE; may be repeated.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
 ]
@@ -31,7 +32,7 @@ TargetAcc = Annotated[
 @app.command()
 def summary(
     sweep: SweepName = None,
-    where: Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VALUE; may be repeated.")] = None,
+    where: Where = None,
     sort: Annotated[str, typer.Option(help="Column to sort by, best first.")] = "best_val_acc",
     group_by: Annotated[str, typer.Option(help="Average runs that differ only in this; none: no averages.")] = "seed",
     columns: Annotated[str | None, typer.Option(help="Columns to show, such as model,test_acc.")] = None,
@@ -72,9 +73,17 @@ def summary(
 @app.command()
 def effects(
     sweep: SweepName = None,
+    where: Where = None,
     baseline: Annotated[
         list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Value to compare with; may be repeated.")
     ] = None,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Setting at each configuration's best value by val_acc; may be repeated."),
+    ] = None,
+    anytime: Annotated[
+        bool, typer.Option("--anytime", help="p and intervals that hold when seeds are added after a look at results.")
+    ] = False,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -86,8 +95,17 @@ def effects(
     from sweeper.sweep.saved import ids_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
-    only = ids_of(output_dir, sweep)
-    show_effects(output_dir, only, baseline or [], format=format, output=output, options=options)
+    show_effects(
+        output_dir,
+        ids_of(output_dir, sweep),
+        baseline or [],
+        where=where or [],
+        tuned=tune or [],
+        is_anytime=anytime,
+        format=format,
+        output=output,
+        options=options,
+    )
 
 
 @app.command()

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# For effects alone, in no table: the validation accuracy of each epoch, a text; the numbers of images.
+HIDDEN = ("val_curve", "test_images", "val_images")
 # Results and provenance, in the order of the table's columns. Every other column but run_id is a setting.
 RESULTS = (
     "best_val_acc",
@@ -23,10 +25,11 @@ RESULTS = (
     "torch",
     "device_type",
     "error",
+    *HIDDEN,
 )
 PROVENANCE = ("code", "torch", "device_type")  # never shown as settings; pairs of runs agree in them
 ACCURACIES = ("best_val_acc", "test_acc", "test_acc_views")
-TEXTS = ("state", "stale", *PROVENANCE, "error")
+TEXTS = ("state", "stale", *PROVENANCE, "error", *HIDDEN)
 AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
 STD_COLUMNS = {f"{name}_std" for name in AVERAGED}
 RESERVED = {"run_id", "runs", *RESULTS, *(f"{name}_std" for name in RESULTS)}

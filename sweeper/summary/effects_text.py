@@ -1,12 +1,10 @@
-"""Effects as text: tables in the terminal, CSV, JSON."""
+"""Effects as tables in the terminal."""
 
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,88 +12,63 @@ from rich.text import Text
 from sweeper.errors import UserError, format_names
 from sweeper.summary.axes import format_override
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effects import Effects, effects, format_counts
-from sweeper.summary.export import as_csv
+from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_caption import caption, tables
+from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.gather import gather
-from sweeper.summary.inference import LEVEL, MAX_MORE_SEEDS, METRICS, Comparison
-from sweeper.summary.output import json_text, printable, write_output
-
-COLUMNS = (
-    *("measure", "axis", "value", "baseline", "with_axis", "with_value", "with_baseline"),
-    *("pairs", "seeds", "mean", "spread", "low", "high", "higher", "lower", "tied", "censored"),
-    *("p", "p_holm", "more_seeds", "result"),
-)
+from sweeper.summary.inference import Comparison
+from sweeper.summary.intervals import Interval
+from sweeper.summary.output import printable, write_output
+from sweeper.summary.table import where as select
+from sweeper.summary.verdicts import verdict
 
 
-def as_row(comparison: Comparison) -> dict[str, Any]:
-    row: dict[str, Any] = {"measure": comparison.metric}
-    for prefix, change in zip(("", "with_"), comparison.changes, strict=False):
-        for name in ("axis", "value", "baseline"):
-            cell = getattr(change, name)
-            row[prefix + name] = "null" if cell is None else cell
-    low, high = comparison.interval or (None, None)
-    row |= {name: getattr(comparison, name) for name in COLUMNS if hasattr(comparison, name) and name != "baseline"}
-    more = comparison.more_seeds
-    more = more if more is not None and more <= MAX_MORE_SEEDS else None
-    p_holm, result = comparison.corrected, comparison.words
-    return row | {"low": low, "high": high, "p_holm": p_holm, "more_seeds": more, "result": result}
+def title_of(table: Sequence[Comparison], several: bool) -> str:
+    """Return the title of a table of comparisons: the metric, the dataset where there are several, the family."""
+    metric, crossed = METRICS[table[0].metric], len(table[0].changes) > 1
+    title = metric.title + (f" on {table[0].data}" if several else "") + (": interactions" if crossed else "")
+    return title + (" (exploratory)" if metric.is_exploratory or crossed else "")
 
 
-def caption(found: Effects) -> list[str]:
-    """Return the baseline, what was left out, and what the columns mean; no line where nothing was compared."""
-    if found.nothing is not None:
-        return []
-    lines = ["Baseline: " + ", ".join(f"{axis}={format_override(value)}" for axis, value in found.baseline.items())]
-    left = f"; {sum(found.left_out.values())} left out: {format_counts(found.left_out)}" if found.left_out else ""
-    lines += [f"{found.runs} finished runs{left}", *found.notes]
-    lines += [
-        "A pair: two runs equal in everything else, seed included; pairs of one seed are not independent, so "
-        "their mean is one observation",
-        "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
-        f"mean: change minus baseline, averaged over seeds; {1 - LEVEL:.0%} interval: Student's t, not corrected",
-        "p: paired t-test over seeds (sign test where a target was not reached or all seeds are identical), "
-        f"two-sided, Holm-corrected within each table; significant below {LEVEL}",
-    ]
-    if found.interactions:
-        lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
-    return lines
+def families(found: Effects) -> list[tuple[str, list[Comparison]]]:
+    """Return the tables with their titles, those of interactions last."""
+    several = len({comparison.data for comparison in found.comparisons}) > 1
+    every = [*tables(found.comparisons), *tables(found.interactions)]
+    return [(title_of(table, several), table) for table in every]
 
 
-def as_grid(comparisons: Sequence[Comparison]) -> Table:
-    """Return the table of one metric's comparisons, or interactions."""
-    metric = METRICS[comparisons[0].metric]
+def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
+    """Return the table of one metric's comparisons, or interactions, on one dataset."""
+    digits = METRICS[comparisons[0].metric].digits
     crossed = len(comparisons[0].changes) > 1
-    censored = any(comparison.censored for comparison in comparisons)
-    table = Table(title=Text(metric.title + (": interactions" if crossed else "")), title_justify="left")
+    has_models = any(comparison.models for comparison in comparisons)
+    has_target = any(comparison.reached is not None for comparison in comparisons) and not crossed
+    table = Table(title=Text(title), title_justify="left")
     for header in ("change", "baseline", *(("with", "rather than") if crossed else ())):
         table.add_column(header, overflow="fold")
-    counts = ("quadruples" if crossed else "pairs", "seeds")
-    for header in (*counts, "mean", f"{1 - LEVEL:.0%} interval", "p (Holm)"):
+    for header in (*(("models",) if has_models else ()), "seeds", "mean", "interval", "p (Holm)"):
         table.add_column(header, justify="right", no_wrap=True)
-    for header in (*(("signs",) if censored else ()), "result"):
+    for header in (*(("reached",) if has_target else ()), "result"):
         table.add_column(header, overflow="fold")
     for comparison in comparisons:
         names = []
         for change in comparison.changes:
             names += [f"{change.axis}={format_override(change.value)}", format_override(change.baseline)]
-        interval = comparison.interval
-        row = [*names, str(comparison.pairs), str(comparison.seeds)]
-        row.append("-" if comparison.mean is None else metric.digits.format(comparison.mean))
-        row.append("-" if interval is None else f"[{', '.join(map(metric.digits.format, interval))}]")
-        row += [format_p(comparison.corrected), *((format_signs(comparison),) if censored else ()), comparison.words]
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
+        row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]
+        row += [format_interval(comparison.family, digits), format_p(comparison.corrected)]
+        row += [comparison.reached.text if comparison.reached else "-"] if has_target else []
+        table.add_row(*(Text(printable(cell)) for cell in (*row, verdict(comparison))))
+        for model in comparison.models:
+            cells = [f"  {model.name}", *[""] * len(names), "", digits.format(model.mean)]
+            cells.append(format_interval(model.family, digits))
+            table.add_row(*(Text(printable(cell), style="dim") for cell in cells))
     return table
 
 
-def format_signs(comparison: Comparison) -> str:
-    """Return the signs of pairs some of which never reached their target, `2 faster, 1 unknown (1 run censored)`."""
-    metric, crossed = METRICS[comparison.metric], len(comparison.changes) > 1
-    names = (*(("higher", "lower") if crossed else (metric.higher, metric.lower)), "tied", "unknown")
-    known = (comparison.higher, comparison.lower, comparison.tied)
-    counts = (*known, comparison.pairs - sum(known))
-    text = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True) if count)
-    runs = "run" if comparison.censored == 1 else "runs"
-    return text + (f" ({comparison.censored} {runs} censored)" if comparison.censored else "")
+def format_interval(interval: Interval | None, digits: str) -> str:
+    return "-" if interval is None else f"[{', '.join(map(digits.format, interval))}]"
 
 
 def format_p(p: float | None) -> str:
@@ -105,15 +78,12 @@ def format_p(p: float | None) -> str:
 
 
 def print_effects(found: Effects, console: Console) -> None:
-    """Print a table for each metric, those of interactions last, and the caption; or why there is none."""
+    """Print a table for each metric and dataset, those of interactions last, and the caption; or why there is none."""
     if found.nothing is not None:
         console.print(Text(printable(found.nothing)), soft_wrap=True)
         return
-    for family in (found.comparisons, found.interactions):
-        for metric in METRICS:
-            comparisons = [comparison for comparison in family if comparison.metric == metric]
-            if comparisons:
-                console.print(as_grid(comparisons))
+    for title, comparisons in families(found):
+        console.print(as_grid(title, comparisons))
     for line in caption(found):
         console.print(Text(printable(line), style="dim italic"), soft_wrap=not console.is_terminal)
 
@@ -125,22 +95,7 @@ def as_table(found: Effects) -> str:
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
-def to_frame(found: Effects) -> pd.DataFrame:
-    """Return a row for each comparison, then for each interaction."""
-    rows = [as_row(comparison) for comparison in (*found.comparisons, *found.interactions)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def as_json(found: Effects) -> str:
-    """Return everything, with the rows of `to_frame`; missing values as null."""
-    content = {name: getattr(found, name) for name in ("nothing", "baseline", "runs", "left_out", "notes")}
-    for name in ("comparisons", "interactions"):
-        rows = [as_row(comparison) for comparison in getattr(found, name)]
-        content[name] = [{column: row.get(column) for column in COLUMNS} for row in rows]
-    return json_text(content)
-
-
-FORMATS = {"table": as_table, "csv": lambda found: as_csv(to_frame(found)), "json": as_json}
+FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 
 
 def show_effects(
@@ -148,6 +103,9 @@ def show_effects(
     only: set[str] | None,
     baseline: Sequence[str],
     *,
+    where: Sequence[str] = (),
+    tuned: Sequence[str] = (),
+    is_anytime: bool = False,
     format: str = "table",
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
@@ -158,18 +116,23 @@ def show_effects(
         output_dir: the folder that has runs/.
         only: ids of the runs that are wanted; None for all.
         baseline: texts AXIS=VALUE.
+        where: texts COLUMN=VALUE that the runs meet.
+        tuned: settings that every configuration has at its best value, see `effects`.
+        is_anytime: whether p and intervals stay valid when seeds are added after a look.
         format: one of FORMATS.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
 
     Raises:
-        UserError: the format is unknown, axis or value, or the file cannot be replaced.
+        UserError: the format is unknown, a condition, an axis or a value, or the file cannot be replaced.
     """
     if format not in FORMATS:
         raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
     parts = (text.partition("=") for text in baseline)
+    given = {axis: value for axis, _, value in parts}
     frame, skipped = gather(output_dir / "runs", only, options)
-    found = effects(frame, {axis: value for axis, _, value in parts}, skipped=skipped, options=options)
+    frame = frame if frame.empty else select(frame, where)
+    found = effects(frame, given, tuned=tuned, is_anytime=is_anytime, skipped=skipped, options=options)
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
     console = Console()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.columns import is_number, text_cells
+from sweeper.summary.columns import HIDDEN, is_number, text_cells
 from sweeper.summary.output import json_text, write_output
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
@@ -15,7 +15,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a ce
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_dir: Path) -> None:
     """Write summary.csv, every run with every setting in full precision, and summary.md as the table is shown."""
-    write_output(output_dir / "summary.csv", as_csv(frame))
+    write_output(output_dir / "summary.csv", as_csv(frame.drop(columns=list(HIDDEN))))
     write_output(output_dir / "summary.md", as_markdown(table, caption))
 
 

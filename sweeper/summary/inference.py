@@ -1,209 +1,254 @@
-"""Statistics of pairs: mean difference, interval, p, and the result in words. A seed is one observation.
+"""The statistics of a comparison: mean difference, interval, p. A seed is one observation.
 
 Pairs of one seed share their split and their order, and often most of their settings, so they are not independent: a
 second axis without any effect would double their number and lower p. So the mean over each seed's pairs counts, and the
-tests are over seeds, which may have different numbers of pairs (Ibragimov and Mueller, 2010).
+tests are over seeds (Ibragimov and Mueller, 2010).
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-from scipy.special import bdtr, stdtr, stdtrit
-
+from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.axes import format_override
+from sweeper.summary.blocks import Blocks, complete_blocks, means_by
+from sweeper.summary.effect_measures import METRICS, Runs
+from sweeper.summary.intervals import (
+    Interval,
+    holm,
+    holm_levels,
+    mean_of,
+    new_model_interval,
+    rounding_floor,
+    spread_of,
+    t_interval,
+    t_test,
+)
+from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
-MAX_MORE_SEEDS = 100  # beyond this no number of seeds is given
+TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the limit of epochs ended
+TARGET = "epochs_to_target"  # the metric of which a run may have none
+MODEL = "model"  # the axis whose values have a line each
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A result by which runs are compared.
+class Part:
+    """The pairs of a comparison that share a value of another setting, such as a model.
 
     Attributes:
-        title: of its table.
-        higher, lower: the effect of a value that has more of it, or less, than the baseline.
-        more, less: the same of an interaction.
-        digits: format of a mean difference.
+        name: the value.
+        means: of its pairs, a seed each, in the order of the seeds.
+        spread: standard deviation of these.
+        family: interval of their mean that holds for all such parts of the table at once (Bonferroni).
     """
 
-    title: str
-    higher: str
-    lower: str
-    more: str
-    less: str
-    digits: str
+    name: str
+    means: tuple[float, ...]
+    spread: float | None
+    family: Interval | None = None
 
-
-EPOCHS = ("slower", "faster", "saves fewer epochs", "saves more epochs", "{:+.2f}")
-METRICS = {
-    "test_acc": Metric("test_acc", "helps", "hurts", "gains more", "gains less", "{:+.4f}"),
-    "convergence_epoch": Metric("convergence_epoch, in epochs", *EPOCHS),
-    "epochs_to_target": Metric("epochs_to_target, in epochs", *EPOCHS),
-}
+    @property
+    def mean(self) -> float:
+        return mean_of(self.means)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One change against the baseline, or two for their interaction, by one metric.
+    """One change against the baseline, or two for their interaction, by one metric, on one dataset.
 
     Attributes:
+        metric: name of the metric.
+        data: the dataset.
         changes: one or two; of two, the difference of the first change's effects with and without the second.
-        pairs: number of pairs of runs, or of quadruples.
-        seeds: number of their seeds.
-        mean: over the seeds, of value - baseline, a seed's being the mean over its pairs; None where a run is censored.
-        spread: standard deviation between the seeds, with n - 1; None for one seed or where a run is censored.
-        interval: of the mean, 1 - LEVEL, Student's t, for this comparison alone; None where `spread` is None or 0.
-        higher, lower, tied: pairs in which the value has more of the metric, less, the same; in others it is unknown.
-        sign_counts: seeds in which it has more, less, the same; where a run is censored, in most of the pairs.
-        censored: runs that never reached their target.
-        p: two-sided, of the paired t-test over seeds, or of the sign test where a run is censored or all seeds are
-            identical; None with fewer than two seeds of known sign.
-        corrected: p by Holm's method over all comparisons (or interactions) of the metric that have a p.
-        more_seeds: about how many would make a difference significant that is not; above MAX_MORE_SEEDS: too many.
+        pairs: number of pairs of runs, or of quadruples, in complete blocks.
+        means: over the pairs of each seed, of value - baseline, in the order of the seeds.
+        floor: the standard deviation that rounding alone gives `means`; None where it is not known.
+        higher, lower, tied: pairs in which the value has more of the metric, less, the same.
+        models: of the pairs of each model, where there are several; without their own axis.
+        axis, parts: the first other setting, models before others, whose parts' means differ in sign; else none.
+        averaged: settings of the axes' own choices over which runs were averaged.
+        left_out: seeds and cells that are not in complete blocks.
+        diverged, limited, reached: see sweeper.summary.outcomes.
+        is_anytime: whether p and intervals stay valid when seeds are added after a look.
+        p: two-sided; None with one seed, and where all seeds agree to the last digit and the resolution is not known.
+        corrected: p by Holm's method over all comparisons (or interactions) of the table that have a p.
+        level: at which Holm's method judged p; LEVEL where there is none.
     """
 
     metric: str
+    data: str
     changes: tuple[Change, ...]
     pairs: int
-    seeds: int
-    mean: float | None
-    spread: float | None
-    interval: tuple[float, float] | None
+    means: tuple[float, ...]
+    floor: float | None
     higher: int
     lower: int
     tied: int
-    sign_counts: tuple[int, int, int]
-    censored: int
-    p: float | None
+    models: tuple[Part, ...] = ()
+    axis: str | None = None
+    parts: tuple[Part, ...] = ()
+    averaged: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    diverged: Tally | None = None
+    limited: Tally | None = None
+    reached: Tally | None = None
+    is_anytime: bool = False
+    p: float | None = None
     corrected: float | None = None
-    more_seeds: int | None = None
+    level: float = LEVEL
 
     @property
-    def words(self) -> str:
-        """The result as the end of a sentence."""
-        if self.seeds == 1:
-            return f"one {'pair' if self.pairs == 1 else 'seed'}: more seeds needed"
-        if self.p is None:
-            return (
-                "only one seed with a known sign: more seeds needed" if any(self.sign_counts) else "no comparable pairs"
-            )
-        if self.corrected is not None and self.corrected < LEVEL:
-            return self.direction()
-        if self.higher == self.lower == 0:
-            return "not significant: no difference in any pair"
-        if self.more_seeds is None:
-            return "not significant"
-        needed = f">{MAX_MORE_SEEDS}" if self.more_seeds > MAX_MORE_SEEDS else f"~{self.more_seeds}"
-        return f"not significant; {needed} more {'seed' if self.more_seeds == 1 else 'seeds'} needed"
+    def seeds(self) -> int:
+        return len(self.means)
 
-    def direction(self) -> str:
-        """Return what a significant change does."""
-        metric = METRICS[self.metric]
-        up = self.sign_counts[0] > self.sign_counts[1] if self.mean is None else self.mean > 0
-        if len(self.changes) == 1:
-            return metric.higher if up else metric.lower
-        value, baseline = (format_override(side) for side in (self.changes[1].value, self.changes[1].baseline))
-        return f"{metric.more if up else metric.less} with {value} than with {baseline}"
+    @property
+    def mean(self) -> float:
+        return mean_of(self.means)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation between the seeds, with n - 1, at least the floor."""
+        return spread_of(self.means, self.floor)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of the mean for this comparison alone."""
+        return self.interval_at(LEVEL)
+
+    @property
+    def family(self) -> Interval | None:
+        """The interval at the level at which Holm's method judged p: 0 is outside where p is significant."""
+        return self.interval_at(self.level)
+
+    @property
+    def is_significant(self) -> bool:
+        return self.corrected is not None and self.corrected < LEVEL
+
+    @property
+    def models_up(self) -> int:
+        return sum(model.mean > 0 for model in self.models)
+
+    @property
+    def new_model(self) -> Interval | None:
+        """The interval for the effect on one more model, see `new_model_interval`."""
+        return new_model_interval([model.mean for model in self.models], LEVEL)
+
+    def interval_at(self, level: float) -> Interval | None:
+        if self.is_anytime:
+            return confidence_sequence(self.means, level, self.floor)
+        return t_interval(self.mean, self.spread, self.seeds, level)
 
 
-def compare(metric: str, changes: tuple[Change, ...], differences: Sequence[Difference]) -> Comparison:
-    """Return the statistics of one comparison, its p not yet corrected."""
-    seeds: dict[Any, list[Difference]] = {}
-    for difference in differences:
-        seeds.setdefault(difference.seed, []).append(difference)
-    censored = len(frozenset[int]().union(*(difference.censored for difference in differences)))
-    mean = spread = interval = p = None
-    if censored:
-        signs = [majority_sign(pairs) for pairs in seeds.values()]
-    else:
-        means = [round(fmean(pair.low for pair in pairs), DECIMALS) for pairs in seeds.values()]
-        signs = [float(np.sign(mean)) for mean in means]
-        mean, spread, interval, p = paired_t(means)
-    sign_counts = (signs.count(1), signs.count(-1), signs.count(0))
-    if p is None and sum(sign_counts) > 1:
-        p = sign_test(*sign_counts[:2])
+def compare(
+    metric: str,
+    changes: tuple[Change, ...],
+    differences: Sequence[Difference],
+    *,
+    names: Sequence[str] = (),
+    runs: Runs | None = None,
+    data: str = "",
+    own: Sequence[str] = (),
+    diverged: Tally | None = None,
+    is_anytime: bool = False,
+) -> Comparison:
+    """Return the statistics of one comparison, its p not yet corrected.
+
+    Args:
+        metric: name of the metric.
+        changes: one or two.
+        differences: of all pairs, or quadruples.
+        names: of the settings in a pair's cell.
+        runs: the results, for the resolution of the metric; None: not known.
+        data: the dataset.
+        own: settings of the axes' choices; runs that differ in nothing else are averaged.
+        diverged: see Comparison.
+        is_anytime: see Comparison.
+    """
+    blocks = complete_blocks(differences, names)
+    seeds: dict[Any, list[float]] = {}
+    for pair in blocks.differences:
+        seeds.setdefault(pair.seed, []).append(pair.value)
+    means = tuple(round(fmean(pairs), DECIMALS) for pairs in seeds.values())
+    resolutions = (
+        [] if runs is None else [METRICS[metric].resolution(runs, pair.rows[0]) for pair in blocks.differences]
+    )
+    resolution = max((step for step in resolutions if step is not None), default=None)
+    floor = rounding_floor(resolution, 2 ** len(changes), len(blocks.differences) / len(means))
+    divided = {
+        name: parts_of(name, index, blocks, rounding_floor(resolution, 2 ** len(changes), 1))
+        for index, name in enumerate(names)
+        if len({cell[index] for cell in blocks.cells}) > 1
+    }
+    disagreeing = [name for name, parts in divided.items() if not agree([part.mean for part in parts])]
+    axis = min(disagreeing, key=lambda name: (name != MODEL, name), default=None)
+    rows = sorted({row for pair in blocks.differences for row in pair.rows})
+    base_rows = sorted({row for pair in blocks.differences for row in pair.base_rows})
     return Comparison(
         metric,
+        data,
         changes,
-        pairs=len(differences),
-        seeds=len(seeds),
-        mean=mean,
-        spread=spread,
-        interval=interval,
-        higher=sum(pair.low > 0 for pair in differences),
-        lower=sum(pair.high < 0 for pair in differences),
-        tied=sum(pair.low == pair.high == 0 for pair in differences),
-        sign_counts=sign_counts,
-        censored=censored,
-        p=p,
+        pairs=len(blocks.differences),
+        means=means,
+        floor=floor,
+        higher=sum(pair.value > 0 for pair in blocks.differences),
+        lower=sum(pair.value < 0 for pair in blocks.differences),
+        tied=sum(pair.value == 0 for pair in blocks.differences),
+        models=divided.get(MODEL, ()),
+        axis=axis,
+        parts=divided[axis] if axis is not None else (),
+        averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
+        left_out=tuple(blocks.left_out),
+        diverged=diverged,
+        limited=count_limited(runs, rows, base_rows) if runs is not None and metric == TEST_ACC else None,
+        reached=count_reached(runs, rows, base_rows) if runs is not None and metric == TARGET else None,
+        is_anytime=is_anytime,
+        p=anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means)),
     )
 
 
-def majority_sign(pairs: Sequence[Difference]) -> float | None:
-    """Return the sign of most of a seed's pairs: 1 for more than the baseline, -1 for less, 0; None where unknown."""
-    known = [pair for pair in pairs if pair.low > 0 or pair.high < 0 or pair.low == pair.high == 0]
-    return float(np.sign(sum((pair.low > 0) - (pair.high < 0) for pair in known))) if known else None
+def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tuple[Part, ...]:
+    """Return the parts of a comparison by the values of a setting, a model named by its value alone.
+
+    Args:
+        name: of the setting.
+        index: of the setting in a cell.
+        blocks: of the comparison.
+        floor: the standard deviation that rounding alone gives a difference.
+    """
+    prefix, cells = "" if name == MODEL else f"{name}=", Counter(cell[index] for cell in blocks.cells)
+    parts = []
+    for value, unrounded in means_by(blocks.differences, index).items():
+        means = tuple(round(mean, DECIMALS) for mean in unrounded)
+        least = None if floor is None else floor / math.sqrt(cells[value])
+        parts.append(Part(f"{prefix}{format_override(value)}", means, spread_of(means, least)))
+    return tuple(parts)
 
 
-def paired_t(
-    differences: Sequence[float],
-) -> tuple[float, float | None, tuple[float, float] | None, float | None]:
-    """Return mean, standard deviation, interval and two-sided p of differences; None for what needs a deviation."""
-    number = len(differences)
-    mean = fmean(differences)
-    if number == 1:
-        return mean, None, None, None
-    if len(set(differences)) == 1:
-        return differences[0], 0.0, None, None
-    spread = float(np.std(differences, ddof=1))
-    error = spread / math.sqrt(number)
-    half = float(stdtrit(number - 1, 1 - LEVEL / 2)) * error
-    return mean, spread, (mean - half, mean + half), float(2 * stdtr(number - 1, -abs(mean) / error))
-
-
-def sign_test(higher: int, lower: int) -> float:
-    """Return the exact two-sided p; ties are left out."""
-    return min(1.0, float(2 * bdtr(min(higher, lower), higher + lower, 0.5))) if higher + lower else 1.0
+def agree(means: Sequence[float]) -> bool:
+    """Return whether all means have one sign."""
+    return all(mean > 0 for mean in means) or all(mean < 0 for mean in means)
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return the family with its p values corrected, and with the seeds that insignificant comparisons need."""
+    """Return a table's comparisons with corrected p values, and with the intervals of their parts by model."""
     tested = [comparison.p for comparison in comparisons if comparison.p is not None]
-    adjusted = iter(holm(tested))
+    adjusted, levels = iter(holm(tested)), iter(holm_levels(tested, LEVEL))
+    number = sum(len(comparison.models) for comparison in comparisons)
     family = []
     for comparison in comparisons:
-        p = None if comparison.p is None else next(adjusted)
-        more = seeds_needed(comparison, LEVEL / len(tested)) if p is not None and p >= LEVEL else None
-        family.append(replace(comparison, corrected=p, more_seeds=more))
+        p, level = (None, LEVEL) if comparison.p is None else (next(adjusted), next(levels))
+        models = tuple(replace(part, family=part_interval(part, comparison, number)) for part in comparison.models)
+        family.append(replace(comparison, models=models, corrected=p, level=level))
     return family
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Return p values for the family-wise error rate: the step-down method of Holm (1979)."""
-    number = len(ps)
-    order = np.argsort(ps, kind="stable")
-    adjusted = np.empty(number)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate((number - np.arange(number)) * np.array(ps)[order]))
-    return [float(p) for p in adjusted]
-
-
-def seeds_needed(comparison: Comparison, level: float) -> int:
-    """Return about how many more seeds would bring p below a level, if mean and spread, or signs, stay as they are.
-
-    Returns:
-        At most MAX_MORE_SEEDS + 1, which stands for more.
-    """
-    numbers = comparison.seeds + np.arange(1, MAX_MORE_SEEDS + 1)
-    if comparison.spread:
-        p = 2 * stdtr(numbers - 1, -abs(comparison.mean or 0) / comparison.spread * np.sqrt(numbers))
-    else:
-        fewer, more = (np.round(numbers * count / comparison.seeds) for count in sorted(comparison.sign_counts[:2]))
-        p = 2 * bdtr(fewer, (fewer + more).astype(int), 0.5)
-    enough = np.flatnonzero(p < level)
-    return int(enough[0]) + 1 if len(enough) else MAX_MORE_SEEDS + 1
+def part_interval(part: Part, comparison: Comparison, number: int) -> Interval | None:
+    """Return the interval of a part's mean that holds for all of a number of parts at once."""
+    if comparison.is_anytime:
+        return confidence_sequence(part.means, LEVEL / number, part.spread)
+    return t_interval(part.mean, part.spread, len(part.means), LEVEL / number)

@@ -1,23 +1,23 @@
 """Pairs of runs that differ in one setting alone, and the differences of their results."""
 
-import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.axes import CODE_OF, format_override, sort_key, values_of
-from sweeper.summary.run_row import LARGEST
+from sweeper.summary.axes import CODE_OF, format_override, is_axis, sort_key, values_of
+from sweeper.summary.effect_measures import Metric, Runs
 
 MAX_NAMED_VALUES = 5  # in a note
 DECIMALS = 10  # of a difference: equal differences become equal in floating point too
 
 STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a step; the group's code is their order
-Cells = dict[tuple[Any, ...], list[int]]
+Corner = tuple[Any, ...]  # a value of each compared axis
 
 
 @dataclass(frozen=True)
@@ -30,40 +30,40 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """What is known of value - baseline in one pair (interaction: of the difference of differences in a quadruple).
+class Stratum:
+    """Runs that agree in everything but the compared axes.
 
     Attributes:
-        low, high: bounds; equal where everything was measured, infinite where a run is censored.
-        censored: rows of runs that never reached their target.
+        data: the dataset.
+        seed: of the runs.
+        cell: the other settings in which they agree, in the order of `cell_columns`: what their difference estimates.
+        corners: rows of the runs by their values of the axes; those of a corner differ in the axes' own settings.
     """
 
-    low: float
-    high: float
+    data: Any
+    seed: Any
+    cell: tuple[Any, ...]
+    corners: Mapping[Corner, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """value - baseline in one pair (interaction: the difference of differences in a quadruple).
+
+    Attributes:
+        value: of the difference.
+        seed, cell: of its stratum.
+        rows: of the runs that count as the value (interaction: with a positive sign).
+        base_rows: of those that count as the baseline.
+        is_average: whether runs that differ in an axis' own settings were averaged.
+    """
+
+    value: float
     seed: Any = None
-    censored: frozenset[int] = frozenset()
-
-
-def differences(
-    settings: pd.DataFrame, bounds: Sequence[tuple[float, float]], baseline: Mapping[str, Any], axes: Sequence[str]
-) -> dict[tuple[Change, ...], list[Difference]]:
-    """Return the differences of all pairs (two axes: quadruples) for every value of an axis, in order.
-
-    Args:
-        settings: of the compared runs, see sweeper.summary.axes.settings_of.
-        bounds: what is known of each run's result, see `bounds_of`, by the frame's labels.
-        baseline: the value of each axis that the others are compared with.
-        axes: one or two.
-    """
-    base = tuple(baseline[axis] for axis in axes)
-    found: dict[tuple[Any, ...], list[Difference]] = {}
-    for cells in strata(settings, axes):
-        for values in cells:
-            difference = contrast(cells, values, base, bounds, settings)
-            if difference is not None:
-                found.setdefault(values, []).append(difference)
-    ordered = sorted(found, key=lambda values: [sort_key(value) for value in values])
-    return {tuple(map(Change, axes, values, base)): found[values] for values in ordered}
+    cell: tuple[Any, ...] = ()
+    rows: tuple[int, ...] = ()
+    base_rows: tuple[int, ...] = ()
+    is_average: bool = False
 
 
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
@@ -77,53 +77,75 @@ def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     ]
 
 
-def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Cells]:
-    """Yield the runs that agree in everything else, by their values of the axes: lists of row labels."""
-    found: dict[tuple[Any, ...], Cells] = {}
-    keys = settings[paired_columns(settings, axes)].to_numpy(dtype=object)
+def cell_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """Return the columns of `Stratum.cell`: what pairs must agree in, without seed, data, code and environment."""
+    return [name for name in paired_columns(settings, axes) if is_axis(name)]
+
+
+def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Stratum]:
+    """Yield the runs that agree in everything else, by their values of the axes."""
+    paired, cell = paired_columns(settings, axes), cell_columns(settings, axes)
+    found: dict[tuple[Any, ...], dict[Corner, list[int]]] = {}
+    keys = settings[paired].to_numpy(dtype=object)
     values = settings[list(axes)].to_numpy(dtype=object)
-    for row, key, cell in zip(settings.index, map(tuple, keys), map(tuple, values), strict=True):
-        found.setdefault(key, {}).setdefault(cell, []).append(int(row))
-    yield from found.values()
+    for row, key, corner in zip(settings.index, map(tuple, keys), map(tuple, values), strict=True):
+        found.setdefault(key, {}).setdefault(corner, []).append(int(row))
+    data, seed = (paired.index(name) if name in paired else None for name in ("data", "seed"))
+    indices = [paired.index(name) for name in cell]
+    for key, corners in found.items():
+        yield Stratum(
+            None if data is None else key[data],
+            None if seed is None else key[seed],
+            tuple(key[index] for index in indices),
+            corners,
+        )
 
 
-def bounds_of(value: Any) -> tuple[float, float]:
-    """Return what is known of a result: equal bounds where measured, at least E + 1 for `>E`, NaN where missing."""
-    if isinstance(value, str):
-        beyond = re.fullmatch(r">(\d{1,9})", value)
-        return (int(beyond[1]) + 1.0, math.inf) if beyond else (math.nan, math.nan)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    return (number, number) if abs(number) < LARGEST else (math.nan, math.nan)
+@cache
+def corners_of(values: Corner, base: Corner) -> list[tuple[Corner, int]]:
+    """Return the corners of a contrast with their signs: two of a pair, four of a quadruple."""
+    sides = product(*(((value, 1), (other, -1)) for value, other in zip(values, base, strict=True)))
+    return [(tuple(value for value, _ in corner), prod(sign for _, sign in corner)) for corner in sides]
 
 
-def contrast(
-    cells: Cells,
-    values: tuple[Any, ...],
-    base: tuple[Any, ...],
-    bounds: Sequence[tuple[float, float]],
-    settings: pd.DataFrame,
-) -> Difference | None:
-    """Return value - baseline in a stratum (two axes: the difference of differences); None where a cell is empty.
+def differences(
+    found: Sequence[Stratum], metric: Metric, runs: Runs, base: Corner, known: Collection[int]
+) -> dict[Corner, list[Difference]]:
+    """Return the differences of all pairs (two axes: quadruples) for every value of the axes, in order.
 
-    Several runs in a cell differ in the axis' own settings alone: they are one observation, their mean.
+    Args:
+        found: the strata of one dataset.
+        metric: by which runs are compared.
+        runs: their results.
+        base: the baseline's value of each axis.
+        known: rows of the finished runs that have the metric.
     """
-    if any(value == other for value, other in zip(values, base, strict=True)):
-        return None
-    low = high = 0.0
-    censored: list[int] = []
-    for corner in product(*zip(values, base, strict=True)):
-        if corner not in cells:
-            return None
-        rows = cells[corner]
-        least, most = (sum(bounds[row][side] for row in rows) / len(rows) for side in (0, 1))
-        negative = sum(value == other for value, other in zip(corner, base, strict=True)) % 2
-        low, high = (low - most, high - least) if negative else (low + least, high + most)
-        censored += [row for row in rows if math.isinf(bounds[row][1])]
-    seed = settings.at[rows[0], "seed"] if "seed" in settings else None
-    return Difference(round(low, DECIMALS), round(high, DECIMALS), seed, frozenset(censored))
+    pairs: dict[Corner, list[Difference]] = {}
+    for stratum in found:
+        corners = {
+            corner: rows
+            for corner, every in stratum.corners.items()
+            if (rows := [row for row in every if row in known])
+        }
+        for values in corners:
+            if any(value == other for value, other in zip(values, base, strict=True)):
+                continue
+            signed = [(corners.get(corner, ()), sign) for corner, sign in corners_of(values, base)]
+            if all(rows for rows, _ in signed):
+                pairs.setdefault(values, []).append(contrast(signed, metric, runs, stratum))
+    ordered = sorted(pairs, key=lambda values: [sort_key(value) for value in values])
+    return {values: pairs[values] for values in ordered}
+
+
+def contrast(signed: Sequence[tuple[Sequence[int], int]], metric: Metric, runs: Runs, stratum: Stratum) -> Difference:
+    """Return value - baseline in a stratum (two axes: the difference of differences); a corner counts as its mean."""
+    measured = iter(metric.values(runs, [row for rows, _ in signed for row in rows]))
+    total = 0.0
+    for rows, sign in signed:
+        total += sign * (sum(next(measured) for _ in rows) / len(rows))
+    plus, minus = (tuple(row for rows, sign in signed if sign == side for row in rows) for side in (1, -1))
+    is_average = any(len(rows) > 1 for rows, _ in signed)
+    return Difference(round(total, DECIMALS), stratum.seed, stratum.cell, plus, minus, is_average)
 
 
 def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[Change]) -> list[str]:

@@ -12,7 +12,7 @@ from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects import effects
-from sweeper.summary.effects_text import caption
+from sweeper.summary.effects_caption import caption
 from sweeper.summary.index import ENDED
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.output import write_output

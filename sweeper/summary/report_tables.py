@@ -8,10 +8,13 @@ import pandas as pd
 from sweeper.files import number
 from sweeper.summary.axes import format_override
 from sweeper.summary.columns import RESULTS, is_missing, is_number, text_cells
+from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_text import format_p
-from sweeper.summary.inference import LEVEL, METRICS, Comparison, Metric
+from sweeper.summary.effects_text import families, format_p
+from sweeper.summary.inference import Comparison, Part
+from sweeper.summary.intervals import Interval
 from sweeper.summary.report_question import distinct
+from sweeper.summary.verdicts import verdict
 
 MAX_SPAN = 4  # times the largest mean difference: an interval of two pairs would shrink all others to a dot
 
@@ -63,43 +66,56 @@ def rows_of(table: pd.DataFrame) -> list[list[Cell]]:
 
 
 def effect_tables(found: Effects) -> list[dict[str, Any]]:
-    """Return a table for each metric, those of interactions last; intervals are drawn from -100 to 100."""
+    """Return a table for each metric and dataset, those of interactions last; intervals are drawn from -100 to 100."""
     tables = []
-    for crossed, family in enumerate((found.comparisons, found.interactions)):
-        for name, metric in METRICS.items():
-            comparisons = [comparison for comparison in family if comparison.metric == name]
-            means = [abs(comparison.mean) for comparison in comparisons if comparison.mean is not None]
-            ends = [abs(end) for comparison in comparisons for end in comparison.interval or ()]
-            span = min(max(means + ends, default=0.0), MAX_SPAN * max(means, default=0.0)) or 1.0
-            title = metric.title + (": interactions" if crossed else "")
-            rows = [effect_row(comparison, metric, span) for comparison in comparisons]
-            censored = any(comparison.censored for comparison in comparisons)
-            tables += [{"title": title, "crossed": crossed, "censored": censored, "rows": rows}] if rows else []
+    for title, comparisons in families(found):
+        means = [abs(comparison.mean) for comparison in comparisons]
+        means += [abs(model.mean) for comparison in comparisons for model in comparison.models]
+        ends = [abs(end) for comparison in comparisons for end in comparison.family or ()]
+        span = min(max(means + ends), MAX_SPAN * max(means)) or 1.0
+        rows: list[dict[str, Any]] = []
+        for comparison in comparisons:
+            rows += [effect_row(comparison, span), *(model_row(comparison, model, span) for model in comparison.models)]
+        crossed = len(comparisons[0].changes) > 1
+        reached = any(comparison.reached is not None for comparison in comparisons)
+        tables.append({"title": title, "crossed": crossed, "reached": reached and not crossed, "rows": rows})
     return tables
 
 
-def effect_row(comparison: Comparison, metric: Metric, span: float) -> dict[str, Any]:
+def effect_row(comparison: Comparison, span: float) -> dict[str, Any]:
     """Return a comparison as text, and the positions of its interval and mean; `span` is drawn at 100."""
-    mean, interval = comparison.mean, comparison.interval
-    known = (comparison.higher, comparison.lower, comparison.tied)
-
-    def position(value: float) -> str:
-        return f"{100 * value / span:.1f}"
-
-    format_difference = metric.digits.format
     return {
         "changes": [
             (f"{change.axis}={format_override(change.value)}", format_override(change.baseline))
             for change in comparison.changes
         ],
-        "pairs": comparison.pairs,
+        "model": None,
+        "models": f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-",
         "seeds": comparison.seeds,
-        "mean": "-" if mean is None else format_difference(mean),
-        "interval": "-" if interval is None else " to ".join(map(format_difference, interval)),
-        "counts": (*known, comparison.pairs - sum(known), comparison.censored),
+        "reached": "-" if comparison.reached is None else comparison.reached.text,
         "p": format_p(comparison.corrected),
-        "result": comparison.words,
-        "significant": comparison.corrected is not None and comparison.corrected < LEVEL,
-        "middle": None if mean is None else position(mean),
-        "ends": None if interval is None else tuple(map(position, interval)),
+        "result": verdict(comparison),
+        "significant": comparison.is_significant,
+        **drawn(comparison.metric, comparison.mean, comparison.family, span),
+    }
+
+
+def model_row(comparison: Comparison, model: Part, span: float) -> dict[str, Any]:
+    """Return the line of one model below its comparison."""
+    return {
+        "changes": [],
+        "model": model.name,
+        "significant": False,
+        **drawn(comparison.metric, model.mean, model.family, span),
+    }
+
+
+def drawn(metric: str, mean: float, interval: Interval | None, span: float) -> dict[str, Any]:
+    """Return mean and interval as text and as positions, which are None where there is no interval."""
+    form = METRICS[metric].digits.format
+    return {
+        "mean": form(mean),
+        "interval": "-" if interval is None else " to ".join(map(form, interval)),
+        "middle": f"{100 * mean / span:.1f}",
+        "ends": None if interval is None else tuple(f"{100 * end / span:.1f}" for end in interval),
     }

@@ -59,6 +59,8 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     damage = damage_of(rows, seconds, result)
     if values["state"] == "finished" and rows and result and damage is None:
         values |= convergence(rows, options.fraction, options.target_acc)
+        values["val_curve"] = " ".join(repr(float(row["val_acc"])) for row in rows)
+    values |= image_counts(run.get("dataset"))
     values["error"] = last_line(status.get("error")) or damage
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
@@ -85,6 +87,12 @@ def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, 
     if expected is not None and expected != len(rows):
         return f"metrics.jsonl has {len(rows)} of {expected:g} epochs"
     return None
+
+
+def image_counts(dataset: Any) -> dict[str, Any]:
+    """Return how many images the run's accuracies are measured on."""
+    parts = ("test", "val") if isinstance(dataset, dict) else ()
+    return {f"{part}_images": result_number(dataset.get(part)) for part in parts}
 
 
 def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:

@@ -9,7 +9,16 @@ import pandas as pd
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.average import average
 from sweeper.summary.caption import averaging, caption, implied_settings
-from sweeper.summary.columns import ACCURACIES, PROVENANCE, SLOTS, format_value, is_implied, is_missing, setting_columns
+from sweeper.summary.columns import (
+    ACCURACIES,
+    HIDDEN,
+    PROVENANCE,
+    SLOTS,
+    format_value,
+    is_implied,
+    is_missing,
+    setting_columns,
+)
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
@@ -120,7 +129,7 @@ def lay_out(
     if columns is not None:
         require_columns(table, columns)
         return table[[part for name in columns for part in (name, f"{name}_std") if part in table]], text
-    unused = [*constant, *implied, *PROVENANCE, "error"] + ([over] if table is not frame else [])
+    unused = [*constant, *implied, *PROVENANCE, "error", *HIDDEN] + ([over] if table is not frame else [])
     return drop_empty(table.drop(columns=[name for name in unused if name in table])), text
 
 

@@ -19,7 +19,12 @@ from processes import REPOSITORY, environment
 EPOCHS, TARGET = 4, 0.97  # which some runs reach
 SWEEP = ["model=softmax,mlp", "activation=relu,selu", "seed=0,1", f"epochs={EPOCHS}"]
 MEASURED = ("best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "convergence_seconds")
-FORMS = {"test_acc": "{:+.4f}", "convergence_epoch": "{:+.2f}", "epochs_to_target": "{:+.2f}"}
+FORMS = {
+    "test_acc": "{:+.4f}",
+    "epochs_to_level": "{:+.2f}",
+    "mean_val_acc": "{:+.4f}",
+    "epochs_to_target": "{:+.2f}",
+}
 
 Runs = dict[tuple[str, str | None, int], dict[str, Any]]
 
@@ -149,6 +154,22 @@ def page(sweep: Path) -> str:
     return (sweep / path).read_text(encoding="utf-8")
 
 
+def measure_pair(measure: str, pair: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the measure of value and baseline, and its resolution as the standard deviation of a seed's mean."""
+    curves = [[row["val_acc"] for row in run["rows"]] for run in pair]
+    if measure == "test_acc":
+        values, resolution = [run["test_acc"] for run in pair], 1 / 297
+    elif measure == "epochs_to_level":
+        level = 0.99 * min(map(max, curves))
+        values, resolution = [next(1 + epoch for epoch, acc in enumerate(curve) if acc >= level) for curve in curves], 1
+    elif measure == "mean_val_acc":
+        values = [statistics.fmean(max(curve[: 1 + epoch]) for epoch in range(EPOCHS)) for curve in curves]
+        resolution = 1 / 200
+    else:
+        values, resolution = [run["epochs_to_target"] or EPOCHS + 1 for run in pair], 1
+    return round(values[0] - values[1], 10), resolution / math.sqrt(6)
+
+
 def expected_effects(runs: Runs) -> list[dict[str, Any]]:
     """Return the effects of both changes by each metric, for two seeds: Student's t of one degree is Cauchy's."""
     selu: Callable[[int], tuple[Any, Any]] = lambda seed: (("mlp", "selu", seed), ("mlp", "relu", seed))  # noqa: E731
@@ -157,27 +178,24 @@ def expected_effects(runs: Runs) -> list[dict[str, Any]]:
     for measure in FORMS:
         family = []
         for axis, value, baseline, pair in (("activation", "selu", "relu", selu), ("model", "softmax", "mlp", softmax)):
-            values = [[runs[key][measure] for key in pair(seed)] for seed in (0, 1)]
             one: dict[str, Any] = {"measure": measure, "axis": axis, "value": value, "baseline": baseline}
-            one |= {"pairs": 2, "seeds": 2, "censored": sum(value is None for pair in values for value in pair)}
-            one |= {"mean": None, "low": None, "high": None, "p": None}
-            reached = [[EPOCHS + 1 if value is None else value for value in pair] for pair in values]
-            signs = [(a > b) - (a < b) for (a, b), known in zip(reached, values, strict=True) if known != [None, None]]
-            if one["censored"] == 0:
-                first, second = (round(a - b, 10) for a, b in values)
-                one["mean"] = (first + second) / 2
-                error = abs(first - second) / 2  # the standard deviation is |first - second| / sqrt 2
-                if error > 0:
-                    half = error * math.tan(math.pi * 0.475)
-                    one |= {"low": one["mean"] - half, "high": one["mean"] + half}
-                    one["p"] = 1 - 2 / math.pi * math.atan(abs(one["mean"]) / error)
-            if one["p"] is None and len(signs) == 2:
-                one["p"] = 0.5 if abs(sum(signs)) == 2 else 1.0  # two signs agree by chance every second time
+            measured = [measure_pair(measure, [runs[key] for key in pair(seed)]) for seed in (0, 1)]
+            (first, floor), (second, _) = measured
+            mean = (first + second) / 2
+            error = max(abs(first - second) / math.sqrt(2), floor) / math.sqrt(2)
+            one |= {"pairs": 2, "seeds": 2, "mean": mean, "error": error}
+            one["p"] = 1 - 2 / math.pi * math.atan(abs(mean) / error)
             family.append(one)
-        ps = sorted(one["p"] for one in family if one["p"] is not None)
+        ps = sorted(one["p"] for one in family)
+        corrected = [min(1.0, 2 * ps[0]), max(min(1.0, 2 * ps[0]), ps[1])]
+        told = sum(p < 0.05 for p in corrected)
         for one in family:
-            holm = [min(1.0, (len(ps) - rank) * p) for rank, p in enumerate(ps)]
-            one["p_holm"] = None if one["p"] is None else max(holm[: ps.index(one["p"]) + 1])
+            rank = ps.index(one["p"])
+            one["p_holm"], one["level"] = corrected[rank], 0.05 / (2 - min(rank, told, 1))
+            for suffix, level in (("", 0.05), ("_family", one["level"])):
+                half = one["error"] * math.tan(math.pi * (0.5 - level / 2))
+                one |= {f"low{suffix}": one["mean"] - half, f"high{suffix}": one["mean"] + half}
+            del one["error"]
         found += family
     return found
 
@@ -193,22 +211,28 @@ def test_effects_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
     ]
     rows = re.findall("<tr><td>(.*?)</tr>", page(sweep).partition('<h2 id="effects">')[2].partition("</section>")[0])
     expected = expected_effects(runs)
-    assert len(content["comparisons"]) == len(expected) == len(lines) == len(rows) == 6
+    assert len(content["comparisons"]) == len(expected) == len(lines) == len(rows) == 8
     for row, one, line, markup in zip(content["comparisons"], expected, lines, rows, strict=True):
         for name, value in one.items():
             assert row[name] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), name
         form = FORMS[one["measure"]].format
-        mean = "-" if one["mean"] is None else form(one["mean"])
-        ends = None if one["low"] is None else [form(one["low"]), form(one["high"])]
-        p = "-" if one["p_holm"] is None else f"{one['p_holm']:.4f}"
+        mean, ends = form(one["mean"]), [form(one["low_family"]), form(one["high_family"])]
+        p = f"{one['p_holm']:.4f}"
         change = f"{one['axis']}={one['value']}"
-        interval = "-" if ends is None else f"[{ends[0]}, {ends[1]}]"
-        assert line[:7] == [change, one["baseline"], "2", "2", mean, interval, p]
+        assert line[:6] == [change, one["baseline"], "2", mean, f"[{ends[0]}, {ends[1]}]", p]
         cells = [html.unescape(re.sub("<.*?>", "", cell)) for cell in markup.split("</td><td")]
         cells = [cell.rpartition(">")[2] for cell in cells]
-        assert cells[:5] == [change, one["baseline"], "2", "2", mean]
-        assert cells[5] == ("-" if ends is None else " to ".join(ends))
+        assert cells[:5] == [change, one["baseline"], "-", "2", mean]
+        assert cells[5] == " to ".join(ends)
         assert p in cells[6:]
+        if one["measure"] == "epochs_to_target":
+            keys = (
+                [("mlp", "selu"), ("mlp", "relu")]
+                if one["axis"] == "activation"
+                else [("softmax", None), ("mlp", "relu")]
+            )
+            reached = [sum(runs[*key, seed]["epochs_to_target"] is not None for seed in (0, 1)) for key in keys]
+            assert line[6] == f"{reached[0]} of 2 against {reached[1]} of 2" and line[6] in cells
 
 
 def test_the_reports_curves_are_those_of_the_records(sweep: Path, runs: Runs) -> None:

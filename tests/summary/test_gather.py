@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from processes import REPOSITORY, environment
-from records import EFFECTIVE, finish, make
+from records import EFFECTIVE, finish, make, summarize
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.runs.fingerprint import code_of
 from sweeper.summary import gather as gathering
+from sweeper.summary.columns import HIDDEN
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.report import write_report
@@ -247,3 +249,19 @@ def test_a_run_of_another_schema_is_unreadable(tmp_path: Path) -> None:
     write_json(record.folder / "run.json", {"schema": 99})
     _, skipped = read_runs(tmp_path)
     assert skipped.unreadable == ["later"]
+
+
+def test_what_effects_alone_need_is_in_the_frame_and_in_no_table(tmp_path: Path) -> None:
+    accs = [0.1, 1 / 3, 0.3]
+    finish(tmp_path, "finished", accs, run={"dataset": {"test": 297, "val": 200}})
+    make(tmp_path, "running", [0.5], "running", seed=1)
+    for _ in range(2):  # from the records, then from the index
+        frame, skipped = read_runs(tmp_path)
+        row, other = (frame[frame["run_id"] == run_id].iloc[0] for run_id in ("finished", "running"))
+        assert [float(acc) for acc in row["val_curve"].split()] == accs and pd.isna(other["val_curve"])
+        assert (row["test_images"], row["val_images"]) == (297, 200)
+    shown, _ = lay_out(frame, skipped)
+    summarize(tmp_path)
+    header = (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[0]
+    for name in HIDDEN:
+        assert name not in shown and name not in header

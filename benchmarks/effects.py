@@ -1,0 +1,201 @@
+"""How often effects claim what is not there, and how often their intervals hold: simulations, no training.
+
+python benchmarks/effects.py [--sweeps 2000]
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from scipy.special import stdtrit
+
+from sweeper.summary.anytime import PRIOR
+from sweeper.summary.columns import RESULTS
+from sweeper.summary.effects import Effects, effects
+from sweeper.summary.inference import Comparison
+from sweeper.summary.intervals import new_model_interval
+from sweeper.summary.planning import detectable, seeds_for
+
+MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
+Rng = np.random.Generator
+
+
+def frame_of(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return finished runs on one dataset, as `sweeper.summary.gather.gather` returns them."""
+    same = {"data": "cifar10", "state": "finished", "test_images": IMAGES, "val_images": 5000}
+    made = [{"run_id": f"run-{index:05}", **same, **row} for index, row in enumerate(rows)]
+    settings = dict.fromkeys(name for row in made for name in row if name not in RESULTS)
+    return pd.DataFrame(made, columns=[*settings, *RESULTS])
+
+
+def null_sweep(generator: Rng, seeds: int) -> Effects:
+    """Return the effects of a sweep in which nothing has any: 4 models x 2 activations x 2 norms, with curves."""
+    of_seed = generator.normal(0, 0.005, seeds)
+    rows = []
+    for model, activation, norm, seed in product(MODELS, ("relu", "selu"), ("none", "batch"), range(seeds)):
+        curve = 0.6 - 0.3 * np.exp(-np.arange(8) / 2) + of_seed[seed] + generator.normal(0, NOISE, 8)
+        acc = 0.6 + of_seed[seed] + generator.normal(0, NOISE)
+        rows.append(
+            {"model": model, "activation": activation, "norm": norm, "seed": seed, "epochs": 8}
+            | {"test_acc": round(acc * IMAGES) / IMAGES, "val_curve": " ".join(map(repr, curve.tolist()))}
+        )
+    return effects(frame_of(rows), {"model": "cnn", "activation": "relu", "norm": "none"}, defaults={})
+
+
+def claims(sweeps: int, seeds: int) -> dict[str, float]:
+    """Return the share of null sweeps with a claim, for each table and for the page."""
+    generator, found = np.random.default_rng(seeds), []
+    for _ in range(sweeps):
+        result = null_sweep(generator, seeds)
+        claimed = {f"{one.metric}{' (interactions)' * (len(one.changes) > 1)}" for one in significant(result)}
+        found.append(claimed)
+    names = sorted(set().union(*found), key=lambda name: (not name.startswith("test_acc"), name))
+    shares = {name: float(np.mean([name in one for one in found])) for name in names}
+    return shares | {"any": float(np.mean([*map(bool, found)]))}
+
+
+def significant(result: Effects) -> list[Comparison]:
+    return [one for one in (*result.comparisons, *result.interactions) if one.is_significant]
+
+
+def looks(trials: int, first: int, last: int) -> tuple[float, float]:
+    """Return the share of null effects claimed by a t-test, and by --anytime, with a look after every seed."""
+    values = np.random.default_rng(0).normal(0, 1, (trials, last))
+    number = np.arange(1, last + 1)
+    means = values.cumsum(axis=1) / number
+    squares = (values**2).cumsum(axis=1) - number * means**2
+    degrees = number - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ts = means * np.sqrt(number) / np.sqrt(squares / degrees)
+        ratio = 1 + number * PRIOR
+        logs = number / 2 * (np.log1p(ts**2 / degrees) - np.log1p(ts**2 / (degrees * ratio))) - np.log(ratio) / 2
+    naive = np.abs(ts[:, first - 1 :]) > stdtrit(degrees[first - 1 :], 0.975)
+    return float(naive.any(axis=1).mean()), float((logs[:, 1:] > np.log(20)).any(axis=1).mean())
+
+
+def coverage(trials: int, make: Callable[[Rng], tuple[Effects, float]]) -> float:
+    """Return how often the 95 % interval of the only comparison by test_acc covers the truth."""
+    generator, covered = np.random.default_rng(1), 0
+    for _ in range(trials):
+        result, truth = make(generator)
+        (one,) = [one for one in result.comparisons if one.metric == "test_acc" and one.changes[0].axis != "model"]
+        low, high = one.interval or (-np.inf, np.inf)
+        covered += low <= truth <= high
+    return covered / trials
+
+
+def tuned(generator: Rng, gain: float) -> tuple[Effects, float]:
+    """Return a comparison over grids of four learning rates that peak at different rates."""
+    rows = []
+    for name, peak, level in (("relu", 1, 0.6), ("selu", 2, 0.6 + gain)):
+        for index, lr in enumerate((0.003, 0.01, 0.03, 0.1)):
+            for seed in range(5):
+                acc = level - 0.02 * abs(index - peak) + generator.normal(0, 0.0075)
+                val = acc + generator.normal(0, 0.005)
+                rows.append(
+                    {"activation": name, "optimizer.lr": lr, "seed": seed, "test_acc": acc, "best_val_acc": val}
+                )
+    return effects(frame_of(rows), {"activation": "relu"}, tuned=["optimizer.lr"], defaults={}), gain
+
+
+def partial(generator: Rng, complete: int, incomplete: int) -> tuple[Effects, float]:
+    """Return a comparison whose last seeds have the first model only, which is the only one with an effect."""
+    rows = []
+    for seed, model, norm in product(range(complete + incomplete), MODELS, ("none", "batch")):
+        if seed < complete or model == "cnn":
+            acc = 0.6 + 0.03 * (norm == "batch" and model == "cnn") + generator.normal(0, NOISE)
+            rows.append({"model": model, "norm": norm, "seed": seed, "test_acc": acc})
+    return effects(frame_of(rows), {"model": "cnn", "norm": "none"}, defaults={}), 0.03 / 4
+
+
+def new_models(trials: int, models: int) -> float:
+    """Return how often the interval for one more model covers its effect."""
+    values = np.random.default_rng(2).normal(0.01, 0.014, (trials, models + 1))
+    ends = [new_model_interval(row[:-1].tolist(), 0.05) or (0.0, 0.0) for row in values]
+    return float(np.mean([low <= row[-1] <= high for (low, high), row in zip(ends, values, strict=True)]))
+
+
+def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """Return how often a changed curve counts as faster and as slower, five seeds of twelve epochs."""
+    generator, time_of = np.random.default_rng(3), np.arange(12)
+    counts = {"faster": 0, "slower": 0}
+    for _ in range(trials):
+        rows = []
+        for seed, changed in product(range(5), (False, True)):
+            curve = 0.6 - 0.3 * np.exp(-time_of / 3) + generator.normal(0, 0.004, 12)
+            curve = shift(curve) if changed else curve
+            rows.append(
+                {"norm": "batch" if changed else "none", "seed": seed, "epochs": 12}
+                | {"val_curve": " ".join(map(repr, curve.tolist()))}
+            )
+        result = effects(frame_of(rows), {"norm": "none"}, defaults={})
+        (one,) = [one for one in result.comparisons if one.metric == "epochs_to_level"]
+        if one.is_significant:
+            counts["faster" if one.mean < 0 else "slower"] += 1
+    return counts["faster"] / trials, counts["slower"] / trials
+
+
+def power(trials: int, seeds: int, comparisons: int) -> tuple[float, float]:
+    """Return how often the detectable difference is significant at the first level of Holm's method; and planned width.
+
+    The second number is how often the number of seeds that a pilot of this size plans gives the half-width, or a
+    quarter more.
+    """
+    generator, level = np.random.default_rng(4), 0.05 / comparisons
+    values = generator.normal(detectable(seeds, level), 1, (trials, seeds))
+    ts = values.mean(axis=1) / values.std(axis=1, ddof=1) * np.sqrt(seeds)
+    spreads = np.sqrt((generator.normal(0, 1, (trials // 10, 2, seeds)).var(axis=2, ddof=1)).mean(axis=1))
+    within = []
+    for spread in spreads:
+        number = seeds_for(float(spread), 0.5)
+        half = stdtrit(number - 1, 0.975) * generator.normal(0, 1, number).std(ddof=1) / np.sqrt(number)
+        within.append(half <= 0.5 * 1.25)
+    return float((np.abs(ts) > stdtrit(seeds - 1, 1 - level / 2)).mean()), float(np.mean(within))
+
+
+def show(console: Console, title: str, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = Table(*headers, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sweeps", type=int, default=2000, help="null sweeps through effects")
+    sweeps = parser.parse_args().sweeps
+    console, start = Console(width=100), time.perf_counter()
+    found = {seeds: claims(sweeps, seeds) for seeds in (3, 5)}
+    names = list(dict.fromkeys(name for of_seeds in found.values() for name in of_seeds))
+    rows: list[list[Any]] = [[name, *(float(found[seeds].get(name, 0.0)) for seeds in found)] for name in names]
+    show(console, f"False claims a table, {sweeps} null sweeps each", ("table", "3 seeds", "5 seeds"), rows)
+    rows = [[last, *looks(20_000, 3, last)] for last in (5, 10, 20, 50, 100)]
+    show(console, "False claims, a look after every seed from 3", ("seeds at most", "t-test", "--anytime"), rows)
+    rows = [["tuned, no effect", coverage(sweeps // 4, lambda generator: tuned(generator, 0.0))]]
+    rows += [["tuned, +0.01", coverage(sweeps // 4, lambda generator: tuned(generator, 0.01))]]
+    rows += [["3 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 3, 5))]]
+    rows += [["5 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 5, 5))]]
+    rows += [[f"the effect on a new model, {models} models", new_models(10_000, models)] for models in (3, 4, 8)]
+    show(console, "Coverage of 95 % intervals", ("interval", "coverage"), rows)
+    shifts: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "same curve": lambda curve: curve,
+        "better at every epoch, still rising": lambda curve: curve + 0.02 + 0.004 * np.arange(12),
+        "better at every epoch, same shape": lambda curve: curve + 0.03,
+        "worse at every epoch, then overfits": lambda curve: curve - 0.03 - 0.01 * np.maximum(0, np.arange(12) - 6),
+    }
+    rows = [[name, *epochs(sweeps // 10, shift)] for name, shift in shifts.items()]
+    show(console, "Epochs to a common level, 5 seeds", ("truth", "faster", "slower"), rows)
+    rows = [[seeds, number, *power(100_000, seeds, number)] for seeds in (3, 5, 10) for number in (1, 5)]
+    headers = ("seeds", "comparisons", "detectable is significant", "planned width met within 1.25")
+    show(console, "Planning", headers, rows)
+    console.print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Complete blocks: the seeds and the cells (models, ...) that a comparison uses, so that every seed has every cell.
+
+A seed's mean over the models that it has is a mean of something else than the next seed's where their models differ:
+the t-test over seeds needs means of one quantity (Ibragimov and Mueller, 2010).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweeper.summary.axes import format_override, sort_key
+from sweeper.summary.pairing import Difference
+
+MAX_NAMED = 5  # seeds or cells in a note
+Cell = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What a comparison uses.
+
+    Attributes:
+        differences: of the kept cells and seeds, in the order of the seeds.
+        seeds, cells: which are kept, in order.
+        left_out: what is not, and what it lacks, such as `seeds 2, 3 (lack cnn, mlp)`.
+    """
+
+    differences: Sequence[Difference]
+    seeds: Sequence[Any]
+    cells: Sequence[Cell]
+    left_out: Sequence[str] = ()
+
+
+def complete_blocks(differences: Sequence[Difference], names: Sequence[str]) -> Blocks:
+    """Leave out the seeds and the cells that lack most of the others, until every seed has every cell.
+
+    Two seeds are kept where there are two, since fewer have no test.
+
+    Args:
+        differences: of one comparison.
+        names: of the settings in a cell.
+    """
+    seeds = sorted({pair.seed for pair in differences}, key=sort_key)
+    cells = sorted({pair.cell for pair in differences}, key=lambda cell: [sort_key(value) for value in cell])
+    ordered = sorted(differences, key=lambda pair: sort_key(pair.seed))
+    rows, columns = ({key: index for index, key in enumerate(keys)} for keys in (cells, seeds))
+    present = np.zeros((len(cells), len(seeds)), bool)
+    for pair in differences:
+        present[rows[pair.cell], columns[pair.seed]] = True
+    if present.all():
+        return Blocks(ordered, seeds, cells)
+    kept_cells, kept_seeds = choose_blocks(present)
+    labels = name_cells(cells, names)
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for index in np.flatnonzero(~kept_seeds):
+        lacks = tuple(label for cell, label in enumerate(labels) if kept_cells[cell] and not present[cell, index])
+        lacking.setdefault(lacks, []).append(format_override(seeds[index]))
+    left_out = [
+        f"{'seed' if len(found) == 1 else 'seeds'} {shorten(found)} ({'lacks' if len(found) == 1 else 'lack'} "
+        f"{shorten(lacks)})"
+        for lacks, found in lacking.items()
+    ]
+    for index in np.flatnonzero(~kept_cells):
+        absent = [format_override(seeds[seed]) for seed in np.flatnonzero(kept_seeds & ~present[index])]
+        left_out.append(f"{labels[index]} (lacks {'seed' if len(absent) == 1 else 'seeds'} {shorten(absent)})")
+    kept = [pair for pair in ordered if kept_cells[rows[pair.cell]] and kept_seeds[columns[pair.seed]]]
+    return Blocks(
+        kept,
+        [seed for seed, is_kept in zip(seeds, kept_seeds, strict=True) if is_kept],
+        [cell for cell, is_kept in zip(cells, kept_cells, strict=True) if is_kept],
+        left_out,
+    )
+
+
+def choose_blocks(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks of the rows (cells) and the columns (seeds) between which nothing is missing.
+
+    Of rows and columns, the one that lacks the largest share of the others is left out first: a column before a row,
+    the last before the first.
+    """
+    rows, columns = (np.ones(number, bool) for number in present.shape)
+    while not (kept := present[np.ix_(rows, columns)]).all():
+        row_lacks, column_lacks = ((~kept).mean(axis=axis) for axis in (1, 0))
+        may_drop_column = columns.sum() > 2 or rows.sum() == 1
+        if may_drop_column and column_lacks.max() >= row_lacks.max():
+            drop_last(columns, column_lacks)
+        else:
+            drop_last(rows, row_lacks)
+    columns |= present[rows].all(axis=0)  # what only lacked something that was left out later
+    rows |= present[:, columns].all(axis=1)
+    return rows, columns
+
+
+def drop_last(mask: np.ndarray, lacks: np.ndarray) -> None:
+    """Unset the last of the set elements that lack most."""
+    mask[np.flatnonzero(mask)[np.flatnonzero(lacks == lacks.max())[-1]]] = False
+
+
+def name_cells(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
+    """Return each cell's settings in which cells differ, a model by its name alone: `cnn, batch_size=64`."""
+    varying = [index for index in range(len(names)) if len({cell[index] for cell in cells}) > 1]
+    return [", ".join(name_value(names[index], cell[index]) for index in varying) or "results" for cell in cells]
+
+
+def name_value(name: str, value: Any) -> str:
+    return format_override(value) if name == "model" else f"{name}={format_override(value)}"
+
+
+def shorten(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + rest
+
+
+def means_by(differences: Sequence[Difference], index: int) -> Mapping[Any, list[float]]:
+    """Return the seeds' means, in order, of the pairs with each value of a setting in the cell.
+
+    Args:
+        differences: of complete blocks, in the order of their seeds.
+        index: of the setting in the cell.
+    """
+    found: dict[Any, dict[Any, list[float]]] = {}
+    for pair in differences:
+        found.setdefault(pair.cell[index], {}).setdefault(pair.seed, []).append(pair.value)
+    return {
+        value: [sum(pairs) / len(pairs) for pairs in found[value].values()] for value in sorted(found, key=sort_key)
+    }

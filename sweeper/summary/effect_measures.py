@@ -1,0 +1,242 @@
+"""The measures by which effects compare runs. A measure is an entry of METRICS."""
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import pandas as pd
+
+from sweeper.summary.columns import is_missing
+from sweeper.summary.convergence import ConvergenceOptions
+from sweeper.summary.run_row import LARGEST
+
+
+class Runs:
+    """The results of the compared runs, by row; each column is read once.
+
+    Args:
+        frame: a row for each run, labeled from 0.
+        options: how learning curves are read.
+    """
+
+    def __init__(self, frame: pd.DataFrame, options: ConvergenceOptions) -> None:
+        self.frame = frame
+        self.options = options
+        self.columns: dict[str, list[Any]] = {}
+        self.numbers: dict[str, list[float | None]] = {}
+
+    def column(self, name: str) -> list[Any]:
+        """Return a column's values, None where missing."""
+        if name not in self.columns:
+            values = self.frame[name].tolist() if name in self.frame else [None] * len(self.frame)
+            self.columns[name] = [None if is_missing(value) else value for value in values]
+        return self.columns[name]
+
+    def number(self, name: str, row: int) -> float | None:
+        if name not in self.numbers:
+            self.numbers[name] = [as_number(value) for value in self.column(name)]
+        return self.numbers[name][row]
+
+    @cached_property
+    def best_so_far(self) -> list[list[float] | None]:
+        """Each run's best validation accuracy up to each epoch, from the first; None without a learning curve."""
+        return [best_so_far(curve) for curve in self.column("val_curve")]
+
+    @cached_property
+    def summed(self) -> list[list[float] | None]:
+        """The sums of `best_so_far` up to each epoch."""
+        return [None if curve is None else [*accumulate(curve)] for curve in self.best_so_far]
+
+    def budget(self, rows: Sequence[int], otherwise: Sequence[float]) -> float:
+        """Return the epochs that all of the runs were allowed: the lowest `epochs`, or a number where there is none."""
+        limits = (self.number("epochs", row) for row in rows)
+        return min(limit or number for limit, number in zip(limits, otherwise, strict=True))
+
+
+def best_so_far(curve: Any) -> list[float] | None:
+    """Return the highest number up to each of a text of numbers; None where it is none."""
+    try:
+        return [*accumulate(map(float, curve.split()), max)] or None
+    except (AttributeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A result by which runs are compared.
+
+    Attributes:
+        title: of its table.
+        higher, lower: the effect of a value that has more of it, or less, than the baseline.
+        more, less: the same of an interaction.
+        digits: format of a mean difference.
+        half_width: of an interval that is narrow enough, for which the caption estimates the number of seeds.
+        is_known: whether a run (its row) can be compared.
+        values: the measure of each run of a pair or a quadruple, which may depend on the others.
+        resolution: the smallest step between two values of a run; None where it is not known.
+        is_exploratory: whether its table only suggests what to test; test_acc decides.
+        meaning: a sentence below the tables with {percent} and {target} of the options; empty where the title says all.
+    """
+
+    title: str
+    higher: str
+    lower: str
+    more: str
+    less: str
+    digits: str
+    half_width: float
+    is_known: Callable[[Runs, int], bool]
+    values: Callable[[Runs, Sequence[int]], Sequence[float]]
+    resolution: Callable[[Runs, int], float | None]
+    is_exploratory: bool = True
+    meaning: str = ""
+
+
+def column_metric(
+    column: str,
+    words: tuple[str, str, str, str],
+    *,
+    digits: str,
+    half_width: float,
+    resolution: Callable[[Runs, int], float | None],
+    is_exploratory: bool = True,
+    meaning: str = "",
+) -> Metric:
+    """Return the measure that is a number in a column of the frame of runs."""
+
+    def is_known(runs: Runs, row: int) -> bool:
+        return runs.number(column, row) is not None
+
+    def values(runs: Runs, rows: Sequence[int]) -> list[float]:
+        cells = runs.column(column)
+        return [float(cells[row]) for row in rows]
+
+    return Metric(column, *words, digits, half_width, is_known, values, resolution, is_exploratory, meaning)
+
+
+def as_number(value: Any) -> float | None:
+    """Return a result as a number; None where it is none, or too large to be one."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < LARGEST else None
+
+
+def one_image(column: str) -> Callable[[Runs, int], float | None]:
+    """Return the resolution of an accuracy over the images that a column counts: that of one image."""
+
+    def resolution(runs: Runs, row: int) -> float | None:
+        images = runs.number(column, row)
+        return 1 / images if images else None
+
+    return resolution
+
+
+def one_epoch(_runs: Runs, _row: int) -> float:
+    return 1.0
+
+
+def has_curve(runs: Runs, row: int) -> bool:
+    return runs.best_so_far[row] is not None
+
+
+def curves_of(runs: Runs, rows: Sequence[int]) -> list[list[float]]:
+    return [curve for row in rows if (curve := runs.best_so_far[row]) is not None]
+
+
+def epochs_to_level(runs: Runs, rows: Sequence[int]) -> list[int]:
+    """Return the first epoch of each run at a validation accuracy that all of them reach.
+
+    The level is `fraction` of the lowest of their best validation accuracies. A level of a run's own best would call a
+    run slower for still getting better.
+    """
+    curves = curves_of(runs, rows)
+    level = runs.options.fraction * min(curve[-1] for curve in curves)
+    return [bisect_left(curve, level) + 1 for curve in curves]
+
+
+def mean_val_acc(runs: Runs, rows: Sequence[int]) -> list[float]:
+    """Return the mean over the epochs that all runs were allowed of the best validation accuracy so far.
+
+    A run that stopped early keeps its best until then.
+    """
+    curves = curves_of(runs, rows)
+    budget = runs.budget(rows, [len(curve) for curve in curves])
+    sums = [summed for row in rows if (summed := runs.summed[row]) is not None]
+    done = [min(int(budget), len(curve)) for curve in curves]
+    return [
+        (summed[epochs - 1] + (budget - epochs) * curve[epochs - 1]) / budget
+        for curve, summed, epochs in zip(curves, sums, done, strict=True)
+    ]
+
+
+def reached_epoch(value: Any) -> tuple[int, bool] | None:
+    """Return the epoch in which a run reached the target, or how many it completed without; None where unknown."""
+    if isinstance(value, str):
+        missed = re.fullmatch(r">(\d{1,9})", value)
+        return (int(missed[1]), False) if missed else None
+    number = as_number(value)
+    return None if number is None or math.isnan(number) else (int(number), True)
+
+
+def is_target_known(runs: Runs, row: int) -> bool:
+    return reached_epoch(runs.column("epochs_to_target")[row]) is not None
+
+
+def epochs_to_target(runs: Runs, rows: Sequence[int]) -> list[float]:
+    """Return the first epoch of each run at the target, one more than the epochs allowed where there is none.
+
+    This is the restricted mean time of survival analysis (Royston and Parmar, 2013). A run that stopped early is known
+    not to reach the target by its own rules, so nothing is censored.
+    """
+    reached = [epoch for row in rows if (epoch := reached_epoch(runs.column("epochs_to_target")[row])) is not None]
+    budget = runs.budget(rows, [math.inf if is_reached else epoch for epoch, is_reached in reached])
+    return [min(epoch, budget + 1) if is_reached else budget + 1 for epoch, is_reached in reached]
+
+
+ACCURACY = ("helps", "hurts", "gains more", "gains less")
+EPOCHS = ("slower", "faster", "saves fewer epochs", "saves more epochs")
+METRICS = {
+    "test_acc": column_metric(
+        *("test_acc", ACCURACY),
+        digits="{:+.4f}",
+        half_width=0.005,
+        resolution=one_image("test_images"),
+        is_exploratory=False,
+    ),
+    "epochs_to_level": Metric(
+        *("epochs to a common val_acc", *EPOCHS),
+        digits="{:+.2f}",
+        half_width=1.0,
+        is_known=has_curve,
+        values=epochs_to_level,
+        resolution=one_epoch,
+        meaning="epochs to a common val_acc: the first epoch at {percent} of the lower best val_acc of the pair, a "
+        "level that both runs reach",
+    ),
+    "mean_val_acc": Metric(
+        *("mean best-so-far val_acc", "higher", "lower", *ACCURACY[2:]),
+        digits="{:+.4f}",
+        half_width=0.005,
+        is_known=has_curve,
+        values=mean_val_acc,
+        resolution=one_image("val_images"),
+        meaning="mean best-so-far val_acc: over the epochs allowed; a run that stopped early keeps its best",
+    ),
+    "epochs_to_target": Metric(
+        *("epochs_to_target", *EPOCHS),
+        digits="{:+.2f}",
+        half_width=1.0,
+        is_known=is_target_known,
+        values=epochs_to_target,
+        resolution=one_epoch,
+        meaning="epochs_to_target: the first epoch with val_acc of at least {target}, one more than the epochs allowed "
+        "where no epoch has it (restricted mean time)",
+    ),
+}

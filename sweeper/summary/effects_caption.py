@@ -1,0 +1,154 @@
+"""What stands below the tables of effects: what was compared, what the columns mean, what more seeds would show."""
+
+from collections.abc import Iterable, Sequence
+
+from sweeper.summary.axes import format_override
+from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effects import Effects, format_counts
+from sweeper.summary.inference import LEVEL, MODEL, Comparison
+from sweeper.summary.planning import MAX_SEEDS, detectable, pooled_spread, seeds_for
+
+MAX_LINES = 10  # of one kind
+FIXED = (
+    "p: paired t-test over seeds, two-sided, Holm-corrected within each table, for a number of seeds that was fixed "
+    "beforehand; where seeds were added after a look at results, use --anytime"
+)
+ANYTIME = (
+    "p: anytime-valid over seeds in order of their number, two-sided, Holm-corrected within each table; it holds "
+    "however often seeds were added after a look, and needs more of them"
+)
+
+
+def caption(found: Effects) -> list[str]:
+    """Return the baseline, what was left out, and what the columns mean; no line where nothing was compared."""
+    if found.nothing is not None:
+        return []
+    every = [*found.comparisons, *found.interactions]
+    lines = ["Baseline: " + ", ".join(f"{axis}={format_override(value)}" for axis, value in found.baseline.items())]
+    left = f"; {sum(found.left_out.values())} left out: {format_counts(found.left_out)}" if found.left_out else ""
+    lines += [f"{found.runs} finished runs{left}", *found.notes, *incomplete(every), *dependent(found.comparisons)]
+    lines += limited(found.comparisons)
+    lines += [
+        "mean: change minus baseline, over pairs of runs that are equal in everything else, seed included; pairs of a "
+        "seed are not independent, so their mean is one observation",
+        "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
+        ANYTIME if found.is_anytime else FIXED,
+        f"interval: at the level at which p was judged, so that 0 is outside where p is below {LEVEL}"
+        + (" (the highest evidence so far counts)" if found.is_anytime else ""),
+    ]
+    if any(comparison.models for comparison in every):
+        lines.append("models: how many have a mean above 0; the intervals of their lines hold for all lines at once")
+    if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
+        lines.append(
+            f"Each table has a false claim with a probability of at most {LEVEL:.0%}, several tables with more: those "
+            "marked exploratory suggest what to test, test_acc decides"
+        )
+    if found.interactions:
+        lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
+    return lines + meanings(found) + new_models(found.comparisons) + plans(found)
+
+
+def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
+    """Yield the comparisons of each metric and dataset."""
+    found: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        found.setdefault((comparison.metric, comparison.data), []).append(comparison)
+    yield from found.values()
+
+
+def name_change(comparison: Comparison) -> str:
+    return " x ".join(f"{change.axis}={format_override(change.value)}" for change in comparison.changes)
+
+
+def on_data(comparison: Comparison, every: Sequence[Comparison]) -> str:
+    """Return ` on DATASET` where there are several."""
+    return f" on {comparison.data}" if len({other.data for other in every}) > 1 else ""
+
+
+def shorten(lines: Sequence[str]) -> list[str]:
+    rest = [f"and {len(lines) - MAX_LINES} more, which --format json has"] if len(lines) > MAX_LINES else []
+    return [*lines[:MAX_LINES], *rest]
+
+
+def incomplete(every: Sequence[Comparison]) -> list[str]:
+    """Name the seeds and models that were left out so that every seed has every model."""
+    lines = [
+        f"{name_change(comparison)}{on_data(comparison, every)}: left out {'; '.join(comparison.left_out)}"
+        for comparison in every
+        if comparison.left_out
+    ]
+    return shorten(list(dict.fromkeys(lines)))
+
+
+def dependent(comparisons: Sequence[Comparison]) -> list[str]:
+    """Name the settings on which the sign of a change depends, other than the model, with the remedy."""
+    lines = [
+        f"{name_change(comparison)} depends on {comparison.axis}: --tune {comparison.axis} compares at the best of each"
+        for comparison in comparisons
+        if comparison.metric == "test_acc" and comparison.is_significant and comparison.axis not in (None, MODEL)
+    ]
+    return shorten(list(dict.fromkeys(lines)))
+
+
+def limited(comparisons: Sequence[Comparison]) -> list[str]:
+    """Count the runs that the limit of epochs ended before early stopping did."""
+    found = [
+        f"{name_change(comparison)}{on_data(comparison, comparisons)} {comparison.limited.text}"
+        for comparison in comparisons
+        if comparison.limited is not None and not comparison.limited.is_empty
+    ]
+    return [f"Ended by the limit of epochs, not by early stopping: {'; '.join(shorten(found))}"] if found else []
+
+
+def meanings(found: Effects) -> list[str]:
+    """Explain the measures that are shown besides test_acc."""
+    shown = {comparison.metric for comparison in found.comparisons}
+    options, target = found.options, found.options.target_acc
+    texts = {"percent": options.percent, "target": "the target" if target is None else f"{target:g}"}
+    return [metric.meaning.format(**texts) for name, metric in METRICS.items() if name in shown and metric.meaning]
+
+
+def new_models(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the intervals for one more model, of changes that three or more models have."""
+    digits = METRICS["test_acc"].digits.format
+    lines = []
+    for table in tables([comparison for comparison in comparisons if comparison.metric == "test_acc"]):
+        found = [
+            f"{name_change(comparison)} {digits(interval[0])} to {digits(interval[1])}"
+            for comparison in table
+            if (interval := comparison.new_model) is not None
+        ]
+        if found:
+            where = on_data(table[0], comparisons)
+            lines.append(
+                f"test_acc{where} on another model, as different as these, {1 - LEVEL:.0%}: {', '.join(found)}"
+            )
+    return lines
+
+
+def plans(found: Effects) -> list[str]:
+    """Return the difference that each table can show, and the seeds that narrower intervals need, axis by axis."""
+    lines = []
+    for table in tables(found.comparisons):
+        metric = METRICS[table[0].metric]
+        form = metric.digits.replace("+", "").format
+        tested = [comparison for comparison in table if comparison.p is not None]
+        spreads: dict[str, list[Comparison]] = {}
+        for comparison in tested:
+            if comparison.spread:
+                spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
+        shown, needed, seeds = [], [], set()
+        for axis, of_axis in spreads.items():
+            spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
+            fewest, number = min(comparison.seeds for comparison in of_axis), seeds_for(spread, metric.half_width)
+            seeds.add(fewest)
+            shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
+            needed.append(f"{number:,} ({axis})" if number < MAX_SEEDS else f"over {MAX_SEEDS:,} ({axis})")
+        if shown and not found.is_anytime:
+            name = f"{metric.title}{on_data(table[0], found.comparisons)}"
+            lines.append(
+                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
+                f"about {' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
+                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in all"
+            )
+    return lines

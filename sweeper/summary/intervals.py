@@ -1,0 +1,91 @@
+"""Intervals and p of a mean over seeds: Student's t, Holm's correction, the level at which Holm judged, a new model."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+Interval = tuple[float, float]
+
+
+def mean_of(means: Sequence[float]) -> float:
+    """Return the mean; of equal numbers, that number to the last digit."""
+    return means[0] if len(set(means)) == 1 else fmean(means)
+
+
+def spread_of(means: Sequence[float], floor: float | None) -> float | None:
+    """Return the standard deviation (n - 1) of the seeds' means, at least the floor; None where it has no meaning.
+
+    That is with one seed, and where all seeds agree and no floor is known.
+    """
+    if len(means) < 2:
+        return None
+    spread = 0.0 if len(set(means)) == 1 else float(np.std(means, ddof=1))
+    return max(spread, floor or 0.0)
+
+
+def rounding_floor(resolution: float | None, runs: int, pairs: float) -> float | None:
+    """Return the standard deviation that rounding alone gives a seed's mean.
+
+    A result with a resolution of q has a rounding error of variance q^2 / 12, each of the runs of a pair its own.
+
+    Args:
+        resolution: q; None where it is not known.
+        runs: of a pair (2) or a quadruple (4).
+        pairs: of a seed.
+    """
+    return None if resolution is None else resolution * math.sqrt(runs / 12 / pairs)
+
+
+def t_interval(mean: float, spread: float | None, number: int, level: float) -> Interval | None:
+    """Return the interval of a mean over seeds that covers 1 - level; None without a spread."""
+    if not spread:
+        return None
+    half = float(stdtrit(number - 1, 1 - level / 2)) * spread / math.sqrt(number)
+    return mean - half, mean + half
+
+
+def t_test(mean: float, spread: float | None, number: int) -> float | None:
+    """Return the two-sided p of a mean over seeds; 1 where every seed has none, None without a spread."""
+    if number > 1 and mean == 0:
+        return 1.0
+    return float(2 * stdtr(number - 1, -abs(mean) / spread * math.sqrt(number))) if spread else None
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p values for the family-wise error rate: the step-down method of Holm (1979)."""
+    number = len(ps)
+    order = np.argsort(ps, kind="stable")
+    adjusted = np.empty(number)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate((number - np.arange(number)) * np.array(ps)[order]))
+    return [float(p) for p in adjusted]
+
+
+def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
+    """Return for each p the level at which Holm's method judged it.
+
+    Of m sorted p values the one of rank k (from 0) is judged at alpha / (m - k); those after the last significant
+    one at that of the first which is not. An interval at this level excludes 0 exactly where p is significant, and all
+    intervals of a family hold at once with about 1 - alpha.
+    """
+    number = len(ps)
+    significant = sum(p < alpha for p in holm(ps))
+    levels = np.empty(number)
+    ranks = np.minimum(np.arange(number), significant)
+    levels[np.argsort(ps, kind="stable")] = alpha / np.maximum(number - ranks, 1)
+    return [float(level) for level in levels]
+
+
+def new_model_interval(means: Sequence[float], level: float) -> Interval | None:
+    """Return the interval for the effect on one more model of the kind, from each model's mean; None below three.
+
+    The prediction interval of a normal sample: mean +- t(M - 1) sd sqrt(1 + 1 / M).
+    """
+    number = len(means)
+    if number < 3:
+        return None
+    mean, spread = fmean(means), float(np.std(means, ddof=1))
+    half = float(stdtrit(number - 1, 1 - level / 2)) * spread * math.sqrt(1 + 1 / number)
+    return mean - half, mean + half

@@ -1,0 +1,148 @@
+"""Settings that are tuned for each configuration, such as the learning rate, before configurations are compared.
+
+The value of a tuned setting is that of the best mean validation accuracy over the seeds; the test images then compare
+the configurations at their own values. With grids of one size this is unbiased; the larger of two grids would win by
+chance.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from sweeper.errors import UserError, format_names, nearest
+from sweeper.summary.axes import format_override, is_axis, sort_key
+from sweeper.summary.blocks import name_value
+from sweeper.summary.effect_measures import Runs
+from sweeper.summary.pairing import strata
+
+MAX_NAMED_CHOICES = 12  # in the notes
+Point = tuple[Any, ...]  # a value of each tuned setting
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in the tuned settings and the seed alone.
+
+    Attributes:
+        rows: by point of the grid.
+        best: the point of the best mean validation accuracy, the smallest of several.
+    """
+
+    rows: Mapping[Point, Sequence[int]]
+    best: Point
+
+
+def check_tuned(tuned: Sequence[str], axes: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Check that the settings vary and have no baseline.
+
+    Raises:
+        UserError: they do not, or have one.
+    """
+    for key in tuned:
+        if key not in axes:
+            raise UserError(f"--tune {key}: no such axis{nearest(key, axes)}; axes that vary: {format_names(axes)}")
+        if key in given:
+            raise UserError(f"--baseline {key}={given[key]}: a tuned setting has no baseline; drop it or --tune {key}")
+
+
+def tune(
+    settings: pd.DataFrame, runs: Runs, finished: set[int], tuned: Sequence[str], axes: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Keep the runs of each configuration's best point, and forget the tuned settings.
+
+    Args:
+        settings: of finished and diverged runs; those of a diverged run count as the worst of their grid.
+        runs: their results.
+        finished: rows of the finished runs.
+        tuned: names of the tuned settings.
+        axes: what is compared.
+
+    Returns:
+        The settings that are left, and notes on what was chosen.
+
+    Raises:
+        UserError: configurations that are compared have grids of different sizes.
+    """
+    names = [name for name in map(str, settings) if name not in (*tuned, "seed")]
+    seeds = settings["seed"].tolist() if "seed" in settings else [None] * len(settings)
+    points = list(map(tuple, settings[list(tuned)].to_numpy(dtype=object)))
+    accs = [(runs.number("best_val_acc", row) or 0.0) if row in finished else 0.0 for row in map(int, settings.index)]
+    grouped: dict[tuple[Any, ...], list[int]] = {}
+    for index, key in enumerate(map(tuple, settings[names].to_numpy(dtype=object))):
+        grouped.setdefault(key, []).append(index)
+    kept: list[int] = []
+    sizes: dict[int, int] = {}
+    found: dict[tuple[Any, ...], Configuration] = {}
+    lacking = 0
+    for key, indices in grouped.items():
+        configuration = choose(indices, points, seeds, accs)
+        if configuration is None:
+            lacking += 1
+            continue
+        rows = [int(settings.index[index]) for index in configuration.rows[configuration.best]]
+        kept += rows
+        sizes |= dict.fromkeys(rows, len(configuration.rows))
+        found[key] = configuration
+    chosen = settings.loc[sorted(kept)].drop(columns=list(tuned))
+    refuse_unequal_grids(chosen, sizes, tuned, axes)
+    notes = [f"--tune: {lacking} left out, since no seed has all values of {', '.join(tuned)}"] if lacking else []
+    return chosen, describe_choices(found, names, tuned) + notes
+
+
+def choose(
+    indices: Sequence[int], points: Sequence[Point], seeds: Sequence[Any], accs: Sequence[float]
+) -> Configuration | None:
+    """Return a configuration with its best point; None where no seed has all points."""
+    rows: dict[Point, list[int]] = {}
+    for index in indices:
+        rows.setdefault(points[index], []).append(index)
+    common = set.intersection(*({seeds[index] for index in found} for found in rows.values()))
+    if not common:
+        return None
+    means = {
+        point: fmean(sorted(accs[index] for index in found if seeds[index] in common)) for point, found in rows.items()
+    }
+    return Configuration(rows, min(means, key=lambda point: (-means[point], *map(sort_key, point))))
+
+
+def refuse_unequal_grids(
+    settings: pd.DataFrame, sizes: Mapping[int, int], tuned: Sequence[str], axes: Sequence[str]
+) -> None:
+    """Check that runs which make a pair were chosen from grids of one size.
+
+    Raises:
+        UserError: they were not.
+    """
+    for axis in axes:
+        for stratum in strata(settings, [axis]):
+            found = {corner[0]: sizes[rows[0]] for corner, rows in stratum.corners.items()}
+            if len(set(found.values())) > 1:
+                most, fewest = (pick(found, key=lambda value: (found[value], sort_key(value))) for pick in (max, min))
+                raise UserError(
+                    f"--tune {', '.join(tuned)}: {axis}={format_override(most)} has {found[most]} values, "
+                    f"{axis}={format_override(fewest)} has {found[fewest]}; the larger grid would win by chance: "
+                    "run equal grids, or select runs with --where"
+                )
+
+
+def describe_choices(
+    found: Mapping[tuple[Any, ...], Configuration], names: Sequence[str], tuned: Sequence[str]
+) -> list[str]:
+    """Return what was chosen for each configuration, and which choices are at the edge of their grid."""
+    keys = list(found)
+    varying = [index for index in range(len(names)) if is_axis(names[index]) and len({key[index] for key in keys}) > 1]
+    lines = []
+    for position, name in enumerate(tuned):
+        texts = []
+        for key in sorted(keys, key=lambda key: [sort_key(key[index]) for index in varying]):
+            grid = sorted({point[position] for point in found[key].rows}, key=sort_key)
+            value = found[key].best[position]
+            at_edge = len(grid) > 1 and value in (grid[0], grid[-1]) and isinstance(value, int | float)
+            label = ", ".join(name_value(names[index], key[index]) for index in varying) or "all runs"
+            texts.append(f"{label}: {format_override(value)}" + (" (edge of its grid: widen it)" if at_edge else ""))
+        rest = [f"and {len(texts) - MAX_NAMED_CHOICES} more"] if len(texts) > MAX_NAMED_CHOICES else []
+        lines.append(f"{name} chosen on validation images: {'; '.join(texts[:MAX_NAMED_CHOICES] + rest)}")
+    return lines

@@ -1,0 +1,73 @@
+"""The baseline: the value of each axis with which the others are compared."""
+
+import re
+from pathlib import Path
+
+import pytest
+from paired import found, runs, table
+
+from sweeper.errors import UserError
+from sweeper.summary.axes import config_defaults
+from sweeper.summary.effects import effects
+from sweeper.summary.effects_text import as_table
+
+
+def test_the_baseline_is_the_given_value_then_the_configs_then_the_most_common() -> None:
+    frame = table(*runs("model", {"mlp": [1, 2], "cnn": [3, 4, 5]}))
+    assert found(frame).baseline == {"model": "cnn"}
+    assert effects(frame, defaults={"model": "mlp"}).baseline == {"model": "mlp"}
+    assert effects(frame, defaults={"model": "vit"}).baseline == {"model": "cnn"}
+    assert effects(frame, {"model": "cnn"}, defaults={"model": "mlp"}).baseline == {"model": "cnn"}
+    assert "Baseline: model=cnn" in as_table(found(frame))
+
+
+def test_ties_go_to_the_smallest() -> None:
+    assert found(table(*runs("batch_size", {128: [1], 64: [2], 256: [2]}))).baseline == {"batch_size": 64}
+    assert found(table(*runs("activation", {"tanh": [1], "selu": [2]}))).baseline == {"activation": "selu"}
+
+
+def test_the_baseline_run_is_read_from_conf() -> None:
+    defaults = config_defaults()
+    assert (defaults["activation"], defaults["model"], defaults["optimizer"]) == ("relu", "cnn_pool", "adam")
+    assert (defaults["dropout.rate"], defaults["optimizer.lr"]) == (0, 0.0005)
+    assert effects(table(*runs("activation", {"gelu": [1, 2, 3], "relu": [2, 2]}))).baseline == {"activation": "relu"}
+
+
+def test_without_conf_there_are_no_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.summary.axes.CONF", tmp_path)
+    assert config_defaults() == {}
+
+
+@pytest.mark.parametrize("text", ["0.001", "1e-3", "0.0010"])
+def test_a_number_may_be_spelled_in_any_way(text: str) -> None:
+    frame = table(*runs("optimizer__lr", {0.1: [1, 2], 0.001: [2, 3]}, optimizer="sgd"))
+    assert found(frame, {"optimizer.lr": text}).baseline == {"optimizer.lr": 0.001}
+
+
+def test_lists_and_switches_may_too() -> None:
+    frame = table(*runs("model__hidden", {"[64, 64]": [1, 2], "[128]": [2, 3]}))
+    assert found(frame, {"model.hidden": "[64,64]"}).baseline == {"model.hidden": "[64, 64]"}
+    frame = table(*runs("nesterov", {True: [1, 2], False: [2, 3]}))
+    assert found(frame, {"nesterov": "true"}).baseline == {"nesterov": True}
+
+
+@pytest.mark.parametrize(
+    "baseline, sentence",
+    [
+        (
+            {"activatoin": "relu"},
+            "--baseline: unknown axis activatoin (did you mean activation?); axes that vary: activation",
+        ),
+        ({"seed": "0"}, "--baseline: unknown axis seed; axes that vary: activation"),
+        ({"model": "mlp"}, "--baseline: unknown axis model; axes that vary: activation"),
+        (
+            {"activation": "rely"},
+            "--baseline activation=rely: no finished run has it (did you mean relu?); values: relu, selu",
+        ),
+        ({"activation": ""}, "--baseline activation=: no finished run has it; values: relu, selu"),
+    ],
+)
+def test_an_unknown_baseline_is_a_user_error(baseline: dict[str, str], sentence: str) -> None:
+    frame = table(*runs("activation", {"relu": [1, 2], "selu": [2, 4]}))
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        found(frame, baseline)

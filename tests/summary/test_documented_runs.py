@@ -1,0 +1,56 @@
+"""The effects of the documented exercises: known intervals of real runs."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import pytest
+from processes import REPOSITORY
+
+from sweeper.summary.columns import RESULTS
+from sweeper.summary.effects import effects
+from sweeper.summary.inference import Comparison
+from sweeper.summary.verdicts import verdict
+
+SWEPT: Mapping[str, Mapping[str, str | float]] = {
+    "norm": {"activation": "relu", "dropout.rate": 0.0},
+    "dropout.rate": {"activation": "relu", "norm": "none"},
+    "activation": {"norm": "none", "dropout.rate": 0.0},
+}
+
+
+def compared(axis: str) -> list[Comparison]:
+    """Return the comparisons of an axis in the exercises' runs with Adam, by test_acc."""
+    frame = pd.read_csv(REPOSITORY / "docs/exercises.csv")
+    frame["dropout.rate"] = frame["dropout.rate"].fillna(0.0)
+    frame = frame[(frame["optimizer"] == "adam") & (frame["optimizer.lr"] == 0.0005)]
+    for column, value in SWEPT[axis].items():
+        frame = frame[frame[column] == value]
+    result = effects(frame.reindex(columns=list(dict.fromkeys([*frame.columns, *RESULTS]))))
+    return [one for one in result.comparisons if one.changes[0].axis == axis and one.metric == "test_acc"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "family", "new_model", "result"),
+    [
+        ("norm", "batch", (0.0107, 0.0295), (0.007, 0.033), "helps"),
+        (
+            *("dropout.rate", 0.1, (0.0086, 0.0210), (-0.038, 0.067)),
+            "helps on average: from -0.0004 (mlp) to +0.0306 (cnn)",
+        ),
+        ("dropout.rate", 0.5, (-0.0231, 0.0079), (-0.052, 0.037), "not significant"),
+        ("activation", "leaky_relu", (-0.0190, 0.0245), (-0.007, 0.012), "not significant"),
+        ("activation", "selu", (-0.0511, 0.0056), (-0.072, 0.027), "not significant"),
+    ],
+)
+def test_intervals_are_those_of_the_specification(
+    axis: str, value: str | float, family: tuple[float, float], new_model: tuple[float, float], result: str
+) -> None:
+    (one,) = [one for one in compared(axis) if one.changes[0].value == value]
+    assert (one.pairs, one.seeds, len(one.models)) == (12, 3, 4)
+    assert one.family == pytest.approx(family, abs=5.1e-5) and one.new_model == pytest.approx(new_model, abs=5.1e-4)
+    assert verdict(one) == result
+
+
+def test_runs_that_the_limit_of_epochs_ended_are_counted() -> None:
+    texts = [one.limited.text for one in compared("dropout.rate") if one.limited is not None]
+    assert texts == ["3 of 12 against 0 of 12", "7 of 12 against 0 of 12"]

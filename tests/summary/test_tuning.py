@@ -1,0 +1,147 @@
+"""Settings tuned for each configuration before configurations are compared."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from paired import found, of_axis, table
+from scipy import stats
+
+from sweeper.errors import UserError
+from sweeper.summary.verdicts import verdict
+
+OFFSETS = (-0.001, 0.0, 0.001)  # of the seeds
+TUNED = {"tuned": ["optimizer.lr"]}
+
+
+def activations(skip: tuple[tuple[str, float], ...] = ()) -> list[dict[str, Any]]:
+    """Return runs of two activations at three learning rates; averaged over these selu loses, tuned it wins."""
+    accs = {
+        ("relu", 0.0005): (0.640, (0, 0.001, -0.001)),
+        ("relu", 0.005): (0.650, (0.001, 0, -0.001)),
+        ("relu", 0.05): (0.600, (0, 0, 0)),
+        ("selu", 0.0005): (0.662, (0.001, -0.001, 0)),
+        ("selu", 0.005): (0.630, (0, 0.002, -0.001)),
+        ("selu", 0.05): (0.300, (0.01, -0.01, 0)),
+    }
+    return [
+        {"activation": name, "optimizer__lr": lr, "seed": seed, "test_acc": acc, "best_val_acc": acc + 0.005}
+        for (name, lr), (base, twists) in accs.items()
+        if (name, lr) not in skip
+        for seed, acc in enumerate(base + offset + twist for offset, twist in zip(OFFSETS, twists, strict=True))
+    ]
+
+
+def test_each_value_is_compared_at_its_best_learning_rate() -> None:
+    result = found(table(*activations()), {"activation": "relu"}, **TUNED)
+    (one,) = result.comparisons
+    assert one.means == (0.012, 0.011, 0.013) and one.mean == pytest.approx(0.0120)
+    assert one.interval == pytest.approx((0.009516, 0.014484), abs=1e-6) and one.p == pytest.approx(0.002307, abs=1e-6)
+    assert verdict(one) == "helps" and result.interactions == []
+    assert result.baseline == {"activation": "relu"}
+    assert (
+        "optimizer.lr chosen on validation images: activation=relu: 0.005; activation=selu: 0.0005 (edge of its grid: "
+        "widen it)"
+    ) in result.notes
+
+
+def optimizers() -> list[dict[str, Any]]:
+    accs = {"sgd": {0.1: 0.70, 0.01: 0.68, 0.001: 0.60}, "adam": {0.1: 0.10, 0.01: 0.55, 0.001: 0.72}}
+    noise = iter(np.random.default_rng(0).normal(0, 0.002, 18).round(4).tolist())
+    return [
+        {"optimizer": name, "optimizer__lr": lr, "seed": seed, "test_acc": acc + shift, "best_val_acc": acc + shift}
+        for name, grid in accs.items()
+        for lr, acc in grid.items()
+        for seed, shift in ((seed, next(noise)) for seed in range(3))
+    ]
+
+
+def test_a_choice_whose_own_settings_vary_has_no_verdict_until_they_are_tuned() -> None:
+    frame = table(*optimizers())
+    one = of_axis(found(frame, {"optimizer": "sgd"}), "optimizer")
+    assert one.is_significant and one.mean < -0.2
+    assert verdict(one) == "no verdict: averaged over optimizer.lr; use --tune optimizer.lr"
+    (one,) = found(frame, {"optimizer": "sgd"}, **TUNED).comparisons
+    accs = frame.set_index(["optimizer", "optimizer.lr", "seed"])["test_acc"]
+    expected = [accs["adam", 0.001, seed] - accs["sgd", 0.1, seed] for seed in range(3)]
+    assert one.means == pytest.approx(expected, abs=1e-9) and verdict(one) == "helps"
+    assert one.p == pytest.approx(stats.ttest_1samp(expected, 0).pvalue, rel=1e-6)
+
+
+def test_the_choice_is_made_on_validation_images_over_the_seeds_that_all_have() -> None:
+    frame = table(*activations())
+    frame.loc[(frame["activation"] == "relu") & (frame["optimizer.lr"] == 0.05), "test_acc"] = 1.0
+    frame.loc[(frame["activation"] == "relu") & (frame["optimizer.lr"] == 0.0005) & (frame["seed"] == 2), "seed"] = 7
+    frame.loc[frame["seed"] == 7, "best_val_acc"] = 0.9  # no other learning rate has seed 7
+    (one,) = found(frame, {"activation": "relu"}, **TUNED).comparisons
+    assert one.means == (0.012, 0.011, 0.013)
+
+
+def test_of_equal_points_the_smallest_is_chosen() -> None:
+    frame = table(*activations()).assign(best_val_acc=0.7)
+    notes = found(frame, {"activation": "relu"}, **TUNED).notes
+    assert any("activation=relu: 0.0005 (edge" in note for note in notes)
+
+
+def test_several_settings_are_tuned_over_their_product() -> None:
+    rows = [run | {"weight_decay": decay} for run in activations() for decay in (0.0, 0.1)]
+    for run in rows:
+        run["test_acc"] += 0.02 * run["weight_decay"] * (run["activation"] == "selu")
+        run["best_val_acc"] += 0.02 * run["weight_decay"] * (run["activation"] == "selu")
+    result = found(table(*rows), {"activation": "relu"}, tuned=["optimizer.lr", "weight_decay"])
+    (one,) = result.comparisons
+    assert one.means == pytest.approx((0.014, 0.013, 0.015))
+    (note,) = [note for note in result.notes if note.startswith("weight_decay chosen on")]
+    assert "activation=selu: 0.1 (edge" in note
+
+
+def test_a_diverged_run_is_the_worst_of_its_grid() -> None:
+    frame = table(*activations())
+    frame.loc[(frame["optimizer.lr"] == 0.05) & (frame["seed"] > 0), "state"] = "diverged"
+    frame.loc[frame["state"] == "diverged", ["test_acc", "best_val_acc"]] = None
+    (one,) = found(frame, {"activation": "relu"}, **TUNED).comparisons
+    assert one.means == (0.012, 0.011, 0.013) and one.diverged is not None and one.diverged.is_empty
+
+
+def test_grids_of_different_sizes_are_refused() -> None:
+    frame = table(*activations(skip=(("relu", 0.05), ("relu", 0.0005))))
+    sentence = (
+        "--tune optimizer.lr: activation=selu has 3 values, activation=relu has 1; the larger grid would win by "
+        "chance: run equal grids, or select runs with --where"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        found(frame, {"activation": "relu"}, **TUNED)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "baseline", "sentence"),
+    [
+        ("optimizer.lrr", {}, "--tune optimizer.lrr: no such axis (did you mean optimizer.lr?); axes that vary: "),
+        ("seed", {}, "--tune seed: no such axis; axes that vary: activation, optimizer.lr"),
+        ("optimizer.lr", {"optimizer.lr": "0.005"}, "--baseline optimizer.lr=0.005: a tuned setting has no baseline"),
+    ],
+)
+def test_what_cannot_be_tuned_is_a_user_error(tuned: str, baseline: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
+        found(table(*activations()), baseline, tuned=[tuned])
+
+
+def test_the_tuned_difference_is_covered_and_unbiased() -> None:
+    generator = np.random.default_rng(1)
+    covered, errors = 0, []
+    for _ in range(30):
+        rows: list[dict[str, Any]] = []
+        for name, peak in (("relu", 1), ("selu", 2)):
+            for point, lr in enumerate((0.1, 0.03, 0.01, 0.003)):
+                accs = 0.6 - 0.02 * abs(point - peak) + generator.normal(0, 0.0075, 5)
+                vals = accs + generator.normal(0, 0.005, 5)
+                measured = enumerate(zip(accs.tolist(), vals.tolist(), strict=True))
+                same = {"activation": name, "optimizer__lr": lr}
+                rows += [same | {"seed": seed, "test_acc": acc, "best_val_acc": val} for seed, (acc, val) in measured]
+        (one,) = found(table(*rows), {"activation": "relu"}, **TUNED).comparisons
+        low, high = one.interval or (0, 0)
+        covered += low <= 0 <= high
+        errors.append(one.mean)
+    assert covered >= 25  # binomial, 30 trials of 0.95: 28.5, standard deviation 1.2
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / 30**0.5
