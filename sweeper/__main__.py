@@ -35,7 +35,9 @@ def summary(
     where: Where = None,
     sort: Annotated[str, typer.Option(help="Column to sort by, best first.")] = "best_val_acc",
     group_by: Annotated[str, typer.Option(help="Average runs that differ only in this; none: no averages.")] = "seed",
-    columns: Annotated[str | None, typer.Option(help="Columns to show, such as model,test_acc.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to show, such as model,test_acc,test_ece; class_accs: every class.")
+    ] = None,
     format: Annotated[str, typer.Option(help="table, csv, md, latex or json.")] = "table",
     output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -48,6 +50,7 @@ def summary(
     summary.md. An output named .csv, .md or .json is written in that format.
     """
     from sweeper.summary import export, table, terminal
+    from sweeper.summary.measure_columns import expand, with_measures
     from sweeper.sweep.saved import ids_of
 
     if format == "table" and output is not None and output.suffix[1:] in export.FORMATS:
@@ -56,10 +59,13 @@ def summary(
         raise UserError(f"--format {format}: unknown format; choose from {format_names(['table', *export.FORMATS])}")
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     frame, skipped = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
+    chosen = None if columns is None else columns.split(",")
+    named = [sort, *(chosen or []), *(condition.partition("=")[0] for condition in where or [])]
+    frame = with_measures(frame, output_dir / "runs", named)
     frame = table.sort(table.where(frame, where or []), sort)
     if group_by != "none":
         table.require_columns(frame, [group_by])
-    over, chosen = None if group_by == "none" else group_by, None if columns is None else columns.split(",")
+    over, chosen = None if group_by == "none" else group_by, chosen and expand(chosen, frame)
     laid_out, caption = table.lay_out(frame, skipped, over=over, by=sort, columns=chosen, options=options)
     if format != "table":
         text = export.FORMATS[format](laid_out, caption)
@@ -159,7 +165,9 @@ def watch(
 @app.command()
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run ID, its last digits, or a run directory.")] = None,
-    best: Annotated[bool, typer.Option("--best", help="The finished run with the best validation accuracy.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best run of the configuration with the best mean validation accuracy.")
+    ] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
@@ -167,7 +175,7 @@ def evaluate(
         raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
     from sweeper.runs.evaluate import evaluate_run
 
-    folder = best_run(output_dir) if run is None else find_run(run, output_dir)
+    folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
     evaluation = evaluate_run(folder)
     print_evaluation(folder.name, evaluation)
     recorded = folder / "predictions.npz"
@@ -193,15 +201,20 @@ def find_run(run: Path, output_dir: Path) -> Path:
     return found[0]
 
 
-def best_run(output_dir: Path) -> Path:
-    """Return the directory of the finished run with the best validation accuracy."""
+def best_directory(output_dir: Path) -> Path:
+    """Return the directory of the best run of the best configuration, see sweeper.summary.best.
+
+    Raises:
+        UserError: no run is finished.
+    """
+    from sweeper.summary.best import best_run
     from sweeper.summary.table import read_runs
 
     frame, _ = read_runs(output_dir)
-    finished = frame[frame["state"] == "finished"]
-    if finished.empty:
+    run_id = best_run(frame)
+    if run_id is None:
         raise UserError(f"no run in {output_dir / 'runs'} is finished")
-    return output_dir / "runs" / str(finished["run_id"].iloc[0])
+    return output_dir / "runs" / str(run_id)
 
 
 def print_evaluation(name: str, evaluation: "Reevaluation") -> None:

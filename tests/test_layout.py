@@ -30,7 +30,7 @@ WITHOUT_TORCH = sorted(
     name
     for name in MODULES
     if name.startswith("sweeper.summary") or name in ("sweeper.files", "sweeper.errors", "sweeper.config")
-) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "provenance")]
+) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "measures", "provenance")]
 WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.cli", "sweeper.__main__"]
 
 

@@ -19,6 +19,7 @@ from sweeper.runs import checkpoint
 from sweeper.runs.console import Console, log_to
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
+from sweeper.runs.measures import measure
 from sweeper.runs.predictions import write_predictions
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
@@ -238,11 +239,13 @@ class Attempt:
         model = self.state.eval_model()
         checkpoint.load_weights(checkpoint.load(self.record.best, self.record.run_id), model)
         test = evaluate_test_images(self.components, model)
+        logits, labels = test.logits.numpy(), self.components.test_images.labels.cpu().numpy()
         result = {
             "select": self.spec.config.select,
             "best_val_acc": best["val_acc"],
             "best_epoch": best["epoch"],
             **{f"test_{name}": metric.compute(test) for name, metric in METRICS.items()},
+            **measure(logits, labels),
             **evaluate_views(self.components, model, self.spec.choices.views),
             "epochs": len(rows),
             "train_seconds": sum(row["train_seconds"] for row in rows),
@@ -250,9 +253,7 @@ class Attempt:
             "confusion": test.confusion.tolist(),
         }
         self.record.write_metrics(rows)
-        write_predictions(
-            self.record.predictions, test.logits.numpy(), self.components.test_images.labels.cpu().numpy()
-        )
+        write_predictions(self.record.predictions, logits, labels)
         self.record.write_result(result)
         with self.open_events(rows) as events:
             events.write_hparams(self.spec.effective, result)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.columns import AVERAGED, RESULTS, STD_COLUMNS, setting_columns
+from sweeper.summary.columns import is_deviation, is_number, is_result, setting_columns
 
 
 def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
@@ -17,28 +17,29 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
         over: the setting that is averaged over, such as seed.
 
     Returns:
-        The settings but `over`; `runs`, how many finished runs are averaged; for each of AVERAGED the mean over them
-        and, as `<name>_std`, the sample standard deviation (of one run: missing); `state`, that of all runs or a count
-        of each. The row of a single run keeps its run_id and its results, finished or not.
+        The settings but `over`; `runs`, how many finished runs are averaged; for each result that is a number the mean
+        over them and, as `<name>_std`, the sample standard deviation (of one run: missing); `state`, that of all runs
+        or a count of each. The row of a single run keeps its run_id and its results, finished or not.
     """
     settings = [name for name in setting_columns(frame) if name != over]
+    results = [name for name in map(str, frame.columns) if is_result(name)]
     rows = []
     for runs in groups(frame, [*settings, "code"]):
         finished = runs[runs["state"] == "finished"]
         row: dict[str, Any] = {name: runs[name].iloc[0] for name in ("run_id", *settings)}
         row["runs"] = len(finished)
         if len(runs) == 1:
-            row |= {name: runs[name].iloc[0] for name in RESULTS}
+            row |= {name: runs[name].iloc[0] for name in results}
         else:
             row["run_id"] = None
-            for name in AVERAGED:
+            for name in filter(is_number, results):
                 row[name], row[f"{name}_std"] = mean_and_std(finished[name])
             row["state"] = format_states(runs)
             row["stale"] = bool(runs["stale"].any())
             row |= {"code": runs["code"].iloc[0], "torch": None, "device_type": None, "error": None}
         rows.append(row)
-    columns = ["run_id", *settings, "runs", *(part for name in RESULTS for part in (name, f"{name}_std"))]
-    return pd.DataFrame(rows, columns=[name for name in columns if name in rows[0] or name in STD_COLUMNS])
+    columns = ["run_id", *settings, "runs", *(part for name in results for part in (name, f"{name}_std"))]
+    return pd.DataFrame(rows, columns=[name for name in columns if name in rows[0] or is_deviation(name)])
 
 
 def groups(frame: pd.DataFrame, columns: list[str]) -> list[pd.DataFrame]:

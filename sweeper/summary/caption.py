@@ -6,13 +6,17 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.average import keys
-from sweeper.summary.columns import format_value, is_missing, setting_columns
+from sweeper.summary.columns import format_value, is_measure, is_missing, setting_columns
 
 MAX_ERRORS = 10  # runs whose error is shown
 
 
 def caption(
-    frame: pd.DataFrame, constant: list[str], by: str = "best_val_acc", implied: Sequence[str] = ()
+    frame: pd.DataFrame,
+    constant: list[str],
+    by: str = "best_val_acc",
+    implied: Sequence[str] = (),
+    configurations: int | None = None,
 ) -> list[str]:
     """Return the caption's lines.
 
@@ -21,6 +25,7 @@ def caption(
         constant: the settings that all runs share.
         by: the column that the frame is sorted by.
         implied: what choices imply, see `implied_settings`.
+        configurations: number of rows where they are averages; None where a row is a run.
     """
     states = frame["state"].value_counts().sort_index()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -30,32 +35,43 @@ def caption(
     lines += implied
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")
-    lines += optimistic(frame, by)
+    lines += optimistic(frame, by, configurations)
     failed = frame[["run_id", "state", "error"]].dropna().itertuples(index=False)
     errors = [f"{run_id} {state}: {error}" for run_id, state, error in failed]
     lines += errors[:MAX_ERRORS] + ([f"and {len(errors) - MAX_ERRORS} more with errors"] * (len(errors) > MAX_ERRORS))
     return lines
 
 
-def optimistic(frame: pd.DataFrame, by: str) -> list[str]:
-    """Name the accuracies that a selection made optimistic."""
+def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list[str]:
+    """Name the numbers that a selection made optimistic.
+
+    The first row's test images did not select it, but the luck of its training did: it shows in both sets of images.
+    """
     lines = []
     finished = int((frame["state"] == "finished").sum())
-    if finished > 1 and by == "best_val_acc":
+    selected_from = f"{finished} runs" if configurations is None else f"{configurations} configurations"
+    if finished > 1 and configurations != 1 and by == "best_val_acc":
         lines.append(
-            f"The top row is the best of {finished} by validation accuracy: its best_val_acc is optimistic, "
-            "its test_acc is not"
+            f"The top row is the best of {selected_from} by validation accuracy: its best_val_acc is optimistic; "
+            "its test_acc is that of these weights, another seed will be a little lower"
         )
-    if finished > 1 and by == "test_acc":
-        lines.append(f"The top row is the best of {finished} by test accuracy: its test_acc is optimistic")
+    if finished > 1 and configurations != 1 and (by == "test_acc" or is_measure(by)):
+        lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
     return lines
 
 
-def averaging(frame: pd.DataFrame, over: str) -> list[str]:
-    """Describe what the rows are averages over, and where runs of one configuration were not averaged."""
+def averaging(frame: pd.DataFrame, over: str, uneven: bool = False) -> list[str]:
+    """Describe what the rows are averages over and, with uneven seeds, how they are ranked.
+
+    Also where runs of one configuration were not averaged, or were trained in different ways.
+    """
     lines = [f"Mean ± standard deviation over the runs that differ only in {over}"]
+    if uneven:
+        lines.append(
+            "Rows have different seeds: they are ranked by best_val_acc less the effect of each seed's validation split"
+        )
     settings = keys(frame, [name for name in setting_columns(frame) if name != over])
     code = keys(frame, ["code"])
     split = int((code[0].groupby(settings).nunique() > 1).sum())

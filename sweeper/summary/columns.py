@@ -7,12 +7,17 @@ import pandas as pd
 
 # For effects alone, in no table: the validation accuracy of each epoch, a text; the numbers of images.
 HIDDEN = ("val_curve", "test_images", "val_images")
+# Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
+MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece", "test_acc_views")
+LOW_IS_BEST = ("test_loss", "test_ece")
+CLASS_ACC = "test_acc["  # begins a column with the accuracy of one class, such as test_acc[cat]
 # Results and provenance, in the order of the table's columns. Every other column but run_id is a setting.
 RESULTS = (
     "best_val_acc",
     "best_epoch",
     "test_acc",
     "test_acc_views",
+    *MEASURES,
     "convergence_epoch",
     "convergence_seconds",
     "epochs_to_target",
@@ -31,7 +36,6 @@ PROVENANCE = ("code", "torch", "device_type")  # never shown as settings; pairs 
 ACCURACIES = ("best_val_acc", "test_acc", "test_acc_views")
 TEXTS = ("state", "stale", *PROVENANCE, "error", *HIDDEN)
 AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
-STD_COLUMNS = {f"{name}_std" for name in AVERAGED}
 RESERVED = {"run_id", "runs", *RESULTS, *(f"{name}_std" for name in RESULTS)}
 SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks the slot: no difference between runs
 
@@ -39,6 +43,7 @@ FORMATS = {
     "best_val_acc": "{:.4f}",
     "test_acc": "{:.4f}",
     "test_acc_views": "{:.4f}",
+    **dict.fromkeys(MEASURES, "{:.4f}"),
     "convergence_seconds": "{:.1f}",
     "train_seconds": "{:.1f}",
     "parameters": "{:,.0f}",
@@ -48,16 +53,39 @@ DIGEST_LENGTH = 8  # digits of a digest that are shown
 
 
 def setting_columns(frame: pd.DataFrame) -> list[str]:
-    return [name for name in map(str, frame.columns) if name not in RESULTS and name != "run_id"]
+    return [name for name in map(str, frame.columns) if not is_result(name) and name != "run_id"]
+
+
+def is_result(column: str) -> bool:
+    return column in RESULTS or column.startswith(CLASS_ACC)
+
+
+def is_measure(column: str) -> bool:
+    """Return whether the column is a measure of the test images that a table shows only where it is asked for."""
+    return column in MEASURES or column.startswith(CLASS_ACC)
+
+
+def high_is_best(column: str) -> bool:
+    return column in ACCURACIES or (is_measure(column) and column not in LOW_IS_BEST)
 
 
 def setting_name(name: str) -> str:
     """Return a column name for a setting that no other column has."""
-    return f"{name} (setting)" if name in RESERVED else name
+    return f"{name} (setting)" if name in RESERVED or name.startswith(CLASS_ACC) else name
 
 
 def is_number(column: str) -> bool:
-    return column in AVERAGED
+    return column in AVERAGED or (column.startswith(CLASS_ACC) and column.endswith("]"))
+
+
+def is_deviation(column: str) -> bool:
+    """Return whether the column is the standard deviation of another."""
+    return column.endswith("_std") and is_number(column.removesuffix("_std"))
+
+
+def digits_of(column: str) -> str | None:
+    """Return the format of a column's numbers; None where they are shown as they are."""
+    return FORMATS.get("test_acc" if column.startswith(CLASS_ACC) else column)
 
 
 def is_missing(value: Any) -> bool:
@@ -78,8 +106,9 @@ def format_value(name: str, value: Any) -> str:
         return "-"
     if name == "data.fingerprint" or str(value).startswith(SHA256):
         return str(value)[: DIGEST_LENGTH + len(SHA256) * (name != "data.fingerprint")]
-    if name in FORMATS:
-        return FORMATS[name].format(value)
+    digits = digits_of(name)
+    if digits is not None:
+        return digits.format(value)
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float) and value.is_integer():
@@ -91,7 +120,7 @@ def format_mean(name: str, value: Any, std: Any) -> str:
     """Return a mean and its standard deviation as text, or the value alone where there is no deviation."""
     if is_missing(std):
         return format_value(name, value)
-    digits = FORMATS.get(name, "{:.1f}")
+    digits = digits_of(name) or "{:.1f}"
     shown = std > 0 or name in ACCURACIES
     return f"{digits.format(value)} ± {digits.format(std)}" if shown else format_value(name, value)
 
@@ -100,7 +129,7 @@ def text_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text, as it is shown: a mean and its standard deviation in one cell."""
     texts = {}
     for name in map(str, table.columns):
-        if name not in STD_COLUMNS:
-            std = table[f"{name}_std"] if f"{name}_std" in STD_COLUMNS & {*table.columns} else [None] * len(table)
+        if not is_deviation(name):
+            std = table[f"{name}_std"] if is_number(name) and f"{name}_std" in table else [None] * len(table)
             texts[name] = [format_mean(name, *pair) for pair in zip(table[name], std, strict=True)]
     return pd.DataFrame(texts)

@@ -61,6 +61,8 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
     runs = [record.run() or {} for record in records]
     statuses = [record.status() or {} for record in records]
     table, notes = lay_out(frame, skipped, over="seed", options=options)
+    shown = table[DEFAULT_SORT].dropna()
+    sorted_by = DEFAULT_SORT if shown.is_monotonic_decreasing else None  # uneven seeds: by adjusted means
     compared = effects(frame, skipped=skipped, options=options)
     states = zip(statuses, frame["state"], strict=True)
     ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]
@@ -73,7 +75,7 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
             axes=shown_axes(frame),
             question=question(frame, runs, plan),
             notes=notes.split("\n"),
-            table={"columns": columns_of(table), "rows": rows_of(table), "by": DEFAULT_SORT},
+            table={"columns": columns_of(table), "rows": rows_of(table), "by": sorted_by},
             nothing=compared.nothing,
             effects=effect_tables(compared),
             effect_notes=caption(compared),

@@ -9,6 +9,7 @@ import pandas as pd
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import changed_definitions, code_of
 from sweeper.runs.states import State
+from sweeper.summary.best import best_run
 from sweeper.summary.report_question import format_dataset, nested
 from sweeper.summary.run_row import last_line
 
@@ -17,8 +18,9 @@ NO_FAILURE = {State.FINISHED, State.RUNNING, State.INTERRUPTED, State.QUEUED, St
 
 
 def confusion(frame: pd.DataFrame, records: Sequence[RunDirectory]) -> dict[str, Any] | None:
-    """Return the confusion matrix of the best finished run by validation accuracy; without rows where it is large."""
-    best = next((record for record, state in zip(records, frame["state"], strict=True) if state == "finished"), None)
+    """Return the confusion matrix of the best run, see sweeper.summary.best; without rows where it is large."""
+    run_id = best_run(frame)
+    best = next((record for record in records if record.run_id == run_id), None)
     rows = None if best is None else (best.result() or {}).get("confusion")
     if best is None or not is_matrix(rows):
         return None

@@ -8,13 +8,13 @@ from operator import itemgetter
 from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
-from sweeper.summary.columns import RESULTS, setting_name
+from sweeper.summary.columns import MEASURES, RESULTS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
 NUMBERS = (int, float)
 SELECT = "val_acc"
-MEASURED = ("best_val_acc", "best_epoch", "test_acc", "test_acc_views")  # in result.json
+MEASURED = ("best_val_acc", "best_epoch", "test_acc", "test_acc_views", *MEASURES)  # in result.json
 HIGHEST_IS_BEST = {"val_acc": True, "val_loss": False, "val_balanced_acc": True, "val_macro_f1": True}
 
 

@@ -4,18 +4,21 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.average import average
+from sweeper.summary.best import SEED, adjust
 from sweeper.summary.caption import averaging, caption, implied_settings
 from sweeper.summary.columns import (
-    ACCURACIES,
     HIDDEN,
     PROVENANCE,
     SLOTS,
     format_value,
+    high_is_best,
     is_implied,
+    is_measure,
     is_missing,
     setting_columns,
 )
@@ -76,12 +79,16 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
 
 
 def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Sort accuracies from high to low, everything else from low to high; missing values come last."""
+    """Sort measures that are better when higher from high to low, everything else from low to high."""
     require_columns(frame, [by])
-    keys = [(2, 0.0, "") if is_missing(value) else sort_key(value, by in ACCURACIES) for value in frame[by].tolist()]
+    return frame.iloc[order(frame, frame[by].tolist(), high_is_best(by))].reset_index(drop=True)
+
+
+def order(frame: pd.DataFrame, values: Sequence[Any], high_first: bool) -> list[int]:
+    """Return the positions of the rows in order of these values, missing ones last, then in order of the run IDs."""
+    keys = [(2, 0.0, "") if is_missing(value) else sort_key(value, high_first) for value in values]
     run_ids = [str(run_id) for run_id in frame["run_id"].tolist()]
-    order = sorted(range(len(frame)), key=lambda row: (keys[row], run_ids[row]))
-    return frame.iloc[order].reset_index(drop=True)
+    return sorted(range(len(frame)), key=lambda row: (keys[row], run_ids[row]))
 
 
 def sort_key(value: Any, high_first: bool) -> tuple[int, float, str]:
@@ -102,35 +109,53 @@ def lay_out(
 ) -> tuple[pd.DataFrame, str]:
     """Return the columns in which runs differ, and a caption with the settings that they share.
 
+    Means over seeds are ranked by best_val_acc less the effects of the validation splits, see sweeper.summary.best.
+
     Args:
         frame: a row for each run.
         skipped: the folders that have no row.
         over: a setting such as seed; runs that differ in nothing else become one row, see sweeper.summary.average.
         by: the column that the frame is sorted by.
-        columns: these instead, a mean's with its standard deviation.
+        columns: these instead, a mean's with its standard deviation. Measures such as test_ece are shown only where
+            they are among these or sort the table.
         options: how learning curves were read.
 
     Raises:
         UserError: there is no such column, or it is lost since its runs were averaged.
     """
+    asked = {by, *(columns or ())}
+    hidden = [name for name in map(str, frame.columns) if is_measure(name) and name not in asked]
+    frame = frame.drop(columns=hidden)
     settings = setting_columns(frame)
     constant = [name for name in settings if frame[name].nunique(dropna=name in SLOTS) <= 1]
     implied = [name for name in settings if name not in constant and is_implied(frame, name)]
     shared = [name for name in constant if name != "data.fingerprint"]
-    lines = caption(frame, shared, by, implied_settings(frame, implied))
-    lines += (options or ConvergenceOptions()).captions + (skipped or Skipped()).captions
     table = frame
+    uneven = False
     if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:
         averaged = average(frame, over)
         if len(averaged) < len(frame):
-            table = sort(averaged, by if by in averaged else DEFAULT_SORT)
-            lines[1:1] = averaging(frame, over)
+            table, uneven = rank(frame, averaged, over, by if by in averaged else DEFAULT_SORT)
+    configurations = None if table is frame else int((table["runs"] > 0).sum())
+    lines = caption(frame, shared, by, implied_settings(frame, implied), configurations)
+    lines += (options or ConvergenceOptions()).captions + (skipped or Skipped()).captions
+    if table is not frame:
+        lines[1:1] = averaging(frame, str(over), uneven)
     text = "\n".join(map(printable, lines))
     if columns is not None:
-        require_columns(table, columns)
+        require_columns(table.assign(**dict.fromkeys(hidden)), columns)
         return table[[part for name in columns for part in (name, f"{name}_std") if part in table]], text
     unused = [*constant, *implied, *PROVENANCE, "error", *HIDDEN] + ([over] if table is not frame else [])
     return drop_empty(table.drop(columns=[name for name in unused if name in table])), text
+
+
+def rank(frame: pd.DataFrame, averaged: pd.DataFrame, over: str, by: str) -> tuple[pd.DataFrame, bool]:
+    """Sort averages; return them, and whether their seeds are uneven, so that the plain means are not the order."""
+    if over != SEED or by != DEFAULT_SORT:
+        return sort(averaged, by), False
+    adjusted = adjust(frame)
+    values = np.where(averaged[by].isna(), np.nan, adjusted.configurations).tolist()
+    return averaged.iloc[order(averaged, values, high_first=True)].reset_index(drop=True), adjusted.uneven
 
 
 def drop_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.summary.columns import RESULTS, is_number, text_cells
+from sweeper.summary.columns import is_number, is_result, text_cells
 from sweeper.summary.output import printable, write_output
 from sweeper.summary.table import lay_out, read_runs
 
@@ -44,7 +44,7 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
     elif width_of(table) > console.width:
         if "run_id" in table:
             table = table.assign(run_id=table["run_id"].str[-ID_DIGITS:])
-        settings = [name for name in table.columns if name not in RESULTS and name not in ("run_id", "model")]
+        settings = [name for name in table.columns if not is_result(name) and name not in ("run_id", "model")]
         spare = [name for name in (*EXPENDABLE, *settings) if name in table]
         while width_of(table.drop(columns=left_out, errors="ignore")) > console.width and spare:
             left_out.append(spare.pop(0))

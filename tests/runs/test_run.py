@@ -77,7 +77,7 @@ def test_the_records_of_a_run(train: Train, tmp_path: Path) -> None:
     }  # fmt: skip
     assert result.keys() == {
         "schema", "select", "best_val_acc", "best_epoch", "test_acc", "test_loss", "test_balanced_acc", "test_macro_f1",
-        "epochs", "train_seconds", "eval_seconds", "confusion",
+        "test_top5_acc", "test_ece", "epochs", "train_seconds", "eval_seconds", "confusion",
     }  # fmt: skip
     best = min(metrics, key=lambda row: float(row["val_loss"]))
     assert (result["select"], result["best_epoch"]) == ("val_loss", best["epoch"])

@@ -22,7 +22,7 @@ from reports import ALERT, HOSTILE, Page, exercises, hostile, make
 from sweeper.__main__ import main
 from sweeper.errors import UserError
 from sweeper.files import write_json
-from sweeper.summary.columns import HIDDEN, RESULTS
+from sweeper.summary.columns import HIDDEN, MEASURES, RESULTS
 from sweeper.summary.report import render, write_report
 
 
@@ -83,7 +83,7 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         assert expected in text_of_page
     assert text.count('<svg class="interval') >= 4 and "model=mlp" in text_of_page
     defined = " ".join(text for _, text in page.of("dt")) + " ".join(text for _, text in page.of("wbr"))
-    assert all(part in defined for name in {*RESULTS} - {*HIDDEN} for part in name.split("_"))
+    assert all(part in defined for name in {*RESULTS} - {*HIDDEN, *MEASURES} for part in name.split("_"))
 
 
 def test_a_lost_run_is_among_the_failures(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Measures of logits beyond accuracy, for test images. No torch here: readers compute them from predictions.npz."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOP_K = 5
+NUM_BINS = 15  # of confidence, as in the source below
+
+Logits = NDArray[np.floating]
+Labels = NDArray[np.integer]
+
+
+def top_k_acc(logits: Logits, labels: Labels, k: int = TOP_K) -> float:
+    """Return the share of images whose class is among the k with the highest logits; 1 with at most k classes.
+
+    Of equal logits, the class of the lower index counts as higher, as in argmax, so that k=1 is the accuracy.
+
+    Args:
+        logits: (N, K).
+        labels: (N,), the index of each image's class.
+        k: number of classes that may be named.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)  # (N, 1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    return float((rank < k).mean())
+
+
+def calibration_error(logits: Logits, labels: Labels, num_bins: int = NUM_BINS) -> float:
+    """Return the expected calibration error (Guo et al., 2017, On Calibration of Modern Neural Networks), from 0 to 1.
+
+    Images are put into bins of equal width by their confidence, the highest softmax probability; a bin includes its
+    upper edge. The error is the mean over the bins of |accuracy - mean confidence|, weighted by their images; NaN
+    where a logit is not finite.
+
+    Args:
+        logits: (N, K).
+        labels: (N,), the index of each image's class.
+        num_bins: number of bins.
+    """
+    if not np.isfinite(logits).all():
+        return float("nan")
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    confidence = 1 / np.exp(shifted).sum(axis=1)  # (N,)
+    correct = logits.argmax(axis=1) == labels
+    bins = np.ceil(confidence * num_bins).astype(np.int64) - 1
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+# By their names in result.json, which has the measures of sweeper.training.metrics too.
+LOGIT_MEASURES: dict[str, Callable[[Logits, Labels], float]] = {
+    "test_top5_acc": top_k_acc,
+    "test_ece": calibration_error,
+}
+
+
+def measure(logits: Logits, labels: Labels) -> dict[str, float]:
+    """Return the measures of logits (N, K) and labels (N,) by name, for result.json."""
+    return {name: function(logits, labels) for name, function in LOGIT_MEASURES.items()}

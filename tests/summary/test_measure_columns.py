@@ -1,0 +1,167 @@
+"""Measures beyond accuracy as columns: read where they are asked for only, against scikit-learn."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from records import finish, make
+from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
+from support import REPOSITORY, environment
+
+from sweeper.errors import UserError
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.measures import measure
+from sweeper.runs.predictions import read_predictions, write_predictions
+from sweeper.summary import measure_columns
+from sweeper.summary.columns import MEASURES, high_is_best
+from sweeper.summary.measure_columns import expand, with_measures
+from sweeper.summary.table import lay_out, read_runs, sort
+
+CLASSES = ["cat", "dog", "a,b"]
+
+
+def complete(record: RunDirectory, seed: int, stored: bool = True) -> dict[str, float]:
+    """Add predictions and what training computes from them; return it, with the recall of each class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, 60)
+    logits = generator.normal(size=(60, 3)).astype(np.float32)
+    write_predictions(record.predictions, logits, labels)
+    predicted = logits.argmax(1)
+    result: dict[str, float] = {
+        "test_acc": float((predicted == labels).mean()),
+        "test_balanced_acc": balanced_accuracy_score(labels, predicted),
+        "test_macro_f1": f1_score(labels, predicted, average="macro"),
+        "test_loss": log_loss(labels, softmax(logits.astype(np.float64), axis=1)),
+        **(measure(logits, labels) if stored else {}),
+    }
+    confusion = {"confusion": confusion_matrix(labels, predicted).tolist()}
+    record.write_result((record.result() or {}) | result | confusion)
+    recalls = recall_score(labels, predicted, average=None)
+    return result | measure(logits, labels) | {f"test_acc[{name}]": r for name, r in zip(CLASSES, recalls, strict=True)}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> dict[str, dict[str, float]]:
+    """Make two models with two seeds each, and a run that failed."""
+    made: dict[str, dict[str, float]] = {}
+    for model in ("mlp", "cnn"):
+        for seed in (0, 1):
+            run = {"dataset": {"classes": CLASSES}}
+            record = finish(tmp_path, f"{model}-{seed}", [0.5], seed=seed, model={"name": model}, run=run)
+            made[record.run_id] = complete(record, len(made))
+    make(tmp_path, "failed", [0.4], "failed", seed=2)
+    return made
+
+
+def test_measures_are_columns_of_the_frame_and_not_of_the_table(runs: dict[str, Any], tmp_path: Path) -> None:
+    frame, _ = read_runs(tmp_path)
+    assert {*MEASURES} <= {*frame.columns}
+    for _, row in frame.set_index("run_id").drop(index="failed").iterrows():
+        assert {name: row[name] for name in MEASURES[:-1]} == {
+            name: runs[str(row.name)][name] for name in MEASURES[:-1]
+        }
+    table, _ = lay_out(frame, over="seed")
+    assert not {*MEASURES} & {*table.columns}
+    table, caption = lay_out(sort(frame, "test_ece"), over="seed", by="test_ece")  # a table shows what sorts it
+    assert table["test_ece"].dropna().is_monotonic_increasing
+    assert "The top row is the best of 2 configurations by test_ece: its test_ece is optimistic" in caption
+
+
+def test_measures_are_averaged(runs: dict[str, Any], tmp_path: Path) -> None:
+    frame, _ = read_runs(tmp_path)
+    columns = ["model", "test_macro_f1", "test_ece"]
+    table, _ = lay_out(frame[frame["state"] == "finished"], over="seed", columns=columns)
+    assert list(table.columns) == ["model", "test_macro_f1", "test_macro_f1_std", "test_ece", "test_ece_std"]
+    for row in table.to_dict("records"):
+        for name in columns[1:]:
+            values = [runs[f"{row['model']}-{seed}"][name] for seed in (0, 1)]
+            assert (row[name], row[f"{name}_std"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "high"),
+    [("test_loss", False), ("test_ece", False), ("test_macro_f1", True), ("test_top5_acc", True), ("epochs", False)],
+)
+def test_the_better_comes_first(name: str, high: bool, runs: dict[str, Any], tmp_path: Path) -> None:
+    assert high_is_best(name) == high
+    values = sort(read_runs(tmp_path)[0], name)[name].dropna()
+    assert values.is_monotonic_decreasing if high else values.is_monotonic_increasing
+
+
+def test_the_accuracy_of_each_class(runs: dict[str, Any], tmp_path: Path) -> None:
+    frame, _ = read_runs(tmp_path)
+    frame = with_measures(frame, tmp_path / "runs", ["class_accs"])
+    names = [f"test_acc[{name}]" for name in CLASSES]
+    assert expand(["model", "class_accs"], frame) == ["model", *names]
+    for _, row in frame.set_index("run_id").drop(index="failed").iterrows():
+        assert [row[name] for name in names] == [runs[str(row.name)][name] for name in names]
+    assert frame.set_index("run_id").loc["failed", names].isna().all()
+    table, _ = lay_out(frame, over="seed", columns=["model", names[0]])
+    assert list(table.columns) == ["model", names[0], f"{names[0]}_std"]
+    assert not {*names} & {*lay_out(frame, over="seed")[0].columns}
+    assert sort(frame, names[1])[names[1]].dropna().is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    "confusion", [None, 3, [[1, 2], [3, 4]], [[1, 2, 3]] * 2, [["a"] * 3] * 3, [[1], [1, 2], []], [[10**30] * 3] * 3]
+)
+def test_a_damaged_confusion_matrix_gives_no_accuracies(confusion: Any, tmp_path: Path) -> None:
+    record = finish(tmp_path, "run", [0.5], run={"dataset": {"classes": CLASSES}})
+    record.write_result((record.result() or {}) | {"confusion": confusion})
+    frame = with_measures(read_runs(tmp_path)[0], tmp_path / "runs", ["class_accs"])
+    with pytest.raises(UserError, match="--columns class_accs: no run has a confusion matrix"):
+        expand(["class_accs"], frame)
+
+
+def test_a_class_without_images_has_no_accuracy(tmp_path: Path) -> None:
+    record = finish(tmp_path, "run", [0.5], run={"dataset": {"classes": CLASSES}})
+    record.write_result((record.result() or {}) | {"confusion": [[3, 1, 0], [0, 0, 0], [0, 1, 1]]})
+    frame = with_measures(read_runs(tmp_path)[0], tmp_path / "runs", ["test_acc[cat]"])
+    assert frame[["test_acc[cat]", "test_acc[a,b]"]].to_numpy().tolist() == [[0.75, 0.5]]
+    assert "test_acc[dog]" not in frame
+
+
+def test_predictions_are_read_only_for_measures_that_the_result_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs may have been trained before there was a measure."""
+    opened: list[str] = []
+
+    def read(path: Path) -> Any:
+        opened.append(path.parent.name)
+        return read_predictions(path)
+
+    monkeypatch.setattr(measure_columns, "read_predictions", read)
+    values = {}
+    for index in range(3):
+        record = finish(tmp_path, f"run-{index}", [0.5], seed=index)
+        values[record.run_id] = complete(record, index, stored=index == 0)
+    (tmp_path / "runs" / "run-2" / "predictions.npz").write_bytes(b"damaged")
+    make(tmp_path, "failed", [0.4], "failed", seed=3)
+    frame, _ = read_runs(tmp_path)
+    assert with_measures(frame, tmp_path / "runs", ["model", "test_acc", "test_loss"]).equals(frame)
+    assert opened == []
+    found = with_measures(frame, tmp_path / "runs", ["test_ece"]).set_index("run_id")
+    assert sorted(opened) == ["run-1", "run-2"]
+    assert found["test_ece"].isna().to_dict() == {"run-0": False, "run-1": False, "run-2": True, "failed": True}
+    assert [found.loc[name, "test_ece"] for name in ("run-0", "run-1")] == [
+        values[f"run-{n}"]["test_ece"] for n in (0, 1)
+    ]
+    assert found["test_top5_acc"].notna().to_dict()["run-1"] is False  # was not asked for
+
+
+def test_the_command_shows_them(runs: dict[str, Any], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(tmp_path)]
+    options = ["--columns", "run_id,test_ece,class_accs", "--group-by", "none", "--where", "state=finished"]
+    arguments = [*command, *options, "--sort", "test_acc[dog]", "--format", "json"]
+    done = subprocess.run(arguments, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["run_id"] for row in rows] == sorted(runs, key=lambda run_id: -runs[run_id]["test_acc[dog]"])
+    names = ["test_ece", *(f"test_acc[{name}]" for name in CLASSES)]
+    assert rows == [{"run_id": row["run_id"], **{name: runs[row["run_id"]][name] for name in names}} for row in rows]
