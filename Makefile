@@ -31,7 +31,7 @@ effects: setup  ## Print which training trick helps, and by how much
 curves: setup  ## Plot learning curves of all runs into outputs/curves
 	@$(PY) -m sweeper curves
 
-best: setup  ## Re-evaluate the best run's best.pt on the test images
+best: setup  ## Re-evaluate the best configuration's best run on the test images
 	@$(PY) -m sweeper evaluate --best
 
 report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
@@ -42,7 +42,7 @@ tensorboard: setup  ## Open TensorBoard on all runs
 
 # The scripts read their settings from the environment, where make puts the variables on its command line:
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
-exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2 EPOCHS=30 RESNET_EPOCHS=10
+exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10
 	@PYTHON=$(PY) scripts/exercises.sh
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER

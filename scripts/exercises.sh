@@ -2,7 +2,7 @@
 # Train the exercises and read the results; `make exercises` runs it from the repository's root.
 #   DATA            folder with train/<class>/* and test/<class>/*; empty: the original CIFAR-10, downloaded
 #   OUT             folder of the runs (outputs/exercises)
-#   SEEDS, EPOCHS   of the small networks (0,1,2 and 30); RESNET_EPOCHS: of ResNet-18, one seed (10)
+#   SEEDS, EPOCHS   of the small networks (0,1,2,3,4 and 30); RESNET_EPOCHS: of ResNet-18, one seed (10)
 set -u
 OUT=${OUT:-outputs/exercises}
 DATA=${DATA:-}

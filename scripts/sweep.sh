@@ -1,6 +1,6 @@
 # Sourced by the other scripts: the sweep function, and the settings that they share.
 PYTHON=${PYTHON:-.venv/bin/python}
-SEEDS=${SEEDS:-0,1,2}
+SEEDS=${SEEDS:-0,1,2,3,4}
 EPOCHS=${EPOCHS:-30}
 RESNET_EPOCHS=${RESNET_EPOCHS:-10}
 failed=0

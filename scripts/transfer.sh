@@ -3,7 +3,7 @@
 # scratch as well; `make transfer DATA=FOLDER` runs it from the repository's root.
 #   DATA            folder with train/<class>/* and test/<class>/*
 #   OUT             folder of the runs (outputs/transfer)
-#   RESNET_EPOCHS   of the first half, one seed (10); SEEDS, EPOCHS: of the second half (0,1,2 and 30)
+#   RESNET_EPOCHS   of the first half, one seed (10); SEEDS, EPOCHS: of the second half (0,1,2,3,4 and 30)
 set -u
 OUT=${OUT:-outputs/transfer}
 DATA=${DATA:-}

@@ -138,3 +138,32 @@ def test_the_page_has_all_runs_of_the_resnet_and_evaluates_the_best_run() -> Non
     section = (DOCS / "exercises.md").read_text().partition("## The best model, loaded again")[2]
     assert best["run_id"] in section
     assert f"{float(best['test_acc']):.4f}" in section
+
+
+def test_the_page_names_the_best_small_network_by_its_mean_over_the_seeds() -> None:
+    small = EXERCISES[EXERCISES["model"] != "resnet18"].astype({"best_val_acc": float, "test_acc": float})
+    of_seed = small.groupby("seed")["best_val_acc"].mean()
+    configurations = [
+        runs.assign(ahead=runs["best_val_acc"] - runs["seed"].map(of_seed))
+        for _, runs in small.groupby(
+            ["model", "optimizer", "optimizer.lr", "scheduler", "activation", "norm", "dropout.rate"]
+        )
+    ]
+    best = max(configurations, key=lambda runs: float(runs["best_val_acc"].mean()))
+    run = best.sort_values("ahead").iloc[-1]
+    highest = small.sort_values("best_val_acc").iloc[-1]
+    easiest, luckiest = (
+        sum("1" in runs["seed"][runs[name] == runs[name].max()].tolist() for runs in configurations)
+        for name in ("best_val_acc", "test_acc")
+    )
+    section = " ".join((DOCS / "exercises.md").read_text().partition("## The best model, loaded again")[2].split())
+    for sentence in (
+        f"cnn_pool with dropout 0.1 ({best['best_val_acc'].mean():.4f} on average)",
+        f"`{run['run_id']}`, with a test accuracy of {run['test_acc']:.4f}",
+        f"({highest['best_val_acc']:.4f}), from the easiest split",
+        f"evaluate {highest['run_id']} --output-dir outputs/exercises` gives its recorded test accuracy of "
+        f"{highest['test_acc']:.4f} again",
+        f"{easiest} of the {len(configurations)} small configurations have their highest validation accuracy with seed "
+        f"1, but only {luckiest} their highest test accuracy",
+    ):
+        assert sentence in section
