@@ -77,7 +77,8 @@ def make_runs(output_dir: Path, number: int, *, events: bool = False) -> None:
         record.write_metrics(rows)
         record.write_result(
             {"best_val_acc": best["val_acc"], "best_epoch": best["epoch"], "test_acc": best["val_acc"] - 0.01}
-            | {"test_loss": 1.0, "test_balanced_acc": 0.5, "test_macro_f1": 0.5, "select": "val_acc"}
+            | {"test_loss": 1.0, "test_balanced_acc": 0.5, "test_macro_f1": 0.5, "test_top5_acc": 0.9, "test_ece": 0.1}
+            | {"select": "val_acc"}
             | {"epochs": EPOCHS, "train_seconds": 45.0, "eval_seconds": 3.0, "confusion": [[10] * 10] * 10}
         )
         record.write_status(state="finished", attempt=1, epoch=EPOCHS + 1, step=0, error=None)
