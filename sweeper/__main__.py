@@ -87,6 +87,10 @@ def effects(
         list[str] | None,
         typer.Option(metavar="KEY", help="Setting at each configuration's best value by val_acc; may be repeated."),
     ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare by this, such as test_macro_f1, test_ece or test_acc[CLASS]; may be repeated."),
+    ] = None,
     anytime: Annotated[
         bool, typer.Option("--anytime", help="p and intervals that hold when seeds are added after a look at results.")
     ] = False,
@@ -107,6 +111,7 @@ def effects(
         baseline or [],
         where=where or [],
         tuned=tune or [],
+        measures=measure or [],
         is_anytime=anytime,
         format=format,
         output=output,

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
-from sweeper.summary.columns import PROVENANCE, RESULTS, SLOTS, format_value, is_implied, is_missing
+from sweeper.summary.columns import PROVENANCE, SLOTS, format_value, is_implied, is_missing, is_result
 
 CONF = Path(__file__).parents[2] / "conf"
 CODE_OF = "code of "  # and a group: the column with the digest of that group's code
@@ -23,8 +23,8 @@ def settings_of(finished: pd.DataFrame) -> pd.DataFrame:
 
     Missing values are None. The code has a column for each group, such as `code of optimizer`, and `code of core`.
     """
-    results = [name for name in ("run_id", *RESULTS) if name not in PROVENANCE]
-    settings = finished.drop(columns=results, errors="ignore").astype(object)
+    results = [name for name in finished if (is_result(str(name)) or name == "run_id") and name not in PROVENANCE]
+    settings = finished.drop(columns=results).astype(object)
     settings = settings.where(settings.notna(), None)
     if "data.fingerprint" in settings:
         fingerprints = settings.pop("data.fingerprint")

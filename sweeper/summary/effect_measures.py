@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.columns import is_missing
+from sweeper.summary.columns import CLASS_ACC, is_missing
 from sweeper.summary.convergence import ConvergenceOptions
+from sweeper.summary.other_images import Correctness
 from sweeper.summary.run_row import LARGEST
 
 
@@ -22,11 +23,15 @@ class Runs:
     Args:
         frame: a row for each run, labeled from 0.
         options: how learning curves are read.
+        correctness: which test images they got right; None: not read.
     """
 
-    def __init__(self, frame: pd.DataFrame, options: ConvergenceOptions) -> None:
+    def __init__(
+        self, frame: pd.DataFrame, options: ConvergenceOptions, correctness: Correctness | None = None
+    ) -> None:
         self.frame = frame
         self.options = options
+        self.correctness = correctness
         self.columns: dict[str, list[Any]] = {}
         self.numbers: dict[str, list[float | None]] = {}
 
@@ -202,7 +207,7 @@ def epochs_to_target(runs: Runs, rows: Sequence[int]) -> list[float]:
 
 ACCURACY = ("helps", "hurts", "gains more", "gains less")
 EPOCHS = ("slower", "faster", "saves fewer epochs", "saves more epochs")
-METRICS = {
+USUAL: dict[str, Metric] = {  # compared unless other measures are asked for
     "test_acc": column_metric(
         *("test_acc", ACCURACY),
         digits="{:+.4f}",
@@ -240,3 +245,42 @@ METRICS = {
         "where no epoch has it (restricted mean time)",
     ),
 }
+
+
+def not_known(_runs: Runs, _row: int) -> None:
+    return None
+
+
+def measure(name: str, *, lower_is_better: bool = False, half_width: float = 0.005, meaning: str = "") -> Metric:
+    """Return a measure of the test images that is compared where it is asked for."""
+    words = (ACCURACY[1], ACCURACY[0], ACCURACY[3], ACCURACY[2]) if lower_is_better else ACCURACY
+    meaning = f"{name}: {meaning}" if meaning else ""
+    return column_metric(name, words, digits="{:+.4f}", half_width=half_width, resolution=not_known, meaning=meaning)
+
+
+class Metrics(dict[str, Metric]):
+    """Metrics by name; each class' accuracy, `test_acc[CLASS]`, is among them."""
+
+    def __missing__(self, name: str) -> Metric:
+        if not name.startswith(CLASS_ACC):
+            raise KeyError(name)
+        return measure(name)
+
+
+METRICS = Metrics(
+    USUAL
+    | {
+        "test_balanced_acc": measure("test_balanced_acc", meaning="mean over the classes of their accuracy"),
+        "test_macro_f1": measure("test_macro_f1", meaning="mean over the classes of their F1 score"),
+        "test_top5_acc": measure("test_top5_acc", meaning="share of images whose class is among the five most likely"),
+        "test_acc_views": measure("test_acc_views", meaning="accuracy of logits averaged over views"),
+        "test_loss": measure(
+            "test_loss", lower_is_better=True, half_width=0.02, meaning="negative log-likelihood, in nats"
+        ),
+        "test_ece": measure(
+            "test_ece",
+            lower_is_better=True,
+            meaning="expected calibration error, how far the confidence in the predicted class is from its accuracy",
+        ),
+    }
+)

@@ -20,9 +20,10 @@ from sweeper.summary.axes import (
 )
 from sweeper.summary.columns import format_value, is_implied
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effect_measures import METRICS, Runs
+from sweeper.summary.effect_measures import METRICS, USUAL, Runs
 from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison, compare, corrected
+from sweeper.summary.other_images import Correctness
 from sweeper.summary.outcomes import count_diverged
 from sweeper.summary.pairing import Change, Stratum, cell_columns, differences, strata, unmatched
 from sweeper.summary.tuning import check_tuned, tune
@@ -69,6 +70,7 @@ class Study:
         baseline: for each axis the value that its others are compared with.
         datasets: for each dataset, its name.
         is_anytime: see Effects.
+        measures: names of the metrics.
     """
 
     settings: pd.DataFrame
@@ -77,6 +79,7 @@ class Study:
     baseline: Mapping[str, Any]
     datasets: Mapping[Any, str]
     is_anytime: bool
+    measures: Sequence[str]
 
     @property
     def finished_settings(self) -> pd.DataFrame:
@@ -89,6 +92,8 @@ def effects(
     *,
     tuned: Sequence[str] = (),
     is_anytime: bool = False,
+    measures: Sequence[str] = tuple(USUAL),
+    correctness: Correctness | None = None,
     defaults: Mapping[str, Any] | None = None,
     skipped: Skipped | None = None,
     options: ConvergenceOptions | None = None,
@@ -102,6 +107,8 @@ def effects(
         tuned: settings that every configuration has at its best value instead of being compared, see
             sweeper.summary.tuning.
         is_anytime: whether p and intervals stay valid when seeds are added after a look at the results.
+        measures: names of METRICS, by which runs are compared.
+        correctness: which test images the runs got right, for the intervals for other test images; None: none of these.
         defaults: the values of the baseline run; None for those of conf/.
         skipped: the folders that have no row.
         options: how learning curves were read.
@@ -121,7 +128,7 @@ def effects(
         return nothing(f"nothing to compare: {what}", sweep_over("a trick and seeds"), runs, left_out, skipped)
     ended = frame[frame["state"].isin(["finished", "diverged"])].sort_values("run_id").reset_index(drop=True)
     finished = {row for row, state in enumerate(ended["state"]) if state == "finished"}
-    results, settings = Runs(ended, options), settings_of(ended)
+    results, settings = Runs(ended, options, correctness), settings_of(ended)
     axes = axes_of(settings.loc[sorted(finished)])
     if not axes:
         what = f"nothing to compare: the {runs} finished runs differ in no setting but seed and data"
@@ -137,7 +144,7 @@ def effects(
     if tuned:
         settings, choices = tune(settings, results, finished, tuned, compared)
         notes += choices
-    study = Study(settings, results, finished, base, name_datasets(ended, settings), is_anytime)
+    study = Study(settings, results, finished, base, name_datasets(ended, settings), is_anytime, measures)
     comparisons = compare_all(study, [(axis,) for axis in compared])
     crossed = compare_all(study, list(combinations(compared, 2)), least_seeds=2)
     changes = {comparison.changes[0] for comparison in comparisons}
@@ -196,7 +203,7 @@ def compare_all(study: Study, plans: Sequence[tuple[str, ...]], least_seeds: int
             if len(stratum.corners) > 1:
                 by_data[stratum.data].setdefault(axes, []).append(stratum)
     found: list[Comparison] = []
-    for metric in METRICS:
+    for metric in study.measures:
         known = {row for row in study.finished if METRICS[metric].is_known(study.runs, row)}
         for data, of_axes in by_data.items():
             table = [
@@ -234,7 +241,10 @@ def compare_values(
 def remarks(study: Study) -> list[str]:
     """Describe what keeps finished runs out of some comparisons, and what limits their numbers."""
     lines, settings, frame = [], study.finished_settings, study.runs.frame.loc[sorted(study.finished)]
-    for name, what in (("test_acc", "test_acc"), ("mean_val_acc", "a learning curve")):
+    for name in study.measures:
+        if name in ("epochs_to_level", "epochs_to_target"):
+            continue  # the one lacks what mean_val_acc lacks, the other is often not asked for
+        what = "a learning curve" if name == "mean_val_acc" else name
         lacking = sum(not METRICS[name].is_known(study.runs, row) for row in study.finished)
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
     for axis in study.baseline:

@@ -45,7 +45,8 @@ def caption(found: Effects) -> list[str]:
         )
     if found.interactions:
         lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
-    return lines + meanings(found) + new_models(found.comparisons) + plans(found)
+    lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
+    return lines + plans(found)
 
 
 def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
@@ -124,6 +125,17 @@ def new_models(comparisons: Sequence[Comparison]) -> list[str]:
                 f"test_acc{where} on another model, as different as these, {1 - LEVEL:.0%}: {', '.join(found)}"
             )
     return lines
+
+
+def other_images(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the intervals for other test images, of the comparisons in which they are wider by more than a tenth."""
+    digits = METRICS["test_acc"].digits.format
+    found = [
+        f"{name_change(comparison)}{on_data(comparison, comparisons)} [{', '.join(map(digits, interval))}]"
+        for comparison in comparisons
+        if (interval := comparison.other_images) is not None
+    ]
+    return [f"test_acc for other test images: {', '.join(shorten(found))}"] if found else []
 
 
 def plans(found: Effects) -> list[str]:

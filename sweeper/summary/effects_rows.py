@@ -16,7 +16,17 @@ from sweeper.summary.verdicts import verdict
 COLUMNS = (
     *("measure", "exploratory", "data", "axis", "value", "baseline", "with_axis", "with_value", "with_baseline"),
     *("model", "models", "models_up", "pairs", "seeds", "mean", "spread", "low", "high", "level"),
-    *("low_family", "high_family", "low_new_model", "high_new_model", "higher", "lower", "tied"),
+    *(
+        "low_family",
+        "high_family",
+        "low_new_model",
+        "high_new_model",
+        "low_images",
+        "high_images",
+        "higher",
+        "lower",
+        "tied",
+    ),
     *("value_reached", "baseline_reached", "value_diverged", "baseline_diverged", "value_limited", "baseline_limited"),
     *("left_out", "anytime", "p", "p_holm", "result"),
 )
@@ -39,6 +49,7 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
         row[name] = getattr(comparison, name)
     row |= {"models": len(comparison.models) or None, "models_up": comparison.models_up if comparison.models else None}
     ends = {"": comparison.interval, "_family": comparison.family, "_new_model": comparison.new_model}
+    ends["_images"] = comparison.other_images
     for suffix, interval in ends.items():
         row[f"low{suffix}"], row[f"high{suffix}"] = interval or (None, None)
     for name in ("reached", "diverged", "limited"):

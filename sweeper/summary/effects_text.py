@@ -5,20 +5,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError, format_names
+from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.axes import format_override
+from sweeper.summary.columns import CLASS_ACC
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effect_measures import METRICS, USUAL
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption, tables
 from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
+from sweeper.summary.measure_columns import CLASS_ACCS, expand, with_measures
+from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import printable, write_output
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
@@ -95,6 +99,22 @@ def as_table(found: Effects) -> str:
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
+def known_measures(names: Sequence[str], frame: pd.DataFrame) -> list[str]:
+    """Return the measures without repetition, all classes in place of class_accs.
+
+    Raises:
+        UserError: one is unknown.
+    """
+    measures = list(dict.fromkeys(expand(names, frame)))
+    for name in measures:
+        if name not in METRICS and not (name.startswith(CLASS_ACC) and name in frame):
+            valid = [*METRICS, *(column for column in map(str, frame) if column.startswith(CLASS_ACC)), CLASS_ACCS]
+            raise UserError(
+                f"--measure {name}: unknown measure{nearest(name, valid)}; choose from {format_names(valid)}"
+            )
+    return measures
+
+
 FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 
 
@@ -105,6 +125,7 @@ def show_effects(
     *,
     where: Sequence[str] = (),
     tuned: Sequence[str] = (),
+    measures: Sequence[str] = (),
     is_anytime: bool = False,
     format: str = "table",
     output: Path | None = None,
@@ -118,21 +139,31 @@ def show_effects(
         baseline: texts AXIS=VALUE.
         where: texts COLUMN=VALUE that the runs meet.
         tuned: settings that every configuration has at its best value, see `effects`.
+        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the usual ones.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
         format: one of FORMATS.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
 
     Raises:
-        UserError: the format is unknown, a condition, an axis or a value, or the file cannot be replaced.
+        UserError: the format is unknown, a condition, an axis, a value or a measure, or the file cannot be replaced.
     """
     if format not in FORMATS:
         raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
     parts = (text.partition("=") for text in baseline)
     given = {axis: value for axis, _, value in parts}
     frame, skipped = gather(output_dir / "runs", only, options)
-    frame = frame if frame.empty else select(frame, where)
-    found = effects(frame, given, tuned=tuned, is_anytime=is_anytime, skipped=skipped, options=options)
+    frame = frame if frame.empty else select(with_measures(frame, output_dir / "runs", measures), where)
+    found = effects(
+        frame,
+        given,
+        tuned=tuned,
+        is_anytime=is_anytime,
+        measures=known_measures(measures, frame) or tuple(USUAL),
+        correctness=correctness_of(frame, output_dir / "runs"),
+        skipped=skipped,
+        options=options,
+    )
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
     console = Console()

@@ -27,6 +27,7 @@ from sweeper.summary.intervals import (
     t_interval,
     t_test,
 )
+from sweeper.summary.other_images import ImageVariance, Pair, for_other_images
 from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
 
@@ -75,6 +76,7 @@ class Comparison:
         left_out: seeds and cells that are not in complete blocks.
         diverged, limited, reached: see sweeper.summary.outcomes.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
+        images: the variance between test images, of test_acc where all of the runs' predictions are there.
         p: two-sided; None with one seed, and where all seeds agree to the last digit and the resolution is not known.
         corrected: p by Holm's method over all comparisons (or interactions) of the table that have a p.
         level: at which Holm's method judged p; LEVEL where there is none.
@@ -98,6 +100,7 @@ class Comparison:
     limited: Tally | None = None
     reached: Tally | None = None
     is_anytime: bool = False
+    images: ImageVariance | None = None
     p: float | None = None
     corrected: float | None = None
     level: float = LEVEL
@@ -124,6 +127,13 @@ class Comparison:
     def family(self) -> Interval | None:
         """The interval at the level at which Holm's method judged p: 0 is outside where p is significant."""
         return self.interval_at(self.level)
+
+    @property
+    def other_images(self) -> Interval | None:
+        """The interval for other test images at the same level, where it is wider by more than a tenth."""
+        if self.images is None or self.family is None:
+            return None
+        return for_other_images(self.family, self.images, self.level)
 
     @property
     def is_significant(self) -> bool:
@@ -207,8 +217,20 @@ def compare(
         limited=count_limited(runs, rows, base_rows) if runs is not None and metric == TEST_ACC else None,
         reached=count_reached(runs, rows, base_rows) if runs is not None and metric == TARGET else None,
         is_anytime=is_anytime,
+        images=image_variance_of(blocks.differences, runs) if metric == "test_acc" and len(changes) == 1 else None,
         p=anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means)),
     )
+
+
+def image_variance_of(differences: Sequence[Difference], runs: Runs | None) -> ImageVariance | None:
+    if runs is None or runs.correctness is None:
+        return None
+    run_ids = runs.column("run_id")
+    pairs = [
+        Pair([run_ids[row] for row in pair.rows], [run_ids[row] for row in pair.base_rows], pair.seed)
+        for pair in differences
+    ]
+    return runs.correctness.variance(pairs)
 
 
 def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tuple[Part, ...]:

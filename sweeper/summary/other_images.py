@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -88,6 +89,14 @@ def for_other_images(
     """Return the interval for other images, see `widen`; None where it is less than WIDENED times as wide."""
     low, high = widen(interval, variance, level)
     return (low, high) if high - low > WIDENED * (interval[1] - interval[0]) else None
+
+
+MAX_RUNS = 2000  # reading 10,000 predictions takes half a minute
+
+
+def correctness_of(frame: pd.DataFrame, runs: Path) -> "Correctness | None":
+    """Return what reads the predictions of the frame's runs in the folder runs/; None where they are too many."""
+    return Correctness(runs) if len(frame) <= MAX_RUNS else None
 
 
 class Correctness:

@@ -15,6 +15,7 @@ from sweeper.summary.effects import effects
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.index import ENDED
 from sweeper.summary.learning_curves import learning_curves
+from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import write_output
 from sweeper.summary.report_curves import curve_data
 from sweeper.summary.report_question import format_time, question, shown_axes
@@ -63,7 +64,8 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
     table, notes = lay_out(frame, skipped, over="seed", options=options)
     shown = table[DEFAULT_SORT].dropna()
     sorted_by = DEFAULT_SORT if shown.is_monotonic_decreasing else None  # uneven seeds: by adjusted means
-    compared = effects(frame, skipped=skipped, options=options)
+    correctness = correctness_of(frame, output_dir / "runs")
+    compared = effects(frame, correctness=correctness, skipped=skipped, options=options)
     states = zip(statuses, frame["state"], strict=True)
     ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]
     return (

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paired import found, table
+from paired import runs as paired
 from records import finish, make
 from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
@@ -19,8 +21,10 @@ from sweeper.runs.measures import measure
 from sweeper.runs.predictions import read_predictions, write_predictions
 from sweeper.summary import measure_columns
 from sweeper.summary.columns import MEASURES, high_is_best
+from sweeper.summary.effects_text import show_effects
 from sweeper.summary.measure_columns import expand, with_measures
 from sweeper.summary.table import lay_out, read_runs, sort
+from sweeper.summary.verdicts import verdict
 
 CLASSES = ["cat", "dog", "a,b"]
 
@@ -165,3 +169,44 @@ def test_the_command_shows_them(runs: dict[str, Any], tmp_path: Path) -> None:
     assert [row["run_id"] for row in rows] == sorted(runs, key=lambda run_id: -runs[run_id]["test_acc[dog]"])
     names = ["test_ece", *(f"test_acc[{name}]" for name in CLASSES)]
     assert rows == [{"run_id": row["run_id"], **{name: runs[row["run_id"]][name] for name in names}} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("test_macro_f1", "helps"),
+        ("test_balanced_acc", "helps"),
+        ("test_acc[cat]", "helps"),
+        ("test_loss", "hurts"),
+        ("test_ece", "hurts"),
+    ],
+)
+def test_effects_compare_by_a_measure(name: str, result: str) -> None:
+    """Every measure is 0.2 higher with SELU: better, or worse where lower is better."""
+    frame = table(*paired("activation", {"relu": [0.5, 0.51, 0.49], "selu": [0.7, 0.711, 0.689]}, name))
+    effects = found(frame, measures=[name])
+    (comparison,) = effects.comparisons
+    assert comparison.metric == name
+    assert comparison.mean == pytest.approx(0.2)
+    assert verdict(comparison) == result
+    swapped = found(frame, {"activation": "selu"}, measures=[name])
+    assert verdict(swapped.comparisons[0]) == {"helps": "hurts", "hurts": "helps"}[result]
+    assert found(frame).comparisons == []  # not among the usual ones
+    frame.loc[0, name] = None
+    assert f"1 finished run without {name}" in found(frame, measures=[name]).notes
+
+
+def test_the_command_compares_by_measures(runs: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "effects.json"
+    show_effects(tmp_path, None, [], measures=["test_ece", "class_accs", "test_ece"], format="json", output=file)
+    measured = {row["measure"]: row["mean"] for row in json.loads(file.read_text())["comparisons"]}
+    assert list(measured) == ["test_ece", *(f"test_acc[{name}]" for name in CLASSES)]
+    for name, mean in measured.items():
+        differences = [runs[f"cnn-{seed}"][name] - runs[f"mlp-{seed}"][name] for seed in (0, 1)]
+        assert abs(mean) == pytest.approx(abs(np.mean(differences)), abs=1e-9)
+    with pytest.raises(
+        UserError, match=r"--measure test_f1: unknown measure \(did you mean test_.*choose from .*class_accs"
+    ):
+        show_effects(tmp_path, None, [], measures=["test_f1"])
+    with pytest.raises(UserError, match=r"--measure test_acc\[cow\]: unknown measure"):
+        show_effects(tmp_path, None, [], measures=["test_acc[cow]"])

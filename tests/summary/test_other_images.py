@@ -5,19 +5,28 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from paired import of_axis
+from records import finish
 from scipy import stats
 
 from sweeper.runs.predictions import write_predictions
+from sweeper.summary.effects import effects
+from sweeper.summary.effects_caption import caption
+from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.other_images import (
     Correctness,
     ImageVariance,
     Pair,
+    correctness_of,
     for_other_images,
     image_variance,
     widen,
 )
+from sweeper.summary.report import render
+from sweeper.summary.table import read_runs
 
 
 def two_way_anova(differences: NDArray[np.float64]) -> tuple[float, float]:
@@ -135,3 +144,43 @@ def test_predictions_are_read_once(runs: Path) -> None:
         file.unlink()
     again = correctness.differences(PAIRS)
     assert first is not None and again is not None and (first == again).all()
+
+
+def test_effects_give_the_interval_for_other_images(tmp_path: Path) -> None:
+    """SELU gets the same 10 of 100 images more with every seed, give or take one: seeds agree, images decide."""
+    labels = np.arange(100) % 2
+    right = np.eye(2, dtype=np.float32)[labels]
+    for model in ("mlp", "cnn"):
+        for seed, gained in ((0, 9), (1, 10), (2, 11)):
+            for name, wrong in (("relu", 50), ("selu", 50 - gained)):
+                changes = {"activation": {"name": name}, "seed": seed, "model": {"name": model}}
+                record = finish(tmp_path, f"{model}-{name}-{seed}", [0.5], 1 - wrong / 100, **changes)
+                write_predictions(
+                    record.predictions, np.where(np.arange(100)[:, None] < wrong, right[:, ::-1], right), labels
+                )
+    frame, _ = read_runs(tmp_path)
+    correctness = Correctness(tmp_path / "runs")
+    result = effects(frame, correctness=correctness)
+    one = of_axis(result, "activation")
+    pairs = [
+        Pair([f"{model}-selu-{seed}"], [f"{model}-relu-{seed}"], seed) for seed in range(3) for model in ("mlp", "cnn")
+    ]
+    variance = correctness.variance(pairs)
+    assert variance is not None and one.family is not None
+    assert one.images == pytest.approx(variance)
+    assert one.other_images == pytest.approx(widen(one.family, variance, one.level))
+    assert one.other_images is not None
+    line = f"test_acc for other test images: activation=selu [{', '.join(map('{:+.4f}'.format, one.other_images))}]"
+    assert line in caption(result)
+    (row,) = [
+        row
+        for row in to_frame(result).to_dict("records")
+        if row["axis"] == "activation" and row["measure"] == "test_acc" and row["pairs"] == 6
+    ]
+    assert (row["low_images"], row["high_images"]) == one.other_images
+    without = effects(frame)
+    assert of_axis(without, "activation").other_images is None
+    assert not any("other test images:" in line for line in caption(without))
+    assert line.replace("'", "&#39;") in render(tmp_path)
+    assert isinstance(correctness_of(frame, tmp_path / "runs"), Correctness)
+    assert correctness_of(pd.concat([frame] * 200), tmp_path / "runs") is None  # 2,400 runs
