@@ -19,7 +19,8 @@ from sweeper.summary.anytime import PRIOR
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.inference import Comparison
-from sweeper.summary.intervals import new_model_interval
+from sweeper.summary.intervals import new_model_interval, t_interval
+from sweeper.summary.other_images import image_variance, widen
 from sweeper.summary.planning import detectable, seeds_for
 
 MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
@@ -121,6 +122,26 @@ def new_models(trials: int, models: int) -> float:
     return float(np.mean([low <= row[-1] <= high for (low, high), row in zip(ends, values, strict=True)]))
 
 
+def other_images(trials: int, seeds: int, shared: float) -> tuple[float, float]:
+    """Return how often the interval over seeds covers the effect on all images, and how often the one for others.
+
+    A change without effect on 300 of these images: it gets a share of them right with every seed and as many wrong, and
+    another twentieth each with single seeds.
+    """
+    generator, covered = np.random.default_rng(5), [0, 0]
+    for _ in range(trials):
+        always = generator.choice([1.0, -1.0, 0.0], (300, 1), p=[shared, shared, 1 - 2 * shared])
+        differences = np.where(
+            always == 0, generator.choice([1.0, -1.0, 0.0], (300, seeds), p=[0.05, 0.05, 0.9]), always
+        )
+        means = differences.mean(axis=0)
+        interval = t_interval(float(means.mean()), float(means.std(ddof=1)), seeds, 0.05)
+        if interval is not None:
+            for index, (low, high) in enumerate((interval, widen(interval, image_variance(differences), 0.05))):
+                covered[index] += low <= 0 <= high
+    return covered[0] / trials, covered[1] / trials
+
+
 def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
     """Return how often a changed curve counts as faster and as slower, five seeds of twelve epochs."""
     generator, time_of = np.random.default_rng(3), np.arange(12)
@@ -183,6 +204,9 @@ def main() -> None:
     rows += [["5 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 5, 5))]]
     rows += [[f"the effect on a new model, {models} models", new_models(10_000, models)] for models in (3, 4, 8)]
     show(console, "Coverage of 95 % intervals", ("interval", "coverage"), rows)
+    rows = [[seeds, share, *other_images(sweeps, seeds, share)] for seeds in (3, 5, 10) for share in (0.0, 0.02, 0.05)]
+    headers = ("seeds", "images gained always", "over seeds", "for other images")
+    show(console, "Coverage of 95 % intervals, 300 test images drawn anew", headers, rows)
     shifts: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "same curve": lambda curve: curve,
         "better at every epoch, still rising": lambda curve: curve + 0.02 + 0.004 * np.arange(12),
