@@ -1,5 +1,6 @@
 """Learning curves as numbers: each configuration's mean over its seeds, its lowest and its highest run."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import pandas as pd
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.average import format_states, groups
+from sweeper.summary.best import adjust
 from sweeper.summary.columns import SLOTS, format_value, is_missing, setting_columns
 from sweeper.summary.output import printable
 from sweeper.summary.run_row import LARGEST, digest
@@ -53,7 +55,6 @@ class Curve:
         runs: how many runs completed each epoch; fewer towards the end where some stopped early.
         val_acc, train_loss: over the runs that completed the epoch.
         seconds: training seconds to the end of each epoch: an epoch's mean, lowest and highest, cumulated.
-        best_val_acc: mean over the runs' best.
         convergence_epoch: mean over the finished runs; None where no run is finished.
     """
 
@@ -66,12 +67,11 @@ class Curve:
     val_acc: Band
     train_loss: Band
     seconds: Band
-    best_val_acc: float
     convergence_epoch: float | None
 
 
 def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
-    """Return the curves of all configurations that completed an epoch, best validation accuracy first.
+    """Return the curves of all configurations that completed an epoch, in the order of sweeper.summary.best.
 
     Args:
         output_dir: the folder that has runs/.
@@ -80,14 +80,17 @@ def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
     settings, varying, _ = split_settings(frame)
     varying = varying or ["model" if "model" in frame else "run_id"]
     curves: list[tuple[Curve, str]] = []
-    for runs in groups(frame, [*settings, "code"]):
+    ranks: list[float] = []
+    for runs, mean in zip(groups(frame, [*settings, "code"]), adjust(frame).configurations, strict=True):
         rows = [read_epochs(RunDirectory(output_dir / "runs" / str(run_id)).metrics()) for run_id in runs["run_id"]]
         if any(rows):
             code = f" (stale, code {digest(str(runs['code'].iloc[0]))})" if runs["stale"].any() else ""
             curves.append((average_curve(runs, [run for run in rows if run], varying), code))
+            ranks.append(0.0 if math.isnan(mean) else -float(mean))
     names = Counter(curve.name for curve, _ in curves)
     distinct = [replace(curve, name=curve.name + code * (names[curve.name] > 1)) for curve, code in curves]
-    return sorted(distinct, key=lambda curve: (-curve.best_val_acc, curve.name))
+    ranked = sorted(zip(ranks, distinct, strict=True), key=lambda pair: (pair[0], pair[1].name))
+    return [curve for _, curve in ranked]
 
 
 def split_settings(frame: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
@@ -138,7 +141,6 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], va
         val_acc=val_acc,
         train_loss=train_loss,
         seconds=seconds.cumulated(),
-        best_val_acc=fmean(max(val_acc for val_acc, *_ in run.values()) for run in rows),
         convergence_epoch=fmean(converged) if converged else None,
     )
 

@@ -13,6 +13,7 @@ from sweeper.__main__ import best_directory
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.best import adjust, best_run
+from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.report_runs import confusion
 from sweeper.summary.table import lay_out, read_runs
 
@@ -141,6 +142,15 @@ def test_the_report_shows_the_best_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is finished"):
         make(tmp_path / "other", "gone", [0.99], "failed")
         best_directory(tmp_path / "other")
+
+
+def test_learning_curves_are_in_the_order_of_the_table(tmp_path: Path) -> None:
+    for model, seed, acc in (("a", 0, 0.60), ("b", 0, 0.58), ("b", 1, 0.70), ("c", 0, 0.10), ("c", 1, 0.22)):
+        finish(tmp_path, f"{model}-{seed}", [acc], seed=seed, model={"name": model})
+    make(tmp_path, "failed", [0.05], "failed", model={"name": "d"})
+    frame, _ = read_runs(tmp_path)
+    models = [curve.settings["model"] for curve in learning_curves(tmp_path, frame)]
+    assert models == lay_out(frame, over="seed")[0]["model"].tolist() == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ def test_seeds_are_averaged_over_the_runs_that_completed_an_epoch(tmp_path: Path
         val_acc=Band([0.5, 0.625, 0.75], [0.25, 0.5, 0.75], [0.75, 0.75, 0.75]),
         train_loss=Band([1.5, 1.375, 1.25], [1.25, 1.25, 1.25], [1.75, 1.5, 1.25]),
         seconds=Band([3, 6, 8], [2, 4, 6], [4, 8, 10]),
-        best_val_acc=0.75,
         convergence_epoch=2.5,
     )
 
