@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from processes import REPOSITORY
 from records import finish, make
-from support import REPOSITORY
 
 from sweeper.__main__ import best_directory
 from sweeper.errors import UserError

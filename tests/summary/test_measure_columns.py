@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from paired import found, table
 from paired import runs as paired
+from processes import REPOSITORY, environment
 from records import finish, make
 from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
-from support import REPOSITORY, environment
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
