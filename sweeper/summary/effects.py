@@ -1,7 +1,7 @@
 """Which training trick helps, and by how much: finished runs that differ in one setting alone, compared in pairs."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -26,6 +26,7 @@ from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.outcomes import count_diverged
 from sweeper.summary.pairing import Change, Stratum, cell_columns, differences, strata, unmatched
+from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
 from sweeper.summary.tuning import check_tuned, tune
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
@@ -145,10 +146,20 @@ def effects(
         settings, choices = tune(settings, results, finished, tuned, compared)
         notes += choices
     study = Study(settings, results, finished, base, name_datasets(ended, settings), is_anytime, measures)
+    screens = find_screens(settings, results, finished, base, study.datasets)
+    screened = []
+    for data, screening in screens.items():
+        name = study.datasets[data]
+        screened += compare_screened(screening, results, name, is_anytime=is_anytime)
+        notes += describe_screen(screening, name)
+    study = without_datasets(study, screens)
+    if not study.datasets:
+        return Effects(base, runs, left_out, screened, [], notes, is_anytime=is_anytime, options=options)
     comparisons = compare_all(study, [(axis,) for axis in compared])
     crossed = compare_all(study, list(combinations(compared, 2)), least_seeds=2)
     changes = {comparison.changes[0] for comparison in comparisons}
     alone = unmatched(study.finished_settings, base, changes)
+    comparisons = [*screened, *comparisons]
     if not comparisons:
         retrained = [name for name in map(str, settings) if name.startswith(CODE_OF)]
         again = replace(study, settings=settings.drop(columns=retrained))
@@ -157,6 +168,16 @@ def effects(
         return nothing(". ".join(["no comparable pairs", *alone]), remedy, runs, left_out, skipped)
     notes += [*remarks(study), *alone]
     return Effects(base, runs, left_out, comparisons, crossed, notes, is_anytime=is_anytime, options=options)
+
+
+def without_datasets(study: Study, left_out: Collection[Any]) -> Study:
+    """Return a study of the other datasets."""
+    if not left_out:
+        return study
+    datasets = {data: name for data, name in study.datasets.items() if data not in left_out}
+    settings = study.settings
+    kept = settings[[data in datasets for data in settings["data"]]] if "data" in settings else settings.iloc[:0]
+    return replace(study, settings=kept, datasets=datasets, finished=study.finished & {*kept.index})
 
 
 def nothing(what: str, remedy: str, runs: int, left_out: dict[str, int], skipped: Skipped) -> Effects:

@@ -1,0 +1,78 @@
+"""Effects of a screen, through `effects`: contrasts of each seed in place of pairs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from paired import found, table
+from scipy import stats
+
+from sweeper.sweep.designs import screening
+
+TRICKS = ("norm", "loss", "mixing", "averaging", "views", "init", "augmentation.flip")
+EFFECTS = np.array([0.02, 0.01, -0.01, 0.0, 0.0, 0.0, 0.0])
+
+
+def runs(seeds: int = 4, **same: Any) -> list[dict[str, Any]]:
+    """A screen of seven tricks whose first has an effect of another size in each seed, with some noise."""
+    generator = np.random.default_rng(1)
+    return [
+        {name: "on" if sign > 0 else "off" for name, sign in zip(TRICKS, row, strict=True)}
+        | {"seed": seed, "test_acc": 0.6 + row @ EFFECTS / 2 + generator.normal(scale=0.002), "test_images": 10_000}
+        | same
+        for seed in range(seeds)
+        for row in screening(7)
+    ]
+
+
+BASELINE = dict.fromkeys(TRICKS, "off")
+
+
+def test_a_screen_is_compared_by_the_contrasts_of_its_seeds() -> None:
+    made = runs()
+    result = found(table(*made), BASELINE)
+    assert [comparison.changes[0].axis for comparison in result.comparisons] == sorted(TRICKS)
+    accs = np.array([run["test_acc"] for run in made]).reshape(4, 24)
+    for comparison in result.comparisons:
+        column = screening(7)[:, TRICKS.index(comparison.changes[0].axis)]
+        contrasts = 2 / 24 * accs @ column
+        assert comparison.means == pytest.approx(contrasts)
+        assert comparison.p == pytest.approx(stats.ttest_1samp(contrasts, 0).pvalue)
+        interval = stats.t.interval(0.95, 3, contrasts.mean(), stats.sem(contrasts))
+        assert comparison.interval == pytest.approx(interval, abs=1e-9)  # means are rounded
+    assert result.interactions == []
+    assert result.notes == [
+        "digits: a screen of 7 tricks with 24 runs a seed; an effect is the average over the others off and on; "
+        "interactions are not seen"
+    ]
+
+
+def test_a_seed_with_a_diverged_run_is_left_out_by_name() -> None:
+    made = runs()
+    made[30] |= {"state": "diverged", "test_acc": None}
+    result = found(table(*made), BASELINE)
+    assert {comparison.seeds for comparison in result.comparisons} == {3}
+    assert "digits: seed 1 is left out, 1 of its runs is missing" in result.notes
+
+
+def test_settings_that_change_together_are_named() -> None:
+    made = [run | {"augmentation.crop_padding": 4 if run["norm"] == "on" else None} for run in runs()]
+    result = found(table(*made), BASELINE | {"augmentation.crop_padding": "null"})
+    assert len(result.comparisons) == 7
+    assert "digits: augmentation.crop_padding=4 and norm=on change together" in result.notes
+
+
+def test_runs_of_another_dataset_are_pairs_still() -> None:
+    other = {"data": "cifar10", "data.fingerprint": "beef"}
+    pairs: list[dict[str, Any]] = [
+        {**dict.fromkeys(TRICKS, "off"), "norm": norm, "seed": seed, "test_acc": 0.5 + seed / 100, **other}
+        for norm in ("off", "on")
+        for seed in (0, 1)
+    ]
+    result = found(table(*runs(), *pairs), BASELINE)
+    by_data = [
+        (comparison.data, comparison.changes[0].axis)
+        for comparison in result.comparisons
+        if comparison.metric == "test_acc"
+    ]
+    assert by_data == [*(("digits", name) for name in sorted(TRICKS)), ("cifar10", "norm")]
