@@ -102,7 +102,7 @@ def effects(
 ) -> None:
     """Estimate the effect of each setting from pairs of finished runs that differ only in that setting."""
     from sweeper.summary.effects_text import show_effects
-    from sweeper.sweep.saved import ids_of
+    from sweeper.sweep.saved import ids_of, precision_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     show_effects(
@@ -113,6 +113,7 @@ def effects(
         tuned=tune or [],
         measures=measure or [],
         is_anytime=anytime,
+        precision=precision_of(output_dir, sweep),
         format=format,
         output=output,
         options=options,

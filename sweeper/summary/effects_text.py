@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -118,6 +119,15 @@ def known_measures(names: Sequence[str], frame: pd.DataFrame) -> list[str]:
 FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 
 
+def warn_of_precision(precision: float) -> str:
+    """Return what the reader of a sweep with sweep.precision should read instead of intervals and p."""
+    return (
+        f"the number of seeds was chosen by sweep.precision={precision:g}, which stops where the spread is small: "
+        "intervals and p hold in 90 to 92 % instead of 95 %; report the mean and half-width that the sweep printed, or "
+        "use --anytime"
+    )
+
+
 def show_effects(
     output_dir: Path,
     only: set[str] | None,
@@ -127,6 +137,7 @@ def show_effects(
     tuned: Sequence[str] = (),
     measures: Sequence[str] = (),
     is_anytime: bool = False,
+    precision: float | None = None,
     format: str = "table",
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
@@ -141,6 +152,7 @@ def show_effects(
         tuned: settings that every configuration has at its best value, see `effects`.
         measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the usual ones.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
+        precision: the sweep.precision that decided on the number of seeds; None where there was none.
         format: one of FORMATS.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
@@ -164,6 +176,8 @@ def show_effects(
         skipped=skipped,
         options=options,
     )
+    if precision is not None and not is_anytime:
+        found = replace(found, notes=[*found.notes, warn_of_precision(precision)])
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
     console = Console()

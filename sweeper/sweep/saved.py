@@ -112,3 +112,12 @@ def ids_of(output_dir: Path, name: str | None) -> set[str] | None:
         UserError: there is no such sweep, or its plan is damaged.
     """
     return None if name is None else {job["run_id"] for job in own_jobs(read_plan(find_sweep(output_dir, name)))}
+
+
+def precision_of(output_dir: Path, name: str | None) -> float | None:
+    """Return the sweep.precision that a sweep was run with; None where it had none, or no sweep is named.
+
+    Raises:
+        UserError: there is no such sweep, or its plan is damaged.
+    """
+    return None if name is None else number(read_plan(find_sweep(output_dir, name)).get("precision"))

@@ -1,13 +1,18 @@
 """Effects of a screen, through `effects`: contrasts of each seed in place of pairs."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from paired import found, table
+from records import finish
 from scipy import stats
 
+from sweeper.files import write_json
+from sweeper.summary.effects_text import show_effects
 from sweeper.sweep.designs import screening
+from sweeper.sweep.saved import precision_of
 
 TRICKS = ("norm", "loss", "mixing", "averaging", "views", "init", "augmentation.flip")
 EFFECTS = np.array([0.02, 0.01, -0.01, 0.0, 0.0, 0.0, 0.0])
@@ -76,3 +81,25 @@ def test_runs_of_another_dataset_are_pairs_still() -> None:
         if comparison.metric == "test_acc"
     ]
     assert by_data == [*(("digits", name) for name in sorted(TRICKS)), ("cifar10", "norm")]
+
+
+@pytest.mark.parametrize(
+    ("precision", "anytime", "warns"), [(0.01, False, True), (0.01, True, False), (None, False, False)]
+)
+def test_a_sweep_with_a_precision_says_what_to_report(
+    precision: float | None, anytime: bool, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        for lr in (0.1, 0.2):
+            finish(tmp_path, f"run-{seed}-{lr}", [0.5], test_acc=0.5 + lr * seed, seed=seed, batch_size=lr)
+    show_effects(tmp_path, None, [], is_anytime=anytime, precision=precision)
+    assert ("the number of seeds was chosen by sweep.precision=0.01" in capsys.readouterr().out) == warns
+
+
+@pytest.mark.parametrize("asked", [{}, {"precision": None}, {"precision": 0.01}])
+def test_the_precision_of_a_saved_plan(asked: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "sweeps" / "mine"
+    folder.mkdir(parents=True)
+    write_json(folder / "sweep.json", {"command": "c", "created": 1.0, "concurrency": 1, "jobs": []} | asked)
+    assert precision_of(tmp_path, "mine") == asked.get("precision")
+    assert precision_of(tmp_path, None) is None
