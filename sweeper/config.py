@@ -11,66 +11,28 @@ import copy
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.errors import UserError, format_names
+from sweeper.errors import UserError
+from sweeper.ranges import (
+    Check,
+    above,
+    above_up_to,
+    at_least,
+    between,
+    from_up_to,
+    inside,
+    is_class_weight,
+    listing,
+    one_of,
+    setting,
+)
 
 LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
-
-
-@dataclass
-class Check:
-    """A range: `text` completes the sentence "must be ...", `holds` tests a number or a name."""
-
-    text: str
-    holds: Callable[[Any], bool]
-
-
-def at_least(low: float) -> Check:
-    return Check(f"at least {low}", lambda value: value >= low)
-
-
-def above(low: float) -> Check:
-    return Check(f"above {low}", lambda value: value > low)
-
-
-def between(low: float, high: float) -> Check:
-    return Check(f"from {low} to {high}", lambda value: low <= value <= high)
-
-
-def from_up_to(low: float, high: float) -> Check:
-    return Check(f"at least {low} and below {high}", lambda value: low <= value < high)
-
-
-def inside(low: float, high: float) -> Check:
-    return Check(f"above {low} and below {high}", lambda value: low < value < high)
-
-
-def above_up_to(low: float, high: float) -> Check:
-    return Check(f"above {low} and at most {high}", lambda value: low < value <= high)
-
-
-def one_of(*names: str) -> Check:
-    return Check(f"one of {format_names(names)}", lambda value: value in names)
-
-
-def is_class_weight(value: Any) -> bool:
-    """Return whether this is `balanced`, or the weight of a class."""
-    return value == "balanced" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
-
-
-def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
-    """A dataclass field with its meaning and its valid range (for a list: the range of each element)."""
-    return field(default=default, metadata={"help": help, "check": check})
-
-
-def listing(help: str) -> Any:
-    """A setting that is an empty list unless given."""
-    return field(default_factory=list, metadata={"help": help, "check": None})
 
 
 @dataclass

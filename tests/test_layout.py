@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. Packages of a layer do not import each other; hydra_plugins and train.py are on top.
 LAYERS = (
     ("errors", "files"),
+    ("ranges",),
     ("config", "choice"),
     ("data", "models"),
     ("training",),

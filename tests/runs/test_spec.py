@@ -13,8 +13,9 @@ from choices import CHOICES, STEPS, presets
 from support import composed
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, ModelConfig, setting, settings
+from sweeper.config import Config, ModelConfig, settings
 from sweeper.errors import UserError
+from sweeper.ranges import setting
 from sweeper.runs import spec
 from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.runs.spec import NOT_IDENTITY, effective_config, resolve
