@@ -55,7 +55,7 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
             f"The top row is the best of {selected_from} by validation accuracy: its best_val_acc is optimistic; "
             "its test_acc is that of these weights, another seed will be a little lower"
         )
-    if finished > 1 and configurations != 1 and (by == "test_acc" or is_measure(by)):
+    if finished > 1 and configurations != 1 and (by in ("test_acc", "test_acc_views") or is_measure(by)):
         lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
