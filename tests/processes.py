@@ -4,14 +4,17 @@ Imports take longer than most of the tests' runs.
 """
 
 import atexit
+import itertools
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -21,6 +24,17 @@ REPOSITORY = Path(__file__).parent.parent
 def environment(**extra: str) -> dict[str, str]:
     """Return the environment of a child process: this one's, one thread, errors without Hydra's traceback."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", **extra}
+
+
+NUMBERS = itertools.count()
+
+
+@cache
+def outputs_folder() -> Path:
+    """Return the folder of all programs' output, which is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="programs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Program:
@@ -46,11 +60,13 @@ class Program:
         separate_errors: bool = False,
     ) -> None:
         self.args = [str(program / "train.py"), *arguments]
-        self.outputs = [tempfile.NamedTemporaryFile("r") for _ in range(1 + separate_errors)]  # noqa: SIM115
-        names = [file.name for file in self.outputs]
+        name = f"{next(NUMBERS)}"
+        self.outputs = [outputs_folder() / f"{name}{kind}" for kind in ("", ".errors")[: 1 + separate_errors]]
+        for path in self.outputs:
+            path.touch()
         context = multiprocessing.get_context("forkserver")
         forkserver.set_forkserver_preload(["processes", "preloaded"])
-        call = (module, self.args, str(folder), env or environment(), names[0], names[-1])
+        call = (module, self.args, str(folder), env or environment(), str(self.outputs[0]), str(self.outputs[-1]))
         self.process = context.Process(target=execute, args=call)
         self.process.start()
         assert self.process.pid is not None
@@ -59,7 +75,7 @@ class Program:
     @property
     def output(self) -> Path:
         """Standard output so far, as a file."""
-        return Path(self.outputs[0].name)
+        return self.outputs[0]
 
     @property
     def returncode(self) -> int | None:
@@ -87,10 +103,7 @@ class Program:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for the end; return standard output, which has the errors too unless they are separate, and errors."""
         self.wait(timeout)
-        texts = []
-        for file in self.outputs:
-            with file:
-                texts.append(file.read())
+        texts = [path.read_text() for path in self.outputs]
         return texts[0], texts[-1]
 
     def completed(self, timeout: float | None = None) -> subprocess.CompletedProcess[str]:

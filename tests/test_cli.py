@@ -33,7 +33,7 @@ BAD = [
         "sweep.exclude=[foo]",
         "sweep.exclude=[foo]: must be a list of combinations, such as [{model:cnn,activation:selu}]",
     ),
-    ("sweep=3", "sweep=3: sweep is a group of settings: sweep.dry_run, "),
+    ("sweep=3", "sweep=3: sweep is a group of settings: sweep.design, "),
     ("~loss", "loss is required: choose loss=NAME; a group cannot be removed with ~loss"),
     ("~loss.name", "~loss.name: a setting cannot be removed; set loss.name=VALUE"),
     ("+model=softmax", "+model=softmax: drop the +; model has a value already"),

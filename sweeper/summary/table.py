@@ -163,6 +163,6 @@ def drop_empty(table: pd.DataFrame) -> pd.DataFrame:
     if "run_id" in table and table["run_id"].isna().any():
         table = table.drop(columns="run_id")
     for name in ("test_acc_views", "epochs_to_target"):
-        if table[name].isna().all():
+        if name in table and table[name].isna().all():
             table = table.drop(columns=[name, f"{name}_std"], errors="ignore")
     return table if table["stale"].any() else table.drop(columns="stale")

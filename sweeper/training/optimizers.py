@@ -22,9 +22,21 @@ from sweeper.training.without_dynamo import WithoutDynamo, unwrap
 
 
 class SGD(WithoutDynamo, optim.SGD):
-    """torch.optim.SGD."""
+    """torch.optim.SGD, for networks that are partly frozen at times, too."""
 
-    step = torch.no_grad()(unwrap(optim.SGD.step))
+    torch_step = torch.no_grad()(unwrap(optim.SGD.step))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step, in which a parameter that was frozen until now has a momentum of 0.
+
+        torch's fused kernel wants all momentum buffers of a group or none; 0 gives what the first step gives.
+        """
+        for group in self.param_groups:
+            missing = [p for p in group["params"] if p.requires_grad and "momentum_buffer" not in self.state.get(p, {})]
+            if group["momentum"] and missing and len(missing) < sum(p.requires_grad for p in group["params"]):
+                for parameter in missing:
+                    self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return self.torch_step(closure)
 
 
 class Adam(WithoutDynamo, optim.Adam):

@@ -217,7 +217,7 @@ def test_all_runs_of_a_seed_start_before_those_of_the_next(sweep: Sweeps) -> Non
 
 
 def test_a_design_is_planned_with_what_it_can_tell(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
-    axes = ("norm=none,batch", "activation=relu,tanh", "label_smoothing=0,0.1", "seed=0,1")
+    axes = ("norm=none,batch", "activation=relu,tanh", "loss.label_smoothing=0,0.1", "seed=0,1")
     sweep(*axes, "sweep.design=one_at_a_time", "sweep.dry_run=true")
     assert "8 combinations: 8 to run" in caplog.text
     assert "sweep.design=one_at_a_time: 4 of 8 combinations a seed; an effect is that of a change" in caplog.text

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sweeper.errors import UserError
-from sweeper.training.optimizers import OPTIMIZERS
+from sweeper.training.optimizers import OPTIMIZERS, momentum
 from sweeper.training.parameter_groups import GROUPING
 
 CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
@@ -134,3 +134,23 @@ def test_wrong_settings_are_user_errors() -> None:
         OPTIMIZERS["adam"]([("weight", nn.Parameter(torch.ones(1)))], lr=0.1, betas=[0.9], weight_decay=0.0)
     with pytest.raises(UserError, match=r"needs optimizer\.momentum above 0"):
         OPTIMIZERS["momentum"]([], lr=0.1, momentum=0.0, nesterov=True, weight_decay=0.0)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_of_a_parameter_that_was_frozen_starts_at_zero(nesterov: bool) -> None:
+    first, second = nn.Parameter(torch.tensor([1.0, -2.0])), nn.Parameter(torch.tensor([3.0]))
+    reference = [first.detach().clone(), second.detach().clone()]
+    buffers = [torch.zeros(2), torch.zeros(1)]
+    named = [("first", first), ("second", second)]
+    optimizer = momentum(named, lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.0)
+    for step in range(4):
+        trained = [0] if step < 2 else [0, 1]
+        second.requires_grad_(step >= 2)
+        for index in trained:
+            parameter = (first, second)[index]
+            parameter.grad = parameter.detach().clone() * (step + 1)
+            gradient = reference[index] * (step + 1)
+            buffers[index] = 0.9 * buffers[index] + gradient
+            reference[index] -= 0.1 * (gradient + 0.9 * buffers[index] if nesterov else buffers[index])
+        optimizer.step()
+    assert torch.allclose(first, reference[0]) and torch.allclose(second, reference[1])
