@@ -18,7 +18,7 @@ from rich.text import Text
 
 from sweeper.errors import UserError, format_names
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary.axes import format_override
+from sweeper.summary.axes import format_override, settings_of
 from sweeper.summary.cost import Sides, format_ratio, ratio_of
 from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv
@@ -88,6 +88,8 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
             f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each measured by turns with "
             f"{reference}, on {socket.gethostname()} ({device['device']}, threads={device['threads']}), by today's code"
         )
+    if missing := len(settings_of(finished).drop(columns="seed").drop_duplicates()) - len(single):
+        notes.append(f"Configurations that are not measured, without a pair among the runs of this seed: {missing}")
     return Measured(rows, single, notes)
 
 

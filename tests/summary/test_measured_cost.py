@@ -67,6 +67,13 @@ def test_each_configuration_is_measured_once_beside_the_most_common_baseline() -
     assert [run["is_reference"] for run in measured.runs] == [True, False, False, False]
 
 
+def test_configurations_without_a_pair_are_counted() -> None:
+    frame = pd.concat([crossed(), crossed((2,), activation="selu").iloc[:1]])
+    frame["run_id"] = [f"run-{index}" for index in range(len(frame))]
+    measured = measured_costs(frame, BASELINE, Path("runs"), Fake(frame))
+    assert measured.notes[1:] == ["Configurations that are not measured, without a pair among the runs of this seed: 1"]
+
+
 def test_a_row_has_the_means_over_its_pairs() -> None:
     frame = crossed()
     measured = measured_costs(frame, BASELINE, Path("runs"), Fake(frame, memory=10**9))
