@@ -1,4 +1,4 @@
-"""python -m sweeper summary | effects | report | curves | watch | evaluate: read and check recorded runs."""
+"""python -m sweeper summary | effects | cost | report | curves | watch | evaluate: read and check recorded runs."""
 
 import io
 import sys
@@ -21,6 +21,10 @@ app = typer.Typer(
 OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
 SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its folder in sweeps/.")]
 Where = Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VALUE; may be repeated.")]
+Baseline = Annotated[
+    list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Value to compare with; may be repeated.")
+]
+OutputFile = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
 ]
@@ -39,7 +43,7 @@ def summary(
         str | None, typer.Option(help="Columns to show, such as model,test_acc,test_ece; class_accs: every class.")
     ] = None,
     format: Annotated[str, typer.Option(help="table, csv, md, latex or json.")] = "table",
-    output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+    output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
@@ -80,9 +84,7 @@ def summary(
 def effects(
     sweep: SweepName = None,
     where: Where = None,
-    baseline: Annotated[
-        list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Value to compare with; may be repeated.")
-    ] = None,
+    baseline: Baseline = None,
     tune: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY", help="Setting at each configuration's best value by val_acc; may be repeated."),
@@ -95,7 +97,7 @@ def effects(
         bool, typer.Option("--anytime", help="p and intervals that hold when seeds are added after a look at results.")
     ] = False,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
-    output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+    output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
@@ -118,6 +120,28 @@ def effects(
         output=output,
         options=options,
     )
+
+
+@app.command()
+def cost(
+    sweep: SweepName = None,
+    where: Where = None,
+    baseline: Baseline = None,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    output: OutputFile = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Measure what each setting costs in seconds a training step, parameters and, on a GPU, memory.
+
+    A finished run of each configuration is built again and trains some steps, by turns with its baseline; its records
+    stay as they are. Nothing else should use the machine.
+    """
+    from sweeper.runs.step_cost import measure
+    from sweeper.summary.measured_cost import show_costs
+    from sweeper.sweep.saved import ids_of
+
+    only = ids_of(output_dir, sweep)
+    show_costs(output_dir, only, baseline or [], measure, where=where or [], format=format, output=output)
 
 
 @app.command()

@@ -1,22 +1,21 @@
 """Evaluate networks on test images, and compare a finished run's best.pt with its records."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from sweeper.config import LossConfig, to_config
+from sweeper.config import LossConfig
 from sweeper.data import views as view_choices
 from sweeper.data.cache import load
 from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import read_predictions
-from sweeper.runs.spec import resolve
+from sweeper.runs.spec import resolve_recorded
 from sweeper.runs.states import state_of
 from sweeper.training.build import TrainingComponents, build
 from sweeper.training.device import set_up_process
@@ -68,14 +67,8 @@ def evaluate_run(folder: Path) -> Reevaluation:
         state = state_of(record)
         advice = "" if state in ("running", "diverged") else f"; to finish it: {run['command']}"
         raise UserError(f"{folder.name} has no result (state: {state}){advice}")
-    try:
-        config = to_config(run["config"])
-    except (OmegaConfBaseException, KeyError) as error:
-        raise UserError(f"{folder}/run.json was written by another version of this program") from error
     loss = LossConfig("cross_entropy", label_smoothing=0.0)  # evaluation needs neither the loss nor its teacher
-    spec = resolve(replace(config, compile=False, loss=loss))  # compiling takes longer than evaluating
-    if spec.cached.fingerprint != run["dataset"]["fingerprint"]:
-        raise UserError(f"data={config.data.name}: images differ from those that {folder.name} was trained on")
+    spec = resolve_recorded(record, compile=False, loss=loss)  # compiling takes longer than evaluating
     try:
         best = checkpoint.load(record.best, folder.name)
     except (FileNotFoundError, checkpoint.Damaged) as error:

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, validate
+from sweeper.config import Config, to_config, validate
 from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
@@ -75,6 +77,27 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
+
+
+def resolve_recorded(record: RunDirectory, **changes: Any) -> RunSpec:
+    """Resolve the run that a directory records.
+
+    Args:
+        record: its run.json is read.
+        changes: to the recorded config.
+
+    Raises:
+        UserError: another version wrote the record, the images have changed meanwhile, or see `resolve`.
+    """
+    run = record.run() or {}
+    try:
+        config, fingerprint = to_config(run["config"]), run["dataset"]["fingerprint"]
+    except (OmegaConfBaseException, KeyError, TypeError) as error:
+        raise UserError(f"{record.folder}/run.json was written by another version of this program") from error
+    spec = resolve(replace(config, **changes))
+    if spec.cached.fingerprint != fingerprint:
+        raise UserError(f"data={config.data.name}: images differ from those that {record.run_id} was trained on")
+    return spec
 
 
 def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict[str, Any]:

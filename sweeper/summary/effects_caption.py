@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sweeper.summary.axes import format_override
+from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.inference import LEVEL, MODEL, Comparison
@@ -46,7 +47,7 @@ def caption(found: Effects) -> list[str]:
     if found.interactions:
         lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
-    return lines + plans(found)
+    return lines + costs(found.comparisons) + plans(found)
 
 
 def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
@@ -136,6 +137,18 @@ def other_images(comparisons: Sequence[Comparison]) -> list[str]:
         if (interval := comparison.other_images) is not None
     ]
     return [f"test_acc for other test images: {', '.join(shorten(found))}"] if found else []
+
+
+def costs(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say where the column `cost` comes from, and name the changes that change the number of parameters."""
+    known = [(comparison, comparison.cost) for comparison in comparisons if comparison.cost is not None]
+    changed = [
+        f"{name_change(comparison)}{on_data(comparison, comparisons)} {format_ratio(cost.parameters, digits=1)}"
+        for comparison, cost in known
+        if cost.parameters not in (None, 1)
+    ]
+    lines = [CAPTION] if any(cost.step_time is not None for _, cost in known) else []
+    return lines + ([f"Parameters: {', '.join(shorten(changed))}"] if changed else [])
 
 
 def plans(found: Effects) -> list[str]:

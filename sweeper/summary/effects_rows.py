@@ -28,7 +28,7 @@ COLUMNS = (
         "tied",
     ),
     *("value_reached", "baseline_reached", "value_diverged", "baseline_diverged", "value_limited", "baseline_limited"),
-    *("left_out", "anytime", "p", "p_holm", "result"),
+    *("step_time_ratio", "parameters_ratio", "left_out", "anytime", "p", "p_holm", "result"),
 )
 
 
@@ -55,6 +55,8 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
     for name in ("reached", "diverged", "limited"):
         if (tally := getattr(comparison, name)) is not None:
             row |= {f"value_{name}": tally.value, f"baseline_{name}": tally.baseline}
+    if comparison.cost is not None:
+        row |= {"step_time_ratio": comparison.cost.step_time, "parameters_ratio": comparison.cost.parameters}
     row |= {"left_out": "; ".join(comparison.left_out) or None, "anytime": comparison.is_anytime}
     return row | {"p_holm": comparison.corrected, "result": verdict(comparison)}
 

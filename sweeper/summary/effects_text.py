@@ -15,6 +15,7 @@ from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.axes import format_override
 from sweeper.summary.columns import CLASS_ACC
 from sweeper.summary.convergence import ConvergenceOptions
+from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS, USUAL
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption, tables
@@ -48,11 +49,13 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
     digits = METRICS[comparisons[0].metric].digits
     crossed = len(comparisons[0].changes) > 1
     has_models = any(comparison.models for comparison in comparisons)
+    has_cost = shows_cost(comparisons)
     has_target = any(comparison.reached is not None for comparison in comparisons) and not crossed
     table = Table(title=Text(title), title_justify="left")
     for header in ("change", "baseline", *(("with", "rather than") if crossed else ())):
         table.add_column(header, overflow="fold")
-    for header in (*(("models",) if has_models else ()), "seeds", "mean", "interval", "p (Holm)"):
+    numbers = [*(["models"] if has_models else []), "seeds", "mean", "interval", "p (Holm)"]
+    for header in [*numbers, *(["cost"] if has_cost else [])]:
         table.add_column(header, justify="right", no_wrap=True)
     for header in (*(("reached",) if has_target else ()), "result"):
         table.add_column(header, overflow="fold")
@@ -63,6 +66,7 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
         up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
         row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]
         row += [format_interval(comparison.family, digits), format_p(comparison.corrected)]
+        row += [format_cost(comparison)] if has_cost else []
         row += [comparison.reached.text if comparison.reached else "-"] if has_target else []
         table.add_row(*(Text(printable(cell)) for cell in (*row, verdict(comparison))))
         for model in comparison.models:
@@ -70,6 +74,15 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
             cells.append(format_interval(model.family, digits))
             table.add_row(*(Text(printable(cell), style="dim") for cell in cells))
     return table
+
+
+def shows_cost(comparisons: Sequence[Comparison]) -> bool:
+    """Return whether a table of comparisons has a column with their cost."""
+    return any(comparison.cost is not None and comparison.cost.step_time is not None for comparison in comparisons)
+
+
+def format_cost(comparison: Comparison) -> str:
+    return format_ratio(None if comparison.cost is None else comparison.cost.step_time)
 
 
 def format_interval(interval: Interval | None, digits: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.axes import format_override
 from sweeper.summary.blocks import Blocks, complete_blocks, means_by
+from sweeper.summary.cost import Cost, cost_of
 from sweeper.summary.effect_measures import METRICS, Runs
 from sweeper.summary.intervals import (
     Interval,
@@ -77,6 +78,7 @@ class Comparison:
         diverged, limited, reached: see sweeper.summary.outcomes.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
         images: the variance between test images, of test_acc where all of the runs' predictions are there.
+        cost: of one change, with test_acc.
         p: two-sided; None with one seed, and where all seeds agree to the last digit and the resolution is not known.
         corrected: p by Holm's method over all comparisons (or interactions) of the table that have a p.
         level: at which Holm's method judged p; LEVEL where there is none.
@@ -101,6 +103,7 @@ class Comparison:
     reached: Tally | None = None
     is_anytime: bool = False
     images: ImageVariance | None = None
+    cost: Cost | None = None
     p: float | None = None
     corrected: float | None = None
     level: float = LEVEL
@@ -165,6 +168,7 @@ def compare(
     own: Sequence[str] = (),
     diverged: Tally | None = None,
     is_anytime: bool = False,
+    is_screen: bool = False,
 ) -> Comparison:
     """Return the statistics of one comparison, its p not yet corrected.
 
@@ -178,6 +182,7 @@ def compare(
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
         diverged: see Comparison.
         is_anytime: see Comparison.
+        is_screen: whether the pairs differ in other tricks as well.
     """
     blocks = complete_blocks(differences, names)
     seeds: dict[Any, list[float]] = {}
@@ -196,6 +201,7 @@ def compare(
     }
     disagreeing = [name for name, parts in divided.items() if not agree([part.mean for part in parts])]
     axis = min(disagreeing, key=lambda name: (name != MODEL, name), default=None)
+    is_main = metric == TEST_ACC and len(changes) == 1
     rows = sorted({row for pair in blocks.differences for row in pair.rows})
     base_rows = sorted({row for pair in blocks.differences for row in pair.base_rows})
     return Comparison(
@@ -217,7 +223,8 @@ def compare(
         limited=count_limited(runs, rows, base_rows) if runs is not None and metric == TEST_ACC else None,
         reached=count_reached(runs, rows, base_rows) if runs is not None and metric == TARGET else None,
         is_anytime=is_anytime,
-        images=image_variance_of(blocks.differences, runs) if metric == "test_acc" and len(changes) == 1 else None,
+        images=image_variance_of(blocks.differences, runs) if is_main else None,
+        cost=cost_of(blocks.differences, runs, is_screen=is_screen) if is_main and runs is not None else None,
         p=anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means)),
     )
 

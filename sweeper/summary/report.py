@@ -17,6 +17,7 @@ from sweeper.summary.index import ENDED
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import write_output
+from sweeper.summary.report_cost import cost_pictures
 from sweeper.summary.report_curves import curve_data
 from sweeper.summary.report_question import format_time, question, shown_axes
 from sweeper.summary.report_runs import confusion, failures, provenance
@@ -81,6 +82,7 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
             nothing=compared.nothing,
             effects=effect_tables(compared),
             effect_notes=caption(compared),
+            costs=cost_pictures(compared),
             curves=curve_data(learning_curves(output_dir, frame)),
             drawn=CURVES_DRAWN,
             confusion=confusion(frame, records),

@@ -10,7 +10,7 @@ from sweeper.summary.axes import format_override
 from sweeper.summary.columns import RESULTS, is_missing, is_number, text_cells
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_text import families, format_p
+from sweeper.summary.effects_text import families, format_cost, format_p, shows_cost
 from sweeper.summary.inference import Comparison, Part
 from sweeper.summary.intervals import Interval
 from sweeper.summary.report_question import distinct
@@ -78,7 +78,8 @@ def effect_tables(found: Effects) -> list[dict[str, Any]]:
             rows += [effect_row(comparison, span), *(model_row(comparison, model, span) for model in comparison.models)]
         crossed = len(comparisons[0].changes) > 1
         reached = any(comparison.reached is not None for comparison in comparisons)
-        tables.append({"title": title, "crossed": crossed, "reached": reached and not crossed, "rows": rows})
+        columns = {"crossed": crossed, "reached": reached and not crossed, "cost": shows_cost(comparisons)}
+        tables.append({"title": title, **columns, "rows": rows})
     return tables
 
 
@@ -94,6 +95,7 @@ def effect_row(comparison: Comparison, span: float) -> dict[str, Any]:
         "seeds": comparison.seeds,
         "reached": "-" if comparison.reached is None else comparison.reached.text,
         "p": format_p(comparison.corrected),
+        "cost": format_cost(comparison),
         "result": verdict(comparison),
         "significant": comparison.is_significant,
         **drawn(comparison.metric, comparison.mean, comparison.family, span),

@@ -5,6 +5,7 @@ import json
 import marshal
 from dataclasses import dataclass
 from operator import itemgetter
+from statistics import median
 from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
@@ -61,6 +62,7 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
         values |= convergence(rows, options.fraction, options.target_acc)
         values["val_curve"] = " ".join(repr(float(row["val_acc"])) for row in rows)
     values |= image_counts(run.get("dataset"))
+    values |= {"images_per_second": median_speed(rows), "machine": machine_of(run, status)}
     values["error"] = last_line(status.get("error")) or damage
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
@@ -93,6 +95,18 @@ def image_counts(dataset: Any) -> dict[str, Any]:
     """Return how many images the run's accuracies are measured on."""
     parts = ("test", "val") if isinstance(dataset, dict) else ()
     return {f"{part}_images": result_number(dataset.get(part)) for part in parts}
+
+
+def median_speed(rows: list[dict[str, Any]]) -> float | None:
+    """Return the median over the epochs of images a second in training; None where one is not recorded."""
+    speeds = numbers(rows, "images_per_second")
+    return median(speeds) if speeds and None not in speeds else None
+
+
+def machine_of(run: dict[str, Any], status: dict[str, Any]) -> str | None:
+    """Return what a run's speed depends on besides its settings; None where that is not known, or changed."""
+    facts = [run.get(name) for name in ("host", "device", "threads")]
+    return None if None in facts or status.get("host") != run.get("host") else json.dumps(facts, default=str)
 
 
 def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:

@@ -58,7 +58,9 @@ def compare_screened(screening: Screening, runs: Runs, data: str, *, is_anytime:
             if (on := runs.number(METRIC, row)) is not None and (off := runs.number(METRIC, base_row)) is not None
         ]
         change = Change(*trick[0])
-        table.append(compare(METRIC, (change,), differences, runs=runs, data=data, is_anytime=is_anytime))
+        table.append(
+            compare(METRIC, (change,), differences, runs=runs, data=data, is_anytime=is_anytime, is_screen=True)
+        )
     return corrected(table)
 
 

@@ -1,0 +1,85 @@
+"""What a change costs: the time of a training step and the number of parameters, from pairs of runs."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from sweeper.summary.effect_measures import Runs
+from sweeper.summary.pairing import DECIMALS, Difference
+
+LARGE = 10  # from here on, a ratio is shown as a multiple instead of a percentage
+CAPTION = (
+    "cost: change in seconds a training step, from the speeds recorded while the runs trained, undisturbed or not, "
+    "where both runs of a pair had one host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
+)
+Sides = tuple[Sequence[Any], Sequence[Any]]  # the runs of a pair: with the change, without
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a change costs, as ratios: with the change over without, geometric means over pairs of runs.
+
+    Attributes:
+        step_time: of seconds a training step; None where no pair can be compared.
+        parameters: of the numbers of parameters; None where they are not recorded.
+        pairs: the run IDs of those of `step_time`.
+    """
+
+    step_time: float | None = None
+    parameters: float | None = None
+    pairs: tuple[Sides, ...] = ()
+
+
+def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = False) -> Cost:
+    """Return what a change costs by the records of its runs.
+
+    Args:
+        differences: its pairs.
+        runs: the results, with the columns images_per_second and machine.
+        is_screen: whether the pairs differ in other tricks as well, which only all of them together balance.
+    """
+
+    def step_time(row: int) -> float | None:
+        speed, images = runs.number("images_per_second", row), runs.number("batch_size", row)
+        return (images or 1) / speed if speed else None
+
+    machines, run_ids = runs.column("machine"), runs.column("run_id")
+    comparable = [
+        pair
+        for pair in differences
+        if len(used := {machines[row] for row in (*pair.rows, *pair.base_rows)}) == 1 and None not in used
+    ]
+    if is_screen and (len(comparable) < len(differences) or len({machines[pair.rows[0]] for pair in comparable}) > 1):
+        comparable = []
+    every, timed = ([(pair.rows, pair.base_rows) for pair in pairs] for pairs in (differences, comparable))
+    ratio = ratio_of(timed, step_time)
+    sides = [(tuple(run_ids[row] for row in rows), tuple(run_ids[row] for row in base)) for rows, base in timed]
+    parameters = ratio_of(every, lambda row: runs.number("parameters", row))
+    return Cost(ratio, parameters, tuple(sides) if ratio else ())
+
+
+def ratio_of(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> float | None:
+    """Return the geometric mean over pairs of a positive number's ratio; None without pairs or where one lacks it.
+
+    Args:
+        pairs: the runs with the change and those without; several on a side count as their geometric mean.
+        value: the number of a run.
+    """
+    logs = []
+    for pair in pairs:
+        sides = [[value(run) for run in side] for side in pair]
+        known = [[math.log(number) for number in side if number is not None and number > 0] for side in sides]
+        if any(len(numbers) < len(side) or not side for numbers, side in zip(known, sides, strict=True)):
+            return None
+        logs.append(fmean(known[0]) - fmean(known[1]))
+    return round(math.exp(fmean(logs)), DECIMALS) if logs else None
+
+
+def format_ratio(ratio: float | None, digits: int = 0) -> str:
+    """Return a ratio as the change that it is: +4 %, x12; `-` where it is not known."""
+    if ratio is None:
+        return "-"
+    percent = round(100 * (ratio - 1), digits)
+    return f"x{ratio:,.0f}" if ratio >= LARGE else f"{percent:+.{digits}f} %" if percent else "0 %"

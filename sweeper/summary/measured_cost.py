@@ -1,0 +1,209 @@
+"""What each change of a sweep costs, measured: a table from the costs of single runs."""
+
+import io
+import math
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.errors import UserError, format_names
+from sweeper.runs.directory import RunDirectory
+from sweeper.summary.axes import format_override, settings_of
+from sweeper.summary.cost import Sides, format_ratio, ratio_of
+from sweeper.summary.effects import effects
+from sweeper.summary.export import as_csv
+from sweeper.summary.gather import gather
+from sweeper.summary.inference import TEST_ACC, Comparison
+from sweeper.summary.output import json_text, printable, write_output
+from sweeper.summary.table import where as select
+
+if TYPE_CHECKING:
+    from sweeper.runs.step_cost import StepCost
+
+Measure = Callable[..., "tuple[dict[str, StepCost], dict[str, object]]"]  # see sweeper.runs.step_cost.measure
+COLUMNS = (
+    *("data", "axis", "value", "baseline", "pairs", "seconds", "baseline_seconds", "step_time_ratio", "spread"),
+    *("parameters", "memory_ratio"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measured costs of a sweep.
+
+    Attributes:
+        rows: of each change, under COLUMNS.
+        runs: of each run, see sweeper.runs.step_cost.StepCost.
+        notes: sentences on what was measured, and where.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    runs: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+
+
+def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path, measure: Measure) -> Measured:
+    """Measure a run of each configuration, of the seed that has most of them, and compare changes as `effects` does.
+
+    Args:
+        frame: a row for each run, see sweeper.summary.gather.gather.
+        baseline: values to compare with, by axis.
+        runs: the folder runs/.
+        measure: sweeper.runs.step_cost.measure.
+
+    Raises:
+        UserError: no two finished runs of one seed differ in one setting alone, or see `effects` and `measure`.
+    """
+    finished = frame if frame.empty else frame[frame["state"] == "finished"]
+    seed = None if finished.empty else Counter(finished["seed"].tolist()).most_common(1)[0][0]
+    chosen = finished if finished.empty else finished[finished["seed"] == seed]
+    found = effects(chosen.assign(images_per_second=1.0, machine="here"), baseline, measures=[TEST_ACC])
+    if found.nothing is not None:
+        raise UserError(f"no cost to measure: {found.nothing}")
+    by_data: dict[str, list[tuple[Comparison, Sequence[Sides]]]] = {}
+    for comparison in found.comparisons:
+        by_data.setdefault(comparison.data, []).append((comparison, comparison.cost.pairs if comparison.cost else ()))
+    rows: list[dict[str, Any]] = []
+    single: list[dict[str, Any]] = []
+    notes = []
+    for data, compared in by_data.items():
+        pairs = [pair for _, of_change in compared for pair in of_change]
+        reference = Counter(run_id for _, base in pairs for run_id in base).most_common(1)[0][0]
+        others = sorted({run_id for pair in pairs for side in pair for run_id in side} - {reference})
+        records = [RunDirectory(runs / run_id) for run_id in others]
+        costs, device = measure(RunDirectory(runs / reference), records, lambda line: print(line, file=sys.stderr))
+        rows += [row_of(comparison, of_change, costs) for comparison, of_change in compared]
+        single += [{"data": data, "is_reference": run_id == reference, **asdict(costs[run_id])} for run_id in costs]
+        notes.append(
+            f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each measured by turns with "
+            f"{reference}, on {socket.gethostname()} ({device['device']}, threads={device['threads']}), by today's code"
+        )
+    if missing := len(settings_of(finished).drop(columns="seed").drop_duplicates()) - len(single):
+        notes.append(f"Configurations that are not measured, without a pair among the runs of this seed: {missing}")
+    return Measured(rows, single, notes)
+
+
+def row_of(comparison: Comparison, pairs: Sequence[Sides], costs: Mapping[str, "StepCost"]) -> dict[str, Any]:
+    """Return what a change costs: geometric means over its pairs, and the mean change in parameters."""
+
+    def seconds(side: int) -> float:
+        return math.exp(fmean(fmean(math.log(costs[run_id].seconds) for run_id in pair[side]) for pair in pairs))
+
+    (change,) = comparison.changes
+    parameters = [
+        fmean(costs[run_id].parameters for run_id in plus) - fmean(costs[run_id].parameters for run_id in minus)
+        for plus, minus in pairs
+    ]
+    squares = [
+        sum(sum(costs[run_id].spread ** 2 for run_id in side) / len(side) ** 2 for side in pair) for pair in pairs
+    ]
+    row: dict[str, Any] = {"data": comparison.data, **asdict(change), "pairs": len(pairs)}
+    row |= {"seconds": seconds(0), "baseline_seconds": seconds(1)}
+    row |= {"step_time_ratio": ratio_of(pairs, lambda run_id: costs[run_id].seconds)}
+    row |= {"spread": math.sqrt(fmean(squares)), "memory_ratio": ratio_of(pairs, lambda run_id: costs[run_id].memory)}
+    return row | {"parameters": fmean(parameters)}
+
+
+def as_grid(measured: Measured) -> Table:
+    """Return the table of changes."""
+    several = len({row["data"] for row in measured.rows}) > 1
+    has_memory = any(row["memory_ratio"] is not None for row in measured.rows)
+    table = Table(title="Cost of a training step", title_justify="left")
+    for header in (*(["data"] if several else []), "change", "baseline"):
+        table.add_column(header, overflow="fold")
+    for header in ("pairs", "ms a step", "cost", "±", "parameters", *(["memory"] if has_memory else [])):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in measured.rows:
+        cells = [row["data"]] if several else []
+        cells += [f"{row['axis']}={format_override(row['value'])}", format_override(row["baseline"]), str(row["pairs"])]
+        cells += [
+            f"{1000 * row['seconds']:.3g}",
+            format_ratio(row["step_time_ratio"], 1),
+            f"{100 * row['spread']:.1f} %",
+            f"{round(row['parameters']):+,}" if row["parameters"] else "0",
+        ]
+        cells += [format_ratio(row["memory_ratio"], 1)] if has_memory else []
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
+
+
+MEANINGS = (
+    "cost: change in seconds a training step, geometric mean over pairs of configurations that are equal in everything "
+    "else; ±: half the range of the middle half of the blocks of steps that were timed",
+    "parameters: change in their number, mean over the pairs",
+)
+
+
+def print_costs(measured: Measured, console: Console) -> None:
+    """Print the table and its caption."""
+    console.print(as_grid(measured))
+    for line in (*measured.notes, *MEANINGS):
+        console.print(Text(printable(line), style="dim italic"), soft_wrap=not console.is_terminal)
+
+
+def as_table(measured: Measured) -> str:
+    """Return the table at full width."""
+    file = io.StringIO()
+    print_costs(measured, Console(file=file, width=100_000, force_terminal=False, color_system=None))
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def to_csv(measured: Measured) -> str:
+    return as_csv(pd.DataFrame(measured.rows, columns=list(COLUMNS)))
+
+
+def as_json(measured: Measured) -> str:
+    return json_text({"notes": list(measured.notes), "comparisons": list(measured.rows), "runs": list(measured.runs)})
+
+
+FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
+
+
+def show_costs(
+    output_dir: Path,
+    only: set[str] | None,
+    baseline: Sequence[str],
+    measure: Measure,
+    *,
+    where: Sequence[str] = (),
+    format: str = "table",
+    output: Path | None = None,
+) -> None:
+    """Print what the changes of runs in a folder cost, or write it to a file.
+
+    Args:
+        output_dir: the folder that has runs/.
+        only: ids of the runs that are wanted; None for all.
+        baseline: texts AXIS=VALUE.
+        measure: sweeper.runs.step_cost.measure.
+        where: texts COLUMN=VALUE that the runs meet.
+        format: one of FORMATS.
+        output: the file; None for standard output.
+
+    Raises:
+        UserError: the format, a condition, an axis or a value is unknown, see `measured_costs`, or the file cannot be
+            replaced.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
+    given = {axis: value for axis, _, value in (text.partition("=") for text in baseline)}
+    frame, _ = gather(output_dir / "runs", only)
+    frame = frame if frame.empty else select(frame, where)
+    measured = measured_costs(frame, given, output_dir / "runs", measure)
+    console = Console()
+    if output is not None:
+        write_output(output, FORMATS[format](measured))
+    elif format == "table" and console.is_terminal:
+        print_costs(measured, console)
+    else:
+        print(FORMATS[format](measured), end="")
