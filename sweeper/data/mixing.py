@@ -16,6 +16,7 @@ from sweeper.data.batches import Step
 
 
 def none(images: Tensor, targets: Tensor, num_classes: int, step: Step) -> tuple[Tensor, Tensor]:
+    """No mixing."""
     return images, targets
 
 

@@ -24,6 +24,7 @@ def weighted(*weights: float) -> Callable[[Views], Views]:
 
 
 def none(images: Tensor) -> Iterator[Tensor]:
+    """Each image as it is."""
     yield images
 
 

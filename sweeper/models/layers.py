@@ -15,10 +15,12 @@ from sweeper.errors import UserError
 
 
 def relu() -> nn.Module:
+    """max(0, x) (Nair & Hinton 2010)."""
     return nn.ReLU()
 
 
 def leaky_relu(*, negative_slope: float) -> nn.Module:
+    """x above zero, `negative_slope` times x below (Maas et al. 2013)."""
     return nn.LeakyReLU(negative_slope)
 
 
@@ -28,14 +30,17 @@ def selu() -> nn.Module:
 
 
 def gelu() -> nn.Module:
+    """x Phi(x), with the normal distribution function Phi (Hendrycks & Gimpel 2016)."""
     return nn.GELU()
 
 
 def silu() -> nn.Module:
+    """x sigmoid(x), also called swish (Elfwing et al. 2018; Ramachandran et al. 2017)."""
     return nn.SiLU()
 
 
 def tanh() -> nn.Module:
+    """The hyperbolic tangent, the usual choice before ReLU (LeCun et al. 1998)."""
     return nn.Tanh()
 
 
@@ -50,6 +55,7 @@ ACTIVATIONS: Registry = {
 
 
 def none(num_features: int, dims: int) -> nn.Module:
+    """No normalization."""
     return nn.Identity()
 
 

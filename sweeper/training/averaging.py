@@ -135,6 +135,7 @@ class Lookahead(Copied):
 
 
 def none(model: nn.Module, steps_per_epoch: int) -> Averaging:
+    """No averaging."""
     return Averaging()
 
 

@@ -25,6 +25,7 @@ def with_warmup(multiplier: LRMultiplier, warmup_steps: int) -> LRMultiplier:
 
 
 def constant(steps_per_epoch: int, total_steps: int, *, warmup_epochs: float) -> LRMultiplier:
+    """Stay at the peak after the warm-up."""
     return with_warmup(lambda step, _: 1.0, round(warmup_epochs * steps_per_epoch))
 
 
