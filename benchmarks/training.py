@@ -192,14 +192,13 @@ def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> li
     return [(title, text, found) for (title, text), found in zip(texts.items(), rows, strict=True)]
 
 
-def machine(sides: list[str], repeats: int) -> str:
-    """Describe the machine, the versions and the number of repeats."""
+def machine(packages: list[str], threads: int) -> str:
+    """Describe the machine, the versions of Python and of packages, and the day."""
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    packages = ["torch", "torchvision", *(side for side in sides if side == "lightning")]
     return (
-        f"{(names or ['unknown processor'])[0]}, {os.cpu_count()} cores, {THREADS} threads; "
+        f"{(names or ['unknown processor'])[0]}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}; "
         f"Python {sys.version.split()[0]}, {', '.join(f'{name} {version(name)}' for name in packages)}; "
-        f"{time.strftime('%Y-%m-%d')}. Medians of {repeats} interleaved repeats (the smallest to the largest)."
+        f"{time.strftime('%Y-%m-%d')}."
     )
 
 
@@ -251,7 +250,9 @@ def main() -> None:
             for name in options.models:
                 print(f"repeat {repeat + 1} of {options.repeats}: {name}", flush=True)
                 measure_model([*MODELS[name][0], *(small if name in SLOW else whole)], sides, measured[name])
-    page = show(machine(sides, options.repeats), tables(measured, sides, start))
+    packages = ["torch", "torchvision", *(side for side in sides if side == "lightning")]
+    medians = f"Medians of {options.repeats} interleaved repeats (the smallest to the largest)."
+    page = show(f"{machine(packages, THREADS)} {medians}", tables(measured, sides, start))
     if options.models == list(MODELS):
         (REPOSITORY / "docs" / "performance.md").write_text(page, encoding="utf-8")
 
