@@ -4,7 +4,7 @@ PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo watch summary effects curves best report tensorboard exercises transfer \
-    test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects lint format
+    test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-slurm: setup  ## Measure what a cluster costs, on a throw-away Slurm (root
 
 bench-effects: setup  ## Measure how often effects claim what is not there; ten minutes
 	@$(PY) benchmarks/effects.py
+
+bench-tricks: setup  ## Measure what each trick costs a step; write docs/tricks.md; ten minutes
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks
 
 lint: setup  ## Check style and types
 	.venv/bin/ruff check .
