@@ -70,7 +70,7 @@ bench-slurm: setup  ## Measure what a cluster costs, on a throw-away Slurm (root
 bench-effects: setup  ## Measure how often effects claim what is not there; ten minutes
 	@$(PY) benchmarks/effects.py
 
-bench-tricks: setup  ## Measure what each trick costs a step; write docs/tricks.md; ten minutes
+bench-tricks: setup  ## Measure what each trick costs a step; write docs/tricks.md; five minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks
 
 lint: setup  ## Check style and types

@@ -38,9 +38,10 @@ def cost_of(trick: Trick, costs: Mapping[str, Cost]) -> str:
         return "none, the baseline." if is_baseline(trick) else f"not measured; run `{COMMAND}`."
     what = "an evaluation" if trick.group == "views" else "a step"
     added = cost.base_ms * (cost.ratio - 1)
-    digits = 2 if cost.base_ms < 100 else 0
+    digits = 2 if cost.ratio < 10 else 0
     return (
-        f"{cost.ratio:.2f} times {what} ({cost.low:.2f} to {cost.high:.2f}), {added:+.{digits}f} ms per batch, "
+        f"{cost.ratio:.{digits}f} times {what} ({cost.low:.{digits}f} to {cost.high:.{digits}f}), "
+        f"{added:+,.{digits}f} ms per batch, "
         f"of `{cost.base}`."
     )
 
@@ -96,13 +97,14 @@ compares runs that differ in nothing else ([designs.md](designs.md) says which r
 Written by `{COMMAND}` from the docstrings, the presets in `conf/` and the costs in [tricks.csv](tricks.csv)."""
 
 MEASURED = """**Cost** is the time of a training step with the trick, divided by that without it: preparing the batch
-(augmentation included), both passes, the update and what comes between steps. Both trainings take turns in one process,
-on the digits at 32x32 pixels, batch 64; the figure is the median over pairs of epochs, in parentheses the quartiles. Of
-courses and averaging, which change as training proceeds, it is the mean over a training. The training without the trick
-is named at the end; it has the defaults of every other group. Of a model, the network's size is the cost, of views the
-time of an evaluation. A ratio within a few percent of 1 is noise. The teacher of `loss=distillation` has the
-architecture of its student. `model=resnet18_pretrained` was measured without its weights. How training starts (init,
-LSUV's forward pass) is not counted."""
+(augmentation included), both passes, the update and what comes between steps. It is processor time on one thread, which
+on an idle machine is the time that passes. Both trainings take turns in one process, on the digits at 32x32 pixels,
+batch 64; the figure is the median over pairs of epochs, in parentheses the quartiles. Of courses and averaging, which
+change as training proceeds, it is the mean over a short training. The training without the trick is named at the end;
+the other groups have their defaults. Of a model, the ratio compares networks, and of views, evaluations. A ratio within
+a few percent of 1 may be noise. The teacher of `loss=distillation` has the architecture of its student, and
+`model=resnet18_pretrained` was measured without its weights. What happens before the first step, such as the forward
+pass of `init=lsuv`, is not counted."""
 
 
 def page(costs: Mapping[str, Cost], about: str) -> str:
