@@ -101,8 +101,9 @@ MEASURED = """**Cost** is the time of a training step with the trick, divided by
 on an idle machine is the time that passes. Both trainings take turns in one process, on the digits at 32x32 pixels,
 batch 64; the figure is the median over pairs of epochs, in parentheses the quartiles. Of courses and averaging, which
 change as training proceeds, it is the mean over a short training. The training without the trick is named at the end;
-the other groups have their defaults. Of a model, the ratio compares networks, and of views, evaluations. A ratio within
-a few percent of 1 may be noise. The teacher of `loss=distillation` has the architecture of its student, and
+the other groups have their defaults. Of a model, the ratio compares networks, and of views, evaluations. Schedules and
+inits cost next to nothing, so their ratios show the noise. The teacher of `loss=distillation` has the
+architecture of its student, and
 `model=resnet18_pretrained` was measured without its weights. What happens before the first step, such as the forward
 pass of `init=lsuv`, is not counted."""
 
