@@ -48,12 +48,12 @@ def test_every_setting_is_used_by_a_choice(group: str) -> None:
 
 
 @pytest.mark.parametrize("group", STEPS)
-def test_presets_of_steps_set_every_step_and_every_step_is_on_in_one(group: str) -> None:
+def test_every_step_is_on_in_a_preset_and_presets_set_nothing_else(group: str) -> None:
     keys = {key for step in STEPS[group].values() for key in keyword_only(step)}
-    contents = list(presets(group).values())
-    assert all(set(content) == keys for content in contents)
-    assert {key for content in contents for key, value in content.items() if value is not None} == keys
-    assert not any(presets(group)["none"].values())
+    contents = presets(group)
+    assert contents["none"] == {}
+    assert {key for content in contents.values() for key in content} == keys
+    assert all(value is not None for content in contents.values() for value in content.values())
 
 
 def test_the_choice_of_configs_without_a_group_exists() -> None:

@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
+from sweeper.config import Config
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
 from sweeper.summary.columns import PROVENANCE, SLOTS, format_value, is_implied, is_missing, is_result
@@ -143,7 +145,10 @@ def format_override(value: Any) -> str:
 
 
 def config_defaults() -> dict[str, Any]:
-    """Return the presets in the defaults list of conf/config.yaml and their settings; empty without that file."""
+    """Return the presets in the defaults list of conf/config.yaml and their settings; empty without that file.
+
+    The settings of a group of steps, which has no name, are null where the preset leaves them out.
+    """
     file = CONF / "config.yaml"
     entries = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
     defaults: dict[str, Any] = {}
@@ -151,7 +156,8 @@ def config_defaults() -> dict[str, Any]:
         for group, preset in entry.items() if isinstance(entry, dict) else ():
             chosen = CONF / str(group) / f"{preset}.yaml"
             if chosen.is_file() and isinstance(content := OmegaConf.to_container(OmegaConf.load(chosen)), dict):
-                settings = flat_settings({str(group): content})
+                off = {} if "name" in content else asdict(getattr(Config(), str(group)))
+                settings = flat_settings({str(group): off | content})
                 defaults |= settings | ({str(group): str(preset)} if str(group) in settings else {})
     return defaults
 

@@ -96,7 +96,7 @@ def uses(group: str, preset: str, name: str) -> bool:
     values = presets(group)[preset]
     if group in STEPS:  # some settings have a meaning beside others of their step only
         keys = next(keys for keys in map(keyword_only, STEPS[group].values()) if name in keys)
-        return len(keys) == 1 or any(values[key] is not None for key in keys)
+        return len(keys) == 1 or any(key in values for key in keys)
     return name in values or (group in CHOICES and name in keyword_only(CHOICES[group][values["name"]]))
 
 
