@@ -21,7 +21,8 @@ from sweeper.summary.effects import Effects, effects
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import new_model_interval, t_interval
 from sweeper.summary.other_images import image_variance, widen
-from sweeper.summary.planning import detectable, seeds_for
+from sweeper.summary.planning import detectable
+from sweeper.sweep.precision import seeds_for
 
 MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
 Rng = np.random.Generator
@@ -174,7 +175,7 @@ def power(trials: int, seeds: int, comparisons: int) -> tuple[float, float]:
     spreads = np.sqrt((generator.normal(0, 1, (trials // 10, 2, seeds)).var(axis=2, ddof=1)).mean(axis=1))
     within = []
     for spread in spreads:
-        number = seeds_for(float(spread), 0.5)
+        number = seeds_for(float(spread), 0.5, level=0.05)
         half = stdtrit(number - 1, 0.975) * generator.normal(0, 1, number).std(ddof=1) / np.sqrt(number)
         within.append(half <= 0.5 * 1.25)
     return float((np.abs(ts) > stdtrit(seeds - 1, 1 - level / 2)).mean()), float(np.mean(within))

@@ -7,7 +7,8 @@ from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.inference import LEVEL, MODEL, Comparison
-from sweeper.summary.planning import MAX_SEEDS, detectable, pooled_spread, seeds_for
+from sweeper.summary.planning import detectable, pooled_spread
+from sweeper.sweep.precision import MOST, seeds_for
 
 MAX_LINES = 10  # of one kind
 FIXED = (
@@ -165,10 +166,13 @@ def plans(found: Effects) -> list[str]:
         shown, needed, seeds = [], [], set()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
-            fewest, number = min(comparison.seeds for comparison in of_axis), seeds_for(spread, metric.half_width)
+            fewest, number = (
+                min(comparison.seeds for comparison in of_axis),
+                seeds_for(spread, metric.half_width, level=LEVEL),
+            )
             seeds.add(fewest)
             shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
-            needed.append(f"{number:,} ({axis})" if number < MAX_SEEDS else f"over {MAX_SEEDS:,} ({axis})")
+            needed.append(f"{number:,} ({axis})" if number < MOST else f"over {MOST:,} ({axis})")
         if shown and not found.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(

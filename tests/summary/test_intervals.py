@@ -16,7 +16,8 @@ from sweeper.summary.intervals import (
     t_interval,
     t_test,
 )
-from sweeper.summary.planning import MAX_SEEDS, detectable, pooled_spread, seeds_for
+from sweeper.summary.planning import detectable, pooled_spread
+from sweeper.sweep.precision import MOST, seeds_for
 
 EFFECTS = [0.012, 0.004, 0.010, 0.006, 0.009, 0.005, 0.011, 0.007]
 
@@ -113,12 +114,12 @@ def test_the_detectable_difference_is_detected_four_times_in_five() -> None:
 def test_the_seeds_of_a_half_width_do_not_depend_on_the_effect() -> None:
     spread = pooled_spread([0.004, 0.006])
     assert spread == pytest.approx(0.00509902, abs=5e-9)
-    assert (seeds_for(spread, 0.01), seeds_for(spread, 0.005)) == (4, 7)
+    assert (seeds_for(spread, 0.01, level=0.05), seeds_for(spread, 0.005, level=0.05)) == (4, 7)
     for half_width in (0.0003, 0.001, 0.02, 1):
-        seeds = seeds_for(spread, half_width)
+        seeds = seeds_for(spread, half_width, level=0.05)
         widths = [stats.t.ppf(0.975, number - 1) * spread / number**0.5 for number in (seeds, max(seeds - 1, 2))]
         assert widths[0] <= half_width and (seeds == 2 or widths[1] > half_width)
-    assert seeds_for(1.0, 1e-9) == MAX_SEEDS
+    assert seeds_for(1.0, 1e-9, level=0.05) == MOST
 
 
 # Looks after every seed.
