@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-from processes import REPOSITORY
 
-from sweeper.cli import register_schema
 from sweeper.errors import UserError
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composer
@@ -23,17 +18,6 @@ from sweeper.sweep.saved import read_plan
 
 DIFFERENCES = (0.12, 0.04, 0.10, 0.06, 0.09, 0.05, 0.11, 0.07)  # of the seeds; ten times those of test_precision
 Accuracy = Callable[[Planned], float | None]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Composer:
-    """The composer whose composed groups and parsed overrides all sweeps share."""
-    register_schema()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-    GlobalHydra.instance().clear()
-    return Composer(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
 
 
 class Sweeps:
@@ -82,7 +66,7 @@ class Sweeps:
 
 @pytest.fixture
 def sweep(
-    shared: Composer,
+    composer: Composer,
     small: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -91,7 +75,7 @@ def sweep(
     monkeypatch.setattr(estimate, "probe", lambda *_: 0.01)
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO)
-    yield Sweeps(shared, small, tmp_path)
+    yield Sweeps(composer, small, tmp_path)
 
 
 def noisy(planned: Planned) -> float:

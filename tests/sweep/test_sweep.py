@@ -6,32 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from processes import REPOSITORY
 from support import Train
 
-from sweeper.cli import register_schema
 from sweeper.errors import UserError
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.exclude import check_exclusions, matches
 from sweeper.sweep.execute import derived_name
 from sweeper.sweep.expand import expand
-
-
-@pytest.fixture(scope="module")
-def composer() -> Composer:
-    """The composer of a sweep from the repository's configs."""
-    register_schema()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-    GlobalHydra.instance().clear()
-    return Composer(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
 
 
 def parsed(*overrides: str) -> Any:
