@@ -159,7 +159,8 @@ def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Col
                 runs, partners = (
                     codes.loc[[cell == side for cell in settings[axis]], columns] for side in (value, base)
                 )
-                differing = ", ".join(np.array(columns)[fewest_differences(runs.to_numpy(), partners.to_numpy())])
+                differ = list(np.array(columns)[fewest_differences(runs.to_numpy(), partners.to_numpy())])
+                differing = ", ".join(name for name in differ if name.removeprefix(CODE_OF) not in {*differ} - {name})
                 found.setdefault((axis, differing), []).append(format_override(value))
     lines = []
     for (axis, differing), values in found.items():
