@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, SweepConfig, settings, to_config
+from sweeper.config import Config, SweepConfig, settings
 from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error, format_names, nearest
 
 if TYPE_CHECKING:
@@ -252,19 +252,19 @@ def sibling_keys(key: str) -> list[str]:
     return [f"{prefix}{item.name}" for item in fields(level)] if is_dataclass(level) else []
 
 
-def current_job(config: DictConfig) -> "Job":
-    """Describe the job that is running."""
+def current_job(composed: DictConfig, config: Config) -> "Job":
+    """Describe the job that is running, of the config that was composed."""
     from sweeper.runs.run import Job
 
     hydra = HydraConfig.get()
     files = {
-        "config.yaml": OmegaConf.to_yaml(config),
+        "config.yaml": OmegaConf.to_yaml(composed),
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
         "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
     }
     command = shlex.join(["python", "train.py", *hydra.overrides.task])
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
-    return Job(command, files, preset_labels(to_config(config), dict(hydra.runtime.choices), folders))
+    return Job(command, files, preset_labels(config, dict(hydra.runtime.choices), folders))
 
 
 def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]) -> dict[str, str]:
@@ -278,10 +278,12 @@ def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]
     labels = {}
     for item in (item for item in fields(Config) if "help" not in item.metadata):
         settings = {key: value for key, value in asdict(getattr(config, item.name)).items() if value is not None}
-        files = [file for folder in folders for file in sorted((folder / item.name).glob("*.yaml"))]
-        equal = [file.stem for file in files if preset_settings(file) == settings]
-        if equal:
-            labels[item.name] = typed[item.name] if typed.get(item.name) in equal else equal[0]
+        found = [sorted((folder / item.name).glob("*.yaml")) for folder in reversed(folders)]
+        files = {file.stem: file for files in found for file in files}  # Hydra takes the first folder's
+        names = sorted(files, key=lambda name: name != typed.get(item.name))  # mostly spares reading the others
+        equal = next((name for name in names if preset_settings(files[name]) == settings), None)
+        if equal is not None:
+            labels[item.name] = equal
     return labels
 
 
