@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,13 @@ def gather(
         run.row.update(code_columns.of(run))
     apply_labels(found)
     rows = [run.row for run in found]
-    settings = dict.fromkeys(name for row in rows for name in row if name not in RESULTS)
+    settings = [name for name in column_names(rows) if name not in RESULTS]
     return pd.DataFrame(rows, columns=[*settings, *RESULTS]), Skipped(old, unreadable)
+
+
+def column_names(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return every name of a row, in the order in which they first occur."""
+    return list(dict.fromkeys(chain.from_iterable(dict.fromkeys(map(tuple, rows)))))  # most rows have the same names
 
 
 def scan(runs: Path) -> list[os.DirEntry[str]]:
@@ -133,7 +139,7 @@ def apply_labels(runs: Sequence[RunRow]) -> None:
     was kept while its builder was replaced (activation=relu activation.name=gelu) names two builders: these runs show
     the builder.
     """
-    columns = dict.fromkeys(name for run in runs for name in run.row)
+    columns = column_names([run.row for run in runs])
     for group in sorted({group for run in runs for group in run.labels}):
         members = [run for run in runs if group in run.row]
         names = [name for name in columns if name == group or name.startswith(f"{group}.")]
