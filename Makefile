@@ -49,7 +49,7 @@ transfer: setup  ## Fine-tune from half of the classes to the other half, and tr
 	@PYTHON=$(PY) scripts/transfer.sh
 
 test: setup  ## Run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist worksteal
 
 slurm-test: setup  ## Run the tests on a real Slurm, which it starts and stops (root on Debian)
 	@trap 'exit 130' INT TERM; trap 'tests/slurm/cluster.sh down' EXIT; \
