@@ -22,10 +22,10 @@ NOT_TRICKS = ("select",)  # chooses an epoch, not how to train
 
 # Tricks that are settings of every run, or of a group whatever its choice: what they do is their setting's meaning.
 COMMON = {
-    "loss.label_smoothing=0.1": "for long trainings of networks that overfit; less to expect beside mixing",
-    "loss.class_weights=balanced": "if classes of unequal size should count the same",
-    "optimizer.decay_norm_and_bias=false": "with weight decay and a norm; sources disagree, so compare",
-    "optimizer.bias_lr_factor=8": "in short trainings with batch norm, as in airbench",
+    "loss.label_smoothing=0.1": "for long training of networks that overfit; expect less with mixing",
+    "loss.class_weights=balanced": "if imbalanced classes should count equally",
+    "optimizer.decay_norm_and_bias=false": "with weight decay and a norm; sources disagree, so compare both",
+    "optimizer.bias_lr_factor=8": "in short training with batch norm, as in airbench",
     "optimizer.layer_decay=0.75": "for fine-tuning: earlier layers keep more of their trained weights",
     "selective_backprop=0.5": "for networks whose backward pass takes most of the time, and data with many easy images",
     "grad_clip=1.0": "if the loss jumps or diverges",

@@ -204,7 +204,9 @@ def watch(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Run ID, its last digits, or a run directory.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Run ID, its last digits, or a run directory.")
+    ] = None,
     best: Annotated[
         bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
     ] = False,

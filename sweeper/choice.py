@@ -50,7 +50,7 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
     hints = get_type_hints(function)
     for name in [*used, *common]:
         if given[name] is None and name not in common and type(None) not in getattr(hints[name], "__args__", ()):
-            raise UserError(f"{group}.{name}=null: {group}={config.name} needs a value")
+            raise UserError(f"{group}.{name}=null: {group}={config.name} requires a value")
     return partial(function, **{name: given[name] for name in used})
 
 
@@ -69,7 +69,7 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
         given = {key: value for key in defaults if not is_off(value := getattr(config, key))}
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
         if given and missing:
-            raise UserError(f"{group}.{missing[0]}=null: the step {name} needs a value")
+            raise UserError(f"{group}.{missing[0]}=null: the step {name} requires a value")
         if given:
             steps[name] = partial(function, **{key: it for key, it in given.items() if it != defaults[key]})
     return steps

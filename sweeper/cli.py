@@ -65,11 +65,11 @@ def help_text() -> str:
     """Return the page that `python train.py --help` prints; Hydra fills in the groups."""
     width = max(len(key) for key, _, _ in settings(Config()))
     meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
-    return f"""Train one image classifier, or sweep over the combinations of training tricks.
+    return f"""Train one image classifier, or sweep over combinations of training tricks.
 
 == Groups (choose with GROUP=NAME) ==
 $APP_CONFIG_GROUPS
-== Settings (change with KEY=VALUE; each choice uses some of its group's) ==
+== Settings (change with KEY=VALUE; each choice uses some of its group's settings) ==
 {meanings}
 
 == Examples ==
@@ -209,7 +209,7 @@ def explain(error: BaseException) -> str:
         return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
     if (added := ADDED.search(str(error))) is not None:
         override = added["override"].replace(": ", "=")
-        return f"+{override}: drop the +; {override.partition('=')[0]} has a value already"
+        return f"+{override}: drop the +; {override.partition('=')[0]} already has a value"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     merged = re.match(r"Error merging override (.*)", str(error))
     key, override = getattr(inner, "full_key", None), "" if merged is None else merged[1]
@@ -233,7 +233,7 @@ def explain_setting(error: BaseException, key: str, override: str) -> str:
         if elsewhere:
             return f"unknown setting {key} (did you mean {format_names(elsewhere)}?)"
         siblings, (group, dot, _) = sibling_keys(key), key.rpartition(".")
-        return f"unknown setting {key}{nearest(key, siblings, group + dot)}; settings: {format_names(siblings)}"
+        return f"unknown setting {key}{nearest(key, siblings, group + dot)}; valid: {format_names(siblings)}"
     types = {name: str(item.type).removesuffix(" | None") for name, item, _ in settings(Config())}
     if override.startswith("~"):
         return f"{override}: a setting cannot be removed; set {key}=VALUE"

@@ -1,6 +1,6 @@
 """ResNet-18, from scratch or from trained weights.
 
-torchvision is imported on first use: its import takes longer than everything else that a small run needs.
+torchvision is imported on first use: importing it takes longer than all other imports of a small run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sweeper.errors import UserError
 from sweeper.models.linear import Shape
 
-COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
+COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither requires it
 
 
 def resnet18(
@@ -33,7 +33,7 @@ def resnet18(
 
     Args:
         weights: None trains from scratch; else see `pretrained_state`.
-        stem: "imagenet" is the original 7x7 stride 2 with pooling, "cifar" a 3x3 stride 1 without.
+        stem: "imagenet" is the original 7x7 convolution of stride 2 with pooling, "cifar" a 3x3 of stride 1 without.
         freeze_backbone: train the last layer only, batch statistics fixed.
 
     Raises:
@@ -73,7 +73,7 @@ def resnet18(
 
 
 def network_class() -> Any:
-    """Return torchvision's ResNet whose backbone can be run by itself: its forward takes images or their features."""
+    """Return a subclass of torchvision's ResNet whose forward takes images or features of the backbone."""
     from torchvision.models.resnet import ResNet
 
     class PretrainableResNet(ResNet):  # type: ignore[misc]

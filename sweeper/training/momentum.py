@@ -24,13 +24,13 @@ def set_momentum(optimizer: Optimizer, momenta: Sequence[float]) -> None:
 
 
 def follow(optimizer: Optimizer, multiplier: LRMultiplier) -> Callable[[int], list[float]] | None:
-    """Return the momentum of each parameter group at a step; None where the schedule leaves it alone.
+    """Return the momentum of each parameter group at a step; None where the schedule does not change it.
 
     Args:
         optimizer: new, with its own momentum.
 
     Raises:
-        UserError: the schedule moves momentum, and a group has none above its smallest.
+        UserError: the schedule changes momentum, and that of a group is not above the schedule's minimum.
     """
     if not isinstance(multiplier, WithMomentum):
         return None
