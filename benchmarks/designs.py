@@ -32,7 +32,7 @@ def rule(level: float, pilot: int, *, one_by_one: bool = False) -> Stop:
 
 
 def stein_seeds(pilot: NDArray[np.float64], precision: float, level: float = 0.05) -> int:
-    """Return the seeds in all of Stein's two steps (1945), exact whatever the spread."""
+    """Return the total seeds of Stein's two-stage procedure (1945), exact for any spread."""
     quantile = float(stdtrit(len(pilot) - 1, 1 - level / 2))
     return max(len(pilot), math.ceil((quantile * float(np.std(pilot, ddof=1)) / precision) ** 2))
 
@@ -45,13 +45,13 @@ def stein(pilot: int) -> Stop:
 RULES = {
     "halves, as here": rule(LEVEL, PILOT),
     "one by one": rule(LEVEL, PILOT, one_by_one=True),
-    "5 %, from 3 seeds": rule(0.05, 3),
+    "5%, from 3 seeds": rule(0.05, 3),
     "Stein, from 5": stein(5),
 }
 
 
 def simulate(stop: Stop, ratio: float) -> str:
-    """Return coverage of mean +- h, seeds on average and in the most expensive tenth, and rounds, as a cell."""
+    """Return coverage of mean +- h, mean and 90th percentile of the seeds, and rounds, as a cell."""
     generator = np.random.default_rng(0)
     covered, seeds, rounds = (np.zeros(SWEEPS) for _ in range(3))
     for sweep in range(SWEEPS):
@@ -75,7 +75,7 @@ def main() -> None:
     print_table(
         ["sd / h", *RULES], [[f"{ratio:g}", *(simulate(stop, ratio) for stop in RULES.values())] for ratio in ratios]
     )
-    print("Seeds, and runs of twelve tricks, until every effect has +- 0.3 points (95 %)\n")
+    print("Seeds, and runs of twelve tricks, until every effect has +- 0.3 points (95%)\n")
     variances = {"one_at_a_time": 2.0, "leave_one_out": 2.0, "screen": 1 / 6}
     lines = []
     for sigma in (0.15, 0.3, 0.6):
