@@ -117,7 +117,7 @@ def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> Non
     low, high = stats.t.interval(
         0.95, len(means) - 1, statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
     )
-    assert (row["mean"], row["95 % interval"]) == (f"{statistics.mean(means):+.4f}", f"[{low:+.4f}, {high:+.4f}]")
+    assert (row["mean"], row["95% interval"]) == (f"{statistics.mean(means):+.4f}", f"[{low:+.4f}, {high:+.4f}]")
 
 
 RESNETS = [row for heading, rows in PAGE if heading == "ResNet-18 from scratch" for row in rows]

@@ -27,8 +27,7 @@ def check_settings(settings: Settings) -> None:
     additional = settings["additional_parameters"] or {}
     if not isinstance(additional, dict):
         raise UserError(
-            f"hydra.launcher.additional_parameters={additional} must map options of sbatch to values: "
-            "{constraint: a100}"
+            f"hydra.launcher.additional_parameters={additional} must map sbatch options to values: {{constraint: a100}}"
         )
     memory = settings["memory"]
     if memory is not None and not (isinstance(memory, int | float) and memory > 0):

@@ -46,7 +46,7 @@ def modify(model: nn.Module, steps: Mapping[str, ArchitectureStep], layers: Laye
     """
     if steps and getattr(model, "frozen_backbone", False):
         raise UserError(
-            f"architecture.{next(iter(steps))} changes the backbone, which model.freeze_backbone=true keeps as it is; "
+            f"architecture.{next(iter(steps))} changes the backbone, which model.freeze_backbone=true freezes; "
             "choose architecture=none or model.freeze_backbone=false"
         )
     for step in steps.values():
@@ -59,7 +59,9 @@ def deep_stem(model: nn.Module, layers: Layers, *, deep_stem: bool) -> None:
     resnet: Any = model
     stem = resnet.conv1
     if stem.kernel_size != (7, 7):
-        raise UserError("architecture.deep_stem replaces a 7x7 convolution: choose model.stem=imagenet")
+        raise UserError(
+            "architecture.deep_stem needs the 7x7 convolution of the imagenet stem: choose model.stem=imagenet"
+        )
     parts: list[nn.Module] = []
     for fan_in, filters, stride in ((stem.in_channels, 32, 2), (32, 32, 1), (32, 64, 1)):
         convolution = nn.Conv2d(fan_in, filters, 3, stride, padding=1, bias=False)
@@ -83,7 +85,9 @@ def zero_gamma(model: nn.Module, layers: Layers, *, zero_gamma: bool) -> None:
         UserError: there is no such norm, or trained weights would overwrite its scale.
     """
     if getattr(model, "weights", None) is not None:
-        raise UserError("architecture.zero_gamma sets initial weights, which model.weights replaces; choose one")
+        raise UserError(
+            "architecture.zero_gamma sets initial weights, which model.weights overwrites; choose one of them"
+        )
     for block in residual_blocks(model, "zero_gamma"):
         if getattr(block.bn2, "weight", None) is None:
             raise UserError("architecture.zero_gamma needs a norm: choose norm=batch, ghost_batch, layer or group")

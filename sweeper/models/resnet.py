@@ -123,7 +123,7 @@ def load_pretrained(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
     if wrong:
         raise UserError(
             f"model.weights={weights} does not fit this model: {len(wrong)} of its tensors differ, first {wrong[0]}; "
-            "norm, model.stem and the number of channels must be those that the weights were trained with"
+            "norm, model.stem and the number of channels must match those that the weights were trained with"
         )
     return {key: value for key, value in state.items() if key in own}
 
@@ -162,7 +162,9 @@ def read_file(path: str) -> Any:
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"model.weights={path} cannot be read as a state dict: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses with pickle.UnpicklingError and a page of advice
-        raise UserError(f"model.weights={path} holds more than tensors and plain values; refused") from error
+        raise UserError(
+            f"model.weights={path} contains objects other than tensors and plain values; refused"
+        ) from error
 
 
 def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
@@ -174,7 +176,7 @@ def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, dict) else None
     pairs = list(state.items()) if isinstance(state, dict) else []
     if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
-        raise UserError(f"model.weights={weights} holds no state dict")
+        raise UserError(f"model.weights={weights} contains no state dict")
     return dict(pairs)
 
 

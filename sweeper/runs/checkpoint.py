@@ -104,7 +104,9 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
     except RuntimeError as error:
         raise Damaged(f"{path} is damaged: {error}") from error
     except Exception as error:  # such as pickle.UnpicklingError
-        raise UserError(f"{path} holds more than tensors and plain values and is not loaded; delete it") from error
+        raise UserError(
+            f"{path} contains objects other than tensors and plain values and is not loaded; delete it"
+        ) from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT}); delete it")
     if run_id is not None and checkpoint.get("run_id") != run_id:

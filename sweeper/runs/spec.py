@@ -162,7 +162,7 @@ def check_shared_settings(config: Config) -> None:
     norm, batch_size = config.norm, config.batch_size
     if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
         raise UserError(
-            f"norm.ghost_size={norm.ghost_size} leaves batches of batch_size={batch_size} whole; choose at most "
+            f"norm.ghost_size={norm.ghost_size} does not split batches of batch_size={batch_size}; choose at most "
             f"{batch_size // 2}, or norm=batch"
         )
     own = {key: value for key, value in asdict(norm).items() if key != "name" and value is not None}
@@ -174,4 +174,6 @@ def check_shared_settings(config: Config) -> None:
         )
     fraction = config.selective_backprop
     if fraction is not None and num_selected(batch_size, fraction) >= batch_size:
-        raise UserError(f"selective_backprop={fraction} selects all of a batch of {batch_size}; choose less, or null")
+        raise UserError(
+            f"selective_backprop={fraction} selects the whole batch of {batch_size}; choose a smaller fraction, or null"
+        )

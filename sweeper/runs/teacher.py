@@ -64,7 +64,7 @@ def load_teacher(config: Config, cached: Cached) -> nn.Module | None:
         config = replace(config, **groups)
         model = seeded_model(config, choose_all(config), cached)
     except (TypeError, UserError) as error:
-        raise UserError(f"{named} holds a network that this version cannot build: {error}") from error
+        raise UserError(f"{named} contains a network that this version cannot build: {error}") from error
     checkpoint.load_weights(content, model)
     return model.requires_grad_(False).eval()
 
@@ -80,7 +80,7 @@ def read_teacher(file: str) -> checkpoint.Checkpoint:
     except (FileNotFoundError, checkpoint.Damaged) as error:
         raise UserError(f"loss.teacher={file} is missing or damaged") from error
     if not content.get("network") or "model" not in content:
-        raise UserError(f"loss.teacher={file} does not say which network it holds; retrain that run")
+        raise UserError(f"loss.teacher={file} does not record its network; retrain that run")
     return content
 
 

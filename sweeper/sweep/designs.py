@@ -126,16 +126,16 @@ def contrasts(design: str, sizes: Sequence[int]) -> list[Contrast]:
 
 
 def describe_design(design: str, sizes: Sequence[int]) -> str:
-    """Return a sentence on what a design can tell and what it cannot; empty for the product."""
+    """Return a sentence on what a design estimates and what it does not; empty for the product."""
     if design == "product":
         return ""
     runs, combinations = len(rows(design, sizes)), math.prod(sizes)
     part = "all" if runs == combinations else f"{runs} of"
-    begin = f"sweep.design={design}: {part} {combinations:,} combinations a seed"
+    begin = f"sweep.design={design}: {part} {combinations:,} combinations per seed"
     if design == "screen":
-        average = f"{begin}; an effect is the average over the other tricks off and on"
+        average = f"{begin}; each effect is averaged over the other tricks"
         if runs == combinations:
-            return f"{average}; interactions of two tricks are seen as well"
-        return f"{average}, free of interactions of two tricks, which are not seen"
-    where = "a change of the baseline" if design == "one_at_a_time" else "leaving a trick out of the full recipe"
-    return f"{begin}; an effect is that of {where}; interactions are not seen"
+            return f"{average}; two-factor interactions are estimated as well"
+        return f"{average} and not confounded with two-factor interactions, which are not estimated"
+    what = "one change to the baseline" if design == "one_at_a_time" else "removing a trick from the full recipe"
+    return f"{begin}; each effect is that of {what}; interactions are not estimated"

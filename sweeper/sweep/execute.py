@@ -118,7 +118,7 @@ def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
 
 
 def describe_sweep(overrides: Sequence[Override], base: Config) -> str:
-    """Return what the sweep's design can tell and cannot; empty for the product."""
+    """Return what the sweep's design estimates and what it does not; empty for the product."""
     factors = [axis for axis in axes_of(overrides, base.sweep.zip) if axis.is_factor]
     return describe_design(base.sweep.design, [len(axis.values) for axis in factors])
 

@@ -72,7 +72,9 @@ def factors_of(axes: Sequence[Axis], setting: str) -> list[Axis]:
     for axis in axes:
         if len({is_crossed(key) for key in axis.keys}) > 1:
             names = format_names(axis.keys)
-            raise UserError(f"{setting} has every run with each seed and dataset; sweep.zip cannot join {names}")
+            raise UserError(
+                f"{setting} runs every combination with each seed and dataset; sweep.zip cannot join {names}"
+            )
     return factors
 
 

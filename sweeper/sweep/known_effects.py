@@ -17,7 +17,7 @@ class Effect:
     """What is known of an effect on test_acc.
 
     Attributes:
-        name: such as `norm=batch against norm=none`.
+        name: such as `norm=batch vs. norm=none`.
         differences: of each seed whose runs are finished, the mean over its pairs.
         diverged: number of seeds in which a run diverged.
         rounding: standard deviation of a difference that is due to the number of test images.
@@ -62,7 +62,7 @@ def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) ->
     for data, seeds in blocks.items():
         for contrast in contrasts(design, sizes):
             values = factors[contrast.factor].values
-            name = f"{' '.join(values[contrast.value])} against {' '.join(values[contrast.baseline])}"
+            name = f"{' '.join(values[contrast.value])} vs. {' '.join(values[contrast.baseline])}"
             runs = [
                 [(cells[combinations[one]], cells[combinations[other]]) for one, other in contrast.pairs]
                 for cells in seeds.values()
@@ -107,9 +107,9 @@ def measure(
 
 
 def format_effect(effect: Effect, precision: float) -> str:
-    """Return an effect as a line, its interval that of the precision where it was reached."""
+    """Format an effect as a line, ± the precision where it was reached, else ± the half-width."""
     if not effect.is_known:
-        finished = f"finished in {len(effect.differences)}, diverged in {effect.diverged} seeds"
+        finished = f"finished in {len(effect.differences)} seeds, diverged in {effect.diverged}"
         return f"{effect.name}: no interval ({finished})"
     mean, reached = fmean(effect.differences), effect.half_width <= precision
     width = precision if reached else effect.half_width

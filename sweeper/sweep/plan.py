@@ -148,7 +148,7 @@ def check_design(plan: Sequence[Planned]) -> None:
                 "remove values without effect"
             )
         if planned.spec is None and (design == "screen" or planned is reference):
-            needed = "every combination" if design == "screen" else "the combination that all others are compared with"
+            needed = "every combination" if design == "screen" else "the combination that the others are compared with"
             raise UserError(f"sweep.exclude: sweep.design={design} needs {needed}: {' '.join(planned.overrides)}")
         if planned.spec is not None and design == "screen":  # whose rows differ in so much that none need be equal
             slots = [slot for slot in SLOTS if slot not in keyword_only(planned.spec.choices.model)]

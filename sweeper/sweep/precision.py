@@ -2,8 +2,8 @@
 
 The rule looks at the spread of the seeds' differences alone, never at their mean, so that it leaves the mean unbiased:
 stop when the half-width at LEVEL is small enough, else run half of the seeds that seem to be missing, at least one. At
-LEVEL = 3 %, mean +- half-width then covers the effect in at least 95 % of sweeps whatever the spread
-(benchmarks/designs.py); at 5 % it would not, since the spread is too small when one stops (Anscombe 1953 has the
+LEVEL = 3%, mean +- half-width then covers the effect in at least 95% of sweeps whatever the spread
+(benchmarks/designs.py); at 5% it would not, since the spread is too small when one stops (Anscombe 1953 has the
 rule one by one, Stein 1945 an exact one in two steps).
 """
 

@@ -38,7 +38,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     plan = read_json(folder / "sweep.json")
     if plan is None or not is_whole(plan):
         raise UserError(
-            f"{folder / 'sweep.json'} is damaged or of another version: remove {folder}, or choose another "
+            f"{folder / 'sweep.json'} is damaged or was written by another version: remove {folder}, or choose another "
             "name with sweep.name=NAME; the runs are stored elsewhere and are kept"
         )
     return plan

@@ -28,7 +28,7 @@ def start_courses(courses: Mapping[str, Callable[[nn.Module], Course]], model: n
     """
     for pair in (("early_dropout", "late_dropout"), ("layer_freezing", "gradual_unfreezing")):
         if {*pair} <= {*courses}:
-            raise UserError(f"courses.{pair[0]} and courses.{pair[1]} exclude each other; set one of them to null")
+            raise UserError(f"courses.{pair[0]} and courses.{pair[1]} are mutually exclusive; set one of them to null")
     return [course(model) for course in courses.values()]
 
 

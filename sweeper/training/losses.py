@@ -41,8 +41,8 @@ def check_class_weights(setting: str | list[float], num_classes: int) -> None:
     numbers = [weight for weight in setting if isinstance(weight, int | float)] if isinstance(setting, list) else []
     if setting != "balanced" and (numbers != setting or len(numbers) != num_classes or not any(numbers)):
         raise UserError(
-            f"loss.class_weights={setting} must be balanced, or a weight for each of the {num_classes} classes, "
-            "at least one of them above 0"
+            f"loss.class_weights={setting} must be balanced, or one weight for each of the {num_classes} classes, "
+            "at least one above 0"
         )
 
 

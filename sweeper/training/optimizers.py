@@ -191,7 +191,8 @@ def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, A
     used = keyword_only(function)
     for name, value in settings.items():
         if (value is None) == (name in used):
-            raise UserError(f"optimizer.{name}={value}: optimizer.base={base} uses {format_names(used)}")
+            shown = "null" if value is None else value
+            raise UserError(f"optimizer.{name}={shown}: optimizer.base={base} uses {format_names(used)}")
     return function(parameters, **{name: settings[name] for name in used})
 
 

@@ -116,8 +116,8 @@ def trapezoid(
     warmup_steps, decay_steps = round(warmup_epochs * steps_per_epoch), round(decay_fraction * total_steps)
     if warmup_steps + decay_steps > total_steps:
         raise UserError(
-            f"scheduler.warmup_epochs={warmup_epochs} and scheduler.decay_fraction={decay_fraction} are longer than "
-            f"the training of {total_steps / steps_per_epoch:g} epochs; shorten one of them"
+            f"scheduler.warmup_epochs={warmup_epochs} and scheduler.decay_fraction={decay_fraction} together "
+            f"exceed the training of {total_steps / steps_per_epoch:g} epochs; shorten one of them"
         )
 
     def factor(step: int, _: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""What a training step of recorded runs takes: blocks by turns, positions in the training, exact parameters."""
+"""What a training step of recorded runs takes: alternating blocks, positions in the training, exact parameters."""
 
 import json
 import time

@@ -146,7 +146,7 @@ def test_settings_that_disagree_make_an_effect_on_average_too() -> None:
     result = found(table(*rows), {"activation": "relu", "optimizer.lr": 0.005})
     one = of_axis(result, "activation")
     assert verdict(one) == "hurts on average: from -0.2993 (optimizer.lr=0.05) to +0.0227 (optimizer.lr=0.0005)"
-    note = "activation=selu depends on optimizer.lr: --tune optimizer.lr compares at the best of each"
+    note = "activation=selu depends on optimizer.lr: use --tune optimizer.lr to compare at the best"
     assert note in caption(result)
 
 

@@ -29,7 +29,7 @@ def measured(metric: str, *curves: list[float], fraction: float = 0.99, **same: 
 
 
 def test_convergence_is_compared_at_a_level_that_both_reach() -> None:
-    # 0.99 x 0.635 = 0.62865: reached in epoch 5 and in epoch 4. At 99 % of its own best the value takes an epoch more.
+    # 0.99 x 0.635 = 0.62865: reached in epoch 5 and in epoch 4. At 99% of its own best the value takes an epoch more.
     assert measured("epochs_to_level", BASE, VALUE) == [5, 4]
     assert measured("epochs_to_level", BASE, VALUE, fraction=0.9) == [3, 2]
     frame = table(*runs("activation", {"relu": [text(BASE)] * 3, "selu": [text(VALUE)] * 3}, "val_curve"))

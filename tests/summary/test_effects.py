@@ -19,7 +19,7 @@ def test_captions_describe_how_curves_were_read() -> None:
     frame = table(*runs("activation", {"relu": ["0.1 0.2", "0.2 0.3"], "selu": ["0.1 0.3", "0.2"]}, "val_curve"))
     frame["epochs_to_target"] = [1, 2, 1, 2]
     lines = caption(effects(frame, defaults={}, options=ConvergenceOptions(fraction=0.9, target_acc=0.75)))
-    assert any(line.startswith("epochs to a common val_acc: the first epoch at 90 % of the lower") for line in lines)
+    assert any(line.startswith("epochs to a common val_acc: the first epoch at 90% of the lower") for line in lines)
     assert any(
         line.startswith("epochs_to_target: the first epoch with val_acc of at least 0.75, one") for line in lines
     )
@@ -44,7 +44,7 @@ def test_notes_name_the_limits_of_the_numbers() -> None:
         *runs("optimizer__lr", {0.1: [10, 11]}, optimizer="adam", data__val_size=0),
     )
     text = as_table(found(frame))
-    assert "optimizer: runs that differ only in optimizer.lr count as one, their mean" in text
+    assert "optimizer: runs that differ only in optimizer.lr are averaged and count as one" in text
     assert "runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
 
 
@@ -62,12 +62,12 @@ def test_notes_name_the_limits_of_the_numbers() -> None:
         ([{}, {"state": "failed"}], "nothing to compare: one run is finished (1 failed). Sweep over "),
         (
             [{"seed": 0}, {"seed": 1}],
-            "nothing to compare: the 2 finished runs differ in no setting but seed and data. Sweep over a trick, ",
+            "nothing to compare: the 2 finished runs differ only in seed and data. Sweep over a trick, ",
         ),
-        ([{"data.fingerprint": "a"}, {"data.fingerprint": "b"}], "the 2 finished runs differ in no setting but"),
+        ([{"data.fingerprint": "a"}, {"data.fingerprint": "b"}], "the 2 finished runs differ only in seed and data"),
         (
             [{"model": "mlp"}, {"model": "cnn", "seed": 1}],
-            "the nearest runs of model=cnn differ in seed as well. Sweep over one trick at a time, ",
+            "the nearest runs of model=cnn also differ in seed. Sweep over one trick at a time, ",
         ),
         (
             [{"model": "mlp"}, {"model": "cnn"}],

@@ -16,7 +16,7 @@ from sweeper.summary.verdicts import verdict
 def test_mean_interval_and_p_of_three_pairs() -> None:
     (one,) = found(table(*runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, 6]}))).comparisons
     # Differences 1, 2, 3: mean 2, standard deviation 1, standard error 1 / sqrt 3, so t = 2 sqrt 3 with 2 degrees.
-    # Of Student's t with 2 degrees: p = 1 - t / sqrt(2 + t^2) = 1 - 2 sqrt 3 / sqrt 14; 97.5 % lie below 4.302653.
+    # Of Student's t with 2 degrees: p = 1 - t / sqrt(2 + t^2) = 1 - 2 sqrt 3 / sqrt 14; 97.5% lie below 4.302653.
     assert (one.metric, one.pairs, one.seeds, one.mean, one.spread) == ("test_acc", 3, 3, 2, 1)
     assert one.p == pytest.approx(1 - 2 * math.sqrt(3 / 14)) and one.corrected == one.p
     assert one.interval == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), rel=1e-6)

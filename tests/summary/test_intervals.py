@@ -54,7 +54,7 @@ def test_holm_keeps_the_family_wise_error() -> None:
     values = np.random.default_rng(1).normal(0, 1, (1000, 6, 8))
     families = [[t_test(float(one.mean()), spread_of(one.tolist(), None), 8) or 0.0 for one in six] for six in values]
     wrong = sum(min(holm(family)) < 0.05 for family in families)
-    # 1 - (1 - 0.05 / 6)^6 = 4.9 % of 1000: 49, standard deviation 6.8, three of them to either side; 265 uncorrected.
+    # 1 - (1 - 0.05 / 6)^6 = 4.9% of 1000: 49, standard deviation 6.8, three of them to either side; 265 uncorrected.
     assert 28 <= wrong <= 70
     assert sum(min(family) < 0.05 for family in families) > 200
 

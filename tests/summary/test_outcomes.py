@@ -27,7 +27,7 @@ def test_survivors_are_not_the_whole() -> None:
     one = of_axis(result, "activation")
     assert one.pairs == 3 and one.is_significant and one.diverged is not None
     assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 against 0 of 5"
-    assert verdict(one) == "helps where both train; diverged: 2 of 5 against 0 of 5"
+    assert verdict(one) == "helps where both runs finish; diverged: 2 of 5 vs. 0 of 5"
     assert list(to_frame(result).iloc[0][["value_diverged", "baseline_diverged"]]) == [2, 0]
 
 
@@ -63,7 +63,7 @@ def test_an_interaction_counts_runs_that_diverge() -> None:
     frame.loc[frame["seed"].eq(3) & frame["activation"].eq("selu") & frame["model"].eq("mlp"), "state"] = "diverged"
     frame["test_images"] = 1000
     (one,) = found(frame, {"activation": "relu", "model": "cnn"}).interactions
-    assert verdict(one) == "gains more with mlp than with cnn where all of them train; diverged: 1 of 8 against 0 of 8"
+    assert verdict(one) == "gains more with mlp than with cnn where all runs finish; diverged: 1 of 8 vs. 0 of 8"
 
 
 @pytest.mark.parametrize(
@@ -79,5 +79,5 @@ def test_a_run_is_limited_where_early_stopping_did_not_end_it(
     result = found(frame, {"activation": "relu"})
     one = of_axis(result, "activation")
     assert one.limited is not None and (one.limited.value, one.limited.baseline) == (3 * is_limited, 0)
-    line = "Ended by the limit of epochs, not by early stopping: activation=selu 3 of 3 against 0 of 3"
+    line = "Ended by the epoch limit, not by early stopping: activation=selu 3 of 3 vs. 0 of 3"
     assert (line in caption(result)) == is_limited

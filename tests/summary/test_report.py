@@ -172,7 +172,7 @@ def test_warnings_of_the_caption_are_on_the_page(tmp_path: Path) -> None:
     assert "Runs with data.val_size=0 selected their best epoch on test images" in texts
     assert "2 stale: trained with different code" in texts
     assert "stale; changed: training/loop.fit" in texts
-    assert "not readable as runs: notes" in texts
+    assert "(not readable as runs): notes" in texts
 
 
 NONSENSE: list[Any] = [None, [], [[]], 7, [[1, 2]], [[1, "2"], [3, 4]], [[1, -2], [3, 4]]]

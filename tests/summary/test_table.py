@@ -143,7 +143,7 @@ def test_what_runs_share_and_what_a_choice_implies_is_in_the_caption(tmp_path: P
     assert lines[shared + 1] == "model=mlp implies hidden=[32]"
     assert (
         "The top row is the best of 2 runs by validation accuracy: its best_val_acc is optimistic; "
-        "its test_acc is that of these weights, another seed will be a little lower" in lines
+        "its test_acc holds for these weights, expect slightly less from other seeds" in lines
     )
 
 

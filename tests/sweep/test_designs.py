@@ -134,26 +134,26 @@ def test_the_effects_of_a_factor_of_three_values(design: str, compared: list[tup
         (
             "one_at_a_time",
             [2] * 12,
-            "sweep.design=one_at_a_time: 13 of 4,096 combinations a seed; an effect is that of a change of the "
-            "baseline; interactions are not seen",
+            "sweep.design=one_at_a_time: 13 of 4,096 combinations per seed; each effect is that of one change to "
+            "the baseline; interactions are not estimated",
         ),
         (
             "leave_one_out",
             [2, 2],
-            "sweep.design=leave_one_out: 3 of 4 combinations a seed; an effect is that of leaving a trick out of the "
-            "full recipe; interactions are not seen",
+            "sweep.design=leave_one_out: 3 of 4 combinations per seed; each effect is that of removing a trick from "
+            "the full recipe; interactions are not estimated",
         ),
         (
             "screen",
             [2] * 6,
-            "sweep.design=screen: 24 of 64 combinations a seed; an effect is the average over the other tricks off and "
-            "on, free of interactions of two tricks, which are not seen",
+            "sweep.design=screen: 24 of 64 combinations per seed; each effect is averaged over the other tricks and "
+            "not confounded with two-factor interactions, which are not estimated",
         ),
         (
             "screen",
             [2] * 3,
-            "sweep.design=screen: all 8 combinations a seed; an effect is the average over the other tricks off and "
-            "on; interactions of two tricks are seen as well",
+            "sweep.design=screen: all 8 combinations per seed; each effect is averaged over the other tricks; "
+            "two-factor interactions are estimated as well",
         ),
     ],
 )

@@ -54,16 +54,18 @@ def test_a_folder_without_sweeps_is_reported(name: str | None, tmp_path: Path) -
 def test_a_damaged_plan_is_a_sentence_with_the_remedy(content: str, tmp_path: Path) -> None:
     folder = save(tmp_path, [])
     (folder / "sweep.json").write_text(content)
-    with pytest.raises(UserError, match="is damaged or of another version"):
+    with pytest.raises(UserError, match="is damaged or was written by another version"):
         read_plan(folder)
     with pytest.raises(UserError) as error:
         watch(tmp_path, None, once=True)
-    assert str(error.value).startswith(f"{folder}/sweep.json is damaged or of another version: remove {folder}, ")
+    assert str(error.value).startswith(
+        f"{folder}/sweep.json is damaged or was written by another version: remove {folder}, "
+    )
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_plan_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"^{tmp_path}/sweep.json is damaged or of another version: "):
+    with pytest.raises(UserError, match=f"^{tmp_path}/sweep.json is damaged or was written by another version: "):
         read_plan(tmp_path)
 
 
@@ -112,7 +114,7 @@ def assert_refused(output_dir: Path, change: Callable[[dict[str, Any]], None]) -
     plan = read_plan(folder)
     change(plan)
     write_json(folder / "sweep.json", plan)
-    with pytest.raises(UserError, match="is damaged or of another version"):
+    with pytest.raises(UserError, match="is damaged or was written by another version"):
         watch(output_dir, None, once=True)
 
 

@@ -232,7 +232,7 @@ def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: P
     file.write_text('{"schema": 99, "runs": []}')
     done = train("model=softmax,mlp", "sweep.name=mine", flags=("-m",))
     assert done.returncode == 1
-    assert "sweep.json is damaged or of another version: remove" in done.stderr
+    assert "sweep.json is damaged or was written by another version: remove" in done.stderr
     assert "sweep.name=NAME" in done.stderr
     assert file.read_text() == '{"schema": 99, "runs": []}'
     assert not (tmp_path / "outputs" / "runs").exists()

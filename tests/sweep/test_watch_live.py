@@ -55,7 +55,7 @@ def test_a_sweep_that_is_removed_ends_the_watching_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save(tmp_path, [job("a")])
-    with pytest.raises(UserError, match="is damaged or of another version"):
+    with pytest.raises(UserError, match="is damaged or was written by another version"):
         watched_live(tmp_path, monkeypatch, lambda _: shutil.rmtree(folder))
 
 

@@ -176,7 +176,7 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
         ("optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=false needs optimizer.weight_decay"),
         (
             "loss.class_weights=[1,2]",
-            "loss.class_weights=[1, 2] must be balanced, or a weight for each of the 3 classes",
+            "loss.class_weights=[1, 2] must be balanced, or one weight for each of the 3 classes",
         ),
         (
             "scheduler=onecycle optimizer=sgd scheduler.min_momentum=0.8",
