@@ -21,7 +21,7 @@ NETWORK = ("model", "architecture", *SLOTS)  # the groups that a network is buil
 
 
 def describe_network(config: Config, cached: Cached) -> dict[str, Any]:
-    """Return what a best.pt records, so that its network can be built again and gets the images that it knows."""
+    """Return what best.pt records to rebuild its network and to check that it gets the same kind of images."""
     images = {"input_shape": list(cached.input_shape), "classes": list(cached.classes)}
     images |= {"mean": list(config.data.mean or []), "std": list(config.data.std or [])}
     return {"groups": {group: asdict(getattr(config, group)) for group in NETWORK}, "images": images}
@@ -73,7 +73,7 @@ def read_teacher(file: str) -> checkpoint.Checkpoint:
     """Read the file of a teacher.
 
     Raises:
-        UserError: it is missing or damaged, or holds no network.
+        UserError: it is missing or damaged, or contains no network.
     """
     try:
         content = checkpoint.load(Path(file))
@@ -85,7 +85,7 @@ def read_teacher(file: str) -> checkpoint.Checkpoint:
 
 
 def digest_of(file: str) -> str:
-    """Hash what decides a teacher's logits: its file, and the code that its network is built from.
+    """Hash what determines a teacher's logits: its file, and the code that builds its network.
 
     Raises:
         UserError: see `read_teacher`.

@@ -1,4 +1,4 @@
-"""What is known of the effects of a design: from the finished runs of its plan, an observation for each seed."""
+"""Current estimates of the effects of a design, from the finished runs of its plan, with one observation per seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sweeper.sweep.precision import half_width, rounding_of, spread_of
 
 @dataclass(frozen=True)
 class Effect:
-    """What is known of an effect on test_acc.
+    """The current estimate of an effect on test_acc.
 
     Attributes:
         name: such as `norm=batch vs. norm=none`.
@@ -30,7 +30,7 @@ class Effect:
 
     @property
     def is_known(self) -> bool:
-        """Whether it has an interval. Where a run diverged, the seeds in which none did would be a biased choice."""
+        """Whether it has an interval. If a run diverged, the seeds in which none did would be a biased selection."""
         return not self.diverged and len(self.differences) > 1
 
     @property
@@ -43,9 +43,9 @@ class Effect:
 
 
 def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) -> list[Effect]:
-    """Return what is known of every effect of a design, for each dataset, from the seeds whose runs are finished.
+    """Estimate every effect of a design, for each dataset, from the seeds whose runs are finished.
 
-    An effect none of whose pairs is two runs is left out: they are excluded, or duplicates.
+    Effects without a pair of two different runs, because of exclusions or duplicates, are left out.
     """
     sizes = [len(axis.values) for axis in factors]
     combinations = [
@@ -85,11 +85,11 @@ def read_result(planned: Planned) -> float | State:
 def measure(
     name: str, seeds: Sequence[Sequence[tuple[Planned, Planned]]], results: Mapping[str, float | State]
 ) -> Effect:
-    """Return what is known of an effect.
+    """Estimate an effect.
 
     Args:
-        seeds: of each seed the pairs, the run with the value first.
-        results: of every run, see `read_result`.
+        seeds: the pairs of each seed, the run with the value first.
+        results: of each run, see `read_result`.
     """
     differences: list[float] = []
     diverged = 0

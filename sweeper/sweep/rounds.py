@@ -1,6 +1,6 @@
-"""The seeds of a sweep, round by round: all at once, or with sweep.precision until every effect is known well enough.
+"""The seeds of a sweep in rounds: a single round, or with sweep.precision until every effect is precise enough.
 
-Which seeds come next follows from the finished runs alone, so that a sweep that was stopped resumes in its round.
+The next seeds depend only on the finished runs, so a sweep that was stopped resumes in its round.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class Rounds:
         parse: Hydra's parser.
 
     Raises:
-        UserError: a setting contradicts another one.
+        UserError: settings contradict each other.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Rounds:
     ) -> None:
         self.given, self.sweep, self.parse = overrides, sweep, parse
         self.factors: list[Axis] = []
-        self.sequence: list[int] = []  # all that may be used
+        self.sequence: list[int] = []  # all seeds that may be used
         self.seeds: list[int] = []  # of the rounds so far
         self.new: list[int] = []  # of the present round
         if sweep.precision is None:
