@@ -98,7 +98,7 @@ def test_a_trick_is_measured_on_the_first_base_that_it_applies_to(dataset: Datas
 
 
 @pytest.mark.parametrize("name", ["averaging=ema", "views=mirror", "loss=distillation"])
-def test_a_measured_cost_is_of_both_trainings(name: str, dataset: Dataset) -> None:
+def test_a_measured_cost_compares_both_runs(name: str, dataset: Dataset) -> None:
     cost = measure(TRICKS[name], dataset, steps=1, epochs=2)
     assert cost.base == "model=cnn"
     assert cost.base_ms > 0

@@ -105,7 +105,7 @@ def test_a_student_trains_and_is_evaluated_without_its_teacher(small: list[str],
     assert not torch.equal(first["1.weight"], second["1.weight"])
 
 
-def test_what_is_no_teacher_is_refused(small: list[str], folder: Path, best: Path, tmp_path: Path) -> None:
+def test_anything_but_a_teacher_is_refused(small: list[str], folder: Path, best: Path, tmp_path: Path) -> None:
     content = checkpoint.load(best)
     images = content["network"]["images"]
     damaged = tmp_path / "damaged.pt"

@@ -169,7 +169,7 @@ def test_each_dataset_has_a_table_of_its_own() -> None:
     assert titles[:2] == ["test_acc on cifar10", "test_acc on digits"]
 
 
-def test_datasets_of_one_name_are_told_apart_by_their_fingerprints() -> None:
+def test_datasets_with_the_same_name_are_distinguished_by_fingerprint() -> None:
     frame = table(
         *by_model({"cnn": [0.02, 0.03]}, data__fingerprint="a" * 64),
         *by_model({"cnn": [0.02, 0.03]}, data__fingerprint="b" * 64),

@@ -72,7 +72,7 @@ def test_the_mean_of_the_best_so_far_is_over_the_epochs_allowed() -> None:
     assert values == pytest.approx([fmean(BASE[:4]), fmean(VALUE[:4])])  # the epochs that both were allowed
 
 
-def test_runs_without_a_curve_are_left_out_of_convergence_alone() -> None:
+def test_runs_without_a_curve_are_left_out_of_convergence_only() -> None:
     frame = table(*runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, 5]}))
     frame["val_curve"] = [text(BASE), None, text(BASE), text(VALUE), text(VALUE), text(VALUE)]
     result = found(frame)
@@ -116,6 +116,6 @@ def test_targets_of_different_budgets_are_compared_within_the_smaller() -> None:
 
 
 @pytest.mark.parametrize("damaged", [">", "> 5", ">5x", "five", ">12345678901", float("nan"), None])
-def test_what_is_no_epoch_is_not_compared(damaged: Any) -> None:
+def test_invalid_epochs_are_not_compared(damaged: Any) -> None:
     one = reaching([5, damaged, 5], [4, 4, 3], epochs=9)
     assert one.means == (-1, -2)

@@ -86,5 +86,5 @@ def test_nothing_to_compare_is_explained(rows: list[dict[str, Any]], what: str) 
     assert len(to_csv(result).splitlines()) == 1
 
 
-def test_a_frame_without_columns_has_nothing() -> None:
+def test_a_frame_without_columns_has_nothing_to_compare() -> None:
     assert effects(pd.DataFrame()).nothing == found(table()).nothing

@@ -85,7 +85,7 @@ def test_half_a_surrogate_pair_can_be_written(tmp_path: Path) -> None:
         assert "half" in (tmp_path / "new" / "file").read_text(encoding="utf-8")
 
 
-def test_a_hostile_axis_is_an_axis_like_any() -> None:
+def test_a_hostile_axis_is_an_axis_like_any_other() -> None:
     result = found(table(*runs("=[b]axis\n", {1: [1, 2], 2: [2, 4]})))
     assert changes(result.comparisons) == {"=[b]axis\n=2<1": (1.5, 2)}
     assert "=[b]axis =2" in as_table(result) and "'=[b]axis" in to_csv(result)

@@ -78,7 +78,7 @@ def changed(code: dict[str, Any], group: str) -> dict[str, Any]:
     return code | {group: dict.fromkeys(code[group], "another")}
 
 
-def test_stale_is_what_other_code_trained_however_old_the_index(
+def test_runs_of_different_code_are_stale_however_old_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = code_of(EFFECTIVE)
@@ -179,7 +179,7 @@ def test_runs_of_version_01_are_named_in_captions(tmp_path: Path) -> None:
     assert write_report(tmp_path).read_text(encoding="utf-8").count(sentence) == 2  # with the results and the effects
 
 
-def test_runs_of_version_01_alone_are_one_sentence(tmp_path: Path) -> None:
+def test_runs_of_version_01_only_are_explained_in_one_sentence(tmp_path: Path) -> None:
     old(tmp_path, "old")
     sentence = "1 run of version 0.1 (schema 1) is not shown: old"
     with pytest.raises(UserError, match=r"there are no runs in .*; train one: .*; 1 run of version 0.1"):

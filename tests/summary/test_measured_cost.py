@@ -53,7 +53,7 @@ def crossed(seeds: Sequence[int] = (0, 1), **same: Any) -> pd.DataFrame:
     return table(*made)
 
 
-def test_each_configuration_is_measured_once_beside_the_most_common_baseline() -> None:
+def test_each_configuration_is_measured_once_against_the_most_common_baseline() -> None:
     frame = crossed().iloc[1:]  # without the baseline's run of seed 0
     fake = Fake(frame)
     measured = measured_costs(frame, BASELINE, Path("runs"), fake)
@@ -102,7 +102,7 @@ def test_formats_agree() -> None:
     assert "+100.0%" in as_table(several)
 
 
-def test_each_dataset_is_measured_beside_a_baseline_of_its_own() -> None:
+def test_each_dataset_is_measured_against_its_own_baseline() -> None:
     frame = pd.concat([crossed((0,)), crossed((0,), data="cifar10", data__fingerprint="beef")])
     frame["run_id"] = [f"run-{index}" for index in range(8)]
     fake = Fake(frame)

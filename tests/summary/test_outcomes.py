@@ -22,7 +22,7 @@ def diverging(gains: list[float | None], base: list[float | None] | None = None)
     return frame
 
 
-def test_survivors_are_not_the_whole() -> None:
+def test_survivors_are_not_all_runs() -> None:
     result = found(diverging([0.02, None, 0.018, None, 0.019]))
     one = of_axis(result, "activation")
     assert one.pairs == 3 and one.is_significant and one.diverged is not None
@@ -45,7 +45,7 @@ def test_only_the_comparisons_of_a_diverged_run_count_it() -> None:
     assert "diverged" in verdict(selu) and verdict(tanh) == "helps"
 
 
-def test_a_value_that_never_trains_is_named() -> None:
+def test_a_value_without_a_finished_run_is_named() -> None:
     frame = diverging([None, None])
     other = table(*runs("activation", {"tanh": [0.52, 0.53]})).assign(run_id=["a", "b"])
     result = found(pd.concat([frame, other], ignore_index=True), {"activation": "relu"})

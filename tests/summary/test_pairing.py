@@ -98,7 +98,7 @@ def test_runs_of_different_datasets_are_never_paired() -> None:
     assert "also differ in data" in (found(only_other).nothing or "")
 
 
-def test_a_dataset_is_the_same_whoever_reads_it() -> None:
+def test_a_dataset_is_the_same_for_every_reader() -> None:
     frame = table(
         *runs("activation", {"relu": [1, 2]}, data="cifar10"),
         *runs("activation", {"selu": [4, 4]}, data="image_folder"),

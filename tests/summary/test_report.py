@@ -133,7 +133,7 @@ def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path)
         write_report(tmp_path, "none")
 
 
-def test_no_runs_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_runs_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["sweeper", "report", "--output-dir", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()

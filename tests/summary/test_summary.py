@@ -245,7 +245,7 @@ def test_the_command_prints_the_table_without_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folders", [[], ["runs"], ["runs/foreign"]])
-def test_no_runs_is_one_sentence(folders: list[str], tmp_path: Path) -> None:
+def test_no_runs_is_a_user_error(folders: list[str], tmp_path: Path) -> None:
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     with pytest.raises(UserError, match=f"there are no runs in {tmp_path / 'runs'}"):

@@ -50,7 +50,7 @@ def rows(output_dir: Path, *arguments: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-def test_runs_that_differ_in_their_seed_alone_are_averaged(runs: Path) -> None:
+def test_runs_that_differ_only_in_their_seed_are_averaged(runs: Path) -> None:
     table, caption = lay_out(*read_runs(runs), over="seed")
     assert table["activation"].tolist() == ["selu", "relu"]  # best first
     assert table["runs"].tolist() == [2, 3]

@@ -105,7 +105,9 @@ def test_seeds_are_added_until_the_interval_is_narrow(sweep: Sweeps, caplog: pyt
     assert (sweep.tables, len(sweep.saved)) == ([10], 10)
 
 
-def test_a_sweep_that_reached_its_precision_finds_it_again(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sweep_that_reached_its_precision_trains_nothing_again(
+    sweep: Sweeps, caplog: pytest.LogCaptureFixture
+) -> None:
     sweep.accuracy = noisy
     sweep(*PRECISE)
     caplog.clear()
@@ -199,7 +201,7 @@ def test_all_runs_of_a_seed_start_before_those_of_the_next(sweep: Sweeps) -> Non
     assert [run.rpartition(" ")[2] for run in sweep.launches[0]] == ["seed=1"] * 4 + ["seed=0"] * 4
 
 
-def test_a_design_is_planned_with_what_it_can_tell(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_plan_describes_what_a_design_estimates(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
     axes = ("norm=none,batch", "activation=relu,tanh", "loss.label_smoothing=0,0.1", "seed=0,1")
     sweep(*axes, "sweep.design=one_at_a_time", "sweep.dry_run=true")
     assert "8 combinations: 8 to run" in caplog.text
@@ -246,7 +248,7 @@ def test_a_sweep_that_cannot_be_answered_is_refused(overrides: list[str], senten
     assert not (sweep.folder / "sweeps").exists()
 
 
-def test_exclusions_leave_the_pairs_that_are_there(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+def test_exclusions_keep_the_remaining_pairs(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
     sweep.accuracy = noisy
     sweep(*PRECISE, "activation=relu,tanh", "sweep.exclude=[{norm:batch,activation:tanh}]")
     assert "norm=batch vs. norm=none: +0.0820 ± 0.0500, helps" in caplog.text

@@ -118,7 +118,7 @@ def test_features_that_change_are_not_precomputed(
 
 
 @pytest.mark.usefixtures("tiny_backbone")
-def test_features_are_not_precomputed_for_a_teacher_who_sees_images(small: list[str]) -> None:
+def test_features_are_not_precomputed_for_a_teacher_that_takes_images(small: list[str]) -> None:
     config = composed(*small, "model=softmax")
     components = build(config, choose_all(config), load(prepare(config.data)), CPU, teacher=nn.Flatten())
     assert isinstance(components.train_loader.transform, Normalize)
