@@ -137,7 +137,7 @@ def sides_of(
             reasons.append(str(reason))
         else:
             return " ".join(f"{key}={value}" for key, value in base.items()), plain, tricked
-    raise UserError(f"{trick.name} applies to no base: {'; '.join(dict.fromkeys(reasons))}")
+    raise UserError(f"{trick.name} does not apply to any base: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def measure(trick: Trick, dataset: Dataset, steps: int | None = None, epochs: int | None = None) -> Cost:
@@ -188,7 +188,7 @@ def main() -> None:
     for trick, cost, load_of_others in measured(chosen):
         costs[trick.name] = cost
         loads.append(load_of_others)
-        print(f"{trick.name:<60} {cost.ratio:6.2f} ({cost.low:.2f} to {cost.high:.2f}) of {cost.base}", flush=True)
+        print(f"{trick.name:<60} {cost.ratio:6.2f} ({cost.low:.2f} to {cost.high:.2f}) with {cost.base}", flush=True)
         if not options.tricks:
             write_costs(costs, f"{about} {shared(mean(loads))}")
     if not options.tricks:

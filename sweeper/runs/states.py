@@ -38,7 +38,7 @@ class StateProperties:
 
     Attributes:
         order: position in lists; states that need attention come first.
-        has_ended: it does not change by itself.
+        has_ended: it changes only by another attempt.
         is_done: another attempt would give the same result.
         is_terminal: `watch` does not wait for it.
         is_resumable: another attempt continues from the last checkpoint.

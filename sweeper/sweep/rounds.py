@@ -85,7 +85,7 @@ class Rounds:
         return True
 
     def outlook(self, plan: Sequence[Planned], concurrency: int | None) -> str:
-        """Describe how many seeds the precision needs in all, and their cost; empty without a precision.
+        """Describe the total seeds that the precision needs, and their cost; empty without a precision.
 
         Args:
             plan: the runs of all rounds; those of the present one do not count as known.
