@@ -37,8 +37,8 @@ def follow(optimizer: Optimizer, multiplier: LRMultiplier) -> Callable[[int], li
     own = [momentum_of(group) for group in optimizer.param_groups]
     if min(own) <= multiplier.min_momentum:
         raise UserError(
-            f"scheduler.min_momentum={multiplier.min_momentum} must be below the optimizer's momentum, or the first of "
-            f"its betas, {min(own)}"
+            f"scheduler.min_momentum={multiplier.min_momentum} must be below the optimizer's momentum (or first "
+            f"beta), which is {min(own)}"
         )
     momentum_at = multiplier.momentum_at
     return lambda step: [momentum_at(step, momentum) for momentum in own]

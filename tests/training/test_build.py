@@ -180,7 +180,7 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
         ),
         (
             "scheduler=onecycle optimizer=sgd scheduler.min_momentum=0.8",
-            "scheduler.min_momentum=0.8 needs an optimizer",
+            "scheduler.min_momentum=0.8 must be below",
         ),
         ("scheduler=trapezoid epochs=2 scheduler.warmup_epochs=2", "scheduler.warmup_epochs=2.0 and scheduler.decay"),
     ],
