@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
@@ -139,8 +140,8 @@ def parses_to(text: str, value: Any) -> bool:
 
 def format_override(value: Any) -> str:
     """Format a value as it is typed on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
     return "null" if is_missing(value) else format_value("", value)
 
 

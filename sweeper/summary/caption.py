@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.average import keys
-from sweeper.summary.columns import format_value, is_measure, is_missing, setting_columns
+from sweeper.summary.axes import format_override
+from sweeper.summary.columns import is_measure, is_missing, setting_columns
 
 MAX_ERRORS = 10  # runs whose error is shown
 
@@ -30,7 +31,7 @@ def caption(
     states = frame["state"].value_counts().sort_index()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
-    shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
+    shared = [f"{name}={format_override(value)}" for name in constant for value in frame[name].dropna().unique()]
     lines += ["Shared settings: " + ", ".join(shared)] if shared else []
     lines += implied
     if stale := int(frame["stale"].sum()):
@@ -92,9 +93,7 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
         for choice, runs in frame.groupby(group):
             values: list[tuple[str, Any]] = [(name, runs[name].iloc[0]) for name in names]
             texts = [
-                f"{name.partition('.')[2]}={format_value(name, value)}"
-                for name, value in values
-                if not is_missing(value)
+                f"{name.partition('.')[2]}={format_override(value)}" for name, value in values if not is_missing(value)
             ]
             lines += [f"{group}={choice} implies {', '.join(texts)}"] if texts else []
     return lines

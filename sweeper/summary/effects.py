@@ -274,11 +274,11 @@ def remarks(study: Study) -> list[str]:
         never = sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key)
         lines += [f"{axis}={', '.join(map(format_override, never))}: no run finished, all diverged"] if never else []
     if images := count_test_images(study):
-        lines.append(f"intervals are for these {images} test images and do not cover the choice of other test images")
+        lines.append(f"Intervals are for these {images} test images and do not cover the choice of other test images")
     if stale := int(frame["stale"].eq(True).sum()):
         lines.append(f"{stale} of the finished runs are stale; pairs share all code except that of the compared choice")
     if "data.val_size" in frame and frame["data.val_size"].eq(0).any():
-        lines.append("runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
     return lines
 
 

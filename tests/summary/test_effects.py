@@ -45,7 +45,7 @@ def test_notes_name_the_limits_of_the_numbers() -> None:
     )
     text = as_table(found(frame))
     assert "optimizer: runs that differ only in optimizer.lr are averaged and count as one" in text
-    assert "runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
+    assert "Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
 
 
 # Nothing to compare.
