@@ -107,7 +107,7 @@ def test_models_that_disagree_make_an_effect_on_average() -> None:
     assert verdict(one) == "helps on average: from -0.0120 (mlp_deep) to +0.0200 (cnn)"
     low, high = one.new_model or (0, 0)
     assert (high - low) / 2 == pytest.approx(0.05461204, abs=5e-9)
-    assert any(line.endswith("95%: norm=batch -0.0439 to +0.0654") for line in caption(result))
+    assert any(line.endswith("95% prediction interval: norm=batch -0.0439 to +0.0654") for line in caption(result))
     assert "│ 3 of 4 up │" in as_table(result)
 
 

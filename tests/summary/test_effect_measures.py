@@ -97,8 +97,8 @@ def test_a_target_not_reached_is_one_epoch_after_the_last_allowed() -> None:
     one = of_axis(result, "norm", "epochs_to_target")
     assert one.mean == -2 and one.spread == pytest.approx(0.204124, abs=5e-7)
     assert one.p == pytest.approx(2.6e-05, abs=5e-7) and verdict(one) == "faster"
-    assert one.reached is not None and one.reached.text == "20 of 20 against 0 of 20"
-    assert "│ 20 of 20 against 0 of 20 │" in as_table(result)
+    assert one.reached is not None and one.reached.text == "20 of 20 vs. 0 of 20"
+    assert "│ 20 of 20 vs. 0 of 20 │" in as_table(result)
     row = to_frame(result).query("axis == 'norm' and model.isna()").iloc[0]
     assert (row["value_reached"], row["baseline_reached"]) == (20, 0)
 
@@ -106,7 +106,7 @@ def test_a_target_not_reached_is_one_epoch_after_the_last_allowed() -> None:
 def test_a_run_that_stopped_early_is_known_not_to_reach_the_target() -> None:
     one = reaching([">5"] * 8, [7] * 8, epochs=30)
     assert one.means == (-24,) * 8 and verdict(one) == "faster"
-    assert one.reached is not None and one.reached.text == "8 of 8 against 0 of 8"
+    assert one.reached is not None and one.reached.text == "8 of 8 vs. 0 of 8"
 
 
 def test_targets_of_different_budgets_are_compared_within_the_smaller() -> None:

@@ -20,9 +20,7 @@ def test_captions_describe_how_curves_were_read() -> None:
     frame["epochs_to_target"] = [1, 2, 1, 2]
     lines = caption(effects(frame, defaults={}, options=ConvergenceOptions(fraction=0.9, target_acc=0.75)))
     assert any(line.startswith("epochs to a common val_acc: the first epoch at 90% of the lower") for line in lines)
-    assert any(
-        line.startswith("epochs_to_target: the first epoch with val_acc of at least 0.75, one") for line in lines
-    )
+    assert any(line.startswith("epochs_to_target: the first epoch with val_acc of at least 0.75, or") for line in lines)
     lines = caption(effects(frame.assign(val_curve=None, test_acc=1.0, epochs_to_target=None), defaults={}))
     assert not any("common" in line or "epochs_to_target" in line for line in lines)
 

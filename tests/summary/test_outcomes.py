@@ -26,14 +26,14 @@ def test_survivors_are_not_all_runs() -> None:
     result = found(diverging([0.02, None, 0.018, None, 0.019]))
     one = of_axis(result, "activation")
     assert one.pairs == 3 and one.is_significant and one.diverged is not None
-    assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 against 0 of 5"
+    assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 vs. 0 of 5"
     assert verdict(one) == "helps where both runs finish; diverged: 2 of 5 vs. 0 of 5"
     assert list(to_frame(result).iloc[0][["value_diverged", "baseline_diverged"]]) == [2, 0]
 
 
 def test_runs_that_diverge_in_a_comparison_without_an_effect_are_counted_too() -> None:
     one = of_axis(found(diverging([0.02, -0.02, None], [0.5, 0.5, None])), "activation")
-    assert verdict(one) == "not significant; diverged: 1 of 3 against 1 of 3"
+    assert verdict(one) == "not significant; diverged: 1 of 3 vs. 1 of 3"
 
 
 def test_only_the_comparisons_of_a_diverged_run_count_it() -> None:
