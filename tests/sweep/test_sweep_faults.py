@@ -67,7 +67,7 @@ def test_a_parallel_sweep_killed_at_random_ends_bit_identical(small: list[str], 
     assert max(status(run)["attempt"] for run in runs(killed)) > 1
 
 
-def test_a_killed_worker_interrupts_its_run_alone_which_is_retried(small: list[str], tmp_path: Path) -> None:
+def test_a_killed_worker_interrupts_only_its_own_run_which_is_retried(small: list[str], tmp_path: Path) -> None:
     process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=150"], tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
     victim, sibling = training(tmp_path)
