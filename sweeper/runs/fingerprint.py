@@ -16,7 +16,8 @@ from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
-NOT_FOLLOWED = ("data/sources",)  # decoding: its pixels are in the dataset's fingerprint
+# Decoding: its pixels are in the dataset's fingerprint.
+NOT_FOLLOWED = ("data/sources", "data/image_files", "data/image_folders")
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
 # The registry of each group, and the choice of an effective config that does not name the group. A group without one
 # is a slot that the model may lack.

@@ -63,6 +63,8 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("activation=selu init=lecun_normal", "activation=selu"),
         ("experiment=p4_cnn", "model=cnn optimizer=adam patience=5"),
         ("data.mean=[0,0,0] data.std=[1,1,1]", "data.mean=[0.0,0.0,0.0] data.std=[1.0,1.0,1.0]"),
+        ("data=image_folder", "data=image_folder data.resize=null"),
+        ("data=image_folder data.resize=squeeze", "data=image_folder data.resize=null"),
         ("loss.label_smoothing=0", "loss.label_smoothing=0.0"),
         ("norm=batch norm.momentum=null", "norm=batch"),
         ("architecture=blur_pool architecture.blur_pool=false", "architecture=none"),
