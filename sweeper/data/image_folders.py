@@ -130,6 +130,7 @@ def listed(root: Path) -> Listing:
             test = val
         elif val is not None:
             notes.append(f"{val.name}/ is passed over: validation images are held out of {train.name}/")
+        scan.passed["folders beside the splits"] += len({root / name for name in subfolders(root)} - {train, test, val})
         splits = same_names(train, test, scan.classes(train, "train"), scan.classes(test, "test"))
     classes = sorted(splits[0])
     if len(classes) == 1:

@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweeper.choice import Registry
-from sweeper.data.image_files import UnreadableImage, ValueRange, as_array, check_readable, lenient, read_image
+from sweeper.data.image_files import as_array, lenient, read_image
 from sweeper.data.image_folders import list_images
 from sweeper.data.split import stratified_split
+from sweeper.data.unreadable import UnreadableImage, check_readable
+from sweeper.data.value_range import ValueRange
 from sweeper.errors import UserError
 
 log = logging.getLogger(__name__)

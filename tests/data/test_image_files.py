@@ -1,6 +1,7 @@
 """One image file as pixels, in every form that cameras, scanners and web sites leave."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -13,14 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from sweeper.data.image_files import (
-    UnreadableImage,
-    ValueRange,
-    as_array,
-    check_readable,
-    lenient,
-    read_image,
-)
+from sweeper.data.image_files import as_array, lenient, read_image
+from sweeper.data.unreadable import UnreadableImage, check_readable
+from sweeper.data.value_range import ValueRange
 from sweeper.errors import UserError
 
 
@@ -100,6 +96,40 @@ def test_the_range_of_values_can_be_given(
     assert (image == np.array(expected)).all()
     with pytest.raises(UnreadableImage, match=r"its values go from .* to .*; name those that are black and white"):
         read(tmp_path / "x.tiff")
+
+
+def tiff_of(values: NDArray[Any], photometric: int = 1) -> bytes:
+    """A gray TIFF as other programs write it: unsigned, or with 0 as white."""
+    height, width = values.shape
+    bits, kind = values.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
+    tags |= {279: values.nbytes, 339: kind}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + values.nbytes) + values.tobytes()
+    return head + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_unsigned_values_of_32_bits_are_not_negative(tmp_path: Path) -> None:
+    values = np.array([[0, 1 << 30, 1 << 31, 2**32 - 1]], np.uint32)
+    (tmp_path / "x.tiff").write_bytes(tiff_of(values.repeat(4, 0)))
+    image = read(tmp_path / "x.tiff", "L", 4, value_range=ValueRange((0, 2**32 - 1)))
+    assert image[0, 0].tolist() == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_zero_may_be_white(tmp_path: Path, dtype: type[Any]) -> None:
+    values = np.full((8, 8), 3 << 8 * (np.dtype(dtype).itemsize - 1), dtype)
+    (tmp_path / "x.tiff").write_bytes(tiff_of(values, photometric=0))
+    assert (read(tmp_path / "x.tiff", value_range=ValueRange()) == 252).all()
+
+
+def test_deep_gray_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 3
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) << 10
+    for suffix in ("png", "tiff"):
+        Image.fromarray(values).save(tmp_path / f"x.{suffix}", exif=exif)
+        assert np.array_equal(read(tmp_path / f"x.{suffix}", "L")[0], values[::-1, ::-1] >> 8)
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -232,6 +262,7 @@ def test_the_number_of_pixels_has_a_limit(tmp_path: Path, monkeypatch: pytest.Mo
         (b"<HTML>", "it is a web page"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "it is an SVG drawing or other XML"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "it is HEIC; convert it to JPEG"),
+        (tiff_of(np.zeros((4, 4), np.float64)), "it is a TIFF of a kind that Pillow does not read; save it as PNG"),
         (b"no image", "its format is unknown"),
         (None, "No such file or directory"),
     ],
@@ -270,10 +301,11 @@ def test_any_exception_of_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest
             read(tmp_path / "x.png")
 
 
-def test_warnings_of_decoders_are_hidden(recwarn: pytest.WarningsRecorder) -> None:
+def test_warnings_of_decoders_are_hidden(recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture) -> None:
     with lenient():
         warnings.warn("Corrupt EXIF data", stacklevel=1)
-    assert not recwarn.list
+        logging.getLogger("PIL.TiffImagePlugin").error("More samples per pixel than can be decoded")
+    assert (recwarn.list, caplog.messages) == ([], [])
 
 
 @pytest.mark.parametrize(

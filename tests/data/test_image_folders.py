@@ -78,7 +78,7 @@ def test_every_common_suffix_is_read(root: Path, suffix: str) -> None:
 
 def test_other_files_are_counted_by_kind_once(root: Path, warned: Callable[[], str]) -> None:
     make(root, "train/ant/0.txt", "train/ant/1.TXT", "train/ant/deep/x.txt", "train/ant/hash", "train/bee/IMG.HEIC")
-    make(root, "test/bee/photo.JPG.1", "train/stray.png", "README.md", "train/labels.csv")
+    make(root, "test/bee/photo.JPG.1", "train/stray.png", "README.md", "train/labels.csv", "extra/ant/0.png")
     (root / "train/bee/gone.png").symlink_to("nowhere.png")
     os.mkfifo(root / "train/bee/pipe.png")
     list_images(root)
@@ -91,6 +91,7 @@ def test_other_files_are_counted_by_kind_once(root: Path, warned: Callable[[], s
         ".jpg.1 files (1)",
         "broken links (1)",
         "special files (1)",
+        "folders beside the splits (1)",
     }
     list_images(root)
     assert warned() == ""
