@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.config import DataConfig
+from sweeper.data.image_folders import few
 from sweeper.data.sources import DATASETS, Source
 from sweeper.data.split import stratified_split
 from sweeper.errors import UserError, warn_once
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 COMMON = ("cache", "val_size", "mean", "std")  # settings of every dataset
-FEW = 5  # classes that a warning names
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -198,11 +198,10 @@ def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> N
             )
     elif untrained := untrained_classes(cached.folder, cached.fingerprint, config.val_size or 0):
         names = [cached.classes[label] for label in untrained]
-        few = f"{', '.join(names[:FEW])}, ..." if len(names) > FEW else ", ".join(names)
         warn_once(
             log,
             f"data.val_size={config.val_size} leaves no training image of {len(names)} of {len(cached.classes)} "
-            f"classes ({few}): they have too few images",
+            f"classes ({few(names)}): they have too few images",
         )
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ SUFFIXES = (
 TRAIN, TEST, VAL = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
 SYSTEM_FOLDERS = ("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information")
 LAYOUT = "expected train/<class>/* and test/<class>/*, or <class>/*"
+FEW = 5  # names in a sentence
 TEST_SHARE = 5  # one image in five is a test image where the folder does not say which
 
 Files = dict[str, list[str]]  # class -> paths of its images
@@ -114,32 +115,39 @@ def listed(root: Path) -> Listing:
     if not root.is_dir():
         unpack = "is not a folder; unpack it" if root.exists() else "folder not found"
         raise UserError(f"data.root={root}: {unpack}; {LAYOUT}")
-    train, test, val = (first_of(root, names) for names in (TRAIN, TEST, VAL))
-    if train is None and test is None and val is None:
+    found = [first_of(root, names) for names in (TRAIN, TEST, VAL)]
+    train, test, val = found
+    if not any(found) or is_class(root, *filter(None, found)):
         check_unsplit(root)
-        files = scan.classes(root, "all")
-        splits = held_out(root, files)
+        splits = held_out(root, scan.classes(root, "all"))
         notes.append("no train/ and test/: a random fifth of each class are the test images")
+        train = root
     else:
-        if train is None or (test is None and val is None):
-            missing = root / ("train" if train is None else "test")
-            raise UserError(f"data.root={root}: folder {missing} not found; {LAYOUT}")
-        if test is None:
-            assert val is not None
-            notes.append(f"no test/: the images of {val.name}/ are the test images")
+        if test is None or (val is not None and not subfolders(test)):
+            what = "no test/" if test is None else f"no class folders in {test.name}/"
+            notes += [f"{what}: the images of {val.name}/ are the test images"] if val is not None else []
             test = val
         elif val is not None:
-            notes.append(f"{val.name}/ is passed over: validation images are held out of {train.name}/")
-        scan.passed["folders beside the splits"] += len({root / name for name in subfolders(root)} - {train, test, val})
+            notes.append(f"{val.name}/ is passed over: validation images are held out of train/")
+        if train is None or test is None:
+            alone = f"; or, to hold a fifth of {train} out as test images, data.root={train}" if train else ""
+            missing = root / ("train" if train is None else "test")
+            raise UserError(f"data.root={root}: folder {missing} not found; {LAYOUT}{alone}")
+        scan.passed["folders beside the splits"] += len({root / name for name in subfolders(root)} - {*found})
         splits = same_names(train, test, scan.classes(train, "train"), scan.classes(test, "test"))
     classes = sorted(splits[0])
     if len(classes) == 1:
-        raise UserError(f"{train or root} has images of one class, {classes[0]}; training needs at least two classes")
+        raise UserError(f"{train} has images of one class, {classes[0]}; training needs at least two classes")
     if text := describe(scan.passed):
         notes.append(f"passed over: {text}")
     if notes:
         warn_once(log, f"data.root={printable(str(root))}: {'; '.join(notes)}")
     return Listing(classes, *splits, key=scan.digest.hexdigest())
+
+
+def is_class(root: Path, *found: Path) -> bool:
+    """Return whether a folder named like a split is a class, such as trains: a single one, of images, among others."""
+    return len(found) == 1 and len(subfolders(root)) > 1 and not subfolders(found[0])
 
 
 def first_of(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -154,17 +162,21 @@ def first_of(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def check_unsplit(root: Path) -> None:
-    """Refuse a folder beside or above the one that is meant.
+    """Refuse a folder beside or above the one that is meant, and splits of other names.
 
     Raises:
-        UserError: the sentence names the one that is meant.
+        UserError: the sentence names the folder that is meant.
     """
-    if root.resolve().name.lower() in TRAIN and (first_of(root.resolve().parent, (*TEST, *VAL)) is not None):
-        raise UserError(f"data.root={root} is one split; choose the folder above it, data.root={root.resolve().parent}")
-    for name in subfolders(root):
+    above = root.resolve().parent
+    if root.resolve().name.lower() in TRAIN and (other := first_of(above, (*TEST, *VAL))) and subfolders(other):
+        raise UserError(f"data.root={root} is one split; choose the folder above it, data.root={above}")
+    names = subfolders(root)
+    words = {word for name in names for word in re.findall("[a-z]+", name.lower())}
+    if words.intersection(TRAIN) and words.intersection((*TEST, *VAL)):
+        raise UserError(f"the folders of data.root={root} look like splits ({few(names)}); name them train/ and test/")
+    for name in names:
         if first_of(root / name, TRAIN) is not None:
             raise UserError(f"data.root={root} has no train/, but {name}/ has; choose data.root={root / name}")
-    names = subfolders(root)
     if len(names) == 1 and len(subfolders(root / names[0])) > 1:
         raise UserError(f"data.root={root} has one class folder, {names[0]}; choose data.root={root / names[0]}")
 
@@ -199,10 +211,8 @@ def same_names(train_folder: Path, test_folder: Path, train: Files, test: Files)
     for folder, split, other in ((train_folder, named[0], named[1]), (test_folder, named[1], named[0])):
         if missing := set(other) - set(split):
             unmatched = set(split) - set(other)
-            instead = f", but of {format_names(unmatched)}" if unmatched else ""
-            raise UserError(
-                f"{folder} has no images of class {format_names(missing)}{instead}; both folders need every class"
-            )
+            instead = f", but of {few(unmatched)}" if unmatched else ""
+            raise UserError(f"{folder} has no images of class {few(missing)}{instead}; both folders need every class")
     return named
 
 
@@ -230,6 +240,12 @@ def kind_of(entry: "os.DirEntry[str]") -> str:
 def describe(passed: "Counter[str]") -> str:
     """Say what was passed over, most first: ".txt files (3), broken links (1)"."""
     return ", ".join(f"{kind} ({count:,})" for kind, count in passed.most_common() if count > 0)
+
+
+def few(names: Iterable[str]) -> str:
+    """Name up to five, sorted, and the number of the others."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:FEW]) + (f" and {len(ordered) - FEW:,} more" if len(ordered) > FEW else "")
 
 
 def check_name(folder: Path, name: str) -> None:

@@ -206,6 +206,21 @@ REFUSED = {  # what is removed, what is made, the sentence
         ["test/Bee/0.png"],
         r"imgs/train has no images of class Bee, but of bee; both folders need every class",
     ),
+    "classes of images": (
+        ["test"],
+        ["test/images/0.png"],
+        r"imgs/train has no images of class images, but of ant, bee; both folders need every class",
+    ),
+    "many classes": (
+        [],
+        [f"train/{number:03}/0.png" for number in range(200)],
+        r"imgs/test has no images of class 000, 001, 002, 003, 004 and 195 more; both",
+    ),
+    "splits of other names": (
+        ["train", "test"],
+        ["training_set/ant/0.png", "test_set/ant/0.png"],
+        r"data\.root=\S*imgs look like splits \(test_set, training_set\); name them train/ and test/",
+    ),
     "one class": (
         ["train/bee", "test/bee"],
         [],
@@ -222,6 +237,22 @@ def test_a_folder_that_cannot_be_meant_is_refused_with_a_remedy(root: Path, kind
     make(root, *made)
     with pytest.raises(UserError, match=sentence):
         list_images(root)
+
+
+def test_a_class_may_be_named_like_a_split(tmp_path: Path) -> None:
+    root = make(tmp_path / "imgs", *(f"{name}/{number}.png" for name in ("bus", "train") for number in (0, 1)))
+    assert list_images(root).classes == ["bus", "train"]
+
+
+def test_test_images_without_classes_are_no_test_images(root: Path, warned: Callable[[], str]) -> None:
+    (root / "test").rename(root / "val")
+    make(root, "test/0.png", "test/1.png")
+    assert names_of(list_images(root), root)[1] == ["val/ant/0.png", "val/bee/0.png"]
+    assert warned() == f"data.root={root}: no class folders in test/: the images of val/ are the test images"
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match="test contains 2 images and no class folders"):
+        list_images(root)
+    assert len(names_of(list_images(root / "train"), root)[1]) == 2  # one of each class
 
 
 def test_an_archive_is_refused(tmp_path: Path) -> None:
