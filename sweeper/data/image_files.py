@@ -85,7 +85,7 @@ def flattened(image: Image.Image) -> Image.Image:
     """Put an image that is transparent somewhere on white: what transparent pixels hide is arbitrary."""
     if not image.has_transparency_data:
         return image
-    layer = image.convert("RGBA")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
     if layer.getchannel("A").getextrema() == (255, 255):
         return image
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -47,7 +47,9 @@ class ValueRange:
                 "data.value_range=[BLACK,WHITE]"
             )
         self.peaks.append(high)
-        black, white = self.limits or FULL_RANGE
+        if self.limits is None:
+            return (values.astype(np.uint16) >> 8).astype(np.uint8)
+        black, white = self.limits
         steps = np.floor((values.astype(np.float64) - black) * (256 / (white - black)))
         return steps.clip(0, 255).astype(np.uint8)
 
