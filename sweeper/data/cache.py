@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.config import DataConfig
-from sweeper.data.image_folders import few
+from sweeper.data.image_folders import CACHE_TAG, few
 from sweeper.data.sources import DATASETS, Source
 from sweeper.data.split import stratified_split
 from sweeper.errors import UserError, warn_once
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 COMMON = ("cache", "val_size", "mean", "std")  # settings of every dataset
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images; may be deleted at any time.\n"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -118,6 +119,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        (folder.parent / CACHE_TAG).write_text(TAG_TEXT)
         with FileLock(folder.with_suffix(".lock")):
             if not broken and (cached := read_index(source, folder)):
                 return cached  # another process was faster

@@ -22,6 +22,7 @@ SUFFIXES = (
 )  # fmt: skip
 TRAIN, TEST, VAL = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
 SYSTEM_FOLDERS = ("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information")
+CACHE_TAG = "CACHEDIR.TAG"  # in a folder of copies (bford.info/cachedir), such as data.cache
 LAYOUT = "expected train/<class>/* and test/<class>/*, or <class>/*"
 FEW = 5  # names in a sentence
 TEST_SHARE = 5  # one image in five is a test image where the folder does not say which
@@ -217,8 +218,9 @@ def same_names(train_folder: Path, test_folder: Path, train: Files, test: Files)
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones and those of systems."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
+    """Return the names of the folders in a folder, sorted, without hidden ones, those of systems, and caches."""
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
+    return [name for name in names if not (folder / name / CACHE_TAG).exists()]
 
 
 def is_hidden(name: str) -> bool:

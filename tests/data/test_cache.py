@@ -85,6 +85,12 @@ def test_images_are_decoded_once_and_mapped(config: DataConfig, root: Path, deco
     assert decodings == [cached.folder]
 
 
+def test_a_cache_beside_the_classes_is_no_class(config: DataConfig, root: Path) -> None:
+    unsplit = dataclasses.replace(config, root=str(root / "train"), cache=str(root / "train" / "cache"))
+    (root / "test").rename(root / "other")
+    assert prepare(unsplit).classes == prepare(unsplit).classes == list(CLASSES)
+
+
 def test_writing_into_the_tensors_does_not_reach_the_cache(config: DataConfig, root: Path) -> None:
     cached = prepare(config)
     load(cached).train.images.zero_()
@@ -213,7 +219,7 @@ def test_a_failed_decoding_leaves_no_cache(config: DataConfig, root: Path, file:
     (root / file).write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"{file} cannot be read as an image"):
         prepare(config)
-    assert [path.name for path in Path(str(config.cache)).iterdir() if path.suffix != ".lock"] == []
+    assert [path.name for path in Path(str(config.cache)).iterdir() if path.suffix not in (".lock", ".TAG")] == []
     (root / file).write_bytes(whole)
     assert is_whole(load(prepare(config)), root)
 
