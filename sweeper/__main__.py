@@ -1,18 +1,21 @@
 """python -m sweeper summary | effects | cost | report | curves | watch | evaluate: read and check recorded runs."""
 
 import io
+import signal
 import sys
+
+if __name__ == "__main__":  # until the commands handle it, and before the imports below: Ctrl-C ends this quietly
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
-
-if TYPE_CHECKING:
-    from sweeper.runs.evaluate import Reevaluation
 
 app = typer.Typer(
     help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -204,6 +207,7 @@ def evaluate(
     if (run is None) != best:
         raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
     from sweeper.runs.evaluate import evaluate_run
+    from sweeper.summary.evaluation_text import print_evaluation
 
     folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
     evaluation = evaluate_run(folder)
@@ -247,37 +251,25 @@ def best_directory(output_dir: Path) -> Path:
     return output_dir / "runs" / str(run_id)
 
 
-def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
-    """Print the accuracy and the recorded one, precision and recall of each class, and the confusion matrix."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
-    confusion, classes = evaluation.confusion, evaluation.classes
-    hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
-    scores = Table(title="Per class", title_justify="left")
-    matrix = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
-    for header in ("class", "precision", "recall", "images"):
-        scores.add_column(header, justify="left" if header == "class" else "right")
-    matrix.add_column("")
-    for index, label in enumerate(classes):
-        precision = f"{hits[index] / predicted[index]:.4f}" if predicted[index] else "-"
-        scores.add_row(label, precision, f"{hits[index] / actual[index]:.4f}", str(actual[index]))
-        matrix.add_column(label, justify="right")
-    for label, row in zip(classes, confusion, strict=True):
-        matrix.add_row(label, *(str(count) for count in row))
-    console.print(scores, matrix, markup=False)
-
-
 def main() -> None:
-    """Run a command; a user's error ends in one sentence and exit status 1."""
+    """Run a command; a user's error ends in one sentence and exit status 1, a reader that is gone ends it quietly."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a record may hold characters that a terminal cannot show
     try:
-        app()
-    except (UserError, OSError) as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        discard_output()
+        exit_with_error(str(error))
+    except UserError as error:
         exit_with_error(str(error))
 
 

@@ -14,6 +14,7 @@ import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
 from sweeper.runs.signals import STOPS, ignore_signal
+from sweeper.streams import protect_streams
 
 PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run imports
 
@@ -50,11 +51,13 @@ def blocked_signals() -> Iterator[None]:
 def serve(connection: Connection, env: dict[str, str]) -> None:
     """Execute calls from the connection and send back their results, until the launcher closes it or dies.
 
-    Ctrl-C in a terminal reaches workers too; they ignore it, since the launcher passes it on as SIGTERM.
+    Ctrl-C in a terminal reaches workers too, as do signals of batch systems; they ignore all but SIGTERM, since the
+    launcher passes them on as SIGTERM.
     """
     import torch  # the launching process may do without
 
-    for signum in (signal.SIGINT, signal.SIGUSR2):  # Slurm sends SIGUSR2 to all processes of a job
+    protect_streams()
+    for signum in (signum for signum in STOPS if signum != signal.SIGTERM):
         signal.signal(signum, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     os.environ |= env

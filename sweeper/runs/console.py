@@ -43,7 +43,7 @@ class Console:
         self.next_refresh = 0.0
 
     def __enter__(self) -> "Console":
-        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # as in workers
+        if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):  # as in workers
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -19,6 +19,7 @@ from hydra.core.utils import JobReturn
 from sweeper.config import LONGEST_NAME, Config, validate
 from sweeper.errors import UserError
 from sweeper.runs.provenance import command_as_typed
+from sweeper.runs.signals import handled_stops
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.designs import describe_design
@@ -192,7 +193,7 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
     def stop(signum: int, _: Any) -> None:
         sys.exit(128 + signum)
 
-    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
+    before = {which: signal.signal(which, stop) for which in handled_stops()}
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
