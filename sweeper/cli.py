@@ -125,6 +125,8 @@ def friendly_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and innermost_package(error) == "hydra":  # which makes hydra.run.dir
+            exit_with_error(f"output_dir={error.filename} cannot be written: {error.strerror}")
         sentence = f"{type(error).__name__}: {' '.join(str(error).split())}; set HYDRA_FULL_ERROR=1 for the traceback"
         exit_with_error(f"{sentence}\n{last_frames(error)}".rstrip())
 
@@ -147,9 +149,18 @@ def job_errors(sweep: DictConfig) -> Iterator[None]:
     except Exception as error:
         changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
         log.error("failed: %s: %s", " ".join(changed), format_error(error))
+        release_frames(error)
         if sweep.fail_fast:
             sys.exit(1)
         raise
+
+
+def release_frames(error: BaseException) -> None:
+    """Clear the variables of the functions that an error left: launchers keep errors, and with them model and data."""
+    traceback.clear_frames(error.__traceback__)
+    for earlier in dict.fromkeys((error.__cause__, error.__context__)):
+        if earlier is not None:
+            release_frames(earlier)
 
 
 def refuse_sweep_overrides(overrides: list[str]) -> None:
@@ -189,6 +200,14 @@ def format_error(error: Exception) -> str:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
     frames = "" if isinstance(error, UserError | Diverged) else last_frames(error)
     return f"{sentence}{notes}\n{frames}".rstrip()
+
+
+def innermost_package(error: BaseException) -> str:
+    """Return whose function an error comes from, `sweeper` or `hydra`, by way of whatever library."""
+    packages = [
+        str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next((name for name in reversed(packages) if name in ("sweeper", "hydra")), "")
 
 
 def last_frames(error: Exception) -> str:

@@ -11,6 +11,10 @@ class UserError(ValueError):
     """A setting, a file or a folder is wrong. The message is all that is shown."""
 
 
+class WriteError(UserError, OSError):
+    """A file or a folder cannot be written: a full disk, a limit, missing permissions. The message names it."""
+
+
 class Diverged(Exception):
     """The loss is not finite."""
 

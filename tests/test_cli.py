@@ -6,13 +6,19 @@ import runpy
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from processes import REPOSITORY, environment
 from support import Train, composed, copy_program
 
-from sweeper.cli import MOVED, preset_labels
+from sweeper.cli import MOVED, job_errors, preset_labels
+from sweeper.errors import Diverged
 
 BAD = [
     ("model=zz", "unknown choice model=zz; choose from cnn, cnn_pool, mlp"),
@@ -228,3 +234,28 @@ echo "${COMPREPLY[@]}"
         ["bash", "-c", script], cwd=REPOSITORY, env=environment(PATH=path), capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["model=cnn", "model=cnn_pool"]
+
+
+def test_the_error_of_a_job_keeps_no_model_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launchers keep the errors of all jobs until the sweep ends."""
+    overrides, runtime = SimpleNamespace(task=["seed=0"]), SimpleNamespace(choices={"hydra/sweeper": "grid"})
+    job = SimpleNamespace(mode=RunMode.MULTIRUN, overrides=overrides, runtime=runtime)
+    monkeypatch.setattr("sweeper.cli.HydraConfig", SimpleNamespace(get=lambda: job))
+    models: list[weakref.ref[Any]] = []
+
+    class Model:
+        def fit(self) -> None:
+            raise ZeroDivisionError
+
+    def train() -> None:
+        model = Model()
+        models.append(weakref.ref(model))
+        try:
+            model.fit()
+        except ZeroDivisionError as error:
+            raise Diverged("the loss is nan") from error
+
+    with pytest.raises(Diverged) as kept, job_errors(OmegaConf.create({"fail_fast": False})):
+        train()
+    assert isinstance(kept.value.__cause__, ZeroDivisionError)
+    assert [model() for model in models] == [None]

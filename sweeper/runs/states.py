@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sweeper.errors import UserError
+from sweeper.files import writing
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import Code, changed_definitions
 
@@ -210,9 +211,15 @@ def reconcile_state(record: RunDirectory, reason: str, then: State = State.FAILE
 
 
 def archive(record: RunDirectory) -> None:
-    """Move a run's directory to <output_dir>/stale/, where nothing counts it."""
+    """Move a run's directory to <output_dir>/stale/, where nothing counts it.
+
+    Raises:
+        WriteError: it cannot be moved.
+    """
     stale = record.folder.parent.parent / "stale"
-    stale.mkdir(exist_ok=True)
+    with writing(stale):
+        stale.mkdir(exist_ok=True)
     numbers = [path.suffix[1:] for path in stale.glob(f"{record.run_id}.*")]
     number = 1 + max((int(number) for number in numbers if number.isdigit()), default=0)
-    shutil.move(record.folder, stale / f"{record.run_id}.{number}")
+    with writing(record.folder):
+        shutil.move(record.folder, stale / f"{record.run_id}.{number}")
