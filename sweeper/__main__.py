@@ -7,6 +7,7 @@ import sys
 if __name__ == "__main__":  # until the commands handle it, and before the imports below: Ctrl-C ends this quietly
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ Where = Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VAL
 Baseline = Annotated[
     list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Value to compare with; may be repeated.")
 ]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the images, where they have moved.")]
 OutputFile = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
@@ -132,6 +134,7 @@ def cost(
     baseline: Baseline = None,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     output: OutputFile = None,
+    data_root: DataRoot = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Measure what each setting costs in seconds a training step, parameters and, on a GPU, memory.
@@ -144,7 +147,8 @@ def cost(
     from sweeper.sweep.saved import ids_of
 
     only = ids_of(output_dir, sweep)
-    show_costs(output_dir, only, baseline or [], measure, where=where or [], format=format, output=output)
+    measure_here = partial(measure, data_root=data_root)
+    show_costs(output_dir, only, baseline or [], measure_here, where=where or [], format=format, output=output)
 
 
 @app.command()
@@ -201,6 +205,7 @@ def evaluate(
     best: Annotated[
         bool, typer.Option("--best", help="The best run of the configuration with the best mean validation accuracy.")
     ] = False,
+    data_root: DataRoot = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
@@ -210,15 +215,16 @@ def evaluate(
     from sweeper.summary.evaluation_text import print_evaluation
 
     folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
-    evaluation = evaluate_run(folder)
+    evaluation = evaluate_run(folder, data_root)
+    reason = f"; {evaluation.note}" if evaluation.note else ""
     print_evaluation(folder.name, evaluation)
     recorded = folder / "predictions.npz"
     if evaluation.num_changed is None:
         print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
     elif evaluation.num_changed > 0:
-        raise UserError(f"{evaluation.num_changed} predicted classes are not those in {recorded}")
+        raise UserError(f"{evaluation.num_changed} predicted classes are not those in {recorded}{reason}")
     if evaluation.test_acc != evaluation.recorded_acc:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
+        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}{reason}")
 
 
 def find_run(run: Path, output_dir: Path) -> Path:

@@ -27,6 +27,7 @@ from sweeper.runs.states import State
 from sweeper.runs.teacher import describe_network
 from sweeper.runs.tensorboard import Events
 from sweeper.training.build import TrainingComponents
+from sweeper.training.device import describe_device
 from sweeper.training.loop import fit
 from sweeper.training.metrics import METRICS
 from sweeper.training.state import LoopState, Row, TrainState
@@ -178,6 +179,8 @@ class Attempt:
         now = {"threads": torch.get_num_threads(), "torch": version("torch"), "host": socket.gethostname()}
         before = {"threads": described["threads"], "torch": described["versions"]["torch"], "host": described["host"]}
         now["compile"], before["compile"] = compile, described["config"].get("compile", False)
+        device = next(self.state.model.parameters()).device
+        now["device"], before["device"] = describe_device(device)["device"], described["device"]
         for name, value in now.items():
             if before[name] != value:
                 log.warning(

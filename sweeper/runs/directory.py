@@ -59,6 +59,10 @@ class RunDirectory:
     def run(self) -> dict[str, Any] | None:
         return read_json(self.folder / "run.json")
 
+    def is_copy(self, run: dict[str, Any] | None) -> bool:
+        """Return whether the directory is a copy of a run's or was renamed: run.json has another ID than its name."""
+        return run is not None and run.get("run_id", self.run_id) != self.run_id
+
     def result(self) -> dict[str, Any] | None:
         return read_json(self.folder / "result.json")
 

@@ -21,6 +21,8 @@ PADDING = 3  # a border and a space on both sides of a cell
 def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
     """Print an evaluation; where a terminal is too narrow for the confusion matrix, in parts of fewer columns."""
     print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
+    if evaluation.note:
+        print(evaluation.note)
     labels = [Text(printable(label)) for label in evaluation.classes]
     limit = Console().width if sys.stdout.isatty() else None
     for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):

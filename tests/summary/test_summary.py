@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
     assert "7 runs: 1 diverged, 2 failed, 1 finished, 1 lost, 1 running, 1 unknown" in text
     assert "Left out, not readable as runs: corrupt, foreign" in text
     assert [line.split(" | ")[0] for line in text.splitlines()[2:9]] == [f"| {name}" for name in frame["run_id"]]
+
+
+def test_a_backup_of_a_run_is_not_another_run(tmp_path: Path) -> None:
+    for name in ("a-run", "b-run"):
+        make(tmp_path, name, [0.5], run={"run_id": name}, seed=int(name == "b-run"))
+    shutil.copytree(tmp_path / "runs" / "a-run", tmp_path / "runs" / "a-run.bak")
+    (tmp_path / "runs" / "b-run").rename(tmp_path / "runs" / "renamed")
+    for _ in range(2):  # from the records, then from the index
+        frame, skipped = read_runs(tmp_path)
+        assert frame["run_id"].tolist() == ["a-run"]
+        assert (skipped.copies, skipped.unreadable) == (["a-run.bak", "renamed"], [])
+        assert "Left out, not named by their run's ID (copies): a-run.bak, renamed" in summarize(tmp_path)
 
 
 @pytest.mark.parametrize(
