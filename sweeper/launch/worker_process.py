@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +14,12 @@ from multiprocessing.connection import Connection
 import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
+from sweeper.errors import UserError
 from sweeper.runs.signals import STOPS, ignore_signal
 from sweeper.streams import protect_streams
 
+LONGEST_FOLDER = 70  # bytes: a socket's address has at most 104 to 108, and two names of multiprocessing are added
+SHORT_FOLDERS = ("/tmp", "/var/tmp")
 PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run imports
 
 
@@ -30,12 +34,31 @@ def start_fork_server() -> None:
     inherited = {name: os.environ.get(name) for name in ("PYTHONPATH", "OPENBLAS_NUM_THREADS")}
     os.environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     try:
-        with blocked_signals():
+        with blocked_signals(), short_temporary_folder():
             forkserver.ensure_running()
     finally:
         os.environ.update({name: value for name, value in inherited.items() if value is not None})
         for name in (name for name, value in inherited.items() if value is None):
             del os.environ[name]
+
+
+@contextmanager
+def short_temporary_folder() -> Iterator[None]:
+    """Let multiprocessing make its socket where the address has room, whatever TMPDIR is.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        short = next((other for other in SHORT_FOLDERS if os.access(other, os.W_OK | os.X_OK)), None)
+        if short is None:
+            raise UserError(f"TMPDIR={folder} is too long for a socket: choose one of at most {LONGEST_FOLDER} bytes")
+        tempfile.tempdir = short
+    try:
+        yield
+    finally:
+        tempfile.tempdir = folder
 
 
 @contextmanager

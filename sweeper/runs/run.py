@@ -60,7 +60,7 @@ def run(config: Config, job: Job) -> float:
     record = spec.record
     with run_lock(record):
         try:
-            decision = decide(record, spec.code, spec.config.sweep.reuse)
+            decision = decide(record, spec.code, spec.config.sweep.reuse, is_owned=lambda _: False)  # but by this one
             return reuse(record, decision) if decision.action is Action.SKIP else train(spec, decision, job)
         except Exception as error:
             error.add_note(record.run_id)
@@ -92,6 +92,8 @@ def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     if decision.starts_over:
         log.warning("%s: %s; retraining", record.run_id, decision.text)
         archive(record)
+    elif decision.reason is Reason.LOST:
+        log.warning("%s: %s", record.run_id, decision.text)
     described = describe(
         spec,
         command=job.command,
