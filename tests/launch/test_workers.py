@@ -9,8 +9,9 @@ import pytest
 from processes import REPOSITORY
 
 from sweeper.errors import UserError
-from sweeper.launch.worker_process import LONGEST_FOLDER, STOPS, short_temporary_folder
+from sweeper.launch.worker_process import LONGEST_FOLDER, short_temporary_folder
 from sweeper.launch.workers import Died
+from sweeper.runs.signals import STOPS
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from support import TINY, composed
 from sweeper.config import Config
 from sweeper.errors import WriteError
 from sweeper.files import write_json, writing
-from sweeper.runs import attempt, checkpoint
+from sweeper.runs import attempt, checkpoint, console
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.run import Job, run
 
@@ -95,11 +95,9 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(
 def test_a_log_that_cannot_be_written_stops_nothing(
     config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = attempt.log_to
-
     def log_to(path: Path) -> Any:
         path.symlink_to("/dev/full")
-        return real(path)
+        return console.log_to(path)
 
     monkeypatch.setattr(attempt, "log_to", log_to)
     run(config, JOB)
