@@ -1,7 +1,9 @@
 """Exceptions that end a run early, and the sentences that a user reads: what is wrong and what is valid."""
 
 import difflib
+import re
 import sys
+import traceback
 from collections.abc import Iterable
 
 FRIENDLY_ERRORS = "SWEEPER_FRIENDLY_ERRORS"  # in the environment while this program prints sentences, not tracebacks
@@ -40,3 +42,29 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
 def exit_with_error(sentence: str) -> None:
     """Print the sentence to standard error and exit with status 1."""
     sys.exit(f"error: {sentence}")
+
+
+def release_frames(error: BaseException) -> None:
+    """Clear the variables of the functions that an error left: launchers keep errors, and with them model and data."""
+    traceback.clear_frames(error.__traceback__)
+    for earlier in dict.fromkeys((error.__cause__, error.__context__)):
+        if earlier is not None:
+            release_frames(earlier)
+
+
+def innermost_package(error: BaseException) -> str:
+    """Return whose function an error comes from, `sweeper` or `hydra`, by way of whatever library."""
+    packages = [
+        str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next((name for name in reversed(packages) if name in ("sweeper", "hydra")), "")
+
+
+def explain_memory(error: BaseException) -> str:
+    """Return a sentence where an error is a lack of memory, torch's allocators included; else an empty string."""
+    text = str(error)
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text
+    if not is_torchs and not isinstance(error, MemoryError):
+        return ""
+    asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
+    return f"not enough memory{f' for {asked[1]}' if asked else ''}: choose a smaller model or batch_size"
