@@ -107,3 +107,9 @@ def test_a_reader_of_records_ends_quietly_or_in_a_sentence(open_stream: Any) -> 
     assert done.returncode != 0
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
     assert done.stderr.startswith("error: ") == (open_stream is not broken_pipe)
+
+
+def test_train_py_outlives_its_standard_output() -> None:
+    done = run("train.py", "--help", stdout=full_disk())
+    assert done.returncode == 0
+    assert done.stderr == "warning: standard output is lost (No space left on device); the program continues\n"

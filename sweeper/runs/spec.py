@@ -163,12 +163,24 @@ def run_id(effective: dict[str, Any]) -> str:
     return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded: a file name of other bytes, or in another locale, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_shared_settings(config: Config) -> None:
-    """Refuse a setting that has no effect with others.
+    """Refuse an output folder that TensorBoard cannot write, and a setting that has no effect with others.
 
     Raises:
-        UserError: a setting has no effect with others.
+        UserError: there is one.
     """
+    if not is_unicode(config.output_dir):
+        shown = config.output_dir.encode(errors="backslashreplace").decode()
+        raise UserError(f"output_dir={shown} is not valid UTF-8; choose another name, or set a UTF-8 locale")
     norm, batch_size = config.norm, config.batch_size
     if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
         raise UserError(

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from processes import REPOSITORY
+from processes import REPOSITORY, environment
 
 from sweeper.runs.signals import STOPS, StopFlag
 
@@ -51,6 +52,25 @@ def test_under_nohup_a_closed_terminal_does_not_matter() -> None:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "which", "status", "errors"),
+    [
+        (["train.py"], "hydra", "SIGTERM", 128 + signal.SIGTERM, "stopped by SIGTERM; no run was in training\n"),
+        (["train.py"], "hydra", "SIGINT", 128 + signal.SIGINT, "stopped by SIGINT; no run was in training\n"),
+        (["-m", "sweeper"], "typer", "SIGINT", -signal.SIGINT, ""),
+    ],
+)
+def test_a_signal_in_the_first_import_has_no_traceback(
+    command: list[str], module: str, which: str, status: int, errors: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{module}.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{which})\n")
+    env = environment(PYTHONPATH=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, *command], cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (status, errors)
 
 
 @pytest.mark.parametrize("which", STOPS)

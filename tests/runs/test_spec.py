@@ -256,6 +256,7 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
         ("norm=batch norm.num_groups=2", "norm.num_groups=2 is not used by norm=batch"),
         ("data.val_size=120", "data.val_size=120"),
         ("data.mean=[0,0]", "data.mean"),
+        ("output_dir='gr\udcf6\udcdfe'", r"output_dir=gr\udcf6\udcdfe is not valid UTF-8"),
         ("norm=ghost_batch", "norm.ghost_size=16 leaves batches of batch_size=16 whole; choose at most 8"),
         ("batch_size=2 selective_backprop=0.5", "selective_backprop=0.5 selects all of a batch of 2"),
         ("selective_backprop=1", "selective_backprop=1.0 is out of range: must be above 0 and below 1"),
