@@ -1,6 +1,5 @@
 """Evaluate networks on test images, and compare a finished run's best.pt with its records."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import read_predictions
+from sweeper.runs.provenance import in_folder
 from sweeper.runs.spec import resolve_recorded
 from sweeper.runs.states import state_of
 from sweeper.training.build import TrainingComponents, build
@@ -102,6 +102,5 @@ def evaluate_run(folder: Path, data_root: Path | None = None) -> Reevaluation:
 
 def command_of(record: RunDirectory) -> str:
     """Return the command that repeats a recorded run, in the folder where the record is now."""
-    run, output_dir = record.run() or {}, record.folder.parent.parent
-    moved = Path(run["config"]["output_dir"]).resolve() != output_dir.resolve()
-    return f"{run['command']} output_dir={shlex.quote(str(output_dir))}" if moved else str(run["command"])
+    run = record.run() or {}
+    return in_folder(run["command"], run["config"]["output_dir"], record.folder.parent.parent)

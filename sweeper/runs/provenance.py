@@ -23,6 +23,18 @@ def command_as_typed(without: str | None = None) -> str:
     return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
 
 
+def in_folder(command: str, recorded: str, output_dir: Path) -> str:
+    """Return a recorded command for outputs that have moved since: with the folder where they are now.
+
+    Args:
+        command: starts a run or a sweep.
+        recorded: the output folder that it was started with.
+        output_dir: the folder now.
+    """
+    moved = Path(recorded).resolve() != output_dir.resolve()
+    return f"{command} output_dir={shlex.quote(str(output_dir))}" if moved else command
+
+
 def describe(
     spec: "RunSpec", *, command: str, device: Mapping[str, Any], parameters: int, trained: int
 ) -> dict[str, Any]:

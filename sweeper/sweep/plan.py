@@ -265,4 +265,5 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
     asked = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
-    write_json(folder / "sweep.json", content | asked | {"jobs": jobs})
+    where = {"outputs": plan[0].config.output_dir}
+    write_json(folder / "sweep.json", content | where | asked | {"jobs": jobs})
