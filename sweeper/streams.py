@@ -17,15 +17,19 @@ class Discarding(io.FileIO):
     has_failed = False
 
     def write(self, content: Any, /) -> int:
+        left = memoryview(content).cast("B")
+        size = left.nbytes
         try:
-            while (count := super().write(content)) is None:  # a full pipe that another process made non-blocking
-                select.select([], [self], [])
+            while left:
+                count = super().write(left)
+                if count is None:  # a full pipe that another process made non-blocking
+                    select.select([], [self], [])
+                left = left[count or 0 :]
         except OSError as error:
             if not self.has_failed:
                 self.has_failed = True
                 self.report(error)
-            return memoryview(content).nbytes
-        return count
+        return size
 
     def report(self, error: OSError) -> None:
         line = f"warning: standard output is lost ({error.strerror}); the program continues\n"
@@ -61,9 +65,9 @@ def protect_streams() -> None:
         if stream is not getattr(sys, f"__{name}__"):  # replaced already, here or by a caller that captures it
             continue
         stream.flush()
-        writer = io.BufferedWriter(Discarding(descriptor, "w", closefd=False))
+        raw = Discarding(descriptor, "w", closefd=False)
         safe = io.TextIOWrapper(
-            writer,
+            raw if stream.write_through else io.BufferedWriter(raw),  # python -u
             encoding=stream.encoding,
             errors="backslashreplace",
             line_buffering=stream.line_buffering,

@@ -95,6 +95,11 @@ def test_nothing_is_lost_in_a_pipe_that_does_not_block() -> None:
     assert b"".join(parts) == b"x" * 300_000 + b"\n"
 
 
+def test_unbuffered_output_is_written_at_once() -> None:
+    code = "import os, sys\nsys.stdout.write('a'); os.write(1, b'b'); sys.stdout.write('c')"
+    assert run("-u", "-c", f"{PROTECTED}{code}", stdout=subprocess.PIPE).stdout == "abc"
+
+
 def test_characters_that_the_locale_lacks_are_escaped() -> None:
     env = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": ""}
     done = run("-c", f"{PROTECTED}print('gr\\u00f6\\u00dfer')", stdout=subprocess.PIPE, env=env)
