@@ -188,7 +188,9 @@ def test_the_duration_of_a_plan(seconds: Sequence[float | None], concurrency: in
 def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
     decisions = {"a": NEW, "b": resumed(3), "c": STALE, "d": FINISHED, "e": DIVERGED, "f": DUPLICATE, "g": EXCLUDED}
     combinations = [
-        Planned([f"seed={key}"], Config(epochs=7), spec_of(f"id-{key}"), decision, seconds=1.5)
+        Planned(
+            [f"seed={key}"], Config(epochs=7, output_dir=str(tmp_path)), spec_of(f"id-{key}"), decision, seconds=1.5
+        )
         for key, decision in decisions.items()
     ]
     combinations[0].seconds, combinations[-1].spec, combinations[1].heartbeat = None, None, 9.5
@@ -210,7 +212,7 @@ def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
         for key, decision in decisions.items()
     ]
     expected = {"schema": 2, "name": "a-sweep", "command": "python train.py -m", "concurrency": 2, "jobs": jobs}
-    assert saved == expected | {"design": "product", "precision": None}
+    assert saved == expected | {"outputs": str(tmp_path), "design": "product", "precision": None}
     assert own_jobs(saved) == jobs[:5]
 
 
