@@ -3,6 +3,7 @@
 import copy
 import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import Code
 from sweeper.runs.run import Job, run
 from sweeper.runs.spec import RunSpec
-from sweeper.runs.states import Action, Decision, Reason, State, archive
+from sweeper.runs.states import Action, Decision, Reason, State, archive, lock_of
 from sweeper.summary.terminal import print_runs
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composed
@@ -256,8 +257,9 @@ def test_an_interrupted_run_is_estimated_from_where_it_resumes(config: Config) -
 
 @pytest.mark.parametrize("state", RECORDED)
 def test_every_resumed_run_is_estimated_from_where_it_resumes(state: State, config: Config) -> None:
-    leave(config, state, 4)
-    planned = plan_of(config)
+    record = leave(config, state, 4)
+    with lock_of(record) if state is State.RUNNING else nullcontext():
+        planned = plan_of(config)
     assert (planned.decision, planned.seconds) == (resumed(4, Reason(state)), PER_RUN + 6 * 96 * 0.25)
 
 
