@@ -1,5 +1,12 @@
 """Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists the settings."""
 
+if __name__ == "__main__":  # before the imports below, which take a second
+    from sweeper.runs.signals import exit_on_stops
+    from sweeper.streams import protect_streams
+
+    exit_on_stops()
+    protect_streams()
+
 import hydra
 from omegaconf import DictConfig
 

@@ -22,7 +22,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config import Config, SweepConfig, settings
-from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error, format_names, nearest
+from sweeper.errors import (
+    FRIENDLY_ERRORS,
+    Diverged,
+    UserError,
+    exit_with_error,
+    explain_memory,
+    format_names,
+    innermost_package,
+    nearest,
+    release_frames,
+)
 
 if TYPE_CHECKING:
     from sweeper.runs.run import Job
@@ -125,6 +135,10 @@ def friendly_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and innermost_package(error) == "hydra":  # which makes hydra.run.dir
+            exit_with_error(f"output_dir={error.filename} cannot be written: {error.strerror}")
+        if memory := explain_memory(error):
+            exit_with_error(memory)
         sentence = f"{type(error).__name__}: {' '.join(str(error).split())}; set HYDRA_FULL_ERROR=1 for the traceback"
         exit_with_error(f"{sentence}\n{last_frames(error)}".rstrip())
 
@@ -147,6 +161,7 @@ def job_errors(sweep: DictConfig) -> Iterator[None]:
     except Exception as error:
         changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
         log.error("failed: %s: %s", " ".join(changed), format_error(error))
+        release_frames(error)
         if sweep.fail_fast:
             sys.exit(1)
         raise
@@ -185,9 +200,10 @@ def format_error(error: Exception) -> str:
     """Format an error in a job: a sentence, or the end of its traceback (all of it with HYDRA_FULL_ERROR=1)."""
     if FRIENDLY_ERRORS not in os.environ:
         return "".join(traceback.format_exception(error))
-    sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
+    known = f"{error}" if isinstance(error, UserError | Diverged) else explain_memory(error)
+    sentence = known or f"{type(error).__name__}: {error}"
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
-    frames = "" if isinstance(error, UserError | Diverged) else last_frames(error)
+    frames = "" if known else last_frames(error)
     return f"{sentence}{notes}\n{frames}".rstrip()
 
 

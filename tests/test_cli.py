@@ -6,13 +6,22 @@ import runpy
 import shutil
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from hydra.core.utils import _save_config
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from processes import REPOSITORY, environment
 from support import Train, composed, copy_program
 
-from sweeper.cli import MOVED, preset_labels
+from sweeper.cli import MOVED, format_error, friendly_errors, job_errors, preset_labels
+from sweeper.errors import Diverged, explain_memory
 
 BAD = [
     ("model=zz", "unknown choice model=zz; choose from cnn, cnn_pool, mlp"),
@@ -228,3 +237,62 @@ echo "${COMPREPLY[@]}"
         ["bash", "-c", script], cwd=REPOSITORY, env=environment(PATH=path), capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["model=cnn", "model=cnn_pool"]
+
+
+def test_the_error_of_a_job_keeps_no_model_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launchers keep the errors of all jobs until the sweep ends."""
+    overrides, runtime = SimpleNamespace(task=["seed=0"]), SimpleNamespace(choices={"hydra/sweeper": "grid"})
+    job = SimpleNamespace(mode=RunMode.MULTIRUN, overrides=overrides, runtime=runtime)
+    monkeypatch.setattr("sweeper.cli.HydraConfig", SimpleNamespace(get=lambda: job))
+    models: list[weakref.ref[Any]] = []
+
+    class Model:
+        def fit(self) -> None:
+            raise ZeroDivisionError
+
+    def train() -> None:
+        model = Model()
+        models.append(weakref.ref(model))
+        try:
+            model.fit()
+        except ZeroDivisionError as error:
+            raise Diverged("the loss is nan") from error
+
+    with pytest.raises(Diverged) as kept, job_errors(OmegaConf.create({"fail_fast": False})):
+        train()
+    assert isinstance(kept.value.__cause__, ZeroDivisionError)
+    assert [model() for model in models] == [None]
+
+
+def torch_allocates() -> None:
+    torch.empty(10**15)
+
+
+def python_allocates() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("allocate", "sentence"),
+    [
+        (torch_allocates, "not enough memory for 4000000000000000 bytes: choose a smaller model or batch_size"),
+        (python_allocates, "not enough memory: choose a smaller model or batch_size"),
+    ],
+)
+def test_a_model_larger_than_memory_is_a_sentence(
+    allocate: Callable[[], None], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPER_FRIENDLY_ERRORS", "1")
+    with pytest.raises(SystemExit, match=f"^error: {sentence}$"), friendly_errors():
+        allocate()
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        allocate()
+    assert format_error(raised.value) == sentence  # in a sweep
+    assert explain_memory(RuntimeError("shapes do not match")) == ""
+
+
+def test_a_folder_that_hydra_cannot_make_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "outputs").touch()
+    refused = pytest.raises(SystemExit, match=f"^error: output_dir={tmp_path}/outputs cannot be written: File exists$")
+    with refused, friendly_errors():
+        _save_config(OmegaConf.create(), "config.yaml", tmp_path / "outputs")

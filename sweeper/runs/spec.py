@@ -81,22 +81,32 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
 
 
-def resolve_recorded(record: RunDirectory, **changes: Any) -> RunSpec:
+def resolve_recorded(record: RunDirectory, *, data_root: Path | None = None, **changes: Any) -> RunSpec:
     """Resolve the run that a directory records.
 
     Args:
         record: its run.json is read.
+        data_root: the folder of its images now; None where it is the recorded one.
         changes: to the recorded config.
 
     Raises:
-        UserError: another version wrote the record, the images have changed meanwhile, or see `resolve`.
+        UserError: another version wrote the record, the images have moved or changed meanwhile, or see `resolve`.
     """
     run = record.run() or {}
     try:
         config, fingerprint = to_config(run["config"]), run["dataset"]["fingerprint"]
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise UserError(f"{record.folder}/run.json was written by another version of this program") from error
-    spec = resolve(replace(config, **changes))
+    config = replace(config, **changes)
+    if data_root is not None:
+        config = replace(config, data=replace(config.data, root=str(data_root)))
+    try:
+        spec = resolve(config)
+    except UserError as error:
+        root = config.data.root
+        if data_root is not None or root is None or Path(root).exists():
+            raise
+        raise UserError(f"{error}; if the images have moved, give their folder: --data-root DIR") from error
     if spec.cached.fingerprint != fingerprint:
         raise UserError(f"data={config.data.name}: images differ from those that {record.run_id} was trained on")
     return spec
@@ -157,12 +167,24 @@ def run_id(effective: dict[str, Any]) -> str:
     return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded: a file name of other bytes, or in another locale, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_shared_settings(config: Config) -> None:
-    """Refuse a setting that has no effect because of another one.
+    """Refuse an output folder that TensorBoard cannot write, and a setting that another one leaves without effect.
 
     Raises:
-        UserError: there is such a setting.
+        UserError: there is one.
     """
+    if not is_unicode(config.output_dir):
+        shown = config.output_dir.encode(errors="backslashreplace").decode()
+        raise UserError(f"output_dir={shown} is not valid UTF-8; choose another name, or set a UTF-8 locale")
     norm, batch_size = config.norm, config.batch_size
     if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
         raise UserError(

@@ -124,11 +124,13 @@ class Composer:
     def sources(self) -> str:
         """Hash the sources of a config besides the job: YAML files, schema, versions, Hydra's overrides."""
         hydra = self.master.hydra
-        parts = [version("hydra-core"), version("omegaconf"), Path(schema.__file__).read_text()]
+        parts = [version("hydra-core"), version("omegaconf"), Path(schema.__file__).read_text(encoding="utf-8")]
         parts += [*hydra.overrides.hydra, str(hydra.job.config_name)]
         for source in hydra.runtime.config_sources:
             files = sorted(Path(source.path).rglob("*.yaml")) if source.schema == "file" else []
-            parts += [str(path) for path in files] + [path.read_text() for path in files]
+            parts += [str(path) for path in files] + [
+                path.read_text(encoding="utf-8", errors="replace") for path in files
+            ]
         named = {name for part in parts for name in re.findall(r"oc\.env:\s*(\w+)", part)}
         parts += [f"{name}={os.environ.get(name)}" for name in sorted(named)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -17,8 +17,9 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config, validate
-from sweeper.errors import UserError
+from sweeper.errors import UserError, WriteError
 from sweeper.runs.provenance import command_as_typed
+from sweeper.runs.signals import handled_stops
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.designs import describe_design
@@ -86,6 +87,7 @@ def run_sweep(
         log.info("\n".join(filter(None, lines)))
         if base.sweep.dry_run:
             return []
+        make_output_dir(Path(base.output_dir))
         save_plan(folder, plan, command_as_typed(), concurrency)
         compose.save(folder / CONFIGS)
         if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
@@ -102,6 +104,18 @@ def run_sweep(
             break
     conclude(plan, base, print_table, rounds.answer(plan))
     return returns
+
+
+def make_output_dir(output_dir: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"output_dir={output_dir} cannot be written: {error.strerror}") from error
 
 
 def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
@@ -192,7 +206,7 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
     def stop(signum: int, _: Any) -> None:
         sys.exit(128 + signum)
 
-    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
+    before = {which: signal.signal(which, stop) for which in handled_stops()}
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:

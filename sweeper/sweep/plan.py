@@ -13,7 +13,7 @@ from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
 from sweeper.data.cache import Cached
 from sweeper.errors import UserError
-from sweeper.files import number, write_json
+from sweeper.files import number, write_json, writing
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, decide
@@ -249,7 +249,8 @@ def listing_order(planned: Planned) -> tuple[int, bool]:
 
 def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
     """Write sweep.json: the sweep's combinations, the run and the action of each, and what it asks for."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         {
             "overrides": planned.overrides,
@@ -266,4 +267,5 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
     asked = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
-    write_json(folder / "sweep.json", content | asked | {"jobs": jobs})
+    where = {"outputs": plan[0].config.output_dir}
+    write_json(folder / "sweep.json", content | where | asked | {"jobs": jobs})

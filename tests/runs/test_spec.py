@@ -270,6 +270,7 @@ def test_a_dataset_without_validation_images_is_reported(tmp_path: Path, caplog:
         ("norm=batch norm.num_groups=2", "norm.num_groups=2 is not used by norm=batch"),
         ("data.val_size=120", "data.val_size=120"),
         ("data.mean=[0,0]", "data.mean"),
+        ("output_dir='gr\udcf6\udcdfe'", r"output_dir=gr\udcf6\udcdfe is not valid UTF-8"),
         ("data.mean=[125.3,123.0,113.9]", "data.mean=125.3 is out of range: must be from 0 to 1, since pixels are"),
         ("data.std=[63,62.1,66.7]", "data.std=63.0 is out of range: must be above 0 and at most 1, since pixels are"),
         ("norm=ghost_batch", "norm.ghost_size=16 does not split batches of batch_size=16; choose at most 8"),
