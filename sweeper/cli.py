@@ -58,7 +58,7 @@ def register_schema() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
-    adapt_optuna(store)
+    remove_optuna_plugin(store)
 
 
 def help_text() -> str:
@@ -82,17 +82,12 @@ Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$$(python
 """
 
 
-def adapt_optuna(store: ConfigStore) -> None:
-    """Give Hydra's Optuna plugin, where it is installed, defaults that fit the runs here.
-
-    A run returns its best validation accuracy, which is maximized. A run that diverges is a failed trial. With a fixed
-    seed, the same command has the same trials and reuses the finished ones.
-    """
+def remove_optuna_plugin(store: ConfigStore) -> None:
+    """Remove the defaults of hydra-optuna-sweeper, where it is installed: conf/ has a sweeper of the same name."""
     Plugins.instance()  # imports all plugins, which store their defaults first
-    stored = store.repo["hydra"]["sweeper"]
-    if "optuna.yaml" in stored:
-        stored["optuna.yaml"].node.update({"direction": "maximize", "n_jobs": 1, "max_failure_rate": 1.0})
-        stored["sampler"]["tpe.yaml"].node.seed = 0
+    sweepers = store.repo["hydra"]["sweeper"]
+    for name in ("optuna.yaml", "sampler"):
+        sweepers.pop(name, None)
 
 
 def run_with_friendly_errors(main: Callable[[], None]) -> None:
