@@ -1,5 +1,7 @@
 """Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists the settings."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
@@ -8,8 +10,10 @@ from sweeper.config import to_config
 
 register_schema()
 
+CONF = str(Path(__file__).resolve().parent / "conf")  # also where this file is started by a link
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def main(config: DictConfig) -> float:
     """Train the run that the config describes, or reuse it where it is finished.
 

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +34,8 @@ from sweeper.ranges import (
 )
 
 LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
+MOST_BYTES = 200  # of the same name; file systems take 255
+PATHS = ("data.root", "data.cache", "model.weights", "loss.teacher", "output_dir")
 
 
 @dataclass
@@ -271,8 +274,12 @@ class SweepConfig:
     name: str | None = setting(
         "the sweep's folder in outputs/sweeps/; null: derived from the overrides",
         check=Check(
-            f"at most {LONGEST_NAME} letters, digits, dots, - and _, with no dot first",
-            lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
+            f"at most {LONGEST_NAME} letters, digits, dots, - and _ ({MOST_BYTES} bytes), the first a letter or digit",
+            lambda name: (
+                re.fullmatch(r"\w[\w.-]*", name) is not None
+                and len(name) <= LONGEST_NAME
+                and len(name.encode()) <= MOST_BYTES
+            ),
         ),
     )
     design: str = setting(
@@ -362,6 +369,22 @@ def to_config(config: DictConfig | dict[str, Any]) -> Config:
     return merged
 
 
+def validate_text(key: str, value: str, item: dataclasses.Field[Any]) -> None:
+    """Check a text for what is never meant: nothing, Python's None, and a home folder that no shell has replaced.
+
+    Raises:
+        UserError: it is one of these.
+    """
+    check, is_nullable = item.metadata["check"], "None" in str(item.type)
+    null = f"write {key}=null" if is_nullable else "it needs a value"
+    if value == "None" and (is_nullable or check is None):
+        raise UserError(f"{key}=None: None is written null; {null}")
+    if value == "" and not key.endswith(".name") and check is None:
+        raise UserError(f"{key}= is empty; {null}")
+    if key in PATHS and value.startswith("~"):
+        raise UserError(f"{key}={value}: ~ is not replaced here; write {key}={Path(value).expanduser()}")
+
+
 def validate(config: Any, prefix: str = "") -> None:
     """Check every value of a config, or of the group with this prefix, against its range.
 
@@ -371,6 +394,8 @@ def validate(config: Any, prefix: str = "") -> None:
     for key, item, value in settings(config, prefix):
         check: Check | None = item.metadata["check"]
         group = key.removesuffix(".name")
+        if isinstance(value, str):
+            validate_text(key, value, item)
         if value == "" and group != key and check is None:
             raise UserError(f"{group} is required: choose {group}=NAME; a group cannot be removed with ~{group}")
         if value == [] and key not in ("sweep.exclude", "sweep.zip"):

@@ -11,6 +11,19 @@ class UserError(ValueError):
     """A setting, a file or a folder is wrong. The message is all that is shown."""
 
 
+class UnusedSetting(UserError):
+    """A setting is given that the choice of its group does not use.
+
+    Attributes:
+        key: the setting's.
+        choice: of the group, as group=choice.
+    """
+
+    def __init__(self, message: str, key: str = "", choice: str = "") -> None:
+        super().__init__(message)
+        self.key, self.choice = key, choice
+
+
 class Diverged(Exception):
     """The loss is not finite."""
 
