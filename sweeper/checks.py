@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, SweepConfig
+from sweeper.config import Config, SweepConfig, validate
 from sweeper.errors import UserError, exit_with_error
 from sweeper.interpolations import raw_values, refuse_unstable
 from sweeper.typed import as_multirun
@@ -108,9 +108,10 @@ def refuse_sweep_overrides(config: DictConfig) -> None:
     """Check that a single run has no overrides that only a sweep can honor, such as printing its plan.
 
     Raises:
-        UserError: it has.
+        UserError: it has, or one is out of its range.
     """
     sweep = OmegaConf.to_object(config.sweep)
+    validate(sweep, "sweep.")
     for override in overrides_of(config, "task"):
         key = override.key_or_group.removeprefix("sweep.")
         if key not in (override.key_or_group, "reuse") and getattr(sweep, key) != getattr(SweepConfig(), key):

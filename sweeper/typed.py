@@ -10,14 +10,13 @@ from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
 from hydra.errors import HydraException
 
 from sweeper.config import PATHS, Config, settings
 from sweeper.errors import UserError
 
 NOW = re.compile(r"\$\{now:([^{}]+)\}")
-PLAIN = re.compile(r"[\w./:@%+-]*", re.ASCII)  # a value that Hydra reads as it is
 # A value that is meant for Hydra's grammar: quoted, a list, a dict, an interpolation, a function.
 MEANT = re.compile(r"""["'\[{]|.*\$\{|(choice|glob|range|interval|sort|shuffle|tag|str|int|float|bool|json_str)\(""")
 
@@ -26,8 +25,11 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of train.py as Hydra reads them.
 
     `${now:%H-%M}` becomes the time of the start: plan, jobs, retries and the command that resumes have the same. A
-    text that Hydra's grammar does not read, such as a path with a blank or an umlaut, is quoted. `~/` at the beginning
-    of a path becomes the home folder, which a shell leaves alone after a dotted key.
+    text that Hydra's grammar does not read, or reads as a number, is quoted, such as a path with a blank or an umlaut.
+    `~/` at the beginning of a path becomes the home folder, which a shell leaves alone after a dotted key.
+
+    Raises:
+        UserError: there is a flag that Hydra does not have.
     """
     start = datetime.now()
     timed = [NOW.sub(lambda found: start.strftime(found[1]), argument) for argument in arguments]
@@ -54,7 +56,7 @@ def overrides_last(arguments: Sequence[str]) -> list[str]:
 def rewrite_text(argument: str) -> str:
     """Return an override of a setting that is a text as Hydra reads it, and any other argument as it is."""
     key, equals, value = argument.partition("=")
-    if not equals or key not in text_settings() or PLAIN.fullmatch(value) or MEANT.match(value) or is_read(argument):
+    if not equals or key not in text_settings() or MEANT.match(value) or is_read(argument):
         return argument
     parts = [home(part) if key in PATHS else part for part in value.split(",")]
     return f"{key}={','.join(part if is_read(f'{key}={part}') else quote(part) for part in parts)}"
@@ -70,12 +72,14 @@ def home(path: str) -> str:
 
 
 def is_read(override: str) -> bool:
-    """Return whether Hydra's grammar reads an override."""
+    """Return whether Hydra reads the values of an override as they are typed: neither not at all nor as numbers."""
     try:
-        OverridesParser.create().parse_override(override)
+        read = OverridesParser.create().parse_override(override).value()
     except HydraException:
         return False
-    return True
+    values = read.list if isinstance(read, ChoiceSweep) else [read]
+    typed = override.partition("=")[2].split(",")
+    return [str(value) for value in values if value is not None] == [text for text in typed if text != "null"]
 
 
 def quote(value: str) -> str:

@@ -65,7 +65,7 @@ def interval(key: str, low: float, high: float, *, log: bool) -> BaseDistributio
         ValueError: there are no such numbers.
     """
     types = {name: str(item.type).removesuffix(" | None") for name, item, _ in settings(Config())}
-    if key in types and types[key] not in ("int", "float"):
+    if types.get(key, types.get(f"{key}.name", "float")) not in ("int", "float"):
         raise UserError(f"{key} is not a number, so it has no interval; list its values: {key}=VALUE,VALUE")
     if types.get(key) != "int" and not isinstance(low, int):  # it is one in int(interval(1,9))
         return FloatDistribution(low, high, log=log)
