@@ -208,7 +208,7 @@ def corrected(key: str, typed: str, type_name: str) -> str:
     except ValueError:
         return ""
     if type_name == "int" and number.is_integer():
-        return f"; write {key}={int(number)}"
+        return f"; {key}={int(number)} is one"
     return f"; write {key}=[{value}]" if type_name in ("list[int]", "list[float]") else ""
 
 

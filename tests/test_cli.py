@@ -100,7 +100,7 @@ SLIPS = [  # of sweeps; those of `ALSO_OF_RUNS` are typed without -m as well
     ("epochs=1#2", "put in quotes"),
     ("--epochs 3", "--epochs: there is no such flag, and settings have no dashes; write epochs=3"),
     ("--epochs=3", "write epochs=3"),
-    ("epochs=1e3", "epochs=1e3: must be an integer; write epochs=1000"),
+    ("epochs=1e3", "epochs=1e3: must be an integer; epochs=1000 is one"),
     ("model.hidden=64", "[512,256]; write model.hidden=[64]"),
     ("dropout=0.3", "dropout is a group; choose from heavy, light, none, or set dropout.rate=0.3"),
     ("optimizer=0.1", "optimizer is a group; choose from adam, "),
