@@ -73,7 +73,7 @@ def explain_composition(error: BaseException) -> str:
 def explain_value(error: BaseException) -> str:
     """Explain an error of OmegaConf by the key that it concerns, and the override where it names one."""
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    merged = re.search(r"Error merging override (.*)|To append to your config use \+(hydra\..*)", str(error))
+    merged = re.search(r"Error merging override (.*)|To append to your config use \+(.*)", str(error))
     key, override = getattr(inner, "full_key", None), "" if merged is None else merged[1] or merged[2]
     if override and not isinstance(key, str):  # an index in a list
         key = override.lstrip("+").partition("=")[0]

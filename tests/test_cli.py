@@ -80,7 +80,7 @@ SLIPS = [  # of sweeps; those of `ALSO_OF_RUNS` are typed without -m as well
     (f"sweep.name={'漢' * 70}", "(200 bytes), the first a letter or digit"),
     ("sweep.name=None", "sweep.name=None: None is written null; write sweep.name=null"),
     ("patience=None", "patience=None: must be an integer; None is written null: patience=null"),
-    ("target_acc=None", "target_acc is no longer a setting; use --target-acc of python -m sweeper summary"),
+    ("target_acc=None", "summary, effects, curves and report; None is written null"),
     ("autocast=None", "autocast=None: None is written null; write autocast=null"),
     ("device=None", "device=None is invalid: must be one of auto, cpu, cuda"),
     ("output_dir=None", "output_dir=None: None is written null; it needs a value"),
