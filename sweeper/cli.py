@@ -1,4 +1,4 @@
-"""The command line of train.py: Hydra's, with errors as sentences."""
+"""The command line of train.py: Hydra's, with readable errors."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, settings, to_config
+from sweeper.config import Config, settings
 from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error
 from sweeper.explain import CONF, explain, is_of_a_choice
 from sweeper.typed import rewrite
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAST_FRAMES = 2  # of a traceback that are printed; train.log has all frames
+LAST_FRAMES = 2  # frames of a traceback that are printed; train.log has all of them
 
 
 def register_schema() -> None:
@@ -45,11 +45,11 @@ def help_text() -> str:
     """Return the page that `python train.py --help` prints; Hydra fills in the groups."""
     width = max(len(key) for key, _, _ in settings(Config()))
     meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
-    return f"""Train one image classifier, or sweep over the combinations of training tricks.
+    return f"""Train one image classifier, or sweep over combinations of training tricks.
 
 == Groups (choose with GROUP=NAME) ==
 $APP_CONFIG_GROUPS
-== Settings (change with KEY=VALUE; each choice uses some of its group's) ==
+== Settings (change with KEY=VALUE; each choice uses some of its group's settings) ==
 {meanings}
 
 == Examples ==
@@ -114,7 +114,7 @@ def friendly_errors() -> Iterator[None]:
 def job_errors(sweep: DictConfig) -> Iterator[None]:
     """Handle an error in the job that is running.
 
-    A single run exits with the sentence, before Hydra adds a line. A job of a sweep logs its failure immediately, and
+    A single run exits with the message, before Hydra adds a line. A job of a sweep logs its failure immediately, and
     the other jobs continue; with `sweep.fail_fast` it stops the sweep.
     """
     if HydraConfig.get().mode == RunMode.RUN:
@@ -148,19 +148,19 @@ def last_frames(error: Exception) -> str:
     return "" if is_from_hydra else "".join(traceback.format_tb(error.__traceback__)[-LAST_FRAMES:])
 
 
-def current_job(config: DictConfig) -> "Job":
-    """Describe the job that is running."""
+def current_job(composed: DictConfig, config: Config) -> "Job":
+    """Describe the job that is running, of the config that was composed."""
     from sweeper.runs.run import Job
 
     hydra = HydraConfig.get()
     files = {
-        "config.yaml": OmegaConf.to_yaml(config),
+        "config.yaml": OmegaConf.to_yaml(composed),
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
         "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
     }
     command = shlex.join(["python", "train.py", *config_flags(hydra), *hydra.overrides.task])
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
-    return Job(command, files, preset_labels(to_config(config), dict(hydra.runtime.choices), folders))
+    return Job(command, files, preset_labels(config, dict(hydra.runtime.choices), folders))
 
 
 def config_flags(hydra: Any) -> list[str]:
@@ -177,7 +177,7 @@ def config_flags(hydra: Any) -> list[str]:
 
 
 def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]) -> dict[str, str]:
-    """Return the name of the preset that equals each group's settings, the typed name where several do.
+    """Return for each group the preset that equals its settings, the typed one if there are several.
 
     Args:
         config: the config.
@@ -187,10 +187,12 @@ def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]
     labels = {}
     for item in (item for item in fields(Config) if "help" not in item.metadata):
         settings = {key: value for key, value in asdict(getattr(config, item.name)).items() if value is not None}
-        files = [file for folder in folders for file in sorted((folder / item.name).glob("*.yaml"))]
-        equal = [file.stem for file in files if preset_settings(file) == settings]
-        if equal:
-            labels[item.name] = typed[item.name] if typed.get(item.name) in equal else equal[0]
+        found = [sorted((folder / item.name).glob("*.yaml")) for folder in reversed(folders)]
+        files = {file.stem: file for files in found for file in files}  # Hydra takes the first folder's
+        names = sorted(files, key=lambda name: name != typed.get(item.name))  # mostly spares reading the others
+        equal = next((name for name in names if preset_settings(files[name]) == settings), None)
+        if equal is not None:
+            labels[item.name] = equal
     return labels
 
 

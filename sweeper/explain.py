@@ -66,7 +66,7 @@ def explain_composition(error: BaseException) -> str:
         return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
     if (added := ADDED.search(text)) is not None:
         override = added["override"].replace(": ", "=")
-        return f"+{override}: drop the +; {override.partition('=')[0]} has a value already"
+        return f"+{override}: drop the +; {override.partition('=')[0]} already has a value"
     return explain_value(error)
 
 
@@ -194,7 +194,7 @@ def explain_unknown(key: str) -> str:
     if elsewhere:
         return f"unknown setting {key} (did you mean {format_names(elsewhere)}?)"
     siblings, (group, dot, _) = sibling_keys(key), key.rpartition(".")
-    return f"unknown setting {key}{nearest(key, siblings, group + dot)}; settings: {format_names(siblings)}"
+    return f"unknown setting {key}{nearest(key, siblings, group + dot)}; valid: {format_names(siblings)}"
 
 
 def corrected(key: str, typed: str, type_name: str) -> str:
