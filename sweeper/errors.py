@@ -21,6 +21,19 @@ class WriteError(UserError, OSError):
     """A file or a folder cannot be written: a full disk, a limit, missing permissions. The message names it."""
 
 
+class UnusedSetting(UserError):
+    """A setting is given that the choice of its group does not use.
+
+    Attributes:
+        key: the setting's.
+        choice: of the group, as group=choice.
+    """
+
+    def __init__(self, message: str, key: str = "", choice: str = "") -> None:
+        super().__init__(message)
+        self.key, self.choice = key, choice
+
+
 class Diverged(Exception):
     """The loss is not finite."""
 

@@ -14,12 +14,14 @@ LAYERS = (
     ("errors", "streams"),
     ("files",),
     ("ranges",),
-    ("config", "choice"),
+    ("config", "choice", "interpolations"),
     ("data", "models"),
     ("training",),
     ("runs",),
     ("sweep",),
     ("launch", "summary"),
+    ("typed",),
+    ("checks", "explain"),
     ("cli", "__main__"),
 )
 HEIGHT = {package: height for height, layer in enumerate(LAYERS) for package in layer}

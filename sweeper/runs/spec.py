@@ -76,6 +76,7 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     config = replace(config, data=resolve_val_size(config.data, cached))
     check_data(config.data, cached.num_train, cached.input_shape[0])
     warn_about_split(given, config.data, cached)
+    check_cutout(config, min(cached.input_shape[1:]))
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
@@ -203,3 +204,18 @@ def check_shared_settings(config: Config) -> None:
         raise UserError(
             f"selective_backprop={fraction} selects the whole batch of {batch_size}; choose a smaller fraction, or null"
         )
+
+
+def check_cutout(config: Config, side: int) -> None:
+    """Refuse a cutout that is larger than the images, which would cover most of them whole.
+
+    Args:
+        config: the config.
+        side: the images' shorter side in pixels.
+
+    Raises:
+        UserError: it is larger.
+    """
+    cutout = config.augmentation.cutout
+    if cutout is not None and cutout > side:
+        raise UserError(f"augmentation.cutout={cutout} is larger than the images, {side} pixels; choose at most {side}")

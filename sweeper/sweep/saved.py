@@ -56,7 +56,7 @@ def earlier_plan(folder: Path) -> dict[str, Any] | None:
     file = folder / "sweep.json"
     try:
         schema = json.loads(file.read_text(encoding="utf-8")).get("schema")
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):  # a file where the output folder should be is reported later
         return None
     except (OSError, ValueError, AttributeError):
         schema = None
