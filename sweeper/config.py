@@ -79,9 +79,10 @@ class OptimizerConfig:
     aux: str | None = setting("optimizer of what is no hidden matrix: adamw or sgd", check=one_of("adamw", "sgd"))
     aux_lr: float | None = setting("peak learning rate of the auxiliary optimizer", check=above(0))
     base: str | None = setting(
-        "update rule of sam and asam: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
+        "update rule of sam: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
     )
     rho: float | None = setting("radius of the neighborhood in which the loss is minimized", check=above(0))
+    adaptive: bool | None = setting("let the neighborhood of a weight grow with its size (ASAM)")
     interval: int | None = setting("steps from one sharpness-aware step to the next", check=at_least(1))
     decay_norm_and_bias: bool | None = setting("false: no weight decay on norms and biases")
     bias_lr_factor: float | None = setting("factor of the learning rate of biases", check=above(0))

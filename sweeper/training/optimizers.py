@@ -177,7 +177,7 @@ def muon(
 
 
 def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, Any]) -> Optimizer:
-    """Build the update rule that sam and asam wrap.
+    """Build the update rule that sam wraps.
 
     Args:
         settings: None where not given.
@@ -204,36 +204,21 @@ def sam(
     betas: list[float] | None,
     weight_decay: float,
     rho: float,
+    adaptive: bool,
     interval: int,
 ) -> Optimizer:
     """Sharpness-aware minimization: the gradient at w + rho g / |g| moves w (Foret et al. 2021).
 
     Args:
         base: the update rule; `momentum`, `nesterov` and `betas` are given where it uses them.
+        adaptive: as ASAM (Kwon et al. 2021), see `SAM`.
         interval: every so many steps; the others are plain.
 
     Raises:
         UserError: see `base_optimizer`.
     """
     settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
-    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=False)
-
-
-def asam(
-    parameters: NamedParameters,
-    *,
-    base: str,
-    lr: float,
-    momentum: float | None,
-    nesterov: bool | None,
-    betas: list[float] | None,
-    weight_decay: float,
-    rho: float,
-    interval: int,
-) -> Optimizer:
-    """Adaptive SAM: the neighborhood of a weight grows with its size (Kwon et al. 2021). See `sam`."""
-    settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
-    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=True)
+    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=adaptive)
 
 
 OPTIMIZERS: Registry = {
@@ -247,5 +232,4 @@ OPTIMIZERS: Registry = {
     "lion": lion,
     "muon": muon,
     "sam": sam,
-    "asam": asam,
 }
