@@ -101,7 +101,7 @@ def test_both_gradients_of_a_step_have_the_same_dropout() -> None:
     def closure() -> Tensor:
         drawn.append(float(torch.rand(())))
         optimizer.zero_grad()
-        loss = model(torch.ones(1, 2)).sum()
+        loss: Tensor = model(torch.ones(1, 2)).sum()
         loss.backward()
         return loss
 
