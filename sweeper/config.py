@@ -240,7 +240,7 @@ class LossConfig:
     gamma: float | None = setting("exponent of 1 - p, the weight of a class", check=at_least(0))
     teacher: str | None = setting("run whose network teaches: its ID, or a best.pt")
     temperature: float | None = setting("divides both networks' logits", check=above(0))
-    alpha: float | None = setting("weight of the teacher; the targets have 1 - alpha", check=between(0, 1))
+    alpha: float | None = setting("weight of the teacher; the targets have 1 - alpha", check=above_up_to(0, 1))
 
 
 @dataclass
