@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from sweeper.choice import Registry, keyword_only
 from sweeper.errors import UserError, format_names
+from sweeper.models.architecture import MODELS_WITH
 from sweeper.training.lion import Lion
 from sweeper.training.muon import Muon, is_hidden_matrix
 from sweeper.training.parameter_groups import NamedParameters
@@ -160,8 +161,8 @@ def muon(
     hidden = is_hidden_matrix([parameter for _, parameter in named])
     if not any(hidden):
         raise UserError(
-            "optimizer=muon needs a trained matrix besides the first convolution and the last layer; "
-            "choose a deeper model or another optimizer"
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: "
+            f"model={format_names(MODELS_WITH['several layers'])} with enough trained layers"
         )
     if (betas is None) == (aux == "adamw"):
         raise UserError(f"optimizer.betas={betas} does not fit optimizer.aux={aux}: adamw needs them, sgd has none")
