@@ -259,7 +259,7 @@ def test_a_gate_comes_before_the_drop() -> None:
 def test_a_step_is_refused_for_other_models_than_it_names(step: str) -> None:
     fitting, sentences = [], []
     for name in MODELS:
-        changes = {"stem": "imagenet"} if name == "resnet18" else {}
+        changes: dict[str, Any] = {"stem": "imagenet"} if name == "resnet18" else {}
         try:
             with torch.device("meta"):
                 build(name, step, **changes)
