@@ -12,6 +12,7 @@ import ast
 import copy
 import importlib
 import inspect
+import os
 import random
 import signal
 import time
@@ -47,8 +48,8 @@ OTHERS = {
     "all": "any", "minimum": "maximum", "amin": "amax", "amax": "amin", "mean": "sum", "sum": "mean",
     "zeros_": "ones_", "zeros_like": "ones_like", "ones_like": "zeros_like",
 }  # fmt: skip
-SECONDS = 20  # of a test; a mutant that takes more does not end, and has been noticed
-SLOW = 3.0  # seconds; tests that take more start processes, which see no mutant
+LONGEST = 20.0  # processor seconds of a test; a mutant that takes more does not end, and has been noticed
+SLOW = 3.0  # processor seconds; tests that take more start processes, which see no mutant
 
 
 @dataclass
@@ -188,13 +189,13 @@ class Loop:
         self.slow = 0
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        signal.signal(signal.SIGALRM, self.stop)
+        signal.signal(signal.SIGPROF, self.stop)
         seconds = {}
         for item in session.items:
-            start = time.perf_counter()
+            start = processor_seconds()
             if self.fails(item):
                 raise pytest.UsageError(f"{item.nodeid} fails without a mutant")
-            seconds[item] = time.perf_counter() - start
+            seconds[item] = processor_seconds() - start
         self.reset(session)
         quick = sorted((item for item in session.items if seconds[item] < SLOW), key=seconds.__getitem__)
         self.slow = len(session.items) - len(quick)
@@ -217,11 +218,11 @@ class Loop:
         session: Any = item.session
         session._setupstate.teardown_exact(item)
         others = [other for other in session.items if other.path == item.path and other is not item]
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, LONGEST)
         try:
             reports = runtestprotocol(item, log=False, nextitem=others[0] if others else None)
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         return any(report.failed for report in reports)
 
     def reset(self, session: Any) -> None:
@@ -230,6 +231,11 @@ class Loop:
 
     def stop(self, *_: object) -> None:
         raise TimeoutError
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of those that it has started and that have ended."""
+    return sum(os.times()[:4])
 
 
 class OnlySession:
