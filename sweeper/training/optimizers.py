@@ -208,11 +208,11 @@ def sam(
     adaptive: bool,
     interval: int,
 ) -> Optimizer:
-    """Sharpness-aware minimization: the gradient at w + rho g / |g| moves w (Foret et al. 2021).
+    """Sharpness-aware minimization: the gradient at w + rho g / |g| moves w (Foret et al. 2021); if `adaptive`, large
+    weights are moved further on the way there (ASAM, Kwon et al. 2021).
 
     Args:
         base: the update rule; `momentum`, `nesterov` and `betas` are given where it uses them.
-        adaptive: as ASAM (Kwon et al. 2021), see `SAM`.
         interval: every so many steps; the others are plain.
 
     Raises:
