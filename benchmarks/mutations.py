@@ -35,6 +35,7 @@ MODULES = (
 TESTS = {
     "training/lion": ("training/test_optimizers.py",),
     "training/views": ("training/test_averaged_views.py",),
+    "data/augmentation": ("data/test_augmentation.py", "data/test_batches.py"),
     "models/layers": ("models/test_models.py", "models/test_norms.py"),
 }
 OPPOSITES: dict[type, type] = {
@@ -58,15 +59,12 @@ class Mutant:
 
     Attributes:
         name: of the definition, such as Muon.step.
-        line: of the change.
-        before, after: the innermost statement or expression around the change.
+        change: its line, and the expression before and after.
         install: puts it in place and returns what takes it away.
     """
 
     name: str
-    line: int
-    before: str
-    after: str
+    change: str
     install: Callable[[], Callable[[], None]]
 
 
@@ -94,12 +92,13 @@ def changed(node: Any) -> bool:
 
 
 def formulas(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a definition, without decorators, annotations and the sentences of errors."""
+    """Yield the nodes of a definition, without decorators, annotations, checks and the sentences of errors."""
     yield tree
     for name, value in ast.iter_fields(tree):
         if name not in ("decorator_list", "annotation", "returns"):
             for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST) and not isinstance(child, ast.Raise | ast.Assert):
+                checks = isinstance(child, ast.Raise | ast.Assert) or getattr(child, "arg", None) == "strict"
+                if isinstance(child, ast.AST) and not checks:
                     yield from formulas(child)
 
 
@@ -120,25 +119,23 @@ def mutants(module: ModuleType) -> Iterator[Mutant]:
                 if not changed(copy.deepcopy(node)):
                     continue
                 tree, other = copy.deepcopy(source), copy.deepcopy(part)
-                changed(list(formulas(other))[number])
+                new = list(formulas(other))[number]
+                changed(new)
                 if index < 0:
                     tree.body[position] = other
                 else:
                     tree.body[position].body[index] = other  # type: ignore[attr-defined]
-                line = getattr(node, "lineno", part.lineno)
-                yield mutant_of(module, ast.fix_missing_locations(tree), statement, part, other, line)
+                where = f"{getattr(node, 'lineno', part.lineno)}: {ast.unparse(node)} -> {ast.unparse(new)}"
+                yield mutant_of(module, ast.fix_missing_locations(tree), statement, part, other, where)
 
 
-def mutant_of(module: ModuleType, tree: ast.Module, statement: ast.stmt, part: Any, other: Any, line: int) -> Mutant:
+def mutant_of(module: ModuleType, tree: ast.Module, statement: ast.stmt, part: Any, other: Any, change: str) -> Mutant:
     """Return the mutant that a changed tree of a module has.
 
     Args:
         statement: of the module.
         part, other: the definition in it, as it is and changed.
     """
-    before, after = (ast.unparse(it).splitlines() for it in (part, other))
-    differing = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
-    was, now = differing[0] if differing else ("", "")
     if isinstance(part, ast.FunctionDef):
         name = part.name if part is statement else f"{statement.name}.{part.name}"  # type: ignore[attr-defined]
 
@@ -164,7 +161,7 @@ def mutant_of(module: ModuleType, tree: ast.Module, statement: ast.stmt, part: A
             setattr(module, name, eval(ast.unparse(other.value), vars(module)))
             return lambda: setattr(module, name, value)
 
-    return Mutant(name, line, was.strip(), now.strip(), install)
+    return Mutant(name, change, install)
 
 
 def code_of(code: CodeType, name: str) -> CodeType:
@@ -263,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if pytest.main(["-qq", "-p", "no:cacheprovider", "-o", "addopts=", *tests], [loop]) != pytest.ExitCode.OK:
             raise SystemExit(f"{name}: its tests do not pass")
         for mutant in loop.survivors:
-            print(f"  {name}.py:{mutant.line} {mutant.name}: {mutant.before}  ->  {mutant.after}")
+            print(f"  {name}.py, {mutant.name}, line {mutant.change}")
         total, noticed = total + len(loop.mutants), noticed + len(loop.mutants) - len(loop.survivors)
         print(
             f"{name}: {len(loop.mutants) - len(loop.survivors)} of {len(loop.mutants)} mutants noticed, "

@@ -156,6 +156,7 @@ def test_images_grow(height: int, sides: list[int]) -> None:
         course(model, at(index))
         model(images)
     assert [size[0] for size in model.sizes] == sides
+    assert model.images is images  # at last
     course(model, at(0))
     copied = copy.deepcopy(model)  # as averaged weights are
     copied(images)

@@ -147,6 +147,8 @@ def test_zero_gradients_move_nothing() -> None:
 
     optimizer.step(closure)  # type: ignore[arg-type]
     assert torch.equal(weight, torch.ones(3))
+    optimizer.zero_grad()
+    assert weight.grad is None
 
 
 @pytest.mark.parametrize(
