@@ -77,7 +77,7 @@ def test_stochastic_depth_drops_branches_with_a_rate_that_rises_linearly() -> No
 def test_stochastic_depth_takes_weights_of_a_plain_network(tmp_path: Any) -> None:
     plain = build("resnet18")
     torch.save(plain.state_dict(), tmp_path / "weights.pt")
-    for step in set(STEPS) - {"deep_stem", "zero_gamma"}:
+    for step in ("pooled_shortcuts", "weight_standardization", "blur_pool", "squeeze_excitation", "stochastic_depth"):
         with torch.device("meta"):
             model = build("resnet18", step)
         if step == "stochastic_depth":
@@ -110,6 +110,13 @@ def test_squeeze_excitation_follows_activations(name: str) -> None:
     for layer in plain:
         out = slow_gate(next(gates), layer(out)) if isinstance(layer, nn.ReLU) else layer(out)
     torch.testing.assert_close(model(images()), out)
+
+
+def test_a_gate_has_at_least_one_hidden_unit() -> None:
+    model = build("cnn")
+    step = partial(STEPS["squeeze_excitation"], squeeze_excitation=16)  # more than the 8 channels
+    modify(model, {"squeeze_excitation": step}, Layers(relu, NORMS["batch"]))
+    assert [gate.fc1.out_channels for gate in model if isinstance(gate, SqueezeExcitation)] == [1, 1]
 
 
 def slow_blur(inputs: Tensor) -> Tensor:
@@ -149,6 +156,8 @@ def test_blur_pool_halves_after_activations_and_pools(name: str, side: int) -> N
         else:
             out = layer(out)
     torch.testing.assert_close(model(images(side=side)), out)
+    before = [model[index - 1] for index, layer in enumerate(model) if isinstance(layer, BlurPool2d)]
+    assert len(before) == 2 and all(isinstance(layer, nn.ReLU | nn.MaxPool2d) for layer in before)  # dropout follows
 
 
 def test_blur_pool_in_a_resnet() -> None:
