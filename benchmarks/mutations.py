@@ -142,14 +142,14 @@ def mutant_of(module: ModuleType, tree: ast.Module, statement: ast.stmt, part: A
         def install() -> Callable[[], None]:
             owner: Any = module if part is statement else getattr(module, statement.name)  # type: ignore[attr-defined]
             function: Any = inspect.unwrap(vars(owner)[part.name])
-            code, defaults = function.__code__, function.__kwdefaults__
-            function.__code__ = code_of(compile(tree, code.co_filename, "exec"), name)
+            before = function.__code__, function.__defaults__, function.__kwdefaults__
             pairs = zip(other.args.kwonlyargs, other.args.kw_defaults, strict=True)
-            given = {arg.arg: eval(ast.unparse(value), vars(module)) for arg, value in pairs if value is not None}
-            function.__kwdefaults__ = given or None
+            function.__code__ = code_of(compile(tree, str(module.__file__), "exec"), name)
+            function.__defaults__ = tuple(value_of(value, module) for value in other.args.defaults)
+            function.__kwdefaults__ = {arg.arg: value_of(value, module) for arg, value in pairs if value is not None}
 
             def remove() -> None:
-                function.__code__, function.__kwdefaults__ = code, defaults
+                function.__code__, function.__defaults__, function.__kwdefaults__ = before
 
             return remove
     else:
@@ -158,10 +158,15 @@ def mutant_of(module: ModuleType, tree: ast.Module, statement: ast.stmt, part: A
 
         def install() -> Callable[[], None]:
             value = vars(module)[name]
-            setattr(module, name, eval(ast.unparse(other.value), vars(module)))
+            setattr(module, name, value_of(other.value, module))
             return lambda: setattr(module, name, value)
 
     return Mutant(name, change, install)
+
+
+def value_of(expression: ast.expr, module: ModuleType) -> Any:
+    """Return the value of an expression in a module."""
+    return eval(ast.unparse(expression), vars(module))
 
 
 def code_of(code: CodeType, name: str) -> CodeType:
