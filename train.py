@@ -19,7 +19,8 @@ def main(config: DictConfig) -> float:
     with job_errors(config.sweep):
         from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
 
-        return run(to_config(config), current_job(config))
+        settings = to_config(config)
+        return run(settings, current_job(config, settings))
 
 
 if __name__ == "__main__":

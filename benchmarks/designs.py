@@ -32,26 +32,26 @@ def rule(level: float, pilot: int, *, one_by_one: bool = False) -> Stop:
 
 
 def stein_seeds(pilot: NDArray[np.float64], precision: float, level: float = 0.05) -> int:
-    """Return the seeds in all of Stein's two steps (1945), exact whatever the spread."""
+    """Return the total seeds of Stein's two-stage procedure (1945), exact for any spread."""
     quantile = float(stdtrit(len(pilot) - 1, 1 - level / 2))
     return max(len(pilot), math.ceil((quantile * float(np.std(pilot, ddof=1)) / precision) ** 2))
 
 
 def stein(pilot: int) -> Stop:
-    """Return Stein's rule with a pilot of so many seeds."""
+    """Return Stein's rule with a pilot of this many seeds."""
     return lambda draws, precision: (stein_seeds(draws[:pilot], precision), 1)
 
 
 RULES = {
-    "halves, as here": rule(LEVEL, PILOT),
-    "one by one": rule(LEVEL, PILOT, one_by_one=True),
-    "5 %, from 3 seeds": rule(0.05, 3),
-    "Stein, from 5": stein(5),
+    "as here": rule(LEVEL, PILOT),
+    "one seed at a time": rule(LEVEL, PILOT, one_by_one=True),
+    "95% interval, from 3 seeds": rule(0.05, 3),
+    "Stein's two stages, from 5": stein(5),
 }
 
 
 def simulate(stop: Stop, ratio: float) -> str:
-    """Return coverage of mean +- h, seeds on average and in the most expensive tenth, and rounds, as a cell."""
+    """Return coverage of mean +- h, mean and 90th percentile of the seeds, and rounds, as a cell."""
     generator = np.random.default_rng(0)
     covered, seeds, rounds = (np.zeros(SWEEPS) for _ in range(3))
     for sweep in range(SWEEPS):
@@ -62,7 +62,7 @@ def simulate(stop: Stop, ratio: float) -> str:
 
 
 def print_table(header: list[str], lines: list[list[str]]) -> None:
-    """Print a table of Markdown."""
+    """Print a Markdown table."""
     for line in (header, ["---"] * len(header), *lines):
         print(f"| {' | '.join(line)} |")
     print()
@@ -70,12 +70,12 @@ def print_table(header: list[str], lines: list[list[str]]) -> None:
 
 def main() -> None:
     """Print both tables."""
-    print(f"Coverage of mean +- h, seeds on average [nine in ten at most], rounds after the first; {SWEEPS:,} sweeps\n")
+    print(f"Coverage of mean +- h, mean seeds [90th percentile], rounds after the first; {SWEEPS:,} sweeps\n")
     ratios = (0.5, 1.13, 1.5, 2.26, 3.0)
     print_table(
         ["sd / h", *RULES], [[f"{ratio:g}", *(simulate(stop, ratio) for stop in RULES.values())] for ratio in ratios]
     )
-    print("Seeds, and runs of twelve tricks, until every effect has +- 0.3 points (95 %)\n")
+    print("Seeds and runs until each of twelve effects is known to +- 0.3 percentage points (95%)\n")
     variances = {"one_at_a_time": 2.0, "leave_one_out": 2.0, "screen": 1 / 6}
     lines = []
     for sigma in (0.15, 0.3, 0.6):

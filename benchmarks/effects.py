@@ -1,4 +1,4 @@
-"""How often effects claim what is not there, and how often their intervals hold: simulations, no training.
+"""Simulate the false-positive rate of effects and the coverage of their intervals; no training.
 
 python benchmarks/effects.py [--sweeps 2000]
 """
@@ -37,7 +37,7 @@ def frame_of(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def null_sweep(generator: Rng, seeds: int) -> Effects:
-    """Return the effects of a sweep in which nothing has any: 4 models x 2 activations x 2 norms, with curves."""
+    """Return the effects of a sweep without true effects: 4 models x 2 activations x 2 norms, with curves."""
     of_seed = generator.normal(0, 0.005, seeds)
     rows = []
     for model, activation, norm, seed in product(MODELS, ("relu", "selu"), ("none", "batch"), range(seeds)):
@@ -51,7 +51,7 @@ def null_sweep(generator: Rng, seeds: int) -> Effects:
 
 
 def claims(sweeps: int, seeds: int) -> dict[str, float]:
-    """Return the share of null sweeps with a claim, for each table and for the page."""
+    """Return the fraction of null sweeps with a false positive, for each table and for the page."""
     generator, found = np.random.default_rng(seeds), []
     for _ in range(sweeps):
         result = null_sweep(generator, seeds)
@@ -67,7 +67,7 @@ def significant(result: Effects) -> list[Comparison]:
 
 
 def looks(trials: int, first: int, last: int) -> tuple[float, float]:
-    """Return the share of null effects claimed by a t-test, and by --anytime, with a look after every seed."""
+    """Return the fraction of null effects claimed by a t-test, and by --anytime, tested after every seed."""
     values = np.random.default_rng(0).normal(0, 1, (trials, last))
     number = np.arange(1, last + 1)
     means = values.cumsum(axis=1) / number
@@ -82,7 +82,7 @@ def looks(trials: int, first: int, last: int) -> tuple[float, float]:
 
 
 def coverage(trials: int, make: Callable[[Rng], tuple[Effects, float]]) -> float:
-    """Return how often the 95 % interval of the only comparison by test_acc covers the truth."""
+    """Return how often the 95% interval of the only comparison by test_acc covers the truth."""
     generator, covered = np.random.default_rng(1), 0
     for _ in range(trials):
         result, truth = make(generator)
@@ -126,8 +126,8 @@ def new_models(trials: int, models: int) -> float:
 def other_images(trials: int, seeds: int, shared: float) -> tuple[float, float]:
     """Return how often the interval over seeds covers the effect on all images, and how often the one for others.
 
-    A change without effect on 300 of these images: it gets a share of them right with every seed and as many wrong, and
-    another twentieth each with single seeds.
+    A change without effect on 300 of these images: with every seed it gets a fraction of them right and as many wrong,
+    and with single seeds another twentieth each.
     """
     generator, covered = np.random.default_rng(5), [0, 0]
     for _ in range(trials):
@@ -166,8 +166,8 @@ def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[floa
 def power(trials: int, seeds: int, comparisons: int) -> tuple[float, float]:
     """Return how often the detectable difference is significant at the first level of Holm's method; and planned width.
 
-    The second number is how often the number of seeds that a pilot of this size plans gives the half-width, or a
-    quarter more.
+    The second number is how often the seeds planned from a pilot of this size give at most 1.25 times the planned
+    half-width.
     """
     generator, level = np.random.default_rng(4), 0.05 / comparisons
     values = generator.normal(detectable(seeds, level), 1, (trials, seeds))
@@ -190,26 +190,31 @@ def show(console: Console, title: str, headers: Sequence[str], rows: Iterable[Se
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sweeps", type=int, default=2000, help="null sweeps through effects")
+    parser.add_argument("--sweeps", type=int, default=2000, help="number of sweeps without true effects")
     sweeps = parser.parse_args().sweeps
     console, start = Console(width=100), time.perf_counter()
     found = {seeds: claims(sweeps, seeds) for seeds in (3, 5)}
     names = list(dict.fromkeys(name for of_seeds in found.values() for name in of_seeds))
     rows: list[list[Any]] = [[name, *(float(found[seeds].get(name, 0.0)) for seeds in found)] for name in names]
-    show(console, f"False claims a table, {sweeps} null sweeps each", ("table", "3 seeds", "5 seeds"), rows)
+    show(console, f"False-positive rate per table, {sweeps} null sweeps each", ("table", "3 seeds", "5 seeds"), rows)
     rows = [[last, *looks(20_000, 3, last)] for last in (5, 10, 20, 50, 100)]
-    show(console, "False claims, a look after every seed from 3", ("seeds at most", "t-test", "--anytime"), rows)
+    show(
+        console,
+        "False-positive rate, tested after every seed from the third",
+        ("maximum seeds", "t-test", "--anytime"),
+        rows,
+    )
     rows = [["tuned, no effect", coverage(sweeps // 4, lambda generator: tuned(generator, 0.0))]]
     rows += [["tuned, +0.01", coverage(sweeps // 4, lambda generator: tuned(generator, 0.01))]]
     rows += [["3 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 3, 5))]]
     rows += [["5 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 5, 5))]]
-    rows += [[f"the effect on a new model, {models} models", new_models(10_000, models)] for models in (3, 4, 8)]
-    show(console, "Coverage of 95 % intervals", ("interval", "coverage"), rows)
+    rows += [[f"prediction for a new model, from {models} models", new_models(10_000, models)] for models in (3, 4, 8)]
+    show(console, "Coverage of 95% intervals", ("interval", "coverage"), rows)
     rows = [[seeds, share, *other_images(sweeps, seeds, share)] for seeds in (3, 5, 10) for share in (0.0, 0.02, 0.05)]
-    headers = ("seeds", "images gained always", "over seeds", "for other images")
-    show(console, "Coverage of 95 % intervals, 300 test images drawn anew", headers, rows)
+    headers = ("seeds", "images always gained", "over seeds", "for other images")
+    show(console, "Coverage of 95% intervals, 300 redrawn test images", headers, rows)
     shifts: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "same curve": lambda curve: curve,
+        "identical curves": lambda curve: curve,
         "better at every epoch, still rising": lambda curve: curve + 0.02 + 0.004 * np.arange(12),
         "better at every epoch, same shape": lambda curve: curve + 0.03,
         "worse at every epoch, then overfits": lambda curve: curve - 0.03 - 0.01 * np.maximum(0, np.arange(12) - 6),
@@ -217,7 +222,7 @@ def main() -> None:
     rows = [[name, *epochs(sweeps // 10, shift)] for name, shift in shifts.items()]
     show(console, "Epochs to a common level, 5 seeds", ("truth", "faster", "slower"), rows)
     rows = [[seeds, number, *power(100_000, seeds, number)] for seeds in (3, 5, 10) for number in (1, 5)]
-    headers = ("seeds", "comparisons", "detectable is significant", "planned width met within 1.25")
+    headers = ("seeds", "comparisons", "power at the detectable difference", "width within 1.25 x planned")
     show(console, "Planning", headers, rows)
     console.print(f"{time.perf_counter() - start:.0f} s")
 

@@ -11,7 +11,7 @@ HIDDEN = ("val_curve", "test_images", "val_images", "images_per_second", "machin
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
 MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece")
 LOW_IS_BEST = ("test_loss", "test_ece")
-CLASS_ACC = "test_acc["  # begins a column with the accuracy of one class, such as test_acc[cat]
+CLASS_ACC = "test_acc["  # prefix of columns with the accuracy of one class, such as test_acc[cat]
 # Results and provenance, in the order of the table's columns. Every other column but run_id is a setting.
 RESULTS = (
     "best_val_acc",

@@ -1,4 +1,4 @@
-"""Which training trick helps, and by how much: finished runs that differ in one setting alone, compared in pairs."""
+"""Which training trick helps, and by how much: pairs of finished runs that differ in a single setting."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +30,7 @@ from sweeper.summary.screened_effects import compare_screened, describe_screen, 
 from sweeper.summary.tuning import check_tuned, tune
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
-OLD = "of version 0.1"  # a reason to be left out
+OLD = "of version 0.1"  # reason for leaving a run out
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Effects:
         runs: number of finished runs.
         left_out: for each reason, how many runs do not count.
         comparisons: each value of each axis, by each metric, on each dataset.
-        interactions: each two of them that were crossed, by each metric, on each dataset.
+        interactions: each two of these changes that were crossed, by each metric, on each dataset.
         notes: sentences on how curves were read and on what could not be compared.
-        nothing: sentences that explain why there are no comparisons, and how to get some; None where there are.
+        nothing: sentences on why there are no comparisons and how to get some; None if there are.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
         options: how learning curves were read.
     """
@@ -62,7 +62,7 @@ class Effects:
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared.
+    """The runs, settings and measures of a comparison.
 
     Attributes:
         settings: of finished and diverged runs, see sweeper.summary.axes.settings_of.
@@ -132,7 +132,7 @@ def effects(
     results, settings = Runs(ended, options, correctness), settings_of(ended)
     axes = axes_of(settings.loc[sorted(finished)])
     if not axes:
-        what = f"nothing to compare: the {runs} finished runs differ in no setting but seed and data"
+        what = f"nothing to compare: the {runs} finished runs differ only in seed and data"
         return nothing(what, sweep_over("a trick"), runs, left_out, skipped)
     check_tuned(tuned, axes, baseline or {})
     compared = [axis for axis in axes if axis not in tuned]
@@ -181,7 +181,7 @@ def without_datasets(study: Study, left_out: Collection[Any]) -> Study:
 
 
 def nothing(what: str, remedy: str, runs: int, left_out: dict[str, int], skipped: Skipped) -> Effects:
-    """Return no comparisons, the reason why, and what would give some."""
+    """Return no comparisons, the reason, and a remedy."""
     others = {reason: number for reason, number in left_out.items() if reason != OLD}
     also = (f" ({format_counts(others)})" if others else "") + (f"; {skipped.old_runs}" if skipped.old else "")
     return Effects(runs=runs, left_out=left_out, nothing=f"{what}{also}. {remedy}")
@@ -260,25 +260,25 @@ def compare_values(
 
 
 def remarks(study: Study) -> list[str]:
-    """Describe what keeps finished runs out of some comparisons, and what limits their numbers."""
+    """Describe why finished runs are left out of some comparisons, and what limits the results."""
     lines, settings, frame = [], study.finished_settings, study.runs.frame.loc[sorted(study.finished)]
     for name in study.measures:
         if name in ("epochs_to_level", "epochs_to_target"):
-            continue  # the one lacks what mean_val_acc lacks, the other is often not asked for
+            continue  # missing where mean_val_acc is missing; often not requested
         what = "a learning curve" if name == "mean_val_acc" else name
         lacking = sum(not METRICS[name].is_known(study.runs, row) for row in study.finished)
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
     for axis in study.baseline:
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
-        lines += [f"{axis}: runs that differ only in {', '.join(own)} count as one, their mean"] if own else []
+        lines += [f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one"] if own else []
         never = sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key)
         lines += [f"{axis}={', '.join(map(format_override, never))}: no run finished, all diverged"] if never else []
     if images := count_test_images(study):
-        lines.append(f"intervals are for these {images} test images; others of their kind would differ as well")
+        lines.append(f"Intervals are for these {images} test images and do not cover the choice of other test images")
     if stale := int(frame["stale"].eq(True).sum()):
-        lines.append(f"{stale} of the finished runs are stale; pairs agree in all code but the compared choice")
+        lines.append(f"{stale} of the finished runs are stale; pairs share all code except that of the compared choice")
     if "data.val_size" in frame and frame["data.val_size"].eq(0).any():
-        lines.append("runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What stands below the tables of effects: what was compared, what the columns mean, what more seeds would show."""
+"""The text below the tables of effects: what was compared, what the columns mean, how many seeds are needed."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,17 +7,17 @@ from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.inference import LEVEL, MODEL, Comparison
-from sweeper.summary.planning import detectable, pooled_spread
+from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.sweep.precision import MOST, seeds_for
 
 MAX_LINES = 10  # of one kind
 FIXED = (
-    "p: paired t-test over seeds, two-sided, Holm-corrected within each table, for a number of seeds that was fixed "
-    "beforehand; where seeds were added after a look at results, use --anytime"
+    "p: paired t-test over seeds, two-sided, Holm-corrected within each table, valid for a number of seeds fixed in "
+    "advance; if you added seeds after looking at results, use --anytime"
 )
 ANYTIME = (
-    "p: anytime-valid over seeds in order of their number, two-sided, Holm-corrected within each table; it holds "
-    "however often seeds were added after a look, and needs more of them"
+    "p: anytime-valid, over seeds in ascending order, two-sided, Holm-corrected within each table; it stays valid "
+    "however often you add seeds after looking at results, and needs more seeds"
 )
 
 
@@ -31,22 +31,24 @@ def caption(found: Effects) -> list[str]:
     lines += [f"{found.runs} finished runs{left}", *found.notes, *incomplete(every), *dependent(found.comparisons)]
     lines += limited(found.comparisons)
     lines += [
-        "mean: change minus baseline, over pairs of runs that are equal in everything else, seed included; pairs of a "
-        "seed are not independent, so their mean is one observation",
+        "mean: change minus baseline, over pairs of runs that are equal in everything else, including the seed; pairs "
+        "with the same seed are not independent, so their mean is one observation",
         "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
         ANYTIME if found.is_anytime else FIXED,
-        f"interval: at the level at which p was judged, so that 0 is outside where p is below {LEVEL}"
+        f"interval: at the Holm-adjusted level of p, so it excludes 0 exactly where p is below {LEVEL}"
         + (" (the highest evidence so far counts)" if found.is_anytime else ""),
     ]
     if any(comparison.models for comparison in every):
-        lines.append("models: how many have a mean above 0; the intervals of their lines hold for all lines at once")
+        lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
         lines.append(
-            f"Each table has a false claim with a probability of at most {LEVEL:.0%}, several tables with more: those "
-            "marked exploratory suggest what to test, test_acc decides"
+            f"Each table contains a false positive with probability at most {LEVEL:.0%}, several tables together with "
+            "more: tables marked exploratory suggest what to test, test_acc decides"
         )
     if found.interactions:
-        lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
+        lines.append(
+            "Interactions: the effect under `with` minus the effect under `rather than`, over quadruples of runs"
+        )
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
 
@@ -69,7 +71,7 @@ def on_data(comparison: Comparison, every: Sequence[Comparison]) -> str:
 
 
 def shorten(lines: Sequence[str]) -> list[str]:
-    rest = [f"and {len(lines) - MAX_LINES} more, which --format json has"] if len(lines) > MAX_LINES else []
+    rest = [f"and {len(lines) - MAX_LINES} more, see --format json"] if len(lines) > MAX_LINES else []
     return [*lines[:MAX_LINES], *rest]
 
 
@@ -86,7 +88,7 @@ def incomplete(every: Sequence[Comparison]) -> list[str]:
 def dependent(comparisons: Sequence[Comparison]) -> list[str]:
     """Name the settings on which the sign of a change depends, other than the model, with the remedy."""
     lines = [
-        f"{name_change(comparison)} depends on {comparison.axis}: --tune {comparison.axis} compares at the best of each"
+        f"{name_change(comparison)} depends on {comparison.axis}: use --tune {comparison.axis} to compare at the best"
         for comparison in comparisons
         if comparison.metric == "test_acc" and comparison.is_significant and comparison.axis not in (None, MODEL)
     ]
@@ -94,13 +96,13 @@ def dependent(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def limited(comparisons: Sequence[Comparison]) -> list[str]:
-    """Count the runs that the limit of epochs ended before early stopping did."""
+    """Count the runs with early stopping that were ended by the epoch limit."""
     found = [
         f"{name_change(comparison)}{on_data(comparison, comparisons)} {comparison.limited.text}"
         for comparison in comparisons
         if comparison.limited is not None and not comparison.limited.is_empty
     ]
-    return [f"Ended by the limit of epochs, not by early stopping: {'; '.join(shorten(found))}"] if found else []
+    return [f"Ended by the epoch limit, not by early stopping: {'; '.join(shorten(found))}"] if found else []
 
 
 def meanings(found: Effects) -> list[str]:
@@ -112,7 +114,7 @@ def meanings(found: Effects) -> list[str]:
 
 
 def new_models(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the intervals for one more model, of changes that three or more models have."""
+    """Return the prediction intervals for a new model, for changes with three or more models."""
     digits = METRICS["test_acc"].digits.format
     lines = []
     for table in tables([comparison for comparison in comparisons if comparison.metric == "test_acc"]):
@@ -124,7 +126,7 @@ def new_models(comparisons: Sequence[Comparison]) -> list[str]:
         if found:
             where = on_data(table[0], comparisons)
             lines.append(
-                f"test_acc{where} on another model, as different as these, {1 - LEVEL:.0%}: {', '.join(found)}"
+                f"test_acc{where} on a new model like these, {1 - LEVEL:.0%} prediction interval: {', '.join(found)}"
             )
     return lines
 
@@ -141,7 +143,7 @@ def other_images(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def costs(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say where the column `cost` comes from, and name the changes that change the number of parameters."""
+    """Explain the column `cost`, and name the changes that change the number of parameters."""
     known = [(comparison, comparison.cost) for comparison in comparisons if comparison.cost is not None]
     changed = [
         f"{name_change(comparison)}{on_data(comparison, comparisons)} {format_ratio(cost.parameters, digits=1)}"
@@ -153,7 +155,7 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def plans(found: Effects) -> list[str]:
-    """Return the difference that each table can show, and the seeds that narrower intervals need, axis by axis."""
+    """Return the detectable difference of each table, and the seeds that narrower intervals need, per axis."""
     lines = []
     for table in tables(found.comparisons):
         metric = METRICS[table[0].metric]
@@ -177,7 +179,7 @@ def plans(found: Effects) -> list[str]:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
-                f"about {' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
-                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in all"
+                f"about {' or '.join(shown)} is significant with {POWER:.0%} power; ±{metric.half_width:g} "
+                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in total"
             )
     return lines

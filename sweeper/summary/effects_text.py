@@ -96,7 +96,7 @@ def format_p(p: float | None) -> str:
 
 
 def print_effects(found: Effects, console: Console) -> None:
-    """Print a table for each metric and dataset, those of interactions last, and the caption; or why there is none."""
+    """Print a table for each metric and dataset, interactions last, and the caption; or why there is none."""
     if found.nothing is not None:
         console.print(Text(printable(found.nothing)), soft_wrap=True)
         return
@@ -133,11 +133,11 @@ FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 
 
 def warn_of_precision(precision: float) -> str:
-    """Return what the reader of a sweep with sweep.precision should read instead of intervals and p."""
+    """Return the warning that intervals and p of a sweep with sweep.precision are not valid."""
     return (
-        f"the number of seeds was chosen by sweep.precision={precision:g}, which stops where the spread is small: "
-        "intervals and p hold in 90 to 92 % instead of 95 %; report the mean and half-width that the sweep printed, or "
-        "use --anytime"
+        f"the number of seeds was chosen by sweep.precision={precision:g}, which stops when the observed spread "
+        "is small: intervals cover 90 to 92% instead of 95%, and p is too small; report the mean and half-width that "
+        "the sweep printed, or use --anytime"
     )
 
 
@@ -163,7 +163,7 @@ def show_effects(
         baseline: texts AXIS=VALUE.
         where: texts COLUMN=VALUE that the runs meet.
         tuned: settings that every configuration has at its best value, see `effects`.
-        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the usual ones.
+        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the default ones.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
         precision: the sweep.precision that decided on the number of seeds; None where there was none.
         format: one of FORMATS.

@@ -10,7 +10,7 @@ import pandas as pd
 from sweeper.summary.columns import HIDDEN, is_number, text_cells
 from sweeper.summary.output import json_text, write_output
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates a cell that begins with one of these
 
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_dir: Path) -> None:
@@ -21,9 +21,9 @@ def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_d
 
 def as_csv(table: pd.DataFrame) -> str:
     """Return the table in full precision, no cell a formula."""
-    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    safe = table.assign(**{str(name): table[name].map(escape_formula) for name in texts}).rename(columns=escape_formula)
-    return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    columns = {name: table[name] for name in map(str, table) if any(map(is_formula, table[name].tolist()))}
+    safe = table.assign(**{name: column.map(escape_formula) for name, column in columns.items()})
+    return safe.rename(columns=escape_formula).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def as_markdown(table: pd.DataFrame, caption: str) -> str:
@@ -47,9 +47,14 @@ def as_json(table: pd.DataFrame, caption: str) -> str:
     return json_text({"caption": caption.splitlines(), "rows": table.astype(object).to_dict(orient="records")})
 
 
+def is_formula(value: Any) -> bool:
+    """Return whether a spreadsheet would evaluate a CSV cell as a formula."""
+    return isinstance(value, str) and value.startswith(FORMULA_STARTS)
+
+
 def escape_formula(value: Any) -> Any:
-    """Return a CSV cell that no spreadsheet computes."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    """Return a CSV cell that no spreadsheet evaluates as a formula."""
+    return f"'{value}" if is_formula(value) else value
 
 
 def markdown_cell(text: str) -> str:

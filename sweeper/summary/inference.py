@@ -1,8 +1,8 @@
 """The statistics of a comparison: mean difference, interval, p. A seed is one observation.
 
-Pairs of one seed share their split and their order, and often most of their settings, so they are not independent: a
-second axis without any effect would double their number and lower p. So the mean over each seed's pairs counts, and the
-tests are over seeds (Ibragimov and Mueller, 2010).
+Pairs with the same seed share split, order and often most of their settings, so they are not independent: a second axis
+without any effect would double their number and lower p. So the pairs of each seed are averaged, and the tests are over
+seeds (Ibragimov and Mueller, 2010).
 """
 
 import math
@@ -33,9 +33,9 @@ from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
-TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the limit of epochs ended
-TARGET = "epochs_to_target"  # the metric of which a run may have none
-MODEL = "model"  # the axis whose values have a line each
+TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the epoch limit ended
+TARGET = "epochs_to_target"  # the metric that a run may lack
+MODEL = "model"  # the axis whose values each have a line
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Part:
 
     Attributes:
         name: the value.
-        means: of its pairs, a seed each, in the order of the seeds.
+        means: of its pairs for each seed, in the order of the seeds.
         spread: standard deviation of these.
-        family: interval of their mean that holds for all such parts of the table at once (Bonferroni).
+        family: interval of their mean that holds simultaneously for all such parts of the table (Bonferroni).
     """
 
     name: str
@@ -71,7 +71,7 @@ class Comparison:
         means: over the pairs of each seed, of value - baseline, in the order of the seeds.
         floor: the standard deviation that rounding alone gives `means`; None where it is not known.
         higher, lower, tied: pairs in which the value has more of the metric, less, the same.
-        models: of the pairs of each model, where there are several; without their own axis.
+        models: of the pairs of each model, if there are several, except on the model axis itself.
         axis, parts: the first other setting, models before others, whose parts' means differ in sign; else none.
         averaged: settings of the axes' own choices over which runs were averaged.
         left_out: seeds and cells that are not in complete blocks.
@@ -81,7 +81,7 @@ class Comparison:
         cost: of one change, with test_acc.
         p: two-sided; None with one seed, and where all seeds agree to the last digit and the resolution is not known.
         corrected: p by Holm's method over all comparisons (or interactions) of the table that have a p.
-        level: at which Holm's method judged p; LEVEL where there is none.
+        level: the Holm-adjusted level of p; LEVEL where there is none.
     """
 
     metric: str
@@ -128,7 +128,7 @@ class Comparison:
 
     @property
     def family(self) -> Interval | None:
-        """The interval at the level at which Holm's method judged p: 0 is outside where p is significant."""
+        """The interval at the Holm-adjusted level of p; it excludes 0 exactly where p is significant."""
         return self.interval_at(self.level)
 
     @property
@@ -148,7 +148,7 @@ class Comparison:
 
     @property
     def new_model(self) -> Interval | None:
-        """The interval for the effect on one more model, see `new_model_interval`."""
+        """The prediction interval for the effect on a new model, see `new_model_interval`."""
         return new_model_interval([model.mean for model in self.models], LEVEL)
 
     def interval_at(self, level: float) -> Interval | None:
@@ -259,7 +259,7 @@ def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tupl
 
 
 def agree(means: Sequence[float]) -> bool:
-    """Return whether all means have one sign."""
+    """Return whether all means have the same sign."""
     return all(mean > 0 for mean in means) or all(mean < 0 for mean in means)
 
 
@@ -277,7 +277,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def part_interval(part: Part, comparison: Comparison, number: int) -> Interval | None:
-    """Return the interval of a part's mean that holds for all of a number of parts at once."""
+    """Return the interval of a part's mean that holds simultaneously for a number of parts."""
     if comparison.is_anytime:
         return confidence_sequence(part.means, LEVEL / number, part.spread)
     return t_interval(part.mean, part.spread, len(part.means), LEVEL / number)

@@ -70,8 +70,8 @@ def describe_screen(screening: Screening, data: str) -> list[str]:
     seeds = screening.on[tricks[0]]
     number = 2 * len(next(iter(seeds.values())))
     lines = [
-        f"{data}: a screen of {len(tricks)} tricks with {number} runs a seed; an effect is the average over the others "
-        "off and on; interactions are not seen"
+        f"{data}: a screen of {len(tricks)} tricks with {number} runs per seed; each effect is averaged over the "
+        "other tricks; interactions are not estimated"
     ]
     for seed, lacking in screening.left_out.items():
         missing = f"{lacking} of its runs {'is' if lacking == 1 else 'are'} missing"

@@ -1,4 +1,4 @@
-"""The result of a comparison in words, none of which says more than the data."""
+"""The result of a comparison in words that claim no more than the data support."""
 
 from sweeper.summary.axes import format_override
 from sweeper.summary.effect_measures import METRICS
@@ -20,7 +20,7 @@ def verdict(comparison: Comparison) -> str:
         return f"no verdict: averaged over {names}; use {' '.join(f'--tune {name}' for name in comparison.averaged)}"
     words = direction(comparison)
     if comparison.diverged is not None and not comparison.diverged.is_empty:
-        words += " where all of them train" if len(comparison.changes) > 1 else " where both train"
+        words += " where all runs finish" if len(comparison.changes) > 1 else " where both runs finish"
     if comparison.parts:
         digits = METRICS[comparison.metric].digits.format
         low, high = (pick(comparison.parts, key=lambda part: part.mean) for pick in (min, max))

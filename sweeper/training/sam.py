@@ -17,8 +17,8 @@ class SAM(Optimizer):
     function: dropout draws the same in the second pass as in the first, as in the code of Foret et al.
 
     Args:
-        base: the optimizer whose parameter groups these are, and which makes the step.
-        interval: steps from one such step to the next; those between are the base's own.
+        base: the optimizer that makes the step; its parameter groups are shared.
+        interval: steps from one such step to the next; the steps between are those of the base optimizer.
     """
 
     def __init__(self, base: Optimizer, *, rho: float, interval: int, adaptive: bool) -> None:
@@ -49,7 +49,7 @@ class SAM(Optimizer):
         return loss
 
     def ascent(self, weights: list[Tensor]) -> list[Tensor]:
-        """Return the way from the weights to the point of higher loss."""
+        """Return the offset from the weights to the point of higher loss."""
         way: Any = [weight.grad for weight in weights]
         sizes: Any = torch._foreach_add(torch._foreach_abs(weights), ETA) if self.adaptive else None
         if sizes is not None:

@@ -107,7 +107,7 @@ def test_models_that_disagree_make_an_effect_on_average() -> None:
     assert verdict(one) == "helps on average: from -0.0120 (mlp_deep) to +0.0200 (cnn)"
     low, high = one.new_model or (0, 0)
     assert (high - low) / 2 == pytest.approx(0.05461204, abs=5e-9)
-    assert any(line.endswith("95%: norm=batch -0.0439 to +0.0654") for line in caption(result))
+    assert any(line.endswith("95% prediction interval: norm=batch -0.0439 to +0.0654") for line in caption(result))
     assert "│ 3 of 4 up │" in as_table(result)
 
 
@@ -146,7 +146,7 @@ def test_settings_that_disagree_make_an_effect_on_average_too() -> None:
     result = found(table(*rows), {"activation": "relu", "optimizer.lr": 0.005})
     one = of_axis(result, "activation")
     assert verdict(one) == "hurts on average: from -0.2993 (optimizer.lr=0.05) to +0.0227 (optimizer.lr=0.0005)"
-    note = "activation=selu depends on optimizer.lr: --tune optimizer.lr compares at the best of each"
+    note = "activation=selu depends on optimizer.lr: use --tune optimizer.lr to compare at the best"
     assert note in caption(result)
 
 
@@ -169,7 +169,7 @@ def test_each_dataset_has_a_table_of_its_own() -> None:
     assert titles[:2] == ["test_acc on cifar10", "test_acc on digits"]
 
 
-def test_datasets_of_one_name_are_told_apart_by_their_fingerprints() -> None:
+def test_datasets_with_the_same_name_are_distinguished_by_fingerprint() -> None:
     frame = table(
         *by_model({"cnn": [0.02, 0.03]}, data__fingerprint="a" * 64),
         *by_model({"cnn": [0.02, 0.03]}, data__fingerprint="b" * 64),

@@ -51,6 +51,6 @@ def test_intervals_are_those_of_the_specification(
     assert verdict(one) == result
 
 
-def test_runs_that_the_limit_of_epochs_ended_are_counted() -> None:
+def test_runs_that_the_epoch_limit_ended_are_counted() -> None:
     texts = [one.limited.text for one in compared("dropout.rate") if one.limited is not None]
-    assert texts == ["3 of 12 against 0 of 12", "7 of 12 against 0 of 12"]
+    assert texts == ["3 of 12 vs. 0 of 12", "7 of 12 vs. 0 of 12"]

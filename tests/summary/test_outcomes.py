@@ -22,18 +22,18 @@ def diverging(gains: list[float | None], base: list[float | None] | None = None)
     return frame
 
 
-def test_survivors_are_not_the_whole() -> None:
+def test_survivors_are_not_all_runs() -> None:
     result = found(diverging([0.02, None, 0.018, None, 0.019]))
     one = of_axis(result, "activation")
     assert one.pairs == 3 and one.is_significant and one.diverged is not None
-    assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 against 0 of 5"
-    assert verdict(one) == "helps where both train; diverged: 2 of 5 against 0 of 5"
+    assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 vs. 0 of 5"
+    assert verdict(one) == "helps where both runs finish; diverged: 2 of 5 vs. 0 of 5"
     assert list(to_frame(result).iloc[0][["value_diverged", "baseline_diverged"]]) == [2, 0]
 
 
 def test_runs_that_diverge_in_a_comparison_without_an_effect_are_counted_too() -> None:
     one = of_axis(found(diverging([0.02, -0.02, None], [0.5, 0.5, None])), "activation")
-    assert verdict(one) == "not significant; diverged: 1 of 3 against 1 of 3"
+    assert verdict(one) == "not significant; diverged: 1 of 3 vs. 1 of 3"
 
 
 def test_only_the_comparisons_of_a_diverged_run_count_it() -> None:
@@ -45,7 +45,7 @@ def test_only_the_comparisons_of_a_diverged_run_count_it() -> None:
     assert "diverged" in verdict(selu) and verdict(tanh) == "helps"
 
 
-def test_a_value_that_never_trains_is_named() -> None:
+def test_a_value_without_a_finished_run_is_named() -> None:
     frame = diverging([None, None])
     other = table(*runs("activation", {"tanh": [0.52, 0.53]})).assign(run_id=["a", "b"])
     result = found(pd.concat([frame, other], ignore_index=True), {"activation": "relu"})
@@ -63,7 +63,7 @@ def test_an_interaction_counts_runs_that_diverge() -> None:
     frame.loc[frame["seed"].eq(3) & frame["activation"].eq("selu") & frame["model"].eq("mlp"), "state"] = "diverged"
     frame["test_images"] = 1000
     (one,) = found(frame, {"activation": "relu", "model": "cnn"}).interactions
-    assert verdict(one) == "gains more with mlp than with cnn where all of them train; diverged: 1 of 8 against 0 of 8"
+    assert verdict(one) == "gains more with mlp than with cnn where all runs finish; diverged: 1 of 8 vs. 0 of 8"
 
 
 @pytest.mark.parametrize(
@@ -79,5 +79,5 @@ def test_a_run_is_limited_where_early_stopping_did_not_end_it(
     result = found(frame, {"activation": "relu"})
     one = of_axis(result, "activation")
     assert one.limited is not None and (one.limited.value, one.limited.baseline) == (3 * is_limited, 0)
-    line = "Ended by the limit of epochs, not by early stopping: activation=selu 3 of 3 against 0 of 3"
+    line = "Ended by the epoch limit, not by early stopping: activation=selu 3 of 3 vs. 0 of 3"
     assert (line in caption(result)) == is_limited

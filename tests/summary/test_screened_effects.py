@@ -47,8 +47,8 @@ def test_a_screen_is_compared_by_the_contrasts_of_its_seeds() -> None:
         assert comparison.interval == pytest.approx(interval, abs=1e-9)  # means are rounded
     assert result.interactions == []
     assert result.notes == [
-        "digits: a screen of 7 tricks with 24 runs a seed; an effect is the average over the others off and on; "
-        "interactions are not seen"
+        "digits: a screen of 7 tricks with 24 runs per seed; each effect is averaged over the other tricks; "
+        "interactions are not estimated"
     ]
 
 
