@@ -97,9 +97,10 @@ class OptimizerConfig:
     )
     aux_lr: float | None = setting("peak learning rate of the auxiliary optimizer", check=above(0))
     base: str | None = setting(
-        "optimizer that sam and asam wrap: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
+        "optimizer that sam wraps: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
     )
     rho: float | None = setting("radius of the neighborhood whose worst loss is minimized", check=above(0))
+    adaptive: bool | None = setting("scale the neighborhood of each weight by its size (ASAM)")
     interval: int | None = setting("take a sharpness-aware step every so many steps", check=at_least(1))
     decay_norm_and_bias: bool | None = setting("whether norms and biases have weight decay")
     bias_lr_factor: float | None = setting("learning-rate factor of biases", check=above(0))
@@ -261,7 +262,9 @@ class LossConfig:
     gamma: float | None = setting("focusing parameter: exponent of the weight 1 - p", check=at_least(0))
     teacher: str | None = setting("teacher: the ID of a finished run, or a best.pt")
     temperature: float | None = setting("temperature, which divides the logits of both networks", check=above(0))
-    alpha: float | None = setting("weight of the teacher's loss; that of the targets is 1 - alpha", check=between(0, 1))
+    alpha: float | None = setting(
+        "weight of the teacher's loss; that of the targets is 1 - alpha", check=above_up_to(0, 1)
+    )
 
 
 @dataclass

@@ -204,6 +204,24 @@ def check_shared_settings(config: Config) -> None:
         raise UserError(
             f"selective_backprop={fraction} selects the whole batch of {batch_size}; choose a smaller fraction, or null"
         )
+    warmup, start, loss = config.scheduler.warmup_epochs, config.averaging.start, config.loss
+    if warmup is not None and warmup > config.epochs:
+        raise UserError(f"scheduler.warmup_epochs={warmup} is longer than the training of epochs={config.epochs}")
+    if start is not None and sum(epoch > start * config.epochs for epoch in range(1, config.epochs + 1)) < 2:
+        raise UserError(
+            f"averaging.start={start} leaves only the last of epochs={config.epochs} to average; choose a smaller "
+            "averaging.start or more epochs"
+        )
+    if loss.target_threshold is not None and config.mixing.name == "none":
+        raise UserError(
+            f"loss.target_threshold={loss.target_threshold} has no effect with mixing=none, whose targets are 0 or 1; "
+            "choose loss.target_threshold=null or another mixing"
+        )
+    if loss.alpha == 1 and (loss.label_smoothing or loss.class_weights is not None):
+        raise UserError(
+            "loss.alpha=1.0 leaves the targets out, so loss.label_smoothing and loss.class_weights have no effect; "
+            "choose a smaller alpha, or loss.label_smoothing=0 and loss.class_weights=null"
+        )
 
 
 def check_cutout(config: Config, side: int) -> None:
