@@ -1,21 +1,22 @@
-"""python -m sweeper summary | effects | cost | report | curves | watch | evaluate: read and check recorded runs."""
+"""python -m sweeper: read recorded runs (summary, effects, cost, report, curves, watch), and use what they trained."""
 
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
-
-if TYPE_CHECKING:
-    from sweeper.runs.evaluate import Reevaluation
+from sweeper.trained.commands import app as trained
 
 app = typer.Typer(
-    help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Read recorded runs, and use what they trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
@@ -202,84 +203,7 @@ def watch(
     watch(output_dir, sweep, once=once)
 
 
-@app.command()
-def evaluate(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Run ID, its last digits, or a run directory.")
-    ] = None,
-    best: Annotated[
-        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
-    ] = False,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
-    if (run is None) != best:
-        raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
-    from sweeper.runs.evaluate import evaluate_run
-
-    folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
-    evaluation = evaluate_run(folder)
-    print_evaluation(folder.name, evaluation)
-    recorded = folder / "predictions.npz"
-    if evaluation.num_changed is None:
-        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
-    elif evaluation.num_changed > 0:
-        raise UserError(f"{evaluation.num_changed} predicted classes differ from those in {recorded}")
-    if evaluation.test_acc != evaluation.recorded_acc:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
-
-
-def find_run(run: Path, output_dir: Path) -> Path:
-    """Return the directory of a run given by its path, its ID or the ID's last digits.
-
-    Raises:
-        UserError: the digits are those of several runs.
-    """
-    found = [path for path in (output_dir / "runs").glob("*") if path.name.endswith(run.name)]
-    if run.exists() or not found:
-        return run
-    if len(found) > 1:
-        raise UserError(f"{run} matches {len(found)} runs: {format_names(path.name for path in found)}")
-    return found[0]
-
-
-def best_directory(output_dir: Path) -> Path:
-    """Return the directory of the best run of the best configuration, see sweeper.summary.best.
-
-    Raises:
-        UserError: no run is finished.
-    """
-    from sweeper.summary.best import best_run
-    from sweeper.summary.table import read_runs
-
-    frame, _ = read_runs(output_dir)
-    run_id = best_run(frame)
-    if run_id is None:
-        raise UserError(f"no run in {output_dir / 'runs'} is finished")
-    return output_dir / "runs" / str(run_id)
-
-
-def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
-    """Print the accuracy and the recorded one, precision and recall of each class, and the confusion matrix."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
-    confusion, classes = evaluation.confusion, evaluation.classes
-    hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
-    scores = Table(title="Per class", title_justify="left")
-    matrix = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
-    for header in ("class", "precision", "recall", "images"):
-        scores.add_column(header, justify="left" if header == "class" else "right")
-    matrix.add_column("")
-    for index, label in enumerate(classes):
-        precision = f"{hits[index] / predicted[index]:.4f}" if predicted[index] else "-"
-        scores.add_row(label, precision, f"{hits[index] / actual[index]:.4f}", str(actual[index]))
-        matrix.add_column(label, justify="right")
-    for label, row in zip(classes, confusion, strict=True):
-        matrix.add_row(label, *(str(count) for count in row))
-    console.print(scores, matrix, markup=False)
+app.add_typer(trained)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ LAYERS = (
     ("runs",),
     ("sweep",),
     ("launch", "summary"),
+    ("trained",),
     ("cli", "__main__"),
 )
 HEIGHT = {package: height for height, layer in enumerate(LAYERS) for package in layer}
@@ -32,6 +33,8 @@ WITHOUT_TORCH = sorted(
     for name in MODULES
     if name.startswith("sweeper.summary") or name in ("sweeper.files", "sweeper.errors", "sweeper.config")
 ) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "measures", "provenance")]
+WITHOUT_TORCH += ["sweeper.runs.elsewhere", "sweeper.runs.stored_images", "sweeper.trained.commands"]
+WITHOUT_TORCH += ["sweeper.trained.mistakes", "sweeper.trained.pixels"]
 WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.cli", "sweeper.__main__"]
 
 

@@ -81,11 +81,12 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
 
 
-def resolve_recorded(record: RunDirectory, **changes: Any) -> RunSpec:
+def resolve_recorded(record: RunDirectory, data: Mapping[str, Any] | None = None, **changes: Any) -> RunSpec:
     """Resolve the run that a directory records.
 
     Args:
         record: its run.json is read.
+        data: changes to the settings of data, such as another root.
         changes: to the recorded config.
 
     Raises:
@@ -96,9 +97,11 @@ def resolve_recorded(record: RunDirectory, **changes: Any) -> RunSpec:
         config, fingerprint = to_config(run["config"]), run["dataset"]["fingerprint"]
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise UserError(f"{record.folder}/run.json was written by another version of this program") from error
-    spec = resolve(replace(config, **changes))
+    data = data or {}
+    spec = resolve(replace(config, data=replace(config.data, **data), **changes))
     if spec.cached.fingerprint != fingerprint:
-        raise UserError(f"data={config.data.name}: images differ from those that {record.run_id} was trained on")
+        named = f"data.root={data['root']}" if "root" in data else f"data={config.data.name}"
+        raise UserError(f"{named}: images differ from those that {record.run_id} was trained on")
     return spec
 
 
