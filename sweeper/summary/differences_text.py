@@ -30,7 +30,7 @@ def print_differences(found: Differences) -> None:
     if found.epoch is None:
         print("Curves: equal in every epoch that both have")
     else:
-        print_pairs(f"Curves: equal before epoch {found.epoch}, which has", found.curves, "")
+        print_pairs(f"Curves differ from epoch {found.epoch} on", found.curves, "")
     if found.test is not None:
         print_test(found.test)
 

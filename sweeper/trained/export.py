@@ -4,6 +4,7 @@ The network of `torch` and `onnx` takes pixels (N, C, H, W) uint8, N at least 1,
 normalization is part of it. safetensors has weights alone.
 """
 
+import copy
 import json
 import tempfile
 from collections.abc import Callable
@@ -35,9 +36,10 @@ class Classifier(nn.Module):
 
     def __init__(self, trained: TrainedNetwork) -> None:
         super().__init__()
-        self.network = trained.network
+        self.network = copy.deepcopy(trained.network).to(memory_format=torch.contiguous_format)
         self.register_buffer("scale", trained.normalize.scale)
         self.register_buffer("shift", trained.normalize.shift)
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images.to(torch.float32) * self.scale + self.shift)
@@ -76,12 +78,12 @@ def export_safetensors(trained: TrainedNetwork, path: Path, metadata: str) -> Ru
     """Write the weights by their names in the network, metadata in the header; return what runs them again."""
     from safetensors.torch import load_file, save_file
 
-    weights = {name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}
-    save_file(weights, path, {"sweeper": metadata})
+    classifier = Classifier(trained)
+    save_file(classifier.network.state_dict(), path, {"sweeper": metadata})
 
     def run(pixels: Pixels) -> Logits:
-        trained.network.load_state_dict(load_file(path))
-        return Classifier(trained)(torch.from_numpy(pixels)).numpy()  # type: ignore[no-any-return]
+        classifier.network.load_state_dict(load_file(path))
+        return classifier(torch.from_numpy(pixels)).numpy()  # type: ignore[no-any-return]
 
     return run
 

@@ -46,8 +46,8 @@ def write_mistakes(
         raise UserError(f"--output {output}: unsupported file type; choose from {', '.join(SUFFIXES)}")
     mistakes = find_mistakes(record, images_of(record, where), true, predicted)
     of_class = "" if true is None else f" of class {true}"
-    as_class = "wrong" if predicted is None else f"wrongly predicted as {predicted}"
-    line = f"{len(mistakes.frame):,} of {mistakes.num_images:,} test images{of_class} are {as_class}"
+    as_class = "" if predicted is None else f" as {predicted}"
+    line = f"wrongly predicted{as_class}: {len(mistakes.frame):,} of {mistakes.num_images:,} test images{of_class}"
     if mistakes.frame.empty:
         return [line]
     for file in files:
