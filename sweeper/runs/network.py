@@ -88,7 +88,7 @@ class TrainedNetwork(nn.Module):
     @torch.inference_mode()
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Compute the logits (N, K) of pixels (N, C, H, W) uint8, in batches."""
-        batches = torch.from_numpy(pixels).split(EVAL_BATCH)
+        batches = torch.from_numpy(np.require(pixels, requirements="W")).split(EVAL_BATCH)
         return torch.cat([self(self.normalize(batch.to(self.device))).cpu() for batch in batches]).numpy()
 
 
