@@ -4,16 +4,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from sweeper.summary.curves import rendered
 from sweeper.summary.learning_curves import cut
 from sweeper.summary.output import printable, write_output
-from sweeper.summary.wrong_images import Mistakes
+from sweeper.summary.wrong_images import Mistakes, as_pixels
 
 COLUMNS, CELL, CAPTION, TITLE = 8, 1.25, 0.36, 0.4  # images a row; inches of an image, its caption and the title
 NAME_LENGTH = 20  # characters of a class
@@ -56,9 +54,3 @@ def draw(mistakes: Mistakes, top: int) -> Figure:
     title = f"{run_id}: {wrong:,} of {mistakes.num_images:,} test images wrong; most confident {len(shown)}"
     axes.text(0.06, height - 0.1, f"{title}\ntrue class, not the predicted class (its probability)", va="top")
     return figure
-
-
-def as_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn an image (C, H, W) into rows of color pixels (H, W, 3)."""
-    pixels: NDArray[np.uint8] = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-    return pixels

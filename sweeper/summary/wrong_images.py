@@ -95,3 +95,9 @@ def predictions_of(record: RunDirectory) -> tuple[NDArray[np.float32], NDArray[n
     if found is None:
         raise UserError(f"{record.predictions} is missing or damaged")
     return found
+
+
+def as_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn an image (C, H, W) into rows of color pixels (H, W, 3)."""
+    pixels: NDArray[np.uint8] = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
+    return pixels

@@ -14,8 +14,8 @@ from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import write_predictions
 from sweeper.runs.stored_images import StoredImages
-from sweeper.summary.contact_sheet import as_pixels, write_sheet
-from sweeper.summary.wrong_images import find_mistakes
+from sweeper.summary.contact_sheet import write_sheet
+from sweeper.summary.wrong_images import as_pixels, find_mistakes
 
 CLASSES = ["ant", "bee", "cat"]
 NUM = 60

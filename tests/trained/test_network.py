@@ -74,7 +74,8 @@ def test_what_cannot_be_loaded_is_one_sentence(records: Records) -> None:
         load_network(record, "cpu")
     run = record.run() or {}
     shapeless: dict[str, Any] = {"dataset": run["dataset"] | {"input_shape": [3]}}
-    for damage in ({"config": {"model": 3}}, {"dataset": {}}, shapeless):
+    damages: list[dict[str, Any]] = [{"config": {"model": 3}}, {"dataset": {}}, shapeless]
+    for damage in damages:
         (record.folder / "run.json").write_text(json.dumps(run | damage))
         with pytest.raises(UserError, match=r"run\.json was written by another version of this program$"):
             load_network(record, "cpu")
