@@ -15,7 +15,7 @@ from sweeper.summary.differences import Differences, compare_runs
 from sweeper.summary.effect_measures import USUAL
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_rows import to_frame
-from sweeper.summary.find import BEST, find_finished, find_run
+from sweeper.summary.find import BEST, find_ensemble, find_finished, find_run
 from sweeper.summary.measure_columns import with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.table import read_runs
@@ -117,11 +117,12 @@ class Results:
         Raises:
             UserError: a run or a path does not exist, or runs have different classes.
         """
+        from sweeper.runs.network import load_network
         from sweeper.trained.images import find_images
         from sweeper.trained.predict import predict
 
         given = [images] if isinstance(images, str | PathLike) else images
-        networks = [self.load(name, device) for name in run.split(",")]
+        networks = [load_network(record, device) for record in find_ensemble(run, self.output_dir)]
         found = predict(networks, find_images([Path(path) for path in given]))
         for reason in found.unreadable.values():
             warnings.warn(reason, stacklevel=2)

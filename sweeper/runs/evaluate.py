@@ -1,6 +1,7 @@
 """Evaluate networks on test images, and compare a finished run's best.pt with its records."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 from sweeper.config import LossConfig
 from sweeper.data import views as view_choices
 from sweeper.data.cache import load
+from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
@@ -99,7 +101,14 @@ def resolve_for_evaluation(record: RunDirectory, where: Elsewhere) -> RunSpec:
         UserError: its images are missing or have changed.
     """
     loss = LossConfig("cross_entropy", label_smoothing=0.0)
-    return resolve_recorded(record, where.data, compile=False, loss=loss)  # compiling takes longer than evaluating
+    try:
+        return resolve_recorded(record, where.data, compile=False, loss=loss)  # compiling takes longer than evaluating
+    except UserError as error:
+        config: Any = (record.run() or {}).get("config")
+        root = config.get("data", {}).get("root") if isinstance(config, dict) else None
+        if "root" in where.data or not isinstance(root, str) or Path(root).exists():
+            raise
+        raise UserError(f"the images of {record.run_id} are not in {root}; give data.root=DIR") from error
 
 
 def available(device_type: str) -> str:

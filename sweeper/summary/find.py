@@ -56,6 +56,23 @@ def find_finished(name: str, output_dir: Path) -> RunDirectory:
     return record
 
 
+def find_ensemble(names: str, output_dir: Path) -> list[RunDirectory]:
+    """Return the directories of finished runs, see `find_run`.
+
+    Args:
+        names: of one run, or of several separated by commas.
+        output_dir: the folder that has runs/.
+
+    Raises:
+        UserError: a run is named twice, or see `find_finished`.
+    """
+    separate = [names] if Path(names).exists() else names.split(",")
+    records = [find_finished(name, output_dir) for name in separate]
+    if len({record.run_id for record in records}) < len(records):
+        raise UserError(f"{names}: a run is named twice; an ensemble needs different runs")
+    return records
+
+
 def best_record(output_dir: Path) -> RunDirectory:
     """Return the directory of the best run of the best configuration, see sweeper.summary.best.
 

@@ -68,15 +68,13 @@ def predict(
 ) -> None:
     """Print the most probable classes of images; exit with status 1 if a file cannot be read."""
     from sweeper.runs.elsewhere import check_device, split_overrides
-    from sweeper.summary.find import find_finished
+    from sweeper.summary.find import find_ensemble
     from sweeper.trained.predict_text import check_output, print_predictions, show_unreadable, write_predictions
 
     paths, where = split_overrides(images, ["device"])
     check_device(device)
     check_output(output)
-    records = [find_finished(name, output_dir) for name in run.split(",")]
-    if len({record.run_id for record in records}) < len(records):
-        raise UserError(f"{run}: a run is given twice")
+    records = find_ensemble(run, output_dir)
     from sweeper.runs.network import load_network
     from sweeper.trained.images import find_images
     from sweeper.trained.predict import check_classes, predict

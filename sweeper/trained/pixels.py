@@ -21,8 +21,7 @@ def images_of(record: RunDirectory, where: Elsewhere) -> StoredImages:
         UserError: the images are missing, or differ from those that the run was trained on.
     """
     found = find_test_images(record, where.data.get("cache"))
-    run = record.run() or {}
-    lacks_names = found is not None and not found.files and run["effective"]["data"]["name"] == NAMED
+    lacks_names = found is not None and not found.files and is_named(record)
     if found is None or lacks_names or "root" in where.data:
         from sweeper.runs.evaluate import resolve_for_evaluation  # imports torch, which the cache does not need
 
@@ -34,6 +33,12 @@ def images_of(record: RunDirectory, where: Elsewhere) -> StoredImages:
     if found is None:
         raise UserError("the cache of decoded images is damaged; delete it")
     return found
+
+
+def is_named(record: RunDirectory) -> bool:
+    """Return whether the images of a run's dataset are files with names."""
+    data = ((record.run() or {}).get("effective") or {}).get("data")
+    return isinstance(data, dict) and data.get("name") == NAMED
 
 
 def pixels_to_compare(record: RunDirectory, where: Elsewhere, input_shape: tuple[int, int, int]) -> tuple[Pixels, str]:

@@ -7,7 +7,7 @@ import pytest
 from records import finish, make
 
 from sweeper.errors import UserError
-from sweeper.summary.find import find_finished, find_run
+from sweeper.summary.find import find_ensemble, find_finished, find_run
 
 
 def test_a_run_is_named_by_its_directory_its_id_or_the_ids_last_digits(tmp_path: Path) -> None:
@@ -19,6 +19,15 @@ def test_a_run_is_named_by_its_directory_its_id_or_the_ids_last_digits(tmp_path:
     assert find_run("cnn-s0-0b1", tmp_path).run_id == "cnn-s0-0b1"  # a whole ID, though another ends with it
     with pytest.raises(UserError, match=r"^b1 matches 2 runs: cnn-s0-0b1, x-cnn-s0-0b1$"):
         find_run("b1", tmp_path)
+
+
+def test_several_runs_are_separated_by_commas(tmp_path: Path) -> None:
+    for name in ("mlp-0a1", "cnn-0b1", "a,b"):
+        finish(tmp_path, name, [0.5])
+    assert [record.run_id for record in find_ensemble("0b1,mlp-0a1", tmp_path)] == ["cnn-0b1", "mlp-0a1"]
+    assert [record.run_id for record in find_ensemble(str(tmp_path / "runs" / "a,b"), tmp_path)] == ["a,b"]
+    with pytest.raises(UserError, match=r"^0b1,b1: a run is named twice; an ensemble needs different runs$"):
+        find_ensemble("0b1,b1", tmp_path)
 
 
 def test_the_current_directory_may_be_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Evaluation and errors where the images have moved, or on another device."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,11 @@ def test_moved_images_are_the_same_dataset(
     assert line == f"wrongly predicted: {len(table)} of {3 * TEST_IMAGES} test images"
     assert files == [str(tmp_path / "errors" / f"{records['softmax'].run_id}.{suffix}") for suffix in ("png", "csv")]
     assert all((moved / file).is_file() for file in table["file"]) and len(table)
+    run = records["softmax"].run() or {}
+    run["config"]["data"]["root"] = str(tmp_path / "gone")
+    (records["softmax"].folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(UserError, match=rf"^the images of softmax\S+ are not in {tmp_path}/gone; give data\.root=DIR$"):
+        command("evaluate", records["softmax"].folder)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(moved / "test" / "ant" / "000.png")
     for name in ("evaluate", "errors", "export"):
         with pytest.raises(UserError, match=rf"^data\.root={moved}: images differ from those that softmax"):

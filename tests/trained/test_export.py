@@ -103,7 +103,7 @@ def test_without_test_images_noise_is_compared(
     (records["softmax"].folder / "run.json").write_text(json.dumps(run))
     arguments = ["export", str(records["softmax"].folder), "--output-dir", str(tmp_path)]
     app(arguments, standalone_mode=False)
-    assert "256 images of noise, since the test images are not here (data.root=" in capsys.readouterr().out
+    assert "256 images of noise, since the test images are not here (the images of softmax" in capsys.readouterr().out
     assert [it.suffix for it in sorted((tmp_path / "exports").iterdir())] == [".json", ".pt2"]
     with pytest.raises(UserError, match=r"^data\.root=nowhere"):
         app([*arguments, "data.root=nowhere"], standalone_mode=False)

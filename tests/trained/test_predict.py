@@ -151,7 +151,7 @@ def test_the_table_has_a_line_for_each_image(
     ("arguments", "sentence"),
     [
         (["{run}", "gone.png"], "gone.png not found: give image files"),
-        (["{run},{run}", "{folder}"], "a run is given twice"),
+        (["{run},{run}", "{folder}"], "a run is named twice; an ensemble needs different runs"),
         (
             ["{run}", "{folder}", "--output", "x.xlsx"],
             r"--output x.xlsx: unsupported file type; choose from .csv",
