@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from sweeper.config import Config, to_config
 from sweeper.data.batches import EVAL_BATCH, Normalize
 from sweeper.data.cache import Cached
-from sweeper.data.sources import Source, read_image
+from sweeper.data.image_files import read_image
+from sweeper.data.sources import Source
+from sweeper.data.value_range import ValueRange
 from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
@@ -32,10 +34,13 @@ class Reading:
     Attributes:
         image_size: height and width in pixels that images are resized to.
         channels: 3 for color, 1 for gray.
+        resize, value_range: as of data; None where the dataset has no such setting.
     """
 
     image_size: int
     channels: int
+    resize: str | None = None
+    value_range: tuple[float, ...] | None = None
 
     def __call__(self, path: Path | str) -> Pixels:
         """Read a file: (C, H, W).
@@ -43,7 +48,8 @@ class Reading:
         Raises:
             UserError: it cannot be read as an image.
         """
-        return read_image(str(path), "RGB" if self.channels == 3 else "L", self.image_size)
+        mode, values = "RGB" if self.channels == 3 else "L", ValueRange(self.value_range)
+        return read_image(str(path), mode, self.image_size, resize=self.resize, value_range=values)
 
 
 class TrainedNetwork(nn.Module):
@@ -70,7 +76,8 @@ class TrainedNetwork(nn.Module):
         mean, std = (torch.tensor(values, device=self.device) for values in (config.data.mean, config.data.std))
         self.normalize = Normalize(mean, std, memory_format)
         self.autocast = getattr(torch, config.autocast) if config.autocast is not None else None
-        self.read = Reading(self.input_shape[1], self.input_shape[0])
+        values = None if config.data.value_range is None else tuple(config.data.value_range)
+        self.read = Reading(self.input_shape[1], self.input_shape[0], config.data.resize, values)
         self.eval()
 
     def transform(self, path: Path | str) -> Tensor:

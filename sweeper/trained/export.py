@@ -168,7 +168,7 @@ def describe(trained: TrainedNetwork, format: str) -> dict[str, Any]:
         "height": height,
         "width": width,
         "color": "RGB" if channels == 3 else "gray",
-        "resize": "bilinear, to height and width",
+        "resize": trained.read.resize or "squeeze",
         "mean": list(trained.config.data.mean or []),
         "std": list(trained.config.data.std or []),
         "output": "logits, (N, classes) float32",

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from sweeper.data.sources import SUFFIXES
+from sweeper.data.image_files import lenient
+from sweeper.data.image_folders import SUFFIXES, Scan
 from sweeper.errors import UserError, format_names
 from sweeper.runs.network import Reading
 from sweeper.runs.stored_images import Pixels
@@ -23,29 +24,15 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(walk(path, set()))
+            below = sorted(name for name, _, _ in Scan().images(path))
             if not below:
                 raise UserError(f"{path} contains no images ({format_names(SUFFIXES)})")
-            found += below
+            found += [path / name for name in below]
         elif path.exists():
             found.append(path)
         else:
             raise UserError(f"{path} not found: give image files, or folders of images")
     return list(dict.fromkeys(found))
-
-
-def walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the image files of a folder and of those below, links followed, each folder once."""
-    if (real := folder.resolve()) in seen:
-        return
-    seen.add(real)
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from walk(Path(entry.path), seen)
-        elif entry.name.lower().endswith(SUFFIXES):
-            yield Path(entry.path)
 
 
 def read_images(files: Sequence[Path], readings: Sequence[Reading]) -> Iterator[list[Read | UserError]]:
@@ -60,7 +47,7 @@ def read_images(files: Sequence[Path], readings: Sequence[Reading]) -> Iterator[
         except UserError as error:
             return error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with lenient(), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: list[Future[Read | UserError]] = []
         for start in range(0, len(files) + CHUNK, CHUNK):
             chunk, waiting = waiting, [pool.submit(read, file) for file in files[start : start + CHUNK]]

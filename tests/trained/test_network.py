@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import CLASSES
 
+from sweeper.data.image_files import read_image
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.network import load_network
@@ -41,6 +43,27 @@ def test_mixed_precision_is_that_of_the_run(records: Records, image_root: Path) 
     pixels = exact.read(file)[None]
     difference = np.abs(mixed.logits(pixels) - exact.logits(pixels)).max()
     assert 0 < difference < 0.1
+
+
+def test_images_are_resized_as_in_training(records: Records, tmp_path: Path) -> None:
+    record, file = records["softmax"], tmp_path / "wide.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+    run = record.run() or {}
+    for resize in ("crop", "pad", None):
+        run["config"]["data"] |= {"resize": resize}
+        (record.folder / "run.json").write_text(json.dumps(run))
+        expected = read_image(str(file), "RGB", 16, resize=resize)
+        assert np.array_equal(load_network(record, "cpu").read(file), expected)
+
+
+def test_deep_gray_images_are_read_by_the_range_of_the_run(records: Records, tmp_path: Path) -> None:
+    record, file = records["softmax"], tmp_path / "deep.png"
+    Image.fromarray(np.full((16, 16), 700, np.uint16)).save(file)
+    run = record.run() or {}
+    run["config"]["data"] |= {"value_range": [200, 1224]}
+    (record.folder / "run.json").write_text(json.dumps(run))
+    assert (load_network(record, "cpu").read(file) == 125).all()
 
 
 def test_loading_draws_nothing(records: Records) -> None:
