@@ -105,7 +105,8 @@ def resolve_for_evaluation(record: RunDirectory, where: Elsewhere) -> RunSpec:
         return resolve_recorded(record, where.data, compile=False, loss=loss)  # compiling takes longer than evaluating
     except UserError as error:
         config: Any = (record.run() or {}).get("config")
-        root = config.get("data", {}).get("root") if isinstance(config, dict) else None
+        data: Any = config.get("data") if isinstance(config, dict) else None
+        root = data.get("root") if isinstance(data, dict) else None
         if "root" in where.data or not isinstance(root, str) or Path(root).exists():
             raise
         raise UserError(f"the images of {record.run_id} are not in {root}; give data.root=DIR") from error

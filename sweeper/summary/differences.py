@@ -87,7 +87,7 @@ def compare_runs(first: RunDirectory, second: RunDirectory) -> Differences:
     if first.folder.resolve() == second.folder.resolve():
         raise UserError(f"{first.run_id} was given twice: diff compares two runs")
     runs = [record.run() or {} for record in (first, second)]
-    settings = [flat_settings(run.get("effective") or {}) for run in runs]
+    settings = [flat_settings(part(run, "effective")) for run in runs]
     epoch, curves = first_difference(first.metrics(), second.metrics())
     test, untested = None, None
     try:
@@ -113,18 +113,18 @@ def unequal(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Pair]:
 
 def facts(run: dict[str, Any]) -> dict[str, Any]:
     """Return what a run was trained on and with, beside its settings and its code."""
-    nested = {name: run.get(name) for name in ("versions", "git", "dataset")}
-    dataset = nested.pop("dataset")
-    dataset = dataset if isinstance(dataset, dict) else {}
     found: dict[str, Any] = {name: run.get(name) for name in MACHINE}
-    found |= {"compile": (run.get("config") or {}).get("compile")}
-    for group, values in nested.items():
-        found |= {f"{group}.{name}": value for name, value in values.items()} if isinstance(values, dict) else {}
-    return found | {f"dataset.{name}": countable(value) for name, value in dataset.items()}
+    found |= {"compile": part(run, "config").get("compile")}
+    for group in ("versions", "git", "dataset"):
+        for name, value in part(run, group).items():
+            found[f"{group}.{name}"] = json.dumps(value) if isinstance(value, list | dict) else value
+    return found
 
 
-def countable(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
+def part(run: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a part of run.json; empty where a damaged record has something else."""
+    values = run.get(name)
+    return values if isinstance(values, dict) else {}
 
 
 def changed_code(first: Any, second: Any) -> list[str]:

@@ -87,13 +87,16 @@ def predictions_of(record: RunDirectory) -> tuple[NDArray[np.float32], NDArray[n
     """Return the logits (N, K) and the labels (N,) of a run's test images.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none, or they are of no use.
     """
     if record.result() is None:
         raise UserError(f"{record.run_id} has no result (state: {state_of(record)})")
     found = read_predictions(record.predictions)
     if found is None:
         raise UserError(f"{record.predictions} is missing or damaged")
+    logits, labels = found
+    if not np.isfinite(logits).all() or not len(labels) or not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise UserError(f"{record.predictions} has logits that are not finite, or labels of other classes")
     return found
 
 

@@ -61,7 +61,7 @@ def predict(
     found: list[NDArray[np.float64]] = []
     for chunk in read_images(files, readings):
         images = [image for image in chunk if not isinstance(image, UserError)]
-        for file, image in zip(files[done:], chunk, strict=False):
+        for file, image in zip(files[done : done + len(chunk)], chunk, strict=True):
             if isinstance(image, UserError):
                 unreadable[file] = str(image)
         if images:

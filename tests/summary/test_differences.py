@@ -104,6 +104,13 @@ def test_what_cannot_be_tested_is_compared_all_the_same(tmp_path: Path) -> None:
         compare_runs(first, first)
 
 
+def test_a_damaged_record_is_compared_as_far_as_it_goes(tmp_path: Path) -> None:
+    first, second = pair(tmp_path, {}, {})
+    write_json(second.folder / "run.json", {"effective": 3, "config": [], "code": "?", "dataset": None})
+    found = compare_runs(first, second)
+    assert found.settings["epochs"] == (3, None) and found.untested == "mlp-a and mlp-b have different images"
+
+
 def test_differences_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = pair(tmp_path, {}, {"seed": 1, "optimizer": {"name": "adam", "lr": 0.0123456789}})
     wrong = np.arange(20) > 3

@@ -73,6 +73,10 @@ def test_bad_input_is_one_sentence(record: RunDirectory, stored: StoredImages) -
         find_mistakes(record, stored, None, "dog")
     with pytest.raises(UserError, match=r"predictions\.npz is of other test images than those in the cache$"):
         find_mistakes(record, StoredImages(stored.images[1:], stored.labels[1:], []))
+    for logits in (np.full((NUM, 3), np.nan, np.float32), np.zeros((NUM, 2), np.float32)):
+        write_predictions(record.predictions, logits, stored.labels)
+        with pytest.raises(UserError, match=r"has logits that are not finite, or labels of other classes$"):
+            find_mistakes(record, stored)
     record.predictions.write_bytes(b"torn")
     with pytest.raises(UserError, match=r"predictions\.npz is missing or damaged$"):
         find_mistakes(record, stored)
