@@ -17,10 +17,7 @@ def sweeper(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_command_the_help_is_printed() -> None:
     done = sweeper()
     assert "Missing command" not in done.stdout + done.stderr
-    assert all(
-        name in done.stdout + done.stderr
-        for name in ("summary", "effects", "curves", "evaluate", "predict", "errors", "diff", "export")
-    )
+    assert all(name in done.stdout + done.stderr for name in COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [(), ("0a1", "--best")])

@@ -10,7 +10,7 @@ from sweeper.errors import UserError, format_names
 
 app = typer.Typer()
 
-OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
+OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
 RUN = "A run's ID, its last digits, best, or a run directory"
 Words = Annotated[
     list[str] | None,
@@ -35,7 +35,7 @@ def one_run(words: list[str], command: str) -> str:
 def evaluate(
     arguments: Words = None,
     best: Annotated[
-        bool, typer.Option("--best", help="The best run of the configuration with the best mean validation accuracy.")
+        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
     ] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
@@ -62,7 +62,7 @@ def predict(
         list[str], typer.Argument(metavar="IMAGE|FOLDER...", help="Image files; folders with all below.")
     ],
     top: Top = 3,
-    output: Annotated[Path | None, typer.Option(help="File to write instead: .csv or .json.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead: .csv or .json.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
@@ -101,7 +101,7 @@ def errors(
     true: Annotated[str | None, typer.Option(help="Only images of this class.")] = None,
     predicted: Annotated[str | None, typer.Option(help="Only images predicted as this class.")] = None,
     top: Annotated[int, typer.Option(min=1, max=400, help="Number of images in the picture.")] = 40,
-    output: Annotated[Path | None, typer.Option(help="One file to write instead: .png or .csv.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead: .png or .csv.")] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Show the test images that a run predicts wrongly, most confident first: a picture and a CSV of their files."""
@@ -142,7 +142,7 @@ def diff(
 def export(
     arguments: Words = None,
     format: Annotated[str, typer.Option(help="torch, safetensors or onnx.")] = "torch",
-    output: Annotated[Path | None, typer.Option(help="File to write instead of OUTPUT_DIR/exports/RUN.*.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of OUTPUT_DIR/exports/RUN.*.")] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Write a run's network to a file for programs without this package, and a JSON file with its classes beside it."""

@@ -48,6 +48,6 @@ def check_evaluation(evaluation: Reevaluation, recorded: Path) -> None:
     else:
         allowed = 0.0
     if (changed or 0) > allowed * num_images:
-        raise UserError(f"{changed} predicted classes are not those in {recorded}")
+        raise UserError(f"{changed} predicted classes differ from those in {recorded}")
     if abs(evaluation.test_acc - evaluation.recorded_acc) > allowed:
         raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")

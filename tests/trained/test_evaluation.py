@@ -102,7 +102,7 @@ def test_diff_tells_two_runs_apart(records: Records, tmp_path: Path, capsys: pyt
 def test_another_device_may_round_differently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_evaluation(SAME, tmp_path)
     assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match="1 predicted classes are not those in"):
+    with pytest.raises(UserError, match="1 predicted classes differ from those in"):
         check_evaluation(replace(SAME, num_changed=1), tmp_path)
     with pytest.raises(UserError, match=r"test_acc=0\.501 differs from the recorded 0\.5"):
         check_evaluation(replace(SAME, test_acc=0.501), tmp_path)
