@@ -14,7 +14,7 @@ OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summarie
 RUN = "A run's ID, its last digits, best, or a run directory"
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN [KEY=VALUE]...", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda."),
+    typer.Argument(metavar="RUN [KEY=VALUE]", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda."),
 ]
 Top = Annotated[int, typer.Option(min=1, help="Number of classes of each image, the most probable.")]
 
@@ -57,10 +57,8 @@ def evaluate(
 
 @app.command()
 def predict(
-    run: Annotated[str, typer.Argument(help=f"{RUN}; RUN,RUN,...: the mean of their probabilities.")],
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE|FOLDER...", help="Image files; folders with all below.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}; RUN,RUN,...: the mean of their probabilities.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER", help="Image files; folders with all below.")],
     top: Top = 3,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead: .csv or .json.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
