@@ -31,8 +31,8 @@ effects: setup  ## Print which training trick helps, and by how much
 curves: setup  ## Plot learning curves of all runs into outputs/curves
 	@$(PY) -m sweeper curves
 
-best: setup  ## Re-evaluate the best run of the best configuration on the test images
-	@$(PY) -m sweeper evaluate --best
+best: setup  ## Re-evaluate the best run of the best configuration; data.root=DIR device=cpu where these have changed
+	@$(PY) -m sweeper evaluate --best $(foreach key,data.root data.cache device,$(if $($(key)),'$(key)=$($(key))'))
 
 report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
 	@$(PY) -m sweeper report

@@ -1,4 +1,4 @@
-"""python -m sweeper summary | effects | cost | report | curves | watch | evaluate: read and check recorded runs."""
+"""python -m sweeper: read recorded runs (summary, effects, cost, report, curves, watch), and use what they trained."""
 
 import io
 import signal
@@ -17,9 +17,13 @@ from sweeper.errors import UserError, exit_with_error, format_names
 from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
+from sweeper.trained.commands import app as trained
 
 app = typer.Typer(
-    help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Read recorded runs, and use what they trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
@@ -30,7 +34,6 @@ Where = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only runs with this value; may be repeated.")
 ]
 Baseline = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Baseline of an axis; may be repeated.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the images, where they have moved.")]
 OutputFile = Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
@@ -138,12 +141,14 @@ def effects(
 
 @app.command()
 def cost(
-    sweep: SweepName = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SWEEP [KEY=VALUE]", help="Name of a sweep; data.root=DIR where the images have moved."),
+    ] = None,
     where: Where = None,
     baseline: Baseline = None,
     format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
-    data_root: DataRoot = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Measure what each setting costs: seconds per training step, parameters and, on a GPU, memory.
@@ -152,12 +157,17 @@ def cost(
     alternating with the baseline. Records are not changed. Run nothing else
     on the machine meanwhile.
     """
-    from sweeper.runs.step_cost import measure
+    from sweeper.runs.elsewhere import split_overrides
     from sweeper.summary.measured_cost import show_costs
     from sweeper.sweep.saved import ids_of
 
-    only = ids_of(output_dir, sweep)
-    measure_here = partial(measure, data_root=data_root)
+    sweeps, elsewhere = split_overrides(arguments or [], ("data.root", "data.cache"))
+    if len(sweeps) > 1:
+        raise UserError(f"cost takes one sweep, not {format_names(sweeps)}")
+    only = ids_of(output_dir, sweeps[0] if sweeps else None)
+    from sweeper.runs.step_cost import measure
+
+    measure_here = partial(measure, data=elsewhere.data)
     show_costs(output_dir, only, baseline or [], measure_here, where=where or [], format=format, output=output)
 
 
@@ -209,64 +219,7 @@ def watch(
     watch(output_dir, sweep, once=once)
 
 
-@app.command()
-def evaluate(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Run ID, its last digits, or a run directory.")
-    ] = None,
-    best: Annotated[
-        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
-    ] = False,
-    data_root: DataRoot = None,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
-    if (run is None) != best:
-        raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
-    from sweeper.runs.evaluate import evaluate_run
-    from sweeper.summary.evaluation_text import print_evaluation
-
-    folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
-    evaluation = evaluate_run(folder, data_root)
-    reason = f"; {evaluation.note}" if evaluation.note else ""
-    print_evaluation(folder.name, evaluation)
-    recorded = folder / "predictions.npz"
-    if evaluation.num_changed is None:
-        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
-    elif evaluation.num_changed > 0:
-        raise UserError(f"{evaluation.num_changed} predicted classes differ from those in {recorded}{reason}")
-    if evaluation.test_acc != evaluation.recorded_acc:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}{reason}")
-
-
-def find_run(run: Path, output_dir: Path) -> Path:
-    """Return the directory of a run given by its path, its ID or the ID's last digits.
-
-    Raises:
-        UserError: the digits are those of several runs.
-    """
-    found = [path for path in (output_dir / "runs").glob("*") if path.name.endswith(run.name)]
-    if run.exists() or not found:
-        return run
-    if len(found) > 1:
-        raise UserError(f"{run} matches {len(found)} runs: {format_names(path.name for path in found)}")
-    return found[0]
-
-
-def best_directory(output_dir: Path) -> Path:
-    """Return the directory of the best run of the best configuration, see sweeper.summary.best.
-
-    Raises:
-        UserError: no run is finished.
-    """
-    from sweeper.summary.best import best_run
-    from sweeper.summary.table import read_runs
-
-    frame, _ = read_runs(output_dir)
-    run_id = best_run(frame)
-    if run_id is None:
-        raise UserError(f"no run in {output_dir / 'runs'} is finished")
-    return output_dir / "runs" / str(run_id)
+app.add_typer(trained)
 
 
 def main() -> None:

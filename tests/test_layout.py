@@ -20,9 +20,9 @@ LAYERS = (
     ("runs",),
     ("sweep",),
     ("launch", "summary"),
-    ("typed",),
+    ("trained", "typed"),
     ("checks", "explain"),
-    ("cli", "__main__"),
+    ("cli", "__main__", "api"),
 )
 HEIGHT = {package: height for height, layer in enumerate(LAYERS) for package in layer}
 MODULES = {
@@ -35,7 +35,9 @@ WITHOUT_TORCH = sorted(
     for name in MODULES
     if name.startswith("sweeper.summary") or name in ("sweeper.files", "sweeper.errors", "sweeper.config")
 ) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "measures", "provenance")]
-WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.cli", "sweeper.__main__"]
+WITHOUT_TORCH += ["sweeper.runs.elsewhere", "sweeper.runs.stored_images", "sweeper.trained.commands"]
+WITHOUT_TORCH += ["sweeper.trained.mistakes", "sweeper.trained.pixels"]
+WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.api", "sweeper.cli", "sweeper.__main__"]
 
 
 def imported(name: str) -> set[str]:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,12 +23,14 @@ from sweeper.data.image_folders import CACHE_TAG, few
 from sweeper.data.sources import DATASETS, Source
 from sweeper.data.split import stratified_split
 from sweeper.errors import UserError, warn_once
+from sweeper.files import write_text
 
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 COMMON = ("cache", "val_size", "mean", "std")  # settings of every dataset
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images; may be deleted at any time.\n"
+TEST_FILES = "test_files.json"  # paths of the test images below the dataset's root, in order
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -92,7 +95,17 @@ def prepare(config: DataConfig) -> Cached:
         raise UserError("data.cache=null: name a folder for the decoded images")
     name = hashlib.sha256(f"{CACHE_VERSION} {source.key}".encode()).hexdigest()[:16]
     folder = Path(str(config.cache)) / f"{config.name}-{name}"
-    return read_index(source, folder) or decode(source, folder)
+    cached = read_index(source, folder) or decode(source, folder)
+    keep_names(cached)
+    return cached
+
+
+def keep_names(cached: Cached) -> None:
+    """Keep the names of the test images' files beside the images, for readers that find the cache alone."""
+    names = cached.folder / TEST_FILES
+    if cached.source.test_files and not names.exists():
+        with suppress(OSError):  # a cache that may only be read
+            write_text(names, json.dumps(list(cached.source.test_files)), sync=False)
 
 
 def read_index(source: Source, folder: Path) -> Cached | None:
@@ -119,7 +132,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        (folder.parent / CACHE_TAG).write_text(TAG_TEXT)
+        (folder.parent / CACHE_TAG).write_text(TAG_TEXT, encoding="utf-8")
         with FileLock(folder.with_suffix(".lock")):
             if not broken and (cached := read_index(source, folder)):
                 return cached  # another process was faster

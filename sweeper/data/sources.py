@@ -11,7 +11,7 @@ import os
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -45,10 +45,12 @@ class Source:
         key: text that changes when the files do; found without reading them.
         decode: fills the arrays train_images (N, C, H, W) uint8, train_labels (N,) int64, test_images and test_labels
             that it gets from `allocate`, and returns the classes' names.
+        test_files: paths of the test images below the dataset's root, in order; none where they are in an archive.
     """
 
     key: str
     decode: Callable[[Allocate], list[str]]
+    test_files: Sequence[str] = ()
 
 
 def image_folder(
@@ -88,8 +90,10 @@ def image_folder(
         values.check()
         return listing.classes
 
+    below = len(str(Path(root) / "x")) - 1  # characters before a name below the root
+    test_files = [path[below:].removeprefix("./") for paths in listing.test.values() for path in paths]
     form = f"{image_size} {channels} {resize or 'squeeze'} {value_range}"
-    return Source(f"image_folder {DECODER_VERSION} {listing.key} {form}", decode)
+    return Source(f"image_folder {DECODER_VERSION} {listing.key} {form}", decode, test_files)
 
 
 def digits(*, image_size: int) -> Source:

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.runs.directory import RunDirectory
+
 if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
 
@@ -23,7 +25,7 @@ def command_as_typed(without: str | None = None) -> str:
     return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
 
 
-def in_folder(command: str, recorded: str, output_dir: Path) -> str:
+def in_folder(command: str, recorded: str | Path, output_dir: Path) -> str:
     """Return a recorded command for outputs that have moved since: with the folder where they are now.
 
     Args:
@@ -33,6 +35,14 @@ def in_folder(command: str, recorded: str, output_dir: Path) -> str:
     """
     moved = Path(recorded).resolve() != output_dir.resolve()
     return f"{command} output_dir={shlex.quote(str(output_dir))}" if moved else command
+
+
+def command_of(record: RunDirectory) -> str:
+    """Return the command that repeats a recorded run, in the folder where the record is now."""
+    run = record.run() or {}
+    command, config, folder = run.get("command"), run.get("config"), record.folder.parent.parent
+    recorded = config.get("output_dir") if isinstance(config, dict) else None
+    return in_folder(str(command), folder if recorded is None else str(recorded), folder)
 
 
 def describe(

@@ -82,12 +82,12 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
 
 
-def resolve_recorded(record: RunDirectory, *, data_root: Path | None = None, **changes: Any) -> RunSpec:
+def resolve_recorded(record: RunDirectory, data: Mapping[str, Any] | None = None, **changes: Any) -> RunSpec:
     """Resolve the run that a directory records.
 
     Args:
         record: its run.json is read.
-        data_root: the folder of its images now; None where it is the recorded one.
+        data: changes to the settings of data, such as another root.
         changes: to the recorded config.
 
     Raises:
@@ -98,18 +98,18 @@ def resolve_recorded(record: RunDirectory, *, data_root: Path | None = None, **c
         config, fingerprint = to_config(run["config"]), run["dataset"]["fingerprint"]
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise UserError(f"{record.folder}/run.json was written by another version of this program") from error
-    config = replace(config, **changes)
-    if data_root is not None:
-        config = replace(config, data=replace(config.data, root=str(data_root)))
+    data = data or {}
+    config = replace(config, data=replace(config.data, **data), **changes)
     try:
         spec = resolve(config)
     except UserError as error:
         root = config.data.root
-        if data_root is not None or root is None or Path(root).exists():
+        if "root" in data or root is None or Path(root).exists():
             raise
-        raise UserError(f"{error}; if the images have moved, give their folder: --data-root DIR") from error
+        raise UserError(f"the images of {record.run_id} are not in {root}; give data.root=DIR") from error
     if spec.cached.fingerprint != fingerprint:
-        raise UserError(f"data={config.data.name}: images differ from those that {record.run_id} was trained on")
+        named = f"data.root={data['root']}" if "root" in data else f"data={config.data.name}"
+        raise UserError(f"{named}: images differ from those that {record.run_id} was trained on")
     return spec
 
 

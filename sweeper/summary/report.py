@@ -19,6 +19,7 @@ from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import write_output
 from sweeper.summary.report_cost import cost_pictures
 from sweeper.summary.report_curves import curve_data
+from sweeper.summary.report_errors import mistakes
 from sweeper.summary.report_question import format_time, question, shown_axes
 from sweeper.summary.report_runs import confusion, failures, provenance
 from sweeper.summary.report_tables import columns_of, effect_tables, rows_of
@@ -86,6 +87,7 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
             curves=curve_data(learning_curves(output_dir, frame)),
             drawn=CURVES_DRAWN,
             confusion=confusion(frame, records),
+            mistakes=mistakes(frame, records),
             failures=failures(frame, statuses),
             provenance=provenance(frame, runs),
             commands=[plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs}),

@@ -11,7 +11,9 @@ from support import TINY, composed
 from sweeper.errors import UserError
 from sweeper.files import read_json, write_json
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.evaluate import command_of, evaluate_run
+from sweeper.runs.elsewhere import Elsewhere
+from sweeper.runs.evaluate import evaluate_run
+from sweeper.runs.provenance import command_of
 from sweeper.runs.run import Job, run
 
 
@@ -42,31 +44,27 @@ def change(record: RunDirectory, **changes: Any) -> None:
     write_json(record.folder / "run.json", described | {"config": config} | changes)
 
 
-def test_on_the_same_device_there_is_no_note(record: RunDirectory) -> None:
-    assert evaluate_run(record.folder).note == ""
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize("device", ["cuda", "auto"])
 def test_a_run_of_a_gpu_is_evaluated_on_a_cpu_and_says_so(device: str, record: RunDirectory) -> None:
     change(record, config={"device": device}, device_type="cuda")
-    evaluation = evaluate_run(record.folder)
-    assert evaluation.note == "trained on cuda, evaluated on cpu: the last digits may differ"
+    evaluation = evaluate_run(record)
+    assert (evaluation.recorded_device, evaluation.device_type) == ("cuda", "cpu")
     assert (evaluation.test_acc, evaluation.num_changed) == (evaluation.recorded_acc, 0)
 
 
 def test_images_that_moved_are_found_by_their_new_folder(record: RunDirectory, images: Path, tmp_path: Path) -> None:
     moved = images.rename(tmp_path / "elsewhere")
     try:
-        with pytest.raises(UserError, match=r"not found; .*; if the images have moved, give their folder: --data-root"):
-            evaluate_run(record.folder)
-        evaluation = evaluate_run(record.folder, moved)
-        with pytest.raises(UserError, match=r"data\.root=.*/nowhere: folder .* not found; expected [^;]*$"):
-            evaluate_run(record.folder, tmp_path / "nowhere")
+        with pytest.raises(UserError, match=rf"^the images of softmax-\S+ are not in {images}; give data\.root=DIR$"):
+            evaluate_run(record)
+        evaluation = evaluate_run(record, Elsewhere({"root": str(moved)}))
+        with pytest.raises(UserError, match=r"data\.root=.*/nowhere: folder not found; expected [^;]*$"):
+            evaluate_run(record, Elsewhere({"root": str(tmp_path / "nowhere")}))
         other = shutil.copytree(moved, tmp_path / "other")
         (other / "test" / "ant" / "000.png").unlink()
         with pytest.raises(UserError, match=r"images differ from those that .* was trained on"):
-            evaluate_run(record.folder, other)
+            evaluate_run(record, Elsewhere({"root": str(other)}))
     finally:
         moved.rename(images)
     assert evaluation.test_acc == evaluation.recorded_acc
@@ -74,7 +72,7 @@ def test_images_that_moved_are_found_by_their_new_folder(record: RunDirectory, i
 
 def test_a_backup_is_evaluated_by_its_path(record: RunDirectory) -> None:
     backup = record.folder.rename(record.folder.with_name(f"{record.run_id}.bak"))
-    assert evaluate_run(backup).num_changed == 0
+    assert evaluate_run(RunDirectory(backup)).num_changed == 0
 
 
 def test_advice_names_the_folder_where_the_run_is_now(finished: Path, record: RunDirectory, tmp_path: Path) -> None:
@@ -82,7 +80,7 @@ def test_advice_names_the_folder_where_the_run_is_now(finished: Path, record: Ru
     assert command_of(record) == f"python train.py output_dir={tmp_path}"
     record.best.unlink()
     with pytest.raises(UserError, match=rf"retrain with: python train\.py output_dir={tmp_path} sweep\.reuse=none$"):
-        evaluate_run(record.folder)
+        evaluate_run(record)
 
 
 def test_a_resumed_run_says_that_its_device_is_another(

@@ -1,8 +1,8 @@
-"""The text of a new evaluation: accuracy, precision and recall of each class, and the confusion matrix."""
+"""A new evaluation of a run in the terminal, and whether it is the recorded one."""
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.errors import UserError
+from sweeper.runs.evaluate import Reevaluation
 from sweeper.summary.output import printable
 
-if TYPE_CHECKING:
-    from sweeper.runs.evaluate import Reevaluation
-
+OTHER_DEVICE = 0.01  # of the test images may get another class on another type of device, which rounds differently
 PADDING = 3  # a border and a space on both sides of a cell
 
 
-def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
+def print_evaluation(name: str, evaluation: Reevaluation) -> None:
     """Print an evaluation; where a terminal is too narrow for the confusion matrix, in parts of fewer columns."""
     print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
-    if evaluation.note:
-        print(evaluation.note)
     labels = [Text(printable(label)) for label in evaluation.classes]
     limit = Console().width if sys.stdout.isatty() else None
     for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):
@@ -70,3 +68,24 @@ def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, sto
 def width_of(table: Table) -> int:
     """Return the characters across that a table needs for all of its cells."""
     return Console(width=100_000).measure(table).maximum
+
+
+def check_evaluation(evaluation: Reevaluation, recorded: Path) -> None:
+    """Compare with the record; say on standard error where that is not possible or the device differs.
+
+    Raises:
+        UserError: predicted classes or the accuracy differ, on another type of device by more than rounding.
+    """
+    num_images, changed = int(evaluation.confusion.sum()), evaluation.num_changed
+    if changed is None:
+        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
+    if evaluation.device_type != evaluation.recorded_device:
+        places = f"trained on {evaluation.recorded_device}, evaluated on {evaluation.device_type}"
+        print(f"{places}: {changed or 0} of {num_images} predicted classes differ", file=sys.stderr)
+        allowed = OTHER_DEVICE
+    else:
+        allowed = 0.0
+    if (changed or 0) > allowed * num_images:
+        raise UserError(f"{changed} predicted classes differ from those in {recorded}")
+    if abs(evaluation.test_acc - evaluation.recorded_acc) > allowed:
+        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from sweeper.runs.evaluate import Reevaluation
-from sweeper.summary.evaluation_text import print_evaluation
+from sweeper.trained.evaluation_text import print_evaluation
 
 
 def printed(classes: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     confusion = 1000 + np.arange(len(classes) ** 2).reshape(len(classes), -1)
-    print_evaluation("a-run", Reevaluation(0.5, 0.5, 0, classes, confusion))
+    print_evaluation("a-run", Reevaluation(0.5, 0.5, 0, classes, confusion, "cpu", "cpu"))
     return capsys.readouterr().out
 
 
@@ -44,7 +44,7 @@ def test_names_of_classes_are_no_markup(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_class_that_is_never_predicted_has_no_precision(capsys: pytest.CaptureFixture[str]) -> None:
-    print_evaluation("a-run", Reevaluation(0.5, 0.5, 0, ["ant", "bee"], np.array([[3, 0], [1, 0]])))
+    print_evaluation("a-run", Reevaluation(0.5, 0.5, 0, ["ant", "bee"], np.array([[3, 0], [1, 0]]), "cpu", "cpu"))
     lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
     assert ["ant", "0.7500", "1.0000", "3"] in lines
     assert ["bee", "-", "0.0000", "1"] in lines
