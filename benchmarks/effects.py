@@ -22,6 +22,7 @@ from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import new_model_interval, t_interval
 from sweeper.summary.other_images import image_variance, widen
 from sweeper.summary.planning import detectable
+from sweeper.summary.study import Method
 from sweeper.sweep.precision import seeds_for
 
 MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
@@ -103,7 +104,7 @@ def tuned(generator: Rng, gain: float) -> tuple[Effects, float]:
                 rows.append(
                     {"activation": name, "optimizer.lr": lr, "seed": seed, "test_acc": acc, "best_val_acc": val}
                 )
-    return effects(frame_of(rows), {"activation": "relu"}, tuned=["optimizer.lr"], defaults={}), gain
+    return effects(frame_of(rows), {"activation": "relu"}, method=Method(tuned=["optimizer.lr"]), defaults={}), gain
 
 
 def partial(generator: Rng, complete: int, incomplete: int) -> tuple[Effects, float]:

@@ -96,6 +96,10 @@ def effects(
     anytime: Annotated[
         bool, typer.Option("--anytime", help="p and intervals that hold when seeds are added after a look at results.")
     ] = False,
+    diverged_as_chance: Annotated[
+        bool,
+        typer.Option("--diverged-as-chance", help="Count diverged runs as chance accuracy, 1 / number of classes."),
+    ] = False,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -104,6 +108,7 @@ def effects(
 ) -> None:
     """Estimate the effect of each setting from pairs of finished runs that differ only in that setting."""
     from sweeper.summary.effects_text import show_effects
+    from sweeper.summary.study import Method
     from sweeper.sweep.saved import ids_of, precision_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
@@ -112,10 +117,13 @@ def effects(
         ids_of(output_dir, sweep),
         baseline or [],
         where=where or [],
-        tuned=tune or [],
         measures=measure or [],
-        is_anytime=anytime,
-        precision=precision_of(output_dir, sweep),
+        method=Method(
+            tuned=tune or [],
+            is_anytime=anytime,
+            precision=precision_of(output_dir, sweep),
+            is_chance=diverged_as_chance,
+        ),
         format=format,
         output=output,
         options=options,

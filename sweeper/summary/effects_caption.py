@@ -6,7 +6,7 @@ from sweeper.summary.axes import format_override
 from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
-from sweeper.summary.inference import LEVEL, MODEL, Comparison
+from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.planning import detectable, pooled_spread
 from sweeper.sweep.precision import MOST, seeds_for
 
@@ -34,9 +34,7 @@ def caption(found: Effects) -> list[str]:
         "mean: change minus baseline, over pairs of runs that are equal in everything else, seed included; pairs of a "
         "seed are not independent, so their mean is one observation",
         "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
-        ANYTIME if found.is_anytime else FIXED,
-        f"interval: at the level at which p was judged, so that 0 is outside where p is below {LEVEL}"
-        + (" (the highest evidence so far counts)" if found.is_anytime else ""),
+        *inferred(found),
     ]
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of their lines hold for all lines at once")
@@ -49,6 +47,25 @@ def caption(found: Effects) -> list[str]:
         lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
+
+
+def inferred(found: Effects) -> list[str]:
+    """Say what p and interval are, and for which number of seeds they hold."""
+    lines = [
+        ANYTIME if found.method.is_anytime else FIXED,
+        f"interval: at the level at which p was judged, so that 0 is outside where p is below {LEVEL}; each covers in "
+        f"at least {1 - LEVEL:.0%}" + (" (the highest evidence so far counts)" if found.method.is_anytime else ""),
+    ]
+    if (precision := found.method.fixed_width) is None:
+        return lines
+    return [
+        f"test_acc: sweep.precision={precision:g} chose the number of seeds by their spread; the interval is the mean "
+        f"±{precision:g}, or what was reached, and covers in at least 95 % of sweeps; a t-test at such a stop is not "
+        "valid, so there is no p",
+        "other tables, and the lines of models: where the number of seeds follows from the spread, p and intervals may "
+        "hold in 90 to 95 % only; --anytime holds at every number of seeds",
+        *lines,
+    ]
 
 
 def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
@@ -84,13 +101,27 @@ def incomplete(every: Sequence[Comparison]) -> list[str]:
 
 
 def dependent(comparisons: Sequence[Comparison]) -> list[str]:
-    """Name the settings on which the sign of a change depends, other than the model, with the remedy."""
+    """Name the numbers, such as learning rates, between which a change's mean differs in sign, with the remedy."""
     lines = [
-        f"{name_change(comparison)} depends on {comparison.axis}: --tune {comparison.axis} compares at the best of each"
+        f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; --tune {comparison.axis} compares "
+        "each configuration at its best"
         for comparison in comparisons
-        if comparison.metric == "test_acc" and comparison.is_significant and comparison.axis not in (None, MODEL)
+        if comparison.metric == "test_acc" and comparison.is_significant and has_numbers(comparison)
     ]
     return shorten(list(dict.fromkeys(lines)))
+
+
+def has_numbers(comparison: Comparison) -> bool:
+    """Return whether the parts of a comparison are by a setting with numbers."""
+    return bool(comparison.parts) and all(is_number(part.name.rpartition("=")[2]) for part in comparison.parts)
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def limited(comparisons: Sequence[Comparison]) -> list[str]:
@@ -124,7 +155,7 @@ def new_models(comparisons: Sequence[Comparison]) -> list[str]:
         if found:
             where = on_data(table[0], comparisons)
             lines.append(
-                f"test_acc{where} on another model, as different as these, {1 - LEVEL:.0%}: {', '.join(found)}"
+                f"test_acc{where} on another model, as different as these ({1 - LEVEL:.0%}, each): {', '.join(found)}"
             )
     return lines
 
@@ -173,7 +204,7 @@ def plans(found: Effects) -> list[str]:
             seeds.add(fewest)
             shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
             needed.append(f"{number:,} ({axis})" if number < MOST else f"over {MOST:,} ({axis})")
-        if shown and not found.is_anytime:
+        if shown and not found.method.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "

@@ -26,6 +26,7 @@ from sweeper.summary.intervals import Interval
 from sweeper.summary.measure_columns import CLASS_ACCS, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import printable, write_output
+from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
 
@@ -132,25 +133,14 @@ def known_measures(names: Sequence[str], frame: pd.DataFrame) -> list[str]:
 FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 
 
-def warn_of_precision(precision: float) -> str:
-    """Return what the reader of a sweep with sweep.precision should read instead of intervals and p."""
-    return (
-        f"the number of seeds was chosen by sweep.precision={precision:g}, which stops where the spread is small: "
-        "intervals and p hold in 90 to 92 % instead of 95 %; report the mean and half-width that the sweep printed, or "
-        "use --anytime"
-    )
-
-
 def show_effects(
     output_dir: Path,
     only: set[str] | None,
     baseline: Sequence[str],
     *,
     where: Sequence[str] = (),
-    tuned: Sequence[str] = (),
     measures: Sequence[str] = (),
-    is_anytime: bool = False,
-    precision: float | None = None,
+    method: Method | None = None,
     format: str = "table",
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
@@ -162,10 +152,8 @@ def show_effects(
         only: ids of the runs that are wanted; None for all.
         baseline: texts AXIS=VALUE.
         where: texts COLUMN=VALUE that the runs meet.
-        tuned: settings that every configuration has at its best value, see `effects`.
         measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the usual ones.
-        is_anytime: whether p and intervals stay valid when seeds are added after a look.
-        precision: the sweep.precision that decided on the number of seeds; None where there was none.
+        method: how runs are compared otherwise; None for the defaults.
         format: one of FORMATS.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
@@ -182,15 +170,11 @@ def show_effects(
     found = effects(
         frame,
         given,
-        tuned=tuned,
-        is_anytime=is_anytime,
-        measures=known_measures(measures, frame) or tuple(USUAL),
+        method=replace(method or Method(), measures=known_measures(measures, frame) or tuple(USUAL)),
         correctness=correctness_of(frame, output_dir / "runs"),
         skipped=skipped,
         options=options,
     )
-    if precision is not None and not is_anytime:
-        found = replace(found, notes=[*found.notes, warn_of_precision(precision)])
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
     console = Console()

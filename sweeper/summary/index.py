@@ -15,7 +15,7 @@ from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.run_row import RunRow
 
 INDEX = ".index.json"
-VERSION = 6  # raised whenever a row's content changes
+VERSION = 7  # raised whenever a row's content changes
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # what a row is made from
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
 

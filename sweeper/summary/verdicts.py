@@ -9,23 +9,22 @@ def verdict(comparison: Comparison) -> str:
     """Return the result as the end of a sentence."""
     if comparison.seeds == 1:
         return f"one {'pair' if comparison.pairs == 1 else 'seed'}: more seeds needed"
-    if comparison.p is None:
+    if comparison.p is None and comparison.interval is None:
         return "the same in every seed: no spread to test against"
     if not comparison.is_significant:
         words = "not significant"
         words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
-        return words + diverged(comparison)
+        return words + missing(comparison)
     if comparison.averaged:
         names = " and ".join(comparison.averaged)
         return f"no verdict: averaged over {names}; use {' '.join(f'--tune {name}' for name in comparison.averaged)}"
     words = direction(comparison)
-    if comparison.diverged is not None and not comparison.diverged.is_empty:
-        words += " where all of them train" if len(comparison.changes) > 1 else " where both train"
+    words += where(comparison)
     if comparison.parts:
         digits = METRICS[comparison.metric].digits.format
         low, high = (pick(comparison.parts, key=lambda part: part.mean) for pick in (min, max))
         words += f" on average: from {digits(low.mean)} ({low.name}) to {digits(high.mean)} ({high.name})"
-    return words + diverged(comparison)
+    return words + missing(comparison)
 
 
 def direction(comparison: Comparison) -> str:
@@ -37,7 +36,21 @@ def direction(comparison: Comparison) -> str:
     return f"{metric.more if up else metric.less} with {value} than with {baseline}"
 
 
-def diverged(comparison: Comparison) -> str:
-    """Return how many runs diverged, as the end of a result; empty where none did."""
-    tally = comparison.diverged
-    return "" if tally is None or tally.is_empty else f"; diverged: {tally.text}"
+def where(comparison: Comparison) -> str:
+    """Return which pairs a result is about, where some of them lack a result; empty where none does."""
+    diverged, failed = (tally is not None and not tally.is_empty for tally in (comparison.diverged, comparison.failed))
+    if comparison.is_scored:
+        diverged = False
+    several = comparison.is_screen or len(comparison.changes) > 1
+    ended = " finish" if failed else " train"
+    return f" where {'all of them' if several else 'both'}{ended}" if diverged or failed else ""
+
+
+def missing(comparison: Comparison) -> str:
+    """Return what a result lacks, as its end: runs that diverged or failed, a precision; empty where nothing."""
+    words = "" if comparison.is_precise else "; precision not reached"
+    if comparison.diverged is not None and not comparison.diverged.is_empty:
+        words += f"; diverged{', as chance' if comparison.is_scored else ''}: {comparison.diverged.text}"
+    if comparison.failed is not None and not comparison.failed.is_empty:
+        words += f"; failed: {comparison.failed.text}"
+    return words

@@ -11,6 +11,9 @@ from scipy import stats
 
 from sweeper.files import write_json
 from sweeper.summary.effects_text import show_effects
+from sweeper.summary.outcomes import Tally
+from sweeper.summary.study import Method
+from sweeper.summary.verdicts import verdict
 from sweeper.sweep.designs import screening
 from sweeper.sweep.saved import precision_of
 
@@ -48,7 +51,8 @@ def test_a_screen_is_compared_by_the_contrasts_of_its_seeds() -> None:
     assert result.interactions == []
     assert result.notes == [
         "digits: a screen of 7 tricks with 24 runs a seed; an effect is the average over the others off and on; "
-        "interactions are not seen"
+        "interactions are not seen",
+        "intervals are for these 10,000 test images; others of their kind would differ as well",
     ]
 
 
@@ -58,6 +62,14 @@ def test_a_seed_with_a_diverged_run_is_left_out_by_name() -> None:
     result = found(table(*made), BASELINE)
     assert {comparison.seeds for comparison in result.comparisons} == {3}
     assert "digits: seed 1 is left out, 1 of its runs is missing" in result.notes
+    for comparison in result.comparisons:
+        sign = screening(7)[30 - 24, TRICKS.index(comparison.changes[0].axis)]
+        expected = (1, 48, 0, 48) if sign > 0 else (0, 48, 1, 48)
+        assert comparison.diverged == Tally(*expected)
+    norm = sorted(TRICKS).index("norm")
+    assert verdict(result.comparisons[norm]).startswith("helps where all of them train; diverged: ")
+    scored = found(table(*(run | {"num_classes": 10} for run in made)), BASELINE, is_chance=True)
+    assert {comparison.seeds for comparison in scored.comparisons} == {4}
 
 
 def test_settings_that_change_together_are_named() -> None:
@@ -92,8 +104,8 @@ def test_a_sweep_with_a_precision_says_what_to_report(
     for seed in range(2):
         for lr in (0.1, 0.2):
             finish(tmp_path, f"run-{seed}-{lr}", [0.5], test_acc=0.5 + lr * seed, seed=seed, batch_size=lr)
-    show_effects(tmp_path, None, [], is_anytime=anytime, precision=precision)
-    assert ("the number of seeds was chosen by sweep.precision=0.01" in capsys.readouterr().out) == warns
+    show_effects(tmp_path, None, [], method=Method(is_anytime=anytime, precision=precision))
+    assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in capsys.readouterr().out) == warns
 
 
 @pytest.mark.parametrize("asked", [{}, {"precision": None}, {"precision": 0.01}])
