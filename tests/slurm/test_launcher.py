@@ -104,10 +104,12 @@ def test_seeds_are_added_until_a_precision_is_reached(
     assert answer and answer.splitlines()[:2] == here.end().rpartition("on test_acc, 6 seeds:")[2].splitlines()[:2]
     assert len(there.runs) == len(here.runs) == 12
     assert [status(run)["attempt"] for run in there.runs] == [1] * 12
-    tables = [sweeper(each, "effects", "precise") for each in (there, here)]
-    assert "sweep.precision=0.005 chose the number of seeds" in tables[0]
-    first = [table.partition("Baseline: ")[0].partition("epochs to")[0] for table in tables]
-    assert first[0] == first[1]
+    effects = [json.loads(sweeper(each, "effects", "precise", "--format", "json")) for each in (there, here)]
+    first, other = (
+        {name: found["comparisons"][0][name] for name in ("mean", "low", "precision", "p", "result")}
+        for found in effects
+    )
+    assert first == other and (first["precision"], first["p"]) == (0.005, None)
 
 
 def test_an_interrupted_or_killed_command_finds_its_jobs(

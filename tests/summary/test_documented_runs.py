@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from processes import REPOSITORY
 
+from sweeper.summary.axes import format_override
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import effects
+from sweeper.summary.effects_text import format_p
 from sweeper.summary.inference import Comparison
 from sweeper.summary.verdicts import verdict
 
@@ -49,6 +51,15 @@ def test_intervals_are_those_of_the_specification(
     assert (one.pairs, one.seeds, len(one.models)) == (12, 3, 4)
     assert one.family == pytest.approx(family, abs=5.1e-5) and one.new_model == pytest.approx(new_model, abs=5.1e-4)
     assert verdict(one) == result
+    low, high = one.family or (0.0, 0.0)
+    cells = (
+        f"{axis}={value}",
+        format_override(one.changes[0].baseline),
+        f"{one.mean:+.4f}",
+        f"[{low:+.4f}, {high:+.4f}]",
+    )
+    row = f"| {' | '.join((*cells, format_p(one.corrected), result))} |"
+    assert row in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_runs_that_the_limit_of_epochs_ended_are_counted() -> None:
