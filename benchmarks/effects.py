@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import stdtrit
 
-from sweeper.summary.anytime import PRIOR
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.inference import Comparison
-from sweeper.summary.intervals import new_model_interval, t_interval
+from sweeper.summary.intervals import t_interval
 from sweeper.summary.other_images import image_variance, widen
 from sweeper.summary.planning import detectable
 from sweeper.summary.study import Method
-from sweeper.sweep.precision import seeds_for
+from sweeper.summary.verdicts import verdict
+from sweeper.sweep.precision import PILOT, half_width, seeds_for, seeds_to_add
 
 MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
 Rng = np.random.Generator
@@ -53,33 +53,30 @@ def null_sweep(generator: Rng, seeds: int) -> Effects:
 
 def claims(sweeps: int, seeds: int) -> dict[str, float]:
     """Return the share of null sweeps with a claim, for each table and for the page."""
-    generator, found = np.random.default_rng(seeds), []
+    generator, found, single, held = np.random.default_rng(seeds), [], [], []
     for _ in range(sweeps):
         result = null_sweep(generator, seeds)
         claimed = {f"{one.metric}{' (interactions)' * (len(one.changes) > 1)}" for one in significant(result)}
         found.append(claimed)
+        single.append({one.metric for one in result.comparisons if excludes_0(one.interval) and not one.is_significant})
+        held.append(not any(excludes_0(one.family) for one in result.comparisons if one.metric == "test_acc"))
     names = sorted(set().union(*found), key=lambda name: (not name.startswith("test_acc"), name))
     shares = {name: float(np.mean([name in one for one in found])) for name in names}
-    return shares | {"any": float(np.mean([*map(bool, found)]))}
+    shares |= {"any of them": float(np.mean([*map(bool, found)]))}
+    shares |= {"test_acc: all intervals hold": float(np.mean(held))}
+    return shares | {
+        "test_acc: an interval that is not corrected excludes 0, and its p is not significant": float(
+            np.mean(["test_acc" in one for one in single])
+        )
+    }
+
+
+def excludes_0(interval: tuple[float, float] | None) -> bool:
+    return interval is not None and not interval[0] <= 0 <= interval[1]
 
 
 def significant(result: Effects) -> list[Comparison]:
     return [one for one in (*result.comparisons, *result.interactions) if one.is_significant]
-
-
-def looks(trials: int, first: int, last: int) -> tuple[float, float]:
-    """Return the share of null effects claimed by a t-test, and by --anytime, with a look after every seed."""
-    values = np.random.default_rng(0).normal(0, 1, (trials, last))
-    number = np.arange(1, last + 1)
-    means = values.cumsum(axis=1) / number
-    squares = (values**2).cumsum(axis=1) - number * means**2
-    degrees = number - 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ts = means * np.sqrt(number) / np.sqrt(squares / degrees)
-        ratio = 1 + number * PRIOR
-        logs = number / 2 * (np.log1p(ts**2 / degrees) - np.log1p(ts**2 / (degrees * ratio))) - np.log(ratio) / 2
-    naive = np.abs(ts[:, first - 1 :]) > stdtrit(degrees[first - 1 :], 0.975)
-    return float(naive.any(axis=1).mean()), float((logs[:, 1:] > np.log(20)).any(axis=1).mean())
 
 
 def coverage(trials: int, make: Callable[[Rng], tuple[Effects, float]]) -> float:
@@ -117,11 +114,49 @@ def partial(generator: Rng, complete: int, incomplete: int) -> tuple[Effects, fl
     return effects(frame_of(rows), {"model": "cnn", "norm": "none"}, defaults={}), 0.03 / 4
 
 
-def new_models(trials: int, models: int) -> float:
-    """Return how often the interval for one more model covers its effect."""
-    values = np.random.default_rng(2).normal(0.01, 0.014, (trials, models + 1))
-    ends = [new_model_interval(row[:-1].tolist(), 0.05) or (0.0, 0.0) for row in values]
-    return float(np.mean([low <= row[-1] <= high for (low, high), row in zip(ends, values, strict=True)]))
+def one_is_hurt(trials: int, seeds: int) -> tuple[float, float]:
+    """Return how often a change that helps three models and hurts one is significant, and how often it just helps."""
+    generator, gains = np.random.default_rng(6), dict(zip(MODELS, (0.02, 0.02, 0.02, -0.012), strict=True))
+    claimed, plain = 0, 0
+    for _ in range(trials):
+        rows = [
+            {"model": model, "norm": norm, "seed": seed}
+            | {"test_acc": 0.6 + gains[model] * (norm == "batch") + generator.normal(0, NOISE)}
+            for model, norm, seed in product(MODELS, ("none", "batch"), range(seeds))
+        ]
+        result = effects(frame_of(rows), {"model": "cnn", "norm": "none"}, defaults={})
+        (one,) = [one for one in result.comparisons if one.changes[0].axis == "norm"]
+        claimed += one.is_significant
+        plain += verdict(one) == "helps"
+    return claimed / trials, plain / trials
+
+
+def precise(sweeps: int, precision: float) -> tuple[float, float, float]:
+    """Return false claims in test_acc of sweeps with sweep.precision: as effects says, by a t-test; and their seeds.
+
+    One model, 2 activations x 2 norms without any effect.
+    """
+    generator, claimed, by_t, number = np.random.default_rng(7), 0, 0, 0
+    cells = list(product((0, 1), (0, 1)))
+    for _ in range(sweeps):
+        accs, seeds = 0.6 + generator.normal(0, NOISE, (200, 2, 2)), PILOT
+        means = [accs.mean(axis=3 - axis) for axis in (1, 2)]
+        differences = [found[:, 1] - found[:, 0] for found in means]
+        while (spread := max(float(found[:seeds].std(ddof=1)) for found in differences)) and (
+            half_width(spread, seeds) > precision
+        ):
+            seeds += seeds_to_add(seeds, seeds_for(spread, precision, more_than=seeds))
+        rows = [
+            {"activation": ("relu", "selu")[one], "norm": ("none", "batch")[other], "seed": seed}
+            | {"test_acc": float(accs[seed, one, other])}
+            for (one, other), seed in product(cells, range(seeds))
+        ]
+        for method in (Method(measures=["test_acc"], precision=precision), Method(measures=["test_acc"])):
+            result = effects(frame_of(rows), {"activation": "relu", "norm": "none"}, defaults={}, method=method)
+            wrong = any(one.is_significant for one in result.comparisons)
+            claimed, by_t = (claimed + wrong, by_t) if method.precision else (claimed, by_t + wrong)
+        number += seeds
+    return claimed / sweeps, by_t / sweeps, number / sweeps
 
 
 def other_images(trials: int, seeds: int, shared: float) -> tuple[float, float]:
@@ -198,13 +233,19 @@ def main() -> None:
     names = list(dict.fromkeys(name for of_seeds in found.values() for name in of_seeds))
     rows: list[list[Any]] = [[name, *(float(found[seeds].get(name, 0.0)) for seeds in found)] for name in names]
     show(console, f"False claims a table, {sweeps} null sweeps each", ("table", "3 seeds", "5 seeds"), rows)
-    rows = [[last, *looks(20_000, 3, last)] for last in (5, 10, 20, 50, 100)]
-    show(console, "False claims, a look after every seed from 3", ("seeds at most", "t-test", "--anytime"), rows)
+    claimed, by_t, number = precise(sweeps // 2, 0.005)
+    show(
+        console,
+        f"False claims in test_acc after sweep.precision=0.005, {sweeps // 2} null sweeps",
+        ("effects", "t-test", "seeds"),
+        [[claimed, by_t, f"{number:.1f}"]],
+    )
+    rows = [[seeds, *one_is_hurt(sweeps // 10, seeds)] for seeds in (3, 5, 10)]
+    show(console, "Three models gain 0.02, one loses 0.012", ("seeds", "significant", "plain helps"), rows)
     rows = [["tuned, no effect", coverage(sweeps // 4, lambda generator: tuned(generator, 0.0))]]
     rows += [["tuned, +0.01", coverage(sweeps // 4, lambda generator: tuned(generator, 0.01))]]
     rows += [["3 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 3, 5))]]
     rows += [["5 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 5, 5))]]
-    rows += [[f"the effect on a new model, {models} models", new_models(10_000, models)] for models in (3, 4, 8)]
     show(console, "Coverage of 95 % intervals", ("interval", "coverage"), rows)
     rows = [[seeds, share, *other_images(sweeps, seeds, share)] for seeds in (3, 5, 10) for share in (0.0, 0.02, 0.05)]
     headers = ("seeds", "images gained always", "over seeds", "for other images")

@@ -6,7 +6,7 @@ from sweeper.summary.axes import format_override
 from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
-from sweeper.summary.inference import LEVEL, Comparison
+from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
 from sweeper.summary.planning import detectable, pooled_spread
 from sweeper.sweep.precision import MOST, seeds_for
 
@@ -210,5 +210,6 @@ def plans(found: Effects) -> list[str]:
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
                 f"about {' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
                 f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in all"
+                + (f": sweep.precision={metric.half_width:g} adds them" if table[0].metric == TEST_ACC else "")
             )
     return lines

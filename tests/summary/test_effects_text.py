@@ -158,7 +158,7 @@ def test_captions_give_no_number_of_seeds_that_depends_on_the_effect() -> None:
         "with 4 seeds a true difference of about 0.0072 (activation) would be significant four times in five"
         in captions[0]
     )
-    assert "±0.005 (95%, each) needs about 5 (activation) seeds in all" in captions[0]
+    assert "±0.005 (95%, each) needs about 5 (activation) seeds in all: sweep.precision=0.005 adds them" in captions[0]
     assert "for these 10,000 test images" in captions[0] and "use --anytime" in captions[0]
 
 

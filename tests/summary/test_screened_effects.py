@@ -1,5 +1,6 @@
 """Effects of a screen, through `effects`: contrasts of each seed in place of pairs."""
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy import stats
 from sweeper.files import write_json
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.outcomes import Tally
+from sweeper.summary.report import render
 from sweeper.summary.study import Method
 from sweeper.summary.verdicts import verdict
 from sweeper.sweep.designs import screening
@@ -104,6 +106,15 @@ def test_a_sweep_with_a_precision_says_what_to_report(
     for seed in range(2):
         for lr in (0.1, 0.2):
             finish(tmp_path, f"run-{seed}-{lr}", [0.5], test_acc=0.5 + lr * seed, seed=seed, batch_size=lr)
+    folder = tmp_path / "sweeps" / "mine"
+    folder.mkdir(parents=True)
+    job = {"action": "train", "reason": "new", "epochs": 1, "changed": [], "overrides": []}
+    job |= dict.fromkeys(("epoch", "seconds", "heartbeat"))
+    jobs = [job | {"run_id": path.name} for path in (tmp_path / "runs").iterdir()]
+    plan = {"command": "c", "created": 1.0, "concurrency": 1, "jobs": jobs, "precision": precision}
+    write_json(folder / "sweep.json", plan)
+    text = html.unescape(render(tmp_path, "mine"))
+    assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in text) == (precision is not None)
     show_effects(tmp_path, None, [], method=Method(is_anytime=anytime, precision=precision))
     assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in capsys.readouterr().out) == warns
 

@@ -1,0 +1,260 @@
+"""What other ways to infer an effect would do: simulations of what effects does not do, beside what it does.
+
+python benchmarks/inference.py: half a minute, no training. benchmarks/effects.py simulates the real `effects`.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from sweeper.summary.anytime import PRIOR
+from sweeper.summary.intervals import new_model_interval, rounding_floor, spread_of, t_test
+
+TRIALS = 20_000
+SIGMA = 0.008  # standard deviation of a run between seeds
+Floats = NDArray[np.float64]
+
+
+def covers(differences: Floats, truth: float | Floats, level: float = 0.05) -> float:
+    """Return how often the t interval over the seeds, the last axis, covers the truth."""
+    seeds = differences.shape[-1]
+    half = stdtrit(seeds - 1, 1 - level / 2) * differences.std(axis=-1, ddof=1) / math.sqrt(seeds)
+    return float((np.abs(differences.mean(axis=-1) - truth) <= half).mean())
+
+
+def advised(comparisons: int, first: int, more: int, most: int, trials: int = 5000) -> list[str]:
+    """Return the false claims of who adds as many seeds as would make the largest effect significant, and again.
+
+    Args:
+        comparisons: of the table, none of which has an effect.
+        first: seeds at the first look.
+        more: seeds that are added at most, after a look.
+        most: seeds in all.
+    """
+    generator, claims, at_first = np.random.default_rng(0), 0, 0
+    numbers = np.arange(2, most + 1)
+    critical = np.append([math.inf] * 2, stdtrit(numbers - 1, 1 - 0.025 / comparisons) / np.sqrt(numbers))
+    for _ in range(trials):
+        values, seeds = generator.normal(size=(comparisons, most)), first
+        while True:
+            seen = values[:, :seeds]
+            ratio = float((np.abs(seen.mean(axis=1)) / seen.std(axis=1, ddof=1)).max())
+            if ratio > critical[seeds]:
+                claims += 1
+                at_first += seeds == first
+                break
+            enough = np.flatnonzero(critical[seeds + 1 : seeds + 1 + more] < ratio)
+            if not len(enough):
+                break
+            seeds += 1 + int(enough[0])
+    return [f"{claims / trials:.3f}", f"{at_first / trials:.3f}"]
+
+
+def looks(effect: float, last: int, first: int = 3) -> list[str]:
+    """Return how often an effect is significant by a t-test, and by --anytime, with a look after every seed.
+
+    Args:
+        effect: in standard deviations between seeds.
+        last: seeds at most.
+        first: seeds at the first look, of the t-test.
+    """
+    values = np.random.default_rng(1).normal(effect, 1, (TRIALS, last))
+    number = np.arange(1, last + 1)
+    means = values.cumsum(axis=1) / number
+    squares = (values**2).cumsum(axis=1) - number * means**2
+    degrees = number - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ts = means * np.sqrt(number) / np.sqrt(squares / degrees)
+        ratio = 1 + number * PRIOR
+        logs = number / 2 * (np.log1p(ts**2 / degrees) - np.log1p(ts**2 / (degrees * ratio))) - np.log(ratio) / 2
+    naive = np.abs(ts[:, first - 1 :]) > stdtrit(degrees[first - 1 :], 0.975)
+    return [f"{found.any(axis=1).mean():.3f}" for found in (naive, logs[:, 1:] > math.log(20))]
+
+
+def draw_grids(gain: float, seeds: int, step: float) -> tuple[Floats, Floats]:
+    """Return test and validation accuracies (2, 4, TRIALS, seeds) of two values at four rates.
+
+    Args:
+        gain: of the second value, each at its best rate: the second of the first value, the fourth of the second.
+        seeds: their number.
+        step: what a step away from the best rate costs.
+    """
+    generator = np.random.default_rng(2)
+    distances = np.array([[1, 0, 1, 2], [3, 2, 1, 0]])
+    means = 0.6 + gain * np.array([[0], [1]]) - step * distances
+    test = means[:, :, None, None] + generator.normal(0, 0.0075, (2, 4, TRIALS, seeds))
+    split = generator.normal(0, 0.0094, (TRIALS, seeds))
+    return test, test + split + generator.normal(0, 0.005, test.shape)
+
+
+def pick(test: Floats, chosen: NDArray[np.int64]) -> Floats:
+    """Return the test accuracies (2, TRIALS, seeds) at the chosen rates (2, TRIALS, seeds)."""
+    return np.take_along_axis(test, chosen[:, None], axis=1)[:, 0]
+
+
+def averaged(test: Floats, _val: Floats) -> Floats:
+    return test.mean(axis=1)
+
+
+def one_rate(test: Floats, val: Floats) -> Floats:
+    """As --tune does: the rate with the highest mean validation accuracy, for all seeds."""
+    best = val.mean(axis=-1).argmax(axis=1)
+    return pick(test, np.broadcast_to(best[..., None], (2, *test.shape[2:])))
+
+
+def own_rates(test: Floats, val: Floats) -> Floats:
+    return pick(test, val.argmax(axis=1))
+
+
+def other_seeds(test: Floats, val: Floats) -> Floats:
+    """For each seed, the rate that is best for the others."""
+    return pick(test, (val.sum(axis=-1, keepdims=True) - val).argmax(axis=1))
+
+
+ESTIMATORS: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "averaged over the grid": averaged,
+    "one rate for all seeds, as `--tune`": one_rate,
+    "each seed its own rate": own_rates,
+    "for each seed, the best of the others": other_seeds,
+}
+
+
+def tuned(estimate: Callable[[Floats, Floats], Floats], seeds: int) -> list[str]:
+    """Return the coverage of a tuned difference of 0 and of 0.01, and of 0 where all rates are equally good."""
+    cells = []
+    for gain, step in ((0.0, 0.02), (0.01, 0.02), (0.0, 0.0)):
+        value = estimate(*draw_grids(gain, seeds, step))
+        cells.append(f"{covers(value[1] - value[0], gain):.3f}")
+    return cells
+
+
+def unequal(estimate: Callable[[Floats, Floats], Floats], seeds: int) -> list[str]:
+    """Return the bias of the better of four equal rates against the only one."""
+    generator = np.random.default_rng(3)
+    test = 0.6 + generator.normal(0, 0.0075, (2, 4, TRIALS, seeds))
+    val = test + generator.normal(0, 0.0094, (TRIALS, seeds)) + generator.normal(0, 0.005, test.shape)
+    return [f"{float((estimate(test, val)[1] - test[0, 0]).mean()):+.4f}"]
+
+
+def models(seeds: int, trials: int = 5000) -> list[str]:
+    """Return what intervals over the seeds of four models cover, and that for another model.
+
+    The models' effects differ by 0.014 (one standard deviation), a run by SIGMA.
+    """
+    generator = np.random.default_rng(4)
+    effects = generator.normal(0, 0.014, (trials, 5, 1))
+    differences = effects[:, :4] + generator.normal(0, SIGMA * math.sqrt(2), (trials, 4, seeds))
+    of_seed, new = differences.mean(axis=1), effects[:, 4, 0]
+    ends = np.array([new_model_interval(means, 0.05) for means in differences.mean(axis=2).tolist()])
+    predicted = ((ends[:, 0] <= new) & (new <= ends[:, 1])).mean()
+    shares = [covers(of_seed, effects[:, :4, 0].mean(axis=1)), covers(of_seed, 0.0), covers(of_seed, new)]
+    return [*(f"{share:.3f}" for share in shares), f"{predicted:.3f}"]
+
+
+def missing_models(complete: int, incomplete: int) -> list[str]:
+    """Return the coverage of all seeds and of the complete ones, where the others have the first model of four only.
+
+    The first model gains 0.03, the others nothing: the effect is the mean, 0.0075.
+    """
+    generator = np.random.default_rng(5)
+    differences = generator.normal(0, SIGMA * math.sqrt(2), (TRIALS, 4, complete + incomplete))
+    differences[:, 0] += 0.03
+    whole = differences[..., :complete].mean(axis=1)
+    every = np.concatenate([whole, differences[:, 0, complete:]], axis=1)
+    return [f"{covers(every, 0.0075):.3f}", f"{covers(whole, 0.0075):.3f}"]
+
+
+def best(seeds: int) -> list[str]:
+    """Return how often the best of twelve configurations is found by the highest run, and by the highest mean.
+
+    The configurations have a standard deviation of 0.02, the seeds' validation splits one of 0.0094.
+    """
+    generator = np.random.default_rng(6)
+    truths = generator.normal(0, 0.02, (TRIALS, 12, 1))
+    runs = truths + generator.normal(0, SIGMA, (TRIALS, 12, seeds)) + generator.normal(0, 0.0094, (TRIALS, 1, seeds))
+    right = truths[..., 0].argmax(axis=1)
+    return [f"{(found.argmax(axis=1) == right).mean():.3f}" for found in (runs.max(axis=2), runs.mean(axis=2))]
+
+
+def ties(seeds: int, spread: float, pairs: int) -> list[str]:
+    """Return false claims of results that are whole numbers, such as epochs, and how often all seeds agree.
+
+    Args:
+        seeds: their number.
+        spread: standard deviation of a run.
+        pairs: of a seed.
+    """
+    generator = np.random.default_rng(7)
+    runs = np.round(generator.normal(generator.uniform(5, 9, (TRIALS, 1, 1, 1)), spread, (TRIALS, 2, pairs, seeds)))
+    means, floor = (runs[:, 1] - runs[:, 0]).mean(axis=1), rounding_floor(1, 2, pairs)
+    ps = [t_test(float(np.mean(row)), spread_of(row, floor), seeds) for row in means.tolist()]
+    equal = (means == means[:, :1]).all(axis=1)
+    return [f"{np.mean([p is not None and p < 0.05 for p in ps]):.3f}", f"{equal.mean():.3f}"]
+
+
+def print_table(title: str, header: list[str], lines: list[list[str]]) -> None:
+    """Print a table of Markdown."""
+    print(f"{title}\n")
+    for line in (header, ["---"] * len(header), *lines):
+        print(f"| {' | '.join(line)} |")
+    print()
+
+
+def main() -> None:
+    """Print all tables."""
+    start = time.perf_counter()
+    rows = ((1, 3, 5, 10), (1, 2, 10, 20), (5, 3, 5, 10), (5, 3, 10, 20), (5, 3, 25, 50), (5, 2, 100, 200))
+    print_table(
+        "Seeds added as often as that many would make the largest effect significant, none being real",
+        ["comparisons", "seeds first", "added at most", "in all at most", "false claims", "at the first look"],
+        [[*map(str, row), *advised(*row)] for row in rows],
+    )
+    cases = [(0.0, last) for last in (5, 10, 20, 50, 100)] + [(1.0, 10), (1.0, 20), (2.0, 5), (2.0, 6), (2.0, 8)]
+    print_table(
+        "Significant with a look after every seed from the third",
+        ["effect, in sd between seeds", "seeds at most", "t-test", "`--anytime`"],
+        [[f"{effect:g}", str(last), *looks(effect, last)] for effect, last in cases],
+    )
+    print_table(
+        "Coverage of the difference at the best of four learning rates, which peak at different ones, five seeds",
+        ["estimate", "coverage, no effect", "effect 0.01", "no effect, all rates alike"],
+        [[name, *tuned(estimate, 5)] for name, estimate in ESTIMATORS.items()],
+    )
+    print_table(
+        "Bias of the better of four equal learning rates against the only one",
+        ["estimate", "3 seeds", "5 seeds"],
+        [[name, *unequal(ESTIMATORS[name], 3), *unequal(ESTIMATORS[name], 5)] for name in list(ESTIMATORS)[1:3]],
+    )
+    print_table(
+        "Coverage of the interval over seeds of four models, and of the one for another model",
+        ["seeds", "mean of these models", "mean of all such models", "another model", "its own interval"],
+        [[str(seeds), *models(seeds)] for seeds in (3, 5, 10)],
+    )
+    print_table(
+        "Coverage where some seeds have one model of four",
+        ["complete seeds", "others", "all seeds", "complete seeds only, as `effects`"],
+        [[str(whole), str(others), *missing_models(whole, others)] for whole, others in ((3, 5), (5, 5))],
+    )
+    print_table(
+        "The best of twelve configurations is found",
+        ["seeds", "by the highest run", "by the highest mean, as `--best`"],
+        [[str(seeds), *best(seeds)] for seeds in (3, 5)],
+    )
+    print_table(
+        "False claims of whole numbers, with the spread that rounding gives",
+        ["seeds", "sd of a run", "pairs a seed", "false claims", "all seeds agree"],
+        [
+            [str(seeds), f"{spread:g}", str(pairs), *ties(seeds, spread, pairs)]
+            for seeds in (2, 3, 5)
+            for spread, pairs in ((0.3, 1), (1.0, 1), (0.3, 4))
+        ],
+    )
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
