@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from sweeper.errors import format_names
 from sweeper.summary.axes import format_override
 from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
@@ -91,13 +92,20 @@ def shorten(lines: Sequence[str]) -> list[str]:
 
 
 def incomplete(every: Sequence[Comparison]) -> list[str]:
-    """Name the seeds and models that were left out so that every seed has every model."""
-    lines = [
-        f"{name_change(comparison)}{on_data(comparison, every)}: left out {'; '.join(comparison.left_out)}"
-        for comparison in every
-        if comparison.left_out
-    ]
-    return shorten(list(dict.fromkeys(lines)))
+    """Name the seeds and models that were left out so that every seed has every model, the measure where it matters."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for comparison in every:
+        name = f"{name_change(comparison)}{on_data(comparison, every)}"
+        text = "; ".join(comparison.left_out)
+        found.setdefault(name, {}).setdefault(text, []).append(METRICS[comparison.metric].title)
+    return shorten(
+        [
+            f"{name}{f' by {format_names(measures)}' if len(texts) > 1 else ''}: left out {text}"
+            for name, texts in found.items()
+            for text, measures in texts.items()
+            if text
+        ]
+    )
 
 
 def dependent(comparisons: Sequence[Comparison]) -> list[str]:
@@ -190,6 +198,8 @@ def plans(found: Effects) -> list[str]:
         metric = METRICS[table[0].metric]
         form = metric.digits.replace("+", "").format
         tested = [comparison for comparison in table if comparison.p is not None]
+        if any(comparison.is_scored for comparison in table):
+            continue  # a run that diverged makes the differences far from normal
         spreads: dict[str, list[Comparison]] = {}
         for comparison in tested:
             if comparison.spread:

@@ -1,8 +1,11 @@
 """The result of a comparison in words, none of which says more than the data."""
 
+from collections.abc import Sequence
+
 from sweeper.summary.axes import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
+from sweeper.summary.parts import Part
 
 
 def verdict(comparison: Comparison) -> str:
@@ -11,20 +14,29 @@ def verdict(comparison: Comparison) -> str:
         return f"one {'pair' if comparison.pairs == 1 else 'seed'}: more seeds needed"
     if comparison.p is None and comparison.interval is None:
         return "the same in every seed: no spread to test against"
-    if not comparison.is_significant:
-        words = "not significant"
-        words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
-        return words + missing(comparison)
     if comparison.averaged:
         names = " and ".join(comparison.averaged)
         return f"no verdict: averaged over {names}; use {' '.join(f'--tune {name}' for name in comparison.averaged)}"
-    words = direction(comparison)
-    words += where(comparison)
-    if comparison.parts:
-        digits = METRICS[comparison.metric].digits.format
-        low, high = (pick(comparison.parts, key=lambda part: part.mean) for pick in (min, max))
-        words += f" on average: from {digits(low.mean)} ({low.name}) to {digits(high.mean)} ({high.name})"
+    if not comparison.is_significant:
+        words = "not significant" + (on_average(comparison, comparison.models) if are_opposed(comparison) else "")
+        words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
+        return words + missing(comparison)
+    words = direction(comparison) + where(comparison)
+    words += on_average(comparison, comparison.parts) if comparison.parts else ""
     return words + missing(comparison)
+
+
+def on_average(comparison: Comparison, parts: Sequence[Part]) -> str:
+    """Return the range of the parts' means."""
+    digits = METRICS[comparison.metric].digits.format
+    low, high = (pick(parts, key=lambda part: part.mean) for pick in (min, max))
+    return f" on average: from {digits(low.mean)} ({low.name}) to {digits(high.mean)} ({high.name})"
+
+
+def are_opposed(comparison: Comparison) -> bool:
+    """Return whether the intervals of the models, which hold at once, are above 0 for one and below 0 for another."""
+    intervals = [model.family for model in comparison.models if model.family is not None]
+    return any(low > 0 for low, _ in intervals) and any(high < 0 for _, high in intervals)
 
 
 def direction(comparison: Comparison) -> str:

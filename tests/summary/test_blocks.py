@@ -121,6 +121,13 @@ def test_models_that_disagree_make_an_effect_on_average() -> None:
     assert "│ 3 of 4 up │" in as_table(result)
 
 
+def test_models_that_surely_disagree_are_no_lack_of_an_effect() -> None:
+    one = of_axis(found(table(*exactly({"cnn": 0.02, "mlp": -0.02})), {"norm": "none", "model": "cnn"}), "norm")
+    assert verdict(one) == "not significant on average: from -0.0200 (mlp) to +0.0200 (cnn)"
+    one = of_axis(found(table(*exactly({"cnn": 0.002, "mlp": -0.002})), {"norm": "none", "model": "cnn"}), "norm")
+    assert verdict(one) == "not significant"  # the models' intervals have 0 inside
+
+
 def test_models_that_agree_make_an_effect() -> None:
     result = found(table(*exactly({"cnn": 0.02, "mlp": 0.01})), {"norm": "none", "model": "cnn"})
     one = of_axis(result, "norm")

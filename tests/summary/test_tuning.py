@@ -62,6 +62,8 @@ def test_a_choice_whose_own_settings_vary_has_no_verdict_until_they_are_tuned() 
     one = of_axis(found(frame, {"optimizer": "sgd"}), "optimizer")
     assert one.is_significant and one.mean < -0.2
     assert verdict(one) == "no verdict: averaged over optimizer.lr; use --tune optimizer.lr"
+    alike = of_axis(found(frame.assign(test_acc=frame["seed"] / 10), {"optimizer": "sgd"}), "optimizer")
+    assert not alike.is_significant and verdict(alike).startswith("no verdict: averaged over")
     (one,) = found(frame, {"optimizer": "sgd"}, **TUNED).comparisons
     accs = frame.set_index(["optimizer", "optimizer.lr", "seed"])["test_acc"]
     expected = [accs["adam", 0.001, seed] - accs["sgd", 0.1, seed] for seed in range(3)]
