@@ -11,6 +11,7 @@ from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import format_p
 from sweeper.summary.inference import Comparison
+from sweeper.summary.study import Method
 from sweeper.summary.verdicts import verdict
 
 SWEPT: Mapping[str, Mapping[str, str | float]] = {
@@ -60,6 +61,23 @@ def test_intervals_are_those_of_the_specification(
     )
     row = f"| {' | '.join((*cells, format_p(one.corrected), result))} |"
     assert row in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "method", "cells"),
+    [
+        (5, Method(), ("-0.1334", "[-0.1843, -0.0826]", "0.0016", "hurts")),
+        (3, Method(), ("-0.1412", "[-0.2915, +0.0091]", "0.0563", "not significant")),
+        (5, Method(is_anytime=True), ("-0.1334", "[-0.2317, -0.0352]", "0.0228", "hurts")),
+    ],
+)
+def test_the_looks_at_transfer(seeds: int, method: Method, cells: tuple[str, ...]) -> None:
+    frame = pd.read_csv(REPOSITORY / "docs/transfer.csv")
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *RESULTS])))
+    result = effects(frame[frame["seed"] < seeds], method=method)
+    (one,) = [one for one in result.comparisons if one.metric == "test_acc" and one.changes[0].axis == "model.weights"]
+    low, high = one.family or (0.0, 0.0)
+    assert (f"{one.mean:+.4f}", f"[{low:+.4f}, {high:+.4f}]", format_p(one.corrected), verdict(one)) == cells
 
 
 def test_runs_that_the_limit_of_epochs_ended_are_counted() -> None:
