@@ -67,8 +67,8 @@ bench-sweep: setup  ## Measure what sweeping costs; DATA=FOLDER adds an image fo
 bench-slurm: setup  ## Measure what a cluster costs, on a throw-away Slurm (root on Debian)
 	@$(PY) benchmarks/slurm.py
 
-bench-effects: setup  ## Simulate how often effects claim what is not there, and what seeds cost; ten minutes
-	@$(PY) benchmarks/inference.py && $(PY) benchmarks/designs.py && $(PY) benchmarks/effects.py
+bench-effects: setup  ## Simulate what effects claim and what seeds cost; write docs/simulations.md; ten minutes
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.simulations
 
 bench-tricks: setup  ## Measure what each trick costs a step; write docs/tricks.md; five minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks

@@ -1,6 +1,6 @@
-"""What a precision and a design cost, simulated and computed: the tables of docs/designs.md. Two minutes, no training.
+"""What a precision and a design cost, simulated and computed: the tables of docs/designs.md and more. Two minutes, no training.
 
-python benchmarks/designs.py
+python -m benchmarks.designs
 """
 
 import math
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from benchmarks.markdown import print_table
 from sweeper.sweep.designs import contrasts, rows
 from sweeper.sweep.precision import LEVEL, PILOT, half_width, seeds_for, seeds_to_add
 
@@ -106,24 +107,18 @@ def interacting(design: str, seeds: int = 5, sweeps: int = 2000) -> list[str]:
     return [f"{share:.3f}" for share in covered]
 
 
-def print_table(header: list[str], lines: list[list[str]]) -> None:
-    """Print a table of Markdown."""
-    for line in (header, ["---"] * len(header), *lines):
-        print(f"| {' | '.join(line)} |")
-    print()
-
-
-def main() -> None:
+def print_tables() -> None:
     """Print all tables."""
-    print(f"Coverage of mean +- h, seeds on average [nine in ten at most], rounds after the first; {SWEEPS:,} sweeps\n")
     print_table(
-        ["sd / h", *RULES], [[f"{ratio:g}", *(simulate(stop, ratio) for stop in RULES.values())] for ratio in RATIOS]
+        f"Coverage of mean ± h, seeds on average [nine in ten at most], rounds after the first; {SWEEPS:,} sweeps",
+        ["sd / h", *RULES],
+        [[f"{ratio:g}", *(simulate(stop, ratio) for stop in RULES.values())] for ratio in RATIOS],
     )
-    print("Until the last of several effects has +- h, none of them real\n")
-    header = ["effects", "sd / h", "coverage of each", "a false claim in the table", "seeds"]
-    lines = [[str(number), f"{ratio:g}", *several(number, ratio)] for number in (1, 5, 12) for ratio in (1.13, 2.26)]
-    print_table(header, lines)
-    print("Seeds, and runs of twelve tricks, until every effect has +- 0.3 points (95 % each) [95 % for all at once]\n")
+    print_table(
+        "Until the last of several effects has ± h, none of them real; 5,000 sweeps",
+        ["effects", "sd / h", "coverage of each", "a false claim in the table", "seeds"],
+        [[number, f"{ratio:g}", *several(number, ratio)] for number in (1, 5, 12) for ratio in (1.13, 2.26)],
+    )
     variances = {"one_at_a_time": 2.0, "leave_one_out": 2.0, "screen": 1 / 6}
     lines = []
     for sigma in (0.15, 0.3, 0.6):
@@ -133,11 +128,18 @@ def main() -> None:
             runs = [seeds * len(rows(design, [2] * 12)) for seeds in needed]
             cells.append(f"{needed[0]} seeds, {runs[0]} runs [{needed[1]}, {runs[1]}]")
         lines.append(cells)
-    print_table(["sd of a run, points", *variances], lines)
-    print("Coverage of intervals over five seeds where some tricks interact, twelve tricks\n")
-    header = ["design", "average over the others", "change of the baseline", "left out of the full recipe"]
-    print_table(header, [[design, *interacting(design)] for design in variances])
+    print_table(
+        "Seeds, and runs of twelve tricks, until every effect has ± 0.3 points (95 % each) [95 % for all at once]",
+        ["sd of a run, points", *variances],
+        lines,
+    )
+    print_table(
+        "Coverage of intervals over five seeds, of three effects that a trick may have where some of twelve interact; "
+        "2,000 sweeps",
+        ["design", "average over the others", "change of the baseline", "left out of the full recipe"],
+        [[design, *interacting(design)] for design in variances],
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print_tables()

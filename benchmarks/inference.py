@@ -1,18 +1,18 @@
 """What other ways to infer an effect would do: simulations of what effects does not do, beside what it does.
 
-python benchmarks/inference.py: half a minute, no training. benchmarks/effects.py simulates the real `effects`.
+python -m benchmarks.inference: half a minute, no training. benchmarks/effects.py simulates the real `effects`.
 """
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
+from benchmarks.markdown import print_table
 from sweeper.summary.anytime import PRIOR
-from sweeper.summary.intervals import new_model_interval, rounding_floor, spread_of, t_test
+from sweeper.summary.intervals import holm, holm_levels, new_model_interval, rounding_floor, spread_of, t_test
 
 TRIALS = 20_000
 SIGMA = 0.008  # standard deviation of a run between seeds
@@ -54,6 +54,28 @@ def advised(comparisons: int, first: int, more: int, most: int, trials: int = 50
     return [f"{claims / trials:.3f}", f"{at_first / trials:.3f}"]
 
 
+def judged(comparisons: int, real: int, seeds: int = 5, trials: int = 3000) -> list[str]:
+    """Return what intervals at the level at which Holm's method judged cover, each and all of a table at once.
+
+    Args:
+        comparisons: of the table.
+        real: of these, with an effect of three standard deviations between seeds.
+        seeds: their number.
+        trials: tables.
+    """
+    generator = np.random.default_rng(8)
+    truths = np.where(np.arange(comparisons) < real, 3.0, 0.0)
+    values = generator.normal(truths[:, None], 1, (trials, comparisons, seeds))
+    means, spreads = values.mean(axis=2), values.std(axis=2, ddof=1)
+    ps = 2 * stdtr(seeds - 1, -np.abs(means) / spreads * math.sqrt(seeds))
+    levels = np.array([holm_levels(row, 0.05) for row in ps.tolist()])
+    covered = np.abs(means - truths) <= stdtrit(seeds - 1, 1 - levels / 2) * spreads / math.sqrt(seeds)
+    corrected = np.array([holm(row) for row in ps.tolist()])
+    plain = (ps < 0.05) & (corrected >= 0.05)
+    shares = (covered.mean(), covered.all(axis=1).mean(), plain.any(axis=1).mean())
+    return [f"{share:.3f}" for share in shares]
+
+
 def looks(effect: float, last: int, first: int = 3) -> list[str]:
     """Return how often an effect is significant by a t-test, and by --anytime, with a look after every seed.
 
@@ -93,11 +115,13 @@ def draw_grids(gain: float, seeds: int, step: float) -> tuple[Floats, Floats]:
 
 def pick(test: Floats, chosen: NDArray[np.int64]) -> Floats:
     """Return the test accuracies (2, TRIALS, seeds) at the chosen rates (2, TRIALS, seeds)."""
-    return np.take_along_axis(test, chosen[:, None], axis=1)[:, 0]
+    found: Floats = np.take_along_axis(test, chosen[:, None], axis=1)[:, 0]
+    return found
 
 
 def averaged(test: Floats, _val: Floats) -> Floats:
-    return test.mean(axis=1)
+    found: Floats = test.mean(axis=1)
+    return found
 
 
 def one_rate(test: Floats, val: Floats) -> Floats:
@@ -196,22 +220,21 @@ def ties(seeds: int, spread: float, pairs: int) -> list[str]:
     return [f"{np.mean([p is not None and p < 0.05 for p in ps]):.3f}", f"{equal.mean():.3f}"]
 
 
-def print_table(title: str, header: list[str], lines: list[list[str]]) -> None:
-    """Print a table of Markdown."""
-    print(f"{title}\n")
-    for line in (header, ["---"] * len(header), *lines):
-        print(f"| {' | '.join(line)} |")
-    print()
-
-
-def main() -> None:
+def print_tables() -> None:
     """Print all tables."""
-    start = time.perf_counter()
     rows = ((1, 3, 5, 10), (1, 2, 10, 20), (5, 3, 5, 10), (5, 3, 10, 20), (5, 3, 25, 50), (5, 2, 100, 200))
     print_table(
         "Seeds added as often as that many would make the largest effect significant, none being real",
         ["comparisons", "seeds first", "added at most", "in all at most", "false claims", "at the first look"],
         [[*map(str, row), *advised(*row)] for row in rows],
+    )
+    print_table(
+        "Intervals of five seeds at the level at which Holm's method judged; those that are not corrected contradict p",
+        ["comparisons", "with an effect", "coverage of each", "of all at once", "95 % intervals contradict p"],
+        [
+            [str(number), str(real), *judged(number, real)]
+            for number, real in ((1, 0), (5, 0), (5, 2), (5, 5), (12, 0), (12, 6))
+        ],
     )
     cases = [(0.0, last) for last in (5, 10, 20, 50, 100)] + [(1.0, 10), (1.0, 20), (2.0, 5), (2.0, 6), (2.0, 8)]
     print_table(
@@ -253,8 +276,7 @@ def main() -> None:
             for spread, pairs in ((0.3, 1), (1.0, 1), (0.3, 4))
         ],
     )
-    print(f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    print_tables()

@@ -198,11 +198,9 @@ def plans(found: Effects) -> list[str]:
         metric = METRICS[table[0].metric]
         form = metric.digits.replace("+", "").format
         tested = [comparison for comparison in table if comparison.p is not None]
-        if any(comparison.is_scored for comparison in table):
-            continue  # a run that diverged makes the differences far from normal
         spreads: dict[str, list[Comparison]] = {}
         for comparison in tested:
-            if comparison.spread:
+            if comparison.spread and not comparison.has_chance:  # which makes differences far from normal
                 spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
         shown, needed, seeds = [], [], set()
         for axis, of_axis in spreads.items():

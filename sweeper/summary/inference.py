@@ -130,6 +130,11 @@ class Comparison:
         return self.corrected is not None and self.corrected < LEVEL
 
     @property
+    def has_chance(self) -> bool:
+        """Whether a diverged run counts as chance accuracy in it."""
+        return self.is_scored and self.diverged is not None and not self.diverged.is_empty
+
+    @property
     def is_precise(self) -> bool:
         """Whether the precision was reached, where there is one."""
         return self.precision is None or self.interval == (self.mean - self.precision, self.mean + self.precision)

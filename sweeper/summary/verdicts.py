@@ -51,8 +51,7 @@ def direction(comparison: Comparison) -> str:
 def where(comparison: Comparison) -> str:
     """Return which pairs a result is about, where some of them lack a result; empty where none does."""
     diverged, failed = (tally is not None and not tally.is_empty for tally in (comparison.diverged, comparison.failed))
-    if comparison.is_scored:
-        diverged = False
+    diverged = diverged and not comparison.has_chance
     several = comparison.is_screen or len(comparison.changes) > 1
     ended = " finish" if failed else " train"
     return f" where {'all of them' if several else 'both'}{ended}" if diverged or failed else ""

@@ -80,6 +80,7 @@ def test_diverged_runs_may_count_as_chance() -> None:
     assert any(
         note.startswith("2 diverged runs count as chance accuracy, 1 / number of classes") for note in result.notes
     )
+    assert not any("test_acc: with" in line for line in caption(result))  # differences that are far from normal
     curves = of_axis(result, "activation", "mean_val_acc")
     assert curves.seeds == 3 and not curves.is_scored  # chance is known of an accuracy alone
     hurt = of_axis(found(diverging([-0.39, None, -0.41]).assign(num_classes=10), is_chance=True), "activation")

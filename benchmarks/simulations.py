@@ -1,0 +1,41 @@
+"""Every simulation of docs/statistics.md and docs/designs.md, written to docs/simulations.md. Ten minutes, no training.
+
+python -m benchmarks.simulations
+"""
+
+import io
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from benchmarks import designs, effects, inference
+
+PAGE = Path(__file__).parents[1] / "docs" / "simulations.md"
+HEAD = """# Simulations
+
+`make bench-effects` draws runs with known effects, compares them with the real `effects` or with the functions behind
+it, and writes this page; nothing is trained. [statistics.md](statistics.md) and [designs.md](designs.md) explain what is
+computed. Every simulation has a fixed seed. A share of 0.05 has a standard error of 0.005 in 2,000 trials, 0.0015 in
+20,000.
+"""
+SECTIONS = {
+    "The real `effects`": effects.print_tables,
+    "Other ways to infer an effect": inference.print_tables,
+    "Precision and designs": designs.print_tables,
+}
+
+
+def main() -> None:
+    """Write the page."""
+    start, text = time.perf_counter(), io.StringIO()
+    with redirect_stdout(text):
+        print(HEAD)
+        for title, print_tables in SECTIONS.items():
+            print(f"## {title}\n")
+            print_tables()
+    PAGE.write_text(text.getvalue().rstrip() + "\n", encoding="utf-8")
+    print(f"{PAGE}: {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
