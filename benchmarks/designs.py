@@ -1,6 +1,6 @@
-"""What a precision and a design cost, simulated and computed: the tables of docs/designs.md and more. Two minutes, no training.
+"""What a precision and a design cost, simulated and computed: the tables of docs/designs.md and more.
 
-python -m benchmarks.designs
+python -m benchmarks.designs: two minutes, no training.
 """
 
 import math

@@ -14,9 +14,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "simulations.md"
 HEAD = """# Simulations
 
 `make bench-effects` draws runs with known effects, compares them with the real `effects` or with the functions behind
-it, and writes this page; nothing is trained. [statistics.md](statistics.md) and [designs.md](designs.md) explain what is
-computed. Every simulation has a fixed seed. A share of 0.05 has a standard error of 0.005 in 2,000 trials, 0.0015 in
-20,000.
+it, and writes this page; nothing is trained. [statistics.md](statistics.md) and [designs.md](designs.md) explain what
+is computed. Every simulation has a fixed seed. A share of 0.05 has a standard error of 0.005 in 2,000 trials, of 0.0015
+in 20,000, the number where none is given.
 """
 SECTIONS = {
     "The real `effects`": effects.print_tables,

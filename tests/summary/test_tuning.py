@@ -106,6 +106,18 @@ def test_a_diverged_run_is_the_worst_of_its_grid() -> None:
     assert one.means == (0.012, 0.011, 0.013) and one.diverged is not None and one.diverged.is_empty
 
 
+def test_a_failed_run_has_no_part_in_the_choice_and_is_counted() -> None:
+    frame = table(*activations())
+    for name, value, baseline in (("selu", 1, 0), ("relu", 0, 0)):
+        failed = frame.copy()
+        rows = failed["activation"].eq(name) & failed["optimizer.lr"].eq(0.0005) & failed["seed"].eq(2)
+        failed.loc[rows, "state"] = "failed"
+        failed.loc[rows, ["test_acc", "best_val_acc"]] = None
+        (one,) = found(failed, {"activation": "relu"}, **TUNED).comparisons
+        assert one.means == ((0.012, 0.011) if value else (0.012, 0.011, 0.013))  # the rates are chosen as before
+        assert one.failed is not None and (one.failed.value, one.failed.baseline) == (value, baseline)
+
+
 def test_grids_of_different_sizes_are_refused() -> None:
     frame = table(*activations(skip=(("relu", 0.05), ("relu", 0.0005))))
     sentence = (
