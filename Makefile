@@ -9,7 +9,7 @@ PY := .venv/bin/python
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.installed  ## Create .venv and install, when missing or out of date
+setup: .venv/.installed  ## Create .venv and install the project, if missing or out of date
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,7 +31,7 @@ effects: setup  ## Print which training trick helps, and by how much
 curves: setup  ## Plot learning curves of all runs into outputs/curves
 	@$(PY) -m sweeper curves
 
-best: setup  ## Re-evaluate the best configuration's best run on the test images
+best: setup  ## Re-evaluate the best run of the best configuration on the test images
 	@$(PY) -m sweeper evaluate --best
 
 report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
@@ -40,7 +40,7 @@ report: setup  ## Write outputs/report.html: question, results, effects, curves,
 tensorboard: setup  ## Open TensorBoard on all runs
 	.venv/bin/tensorboard --logdir outputs/runs
 
-# The scripts read their settings from the environment, where make puts the variables on its command line:
+# The scripts read their settings from the environment, to which make exports the variables of its command line:
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
 exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10
 	@PYTHON=$(PY) scripts/exercises.sh
@@ -49,28 +49,28 @@ transfer: setup  ## Fine-tune from half of the classes to the other half, and tr
 	@PYTHON=$(PY) scripts/transfer.sh
 
 test: setup  ## Run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist worksteal
 
-slurm-test: setup  ## Run the tests on a real Slurm, which it starts and stops (root on Debian)
+slurm-test: setup  ## Run the cluster tests on a temporary Slurm (root on Debian)
 	@trap 'exit 130' INT TERM; trap 'tests/slurm/cluster.sh down' EXIT; \
 	tests/slurm/cluster.sh up && $(PY) -m pytest tests/slurm
 
-bench: setup  ## Measure what training costs, on DATA=FOLDER; write docs/performance.md
+bench: setup  ## Measure training speed on DATA=FOLDER; write docs/performance.md
 	@$(PY) benchmarks/training.py $(or $(DATA),data/cifar10-jpeg)
 
-bench-summary: setup  ## Measure what a summary of 10,000 runs costs
+bench-summary: setup  ## Measure the time and memory of a summary of 10,000 runs
 	@$(PY) benchmarks/summary.py
 
-bench-sweep: setup  ## Measure what sweeping costs; DATA=FOLDER adds an image folder
+bench-sweep: setup  ## Measure the overhead of sweeps; DATA=FOLDER adds an image folder
 	@$(PY) benchmarks/sweep.py $(if $(DATA),--data $(DATA))
 
-bench-slurm: setup  ## Measure what a cluster costs, on a throw-away Slurm (root on Debian)
+bench-slurm: setup  ## Measure the overhead of a cluster, on a temporary Slurm (root on Debian)
 	@$(PY) benchmarks/slurm.py
 
-bench-effects: setup  ## Simulate what effects claim and what seeds cost; write docs/simulations.md; ten minutes
+bench-effects: setup  ## Simulate error rates of effects and the cost of seeds, into docs/simulations.md; ten minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.simulations
 
-bench-tricks: setup  ## Measure what each trick costs a step; write docs/tricks.md; five minutes
+bench-tricks: setup  ## Measure what each trick costs per step; write docs/tricks.md; five minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks
 
 lint: setup  ## Check style and types

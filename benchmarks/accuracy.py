@@ -1,4 +1,4 @@
-"""Whether this project is as accurate as the baseline loop, on the same images, with the same settings.
+"""Accuracy of this project compared with the baseline loop, on the same images, with the same settings.
 
 python -m benchmarks.accuracy FOLDER [--images N] [--epochs N] [--seeds N] [--threads N]
 
@@ -69,15 +69,15 @@ def main() -> None:
     """Train both sides with each seed; print their accuracies and the mean difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=1000, help="training images a class")
+    parser.add_argument("--images", type=int, default=1000, help="training images per class")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("--seeds must be at least 2: one difference has no interval")
-    title = f"Test accuracy, {options.images} images a class, {options.epochs} epochs, {options.seeds} seeds"
-    table = Table("model", "baseline", "sweeper", "difference", "95 % interval", title=title, title_justify="left")
+    title = f"Test accuracy, {options.images} images per class, {options.epochs} epochs, {options.seeds} seeds"
+    table = Table("model", "baseline", "sweeper", "difference", "95% interval", title=title, title_justify="left")
     with tempfile.TemporaryDirectory() as temporary:
         images = some_images(options.folder.resolve(), Path(temporary) / "images", options.images)
         data = ["data=image_folder", f"data.root={images}", f"data.cache={temporary}", "data.val_size=0"]

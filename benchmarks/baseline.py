@@ -1,6 +1,6 @@
-"""The baseline loop of the tutorials, PyTorch Lightning's Trainer, and the upper bound of a step's speed.
+"""A tutorial-style baseline loop, PyTorch Lightning's Trainer, and the upper bound of a step's speed.
 
-python benchmarks/baseline.py SIDE SECONDS OVERRIDE...   print images a second; the overrides are train.py's
+python benchmarks/baseline.py SIDE SECONDS OVERRIDE...   print images per second; the overrides are train.py's
 """
 
 import logging
@@ -27,7 +27,7 @@ from sweeper.training.build import TrainingComponents, build, choose_all, seeded
 from sweeper.training.device import set_up_process
 
 BATCH = 64
-PREPARED = 8  # batches that upper_bound cycles through: in the processor's cache, as batches just made are
+PREPARED = 8  # batches that upper_bound cycles through: in the CPU cache, like freshly made batches
 WARM_UP = 2.0  # seconds; this project's first epoch does not count either
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LR = 0.0005
@@ -82,7 +82,7 @@ def tutorial_loader(images: Images, workers: int) -> Loader:
 
 
 def baseline(model: nn.Module, loader: Loader, meter: Ends) -> None:
-    """Train with the loop of the tutorials."""
+    """Train with a tutorial-style loop."""
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     running_loss = 0.0
@@ -152,7 +152,7 @@ def config_of(overrides: list[str]) -> Config:
 
 
 def main() -> None:
-    """Measure one side and print its images a second."""
+    """Measure one side and print its images per second."""
     side, seconds, *overrides = sys.argv[1:]
     config = config_of(overrides)
     cached = prepare(config.data)

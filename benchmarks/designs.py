@@ -1,4 +1,4 @@
-"""What a precision and a design cost, simulated and computed: the tables of docs/designs.md and more.
+"""The cost of a precision and of a design, simulated and computed: the tables of docs/designs.md and more.
 
 python -m benchmarks.designs: two minutes, no training.
 """
@@ -33,27 +33,27 @@ def rule(level: float, pilot: int, *, one_by_one: bool = False) -> Stop:
 
 
 def stein_seeds(pilot: NDArray[np.float64], precision: float, level: float = 0.05) -> int:
-    """Return the seeds in all of Stein's two steps (1945), exact whatever the spread."""
+    """Return the total seeds of Stein's two-stage procedure (1945), exact for any spread."""
     quantile = float(stdtrit(len(pilot) - 1, 1 - level / 2))
     return max(len(pilot), math.ceil((quantile * float(np.std(pilot, ddof=1)) / precision) ** 2))
 
 
 def stein(pilot: int) -> Stop:
-    """Return Stein's rule with a pilot of so many seeds."""
+    """Return Stein's rule with a pilot of this many seeds."""
     return lambda draws, precision: (stein_seeds(draws[:pilot], precision), 1)
 
 
 RULES = {
-    "halves, as here": rule(LEVEL, PILOT),
-    "one by one": rule(LEVEL, PILOT, one_by_one=True),
-    "5 %, from 3 seeds": rule(0.05, 3),
-    "Stein, from 5": stein(5),
+    "as here": rule(LEVEL, PILOT),
+    "one seed at a time": rule(LEVEL, PILOT, one_by_one=True),
+    "95% interval, from 3 seeds": rule(0.05, 3),
+    "Stein's two stages, from 5": stein(5),
 }
 RATIOS = (0.5, 1.13, 1.5, 2.26, 3.0)  # of the spread to the precision
 
 
 def simulate(stop: Stop, ratio: float) -> str:
-    """Return coverage of mean +- h, seeds on average and in the most expensive tenth, and rounds, as a cell."""
+    """Return coverage of mean +- h, mean and 90th percentile of the seeds, and rounds, as a cell."""
     generator = np.random.default_rng(0)
     covered, seeds, rounds = (np.zeros(SWEEPS) for _ in range(3))
     for sweep in range(SWEEPS):
@@ -64,10 +64,10 @@ def simulate(stop: Stop, ratio: float) -> str:
 
 
 def several(effects: int, ratio: float, sweeps: int = 5000) -> list[str]:
-    """Return what the rule covers where it goes on until the last of several independent effects is narrow enough.
+    """Return the coverage of the rule if it adds seeds until the last of several independent effects is narrow enough.
 
     Returns:
-        Coverage of each effect, false claims of any where none has an effect, seeds on average.
+        Coverage of each effect, false-positive rate of the table if there is no true effect, mean number of seeds.
     """
     generator = np.random.default_rng(1)
     stop_at = np.array([math.inf, math.inf, *(1 / ratio / half_width(1.0, seeds) for seeds in range(2, MOST))])
@@ -81,12 +81,12 @@ def several(effects: int, ratio: float, sweeps: int = 5000) -> list[str]:
 
 
 def interacting(design: str, seeds: int = 5, sweeps: int = 2000) -> list[str]:
-    """Return how often the interval of a trick's effect, over the seeds, covers each of three effects that it may have.
+    """Return how often the interval over seeds covers each of three definitions of a trick's effect.
 
-    Twelve tricks, of which five pairs interact by 0.3 to 0.6 points; a run has a standard deviation of 0.3.
+    There are twelve tricks, and five pairs interact by 0.3 to 0.6 points; a run has a standard deviation of 0.3.
 
     Returns:
-        Of the average over the others off and on, of a change of the baseline, of leaving out of the full recipe.
+        Coverage of the average over the other tricks, of one change to the baseline, of removal from the full recipe.
     """
     generator = np.random.default_rng(2)
     signs = 2 * np.array(rows(design, [2] * 12)) - 1
@@ -110,13 +110,13 @@ def interacting(design: str, seeds: int = 5, sweeps: int = 2000) -> list[str]:
 def print_tables() -> None:
     """Print all tables."""
     print_table(
-        f"Coverage of mean ± h, seeds on average [nine in ten at most], rounds after the first; {SWEEPS:,} sweeps",
+        f"Coverage of mean ± h, mean seeds [90th percentile], rounds after the first; {SWEEPS:,} sweeps",
         ["sd / h", *RULES],
         [[f"{ratio:g}", *(simulate(stop, ratio) for stop in RULES.values())] for ratio in RATIOS],
     )
     print_table(
-        "Until the last of several effects has ± h, none of them real; 5,000 sweeps",
-        ["effects", "sd / h", "coverage of each", "a false claim in the table", "seeds"],
+        "Seeds added until the last of several null effects is known to ± h; 5,000 sweeps",
+        ["effects", "sd / h", "coverage of each", "false-positive rate of the table", "mean seeds"],
         [[number, f"{ratio:g}", *several(number, ratio)] for number in (1, 5, 12) for ratio in (1.13, 2.26)],
     )
     variances = {"one_at_a_time": 2.0, "leave_one_out": 2.0, "screen": 1 / 6}
@@ -129,14 +129,14 @@ def print_tables() -> None:
             cells.append(f"{needed[0]} seeds, {runs[0]} runs [{needed[1]}, {runs[1]}]")
         lines.append(cells)
     print_table(
-        "Seeds, and runs of twelve tricks, until every effect has ± 0.3 points (95 % each) [95 % for all at once]",
+        "Seeds and runs until each of twelve effects is known to ± 0.3 percentage points (95% each) [95% for all]",
         ["sd of a run, points", *variances],
         lines,
     )
     print_table(
-        "Coverage of intervals over five seeds, of three effects that a trick may have where some of twelve interact; "
+        "Coverage of intervals over five seeds for three definitions of an effect, if some of twelve tricks interact; "
         "2,000 sweeps",
-        ["design", "average over the others", "change of the baseline", "left out of the full recipe"],
+        ["design", "average over the others", "one change to the baseline", "removed from the full recipe"],
         [[design, *interacting(design)] for design in variances],
     )
 

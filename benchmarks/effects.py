@@ -1,6 +1,6 @@
-"""How often effects claim what is not there, and how often their intervals hold: simulations, no training.
+"""Simulate the false-positive rate of effects and the coverage of their intervals; no training.
 
-python -m benchmarks.effects: five minutes. benchmarks/inference.py simulates what effects does not do.
+python -m benchmarks.effects: five minutes. benchmarks/inference.py simulates methods that effects does not use.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ from sweeper.sweep.precision import PILOT, half_width, seeds_for, seeds_to_add
 
 SWEEPS = 2000
 MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
-PAGE = ("any of these tables", "a 95 % interval of test_acc contradicts its p")
+PAGE = ("any of these tables", "an uncorrected 95% interval of test_acc contradicts its p")
 Rng = np.random.Generator
 
 
@@ -38,7 +38,7 @@ def frame_of(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def null_sweep(generator: Rng, seeds: int) -> Effects:
-    """Return the effects of a sweep in which nothing has any: 4 models x 2 activations x 2 norms, with curves."""
+    """Return the effects of a sweep without true effects: 4 models x 2 activations x 2 norms, with curves."""
     of_seed = generator.normal(0, 0.005, seeds)
     rows = []
     for model, activation, norm, seed in product(MODELS, ("relu", "selu"), ("none", "batch"), range(seeds)):
@@ -52,7 +52,7 @@ def null_sweep(generator: Rng, seeds: int) -> Effects:
 
 
 def claims(sweeps: int, seeds: int) -> dict[str, float]:
-    """Return the share of null sweeps with a claim, for each table and for the page."""
+    """Return the fraction of null sweeps with a false positive, for each table and for the page."""
     generator, found, single = np.random.default_rng(seeds), [], []
     for _ in range(sweeps):
         result = null_sweep(generator, seeds)
@@ -74,7 +74,7 @@ def significant(result: Effects) -> list[Comparison]:
 
 
 def coverage(trials: int, make: Callable[[Rng], tuple[Effects, float]]) -> float:
-    """Return how often the 95 % interval of the only comparison by test_acc covers the truth."""
+    """Return how often the 95% interval of the only comparison by test_acc covers the truth."""
     generator, covered = np.random.default_rng(1), 0
     for _ in range(trials):
         result, truth = make(generator)
@@ -109,7 +109,7 @@ def partial(generator: Rng, complete: int, incomplete: int) -> tuple[Effects, fl
 
 
 def one_is_hurt(trials: int, seeds: int) -> tuple[float, float]:
-    """Return how often a change that helps three models and hurts one is significant, and how often it just helps."""
+    """Return how often a change that helps three models and hurts one is significant, and how often it is `helps`."""
     generator, gains = np.random.default_rng(6), dict(zip(MODELS, (0.02, 0.02, 0.02, -0.012), strict=True))
     claimed, plain = 0, 0
     for _ in range(trials):
@@ -126,9 +126,9 @@ def one_is_hurt(trials: int, seeds: int) -> tuple[float, float]:
 
 
 def precise(sweeps: int, precision: float) -> tuple[float, float, float]:
-    """Return false claims in test_acc of sweeps with sweep.precision: as effects says, by a t-test; and their seeds.
+    """Return the false-positive rates of effects and of a t-test, and the mean seeds, of sweeps with sweep.precision.
 
-    One model, 2 activations x 2 norms without any effect.
+    The sweeps have one model, 2 activations x 2 norms without any effect; the rates are for test_acc.
     """
     generator, claimed, by_t, number = np.random.default_rng(7), 0, 0, 0
     cells = list(product((0, 1), (0, 1)))
@@ -156,8 +156,8 @@ def precise(sweeps: int, precision: float) -> tuple[float, float, float]:
 def other_images(trials: int, seeds: int, shared: float) -> tuple[float, float]:
     """Return how often the interval over seeds covers the effect on all images, and how often the one for others.
 
-    A change without effect on 300 of these images: it gets a share of them right with every seed and as many wrong, and
-    another twentieth each with single seeds.
+    A change without effect on 300 of these images: with every seed it gets a fraction of them right and as many wrong,
+    and with single seeds another twentieth each.
     """
     generator, covered = np.random.default_rng(5), [0, 0]
     for _ in range(trials):
@@ -177,7 +177,7 @@ def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[floa
     """Return how often a changed curve counts as faster and as slower, five seeds of twelve epochs.
 
     Returns:
-        At a level that both runs of a pair reach, then at 99 % of each run's own best, which effects does not compare.
+        At a level that both runs of a pair reach, then at 99% of each run's own best, which effects does not compare.
     """
     generator, time_of = np.random.default_rng(3), np.arange(12)
     counts = {"faster": 0, "slower": 0, "own faster": 0, "own slower": 0}
@@ -205,8 +205,8 @@ def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[floa
 def power(trials: int, seeds: int, comparisons: int) -> tuple[float, float]:
     """Return how often the detectable difference is significant at the first level of Holm's method; and planned width.
 
-    The second number is how often the number of seeds that a pilot of this size plans gives the half-width, or a
-    quarter more.
+    The second number is how often the seeds planned from a pilot of this size give at most 1.25 times the planned
+    half-width.
     """
     generator, level = np.random.default_rng(4), 0.05 / comparisons
     values = generator.normal(detectable(seeds, level), 1, (trials, seeds))
@@ -226,11 +226,11 @@ def print_tables() -> None:
         found = dict(zip((3, 5), pool.map(claims, (SWEEPS, SWEEPS), (3, 5)), strict=True))
     names = sorted(set().union(*found.values()), key=lambda name: (name in PAGE, not name.startswith("test_acc"), name))
     rows: list[list[Any]] = [[name, *(float(found[seeds].get(name, 0.0)) for seeds in found)] for name in names]
-    title = f"Share of {SWEEPS:,} sweeps with a false claim; 4 models, 2 activations and 2 norms without any effect"
+    title = f"False-positive rate per table; 4 models, 2 activations, 2 norms without any effect, {SWEEPS:,} sweeps"
     print_table(title, ["table", "3 seeds", "5 seeds"], rows)
     claimed, by_t, number = precise(SWEEPS, 0.005)
-    title = f"The same in test_acc after sweep.precision=0.005; 2 activations, 2 norms, {SWEEPS:,} sweeps"
-    print_table(title, ["effects", "a t-test instead", "seeds on average"], [[claimed, by_t, f"{number:.1f}"]])
+    title = f"The same for test_acc with sweep.precision=0.005; 2 activations, 2 norms, {SWEEPS:,} sweeps"
+    print_table(title, ["`effects`", "t-test", "mean seeds"], [[claimed, by_t, f"{number:.1f}"]])
     rows = [[seeds, *one_is_hurt(SWEEPS // 10, seeds)] for seeds in (3, 5, 10)]
     title = f"A change that gains 0.02 with three models and loses 0.012 with one; {SWEEPS // 10} sweeps"
     print_table(title, ["seeds", "significant", "result `helps`, without `on average`"], rows)
@@ -238,22 +238,22 @@ def print_tables() -> None:
     rows += [["`--tune`, effect 0.01", coverage(SWEEPS // 4, lambda generator: tuned(generator, 0.01))]]
     rows += [["3 complete seeds, 5 with one model of four", coverage(SWEEPS // 4, lambda rng: partial(rng, 3, 5))]]
     rows += [["5 complete seeds, 5 with one model of four", coverage(SWEEPS // 4, lambda rng: partial(rng, 5, 5))]]
-    print_table(f"Coverage of 95 % intervals; {SWEEPS // 4} sweeps", ["interval", "coverage"], rows)
+    print_table(f"Coverage of 95% intervals; {SWEEPS // 4} sweeps", ["interval", "coverage"], rows)
     rows = [[seeds, share, *other_images(SWEEPS, seeds, share)] for seeds in (3, 5, 10) for share in (0.0, 0.02, 0.05)]
-    headers = ["seeds", "images gained always, and lost", "interval over seeds", "for other test images"]
-    print_table(f"Coverage of 95 % intervals, 300 test images drawn anew; {SWEEPS:,} draws", headers, rows)
+    headers = ["seeds", "images always gained, and lost", "interval over seeds", "for other test images"]
+    print_table(f"Coverage of 95% intervals, 300 redrawn test images; {SWEEPS:,} draws", headers, rows)
     shifts: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "the same curve": lambda curve: curve,
+        "identical curves": lambda curve: curve,
         "better at every epoch, still rising": lambda curve: curve + 0.02 + 0.004 * np.arange(12),
         "better at every epoch, same shape": lambda curve: curve + 0.03,
         "worse at every epoch, then overfits": lambda curve: curve - 0.03 - 0.01 * np.maximum(0, np.arange(12) - 6),
     }
     rows = [[name, *epochs(SWEEPS // 10, shift)] for name, shift in shifts.items()]
-    headers = ["truth", "common level: faster", "slower", "99 % of its own best: faster", "slower"]
+    headers = ["truth", "common level: faster", "slower", "99% of its own best: faster", "slower"]
     print_table(f"Significant differences in epochs, five seeds; {SWEEPS // 10} sweeps", headers, rows)
     rows = [[seeds, number, *power(100_000, seeds, number)] for seeds in (3, 5, 10) for number in (1, 5)]
-    headers = ["seeds", "comparisons", "detectable difference is significant", "planned width met within a quarter"]
-    print_table("The caption's plan; 100,000 and 10,000 draws", headers, rows)
+    headers = ["seeds", "comparisons", "power at the detectable difference", "width within 1.25 x planned"]
+    print_table("The plan in the caption; 100,000 and 10,000 draws", headers, rows)
 
 
 if __name__ == "__main__":

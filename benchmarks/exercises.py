@@ -1,4 +1,4 @@
-"""How long the exercises took, beside the time that the baseline loop would have taken for the same epochs.
+"""Duration of the exercises, compared with that of the baseline loop for the same epochs.
 
 python -m benchmarks.exercises [OUT]    OUT: the output folder of `make exercises` (outputs/exercises)
 

@@ -1,4 +1,4 @@
-"""What other ways to infer an effect would do: simulations of what effects does not do, beside what it does.
+"""Simulate alternative methods of inference, next to those that effects uses.
 
 python -m benchmarks.inference: half a minute, no training. benchmarks/effects.py simulates the real `effects`.
 """
@@ -20,20 +20,23 @@ Floats = NDArray[np.float64]
 
 
 def covers(differences: Floats, truth: float | Floats, level: float = 0.05) -> float:
-    """Return how often the t interval over the seeds, the last axis, covers the truth."""
+    """Return how often the t interval over seeds, the last axis, covers the truth."""
     seeds = differences.shape[-1]
     half = stdtrit(seeds - 1, 1 - level / 2) * differences.std(axis=-1, ddof=1) / math.sqrt(seeds)
     return float((np.abs(differences.mean(axis=-1) - truth) <= half).mean())
 
 
 def advised(comparisons: int, first: int, more: int, most: int, trials: int = 5000) -> list[str]:
-    """Return the false claims of who adds as many seeds as would make the largest effect significant, and again.
+    """Return the false-positive rate of repeatedly adding the seeds that would make the largest effect significant.
 
     Args:
-        comparisons: of the table, none of which has an effect.
-        first: seeds at the first look.
-        more: seeds that are added at most, after a look.
-        most: seeds in all.
+        comparisons: number in the table, all without effect.
+        first: seeds at the first test.
+        more: maximum number of seeds added after a test.
+        most: maximum number of seeds in total.
+
+    Returns:
+        The rate in total, and that of the first test.
     """
     generator, claims, at_first = np.random.default_rng(0), 0, 0
     numbers = np.arange(2, most + 1)
@@ -54,14 +57,17 @@ def advised(comparisons: int, first: int, more: int, most: int, trials: int = 50
     return [f"{claims / trials:.3f}", f"{at_first / trials:.3f}"]
 
 
-def judged(comparisons: int, real: int, seeds: int = 5, trials: int = 3000) -> list[str]:
-    """Return what intervals at the level at which Holm's method judged cover, each and all of a table at once.
+def holm_adjusted(comparisons: int, real: int, seeds: int = 5, trials: int = 3000) -> list[str]:
+    """Return the coverage of intervals at Holm-adjusted levels, each and simultaneously.
 
     Args:
-        comparisons: of the table.
-        real: of these, with an effect of three standard deviations between seeds.
-        seeds: their number.
-        trials: tables.
+        comparisons: number in the table.
+        real: how many of these have an effect, of three standard deviations between seeds.
+        seeds: number of seeds.
+        trials: number of tables.
+
+    Returns:
+        Both coverages, and how often an uncorrected 95% interval of the table contradicts its p.
     """
     generator = np.random.default_rng(8)
     truths = np.where(np.arange(comparisons) < real, 3.0, 0.0)
@@ -77,12 +83,12 @@ def judged(comparisons: int, real: int, seeds: int = 5, trials: int = 3000) -> l
 
 
 def looks(effect: float, last: int, first: int = 3) -> list[str]:
-    """Return how often an effect is significant by a t-test, and by --anytime, with a look after every seed.
+    """Return how often an effect is significant by a t-test, and by --anytime, tested after every seed.
 
     Args:
         effect: in standard deviations between seeds.
-        last: seeds at most.
-        first: seeds at the first look, of the t-test.
+        last: maximum number of seeds.
+        first: seeds at the first t-test.
     """
     values = np.random.default_rng(1).normal(effect, 1, (TRIALS, last))
     number = np.arange(1, last + 1)
@@ -101,9 +107,10 @@ def draw_grids(gain: float, seeds: int, step: float) -> tuple[Floats, Floats]:
     """Return test and validation accuracies (2, 4, TRIALS, seeds) of two values at four rates.
 
     Args:
-        gain: of the second value, each at its best rate: the second of the first value, the fourth of the second.
-        seeds: their number.
-        step: what a step away from the best rate costs.
+        gain: of the second value, with both at their best rate: the second for the first value, the fourth for the
+            second value.
+        seeds: number of seeds.
+        step: loss of accuracy per step away from the best rate.
     """
     generator = np.random.default_rng(2)
     distances = np.array([[1, 0, 1, 2], [3, 2, 1, 0]])
@@ -125,7 +132,7 @@ def averaged(test: Floats, _val: Floats) -> Floats:
 
 
 def one_rate(test: Floats, val: Floats) -> Floats:
-    """As --tune does: the rate with the highest mean validation accuracy, for all seeds."""
+    """Choose the rate with the highest mean validation accuracy, for all seeds, as --tune does."""
     best = val.mean(axis=-1).argmax(axis=1)
     return pick(test, np.broadcast_to(best[..., None], (2, *test.shape[2:])))
 
@@ -135,15 +142,15 @@ def own_rates(test: Floats, val: Floats) -> Floats:
 
 
 def other_seeds(test: Floats, val: Floats) -> Floats:
-    """For each seed, the rate that is best for the others."""
+    """Choose, for each seed, the rate that is best for the other seeds."""
     return pick(test, (val.sum(axis=-1, keepdims=True) - val).argmax(axis=1))
 
 
 ESTIMATORS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "averaged over the grid": averaged,
-    "one rate for all seeds, as `--tune`": one_rate,
-    "each seed its own rate": own_rates,
-    "for each seed, the best of the others": other_seeds,
+    "one rate for all seeds, as in `--tune`": one_rate,
+    "a separate rate for each seed": own_rates,
+    "for each seed, the best rate of the others": other_seeds,
 }
 
 
@@ -157,7 +164,7 @@ def tuned(estimate: Callable[[Floats, Floats], Floats], seeds: int) -> list[str]
 
 
 def unequal(estimate: Callable[[Floats, Floats], Floats], seeds: int) -> list[str]:
-    """Return the bias of the better of four equal rates against the only one."""
+    """Return the bias of the best of four equal rates relative to a single one."""
     generator = np.random.default_rng(3)
     test = 0.6 + generator.normal(0, 0.0075, (2, 4, TRIALS, seeds))
     val = test + generator.normal(0, 0.0094, (TRIALS, seeds)) + generator.normal(0, 0.005, test.shape)
@@ -165,9 +172,9 @@ def unequal(estimate: Callable[[Floats, Floats], Floats], seeds: int) -> list[st
 
 
 def models(seeds: int, trials: int = 5000) -> list[str]:
-    """Return what intervals over the seeds of four models cover, and that for another model.
+    """Return the coverage of intervals over the seeds of four models, and of the prediction interval for a new model.
 
-    The models' effects differ by 0.014 (one standard deviation), a run by SIGMA.
+    The effects of models have a standard deviation of 0.014, runs one of SIGMA.
     """
     generator = np.random.default_rng(4)
     effects = generator.normal(0, 0.014, (trials, 5, 1))
@@ -180,9 +187,9 @@ def models(seeds: int, trials: int = 5000) -> list[str]:
 
 
 def missing_models(complete: int, incomplete: int) -> list[str]:
-    """Return the coverage of all seeds and of the complete ones, where the others have the first model of four only.
+    """Return the coverage over all seeds, and over the complete seeds; incomplete seeds have only one model of four.
 
-    The first model gains 0.03, the others nothing: the effect is the mean, 0.0075.
+    That model gains 0.03, the others nothing: the effect is the mean, 0.0075.
     """
     generator = np.random.default_rng(5)
     differences = generator.normal(0, SIGMA * math.sqrt(2), (TRIALS, 4, complete + incomplete))
@@ -193,9 +200,9 @@ def missing_models(complete: int, incomplete: int) -> list[str]:
 
 
 def best(seeds: int) -> list[str]:
-    """Return how often the best of twelve configurations is found by the highest run, and by the highest mean.
+    """Return how often the best of twelve configurations has the highest run, and the highest mean.
 
-    The configurations have a standard deviation of 0.02, the seeds' validation splits one of 0.0094.
+    The configurations have a standard deviation of 0.02, the validation splits of the seeds one of 0.0094.
     """
     generator = np.random.default_rng(6)
     truths = generator.normal(0, 0.02, (TRIALS, 12, 1))
@@ -205,12 +212,12 @@ def best(seeds: int) -> list[str]:
 
 
 def ties(seeds: int, spread: float, pairs: int) -> list[str]:
-    """Return false claims of results that are whole numbers, such as epochs, and how often all seeds agree.
+    """Return the false-positive rate for results that are whole numbers, such as epochs, and how often all seeds agree.
 
     Args:
-        seeds: their number.
+        seeds: number of seeds.
         spread: standard deviation of a run.
-        pairs: of a seed.
+        pairs: number of pairs per seed.
     """
     generator = np.random.default_rng(7)
     runs = np.round(generator.normal(generator.uniform(5, 9, (TRIALS, 1, 1, 1)), spread, (TRIALS, 2, pairs, seeds)))
@@ -224,52 +231,52 @@ def print_tables() -> None:
     """Print all tables."""
     rows = ((1, 3, 5, 10), (1, 2, 10, 20), (5, 3, 5, 10), (5, 3, 10, 20), (5, 3, 25, 50), (5, 2, 100, 200))
     print_table(
-        "Seeds added as often as that many would make the largest effect significant, none being real",
-        ["comparisons", "seeds first", "added at most", "in all at most", "false claims", "at the first look"],
+        "Adding the seeds that would make the largest effect significant, without any true effect",
+        ["comparisons", "seeds at first", "added at most", "total at most", "false-positive rate", "at the first test"],
         [[*map(str, row), *advised(*row)] for row in rows],
     )
     print_table(
-        "Intervals of five seeds at the level at which Holm's method judged; those that are not corrected contradict p",
-        ["comparisons", "with an effect", "coverage of each", "of all at once", "95 % intervals contradict p"],
+        "Coverage of intervals at Holm-adjusted levels, five seeds; uncorrected intervals may contradict p",
+        ["comparisons", "with an effect", "coverage of each", "simultaneous", "uncorrected 95% interval contradicts p"],
         [
-            [str(number), str(real), *judged(number, real)]
+            [str(number), str(real), *holm_adjusted(number, real)]
             for number, real in ((1, 0), (5, 0), (5, 2), (5, 5), (12, 0), (12, 6))
         ],
     )
     cases = [(0.0, last) for last in (5, 10, 20, 50, 100)] + [(1.0, 10), (1.0, 20), (2.0, 5), (2.0, 6), (2.0, 8)]
     print_table(
-        "Significant with a look after every seed from the third",
-        ["effect, in sd between seeds", "seeds at most", "t-test", "`--anytime`"],
+        "Significant when tested after every seed from the third on",
+        ["effect, in sd between seeds", "maximum seeds", "t-test", "`--anytime`"],
         [[f"{effect:g}", str(last), *looks(effect, last)] for effect, last in cases],
     )
     print_table(
-        "Coverage of the difference at the best of four learning rates, which peak at different ones, five seeds",
-        ["estimate", "coverage, no effect", "effect 0.01", "no effect, all rates alike"],
+        "Coverage for the difference at the best of four learning rates, which differs between the sides; five seeds",
+        ["estimate", "coverage, no effect", "effect 0.01", "no effect, all rates equal"],
         [[name, *tuned(estimate, 5)] for name, estimate in ESTIMATORS.items()],
     )
     print_table(
-        "Bias of the better of four equal learning rates against the only one",
+        "Bias of the best of four equal learning rates relative to a single one",
         ["estimate", "3 seeds", "5 seeds"],
         [[name, *unequal(ESTIMATORS[name], 3), *unequal(ESTIMATORS[name], 5)] for name in list(ESTIMATORS)[1:3]],
     )
     print_table(
-        "Coverage of the interval over seeds of four models, and of the one for another model",
-        ["seeds", "mean of these models", "mean of all such models", "another model", "its own interval"],
+        "Coverage of the interval over seeds of four models, and of the prediction interval for a new model",
+        ["seeds", "mean of these models", "mean of all such models", "a new model", "its prediction interval"],
         [[str(seeds), *models(seeds)] for seeds in (3, 5, 10)],
     )
     print_table(
-        "Coverage where some seeds have one model of four",
-        ["complete seeds", "others", "all seeds", "complete seeds only, as `effects`"],
+        "Coverage if some seeds have only one model of four",
+        ["complete seeds", "others", "all seeds", "only complete seeds, as in `effects`"],
         [[str(whole), str(others), *missing_models(whole, others)] for whole, others in ((3, 5), (5, 5))],
     )
     print_table(
-        "The best of twelve configurations is found",
-        ["seeds", "by the highest run", "by the highest mean, as `--best`"],
+        "How often the best of twelve configurations is found",
+        ["seeds", "by the highest run", "by the highest mean, as in `--best`"],
         [[str(seeds), *best(seeds)] for seeds in (3, 5)],
     )
     print_table(
-        "False claims of whole numbers, with the spread that rounding gives",
-        ["seeds", "sd of a run", "pairs a seed", "false claims", "all seeds agree"],
+        "False-positive rate for whole numbers, with the spread of rounding as minimum",
+        ["seeds", "sd of a run", "pairs per seed", "false-positive rate", "all seeds agree"],
         [
             [str(seeds), f"{spread:g}", str(pairs), *ties(seeds, spread, pairs)]
             for seeds in (2, 3, 5)

@@ -1,4 +1,4 @@
-"""Every simulation of docs/statistics.md and docs/designs.md, written to docs/simulations.md. Ten minutes, no training.
+"""Write docs/simulations.md: all simulations of docs/statistics.md and docs/designs.md. Ten minutes, no training.
 
 python -m benchmarks.simulations
 """
@@ -14,13 +14,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "simulations.md"
 HEAD = """# Simulations
 
 `make bench-effects` draws runs with known effects, compares them with the real `effects` or with the functions behind
-it, and writes this page; nothing is trained. [statistics.md](statistics.md) and [designs.md](designs.md) explain what
-is computed. Every simulation has a fixed seed. A share of 0.05 has a standard error of 0.005 in 2,000 trials, of 0.0015
-in 20,000, the number where none is given.
+it, and writes this page; nothing is trained. [statistics.md](statistics.md) and [designs.md](designs.md) explain the
+methods. Every simulation has a fixed seed. A rate of 0.05 has a standard error of 0.005 in 2,000 trials and of 0.0015
+in 20,000, the number of trials unless stated otherwise.
 """
 SECTIONS = {
     "The real `effects`": effects.print_tables,
-    "Other ways to infer an effect": inference.print_tables,
+    "Alternative methods of inference": inference.print_tables,
     "Precision and designs": designs.print_tables,
 }
 

@@ -1,4 +1,4 @@
-"""What a cluster costs, on a throw-away Slurm on this machine: submitting 1,000 runs, and packing eight runs in a job.
+"""Overhead of a cluster, on a temporary Slurm on this machine: submitting 1,000 runs, and packing eight runs in a job.
 
 python benchmarks/slurm.py    as root on Debian, or where Slurm is installed
 """
@@ -21,7 +21,7 @@ from rich.table import Table
 REPOSITORY = Path(__file__).parent.parent
 CLUSTER = REPOSITORY / "tests" / "slurm" / "cluster.sh"
 REPEATS = 3
-EPOCHS = (30, 5)  # of the eight runs: how much training there is beside starting
+EPOCHS = (30, 5)  # of the eight runs: how much training there is compared with startup
 
 LAUNCHER = ["hydra/launcher=slurm", "hydra.launcher.gpus_per_run=0"]
 SOFTMAX = ["data=digits", "model=softmax"]
@@ -73,7 +73,7 @@ def eight(env: dict[str, str], folder: Path, *overrides: str) -> float:
 
 
 def main() -> None:
-    """Measure and print each figure beside its target."""
+    """Measure and print each result with its target."""
     table = Table(
         title=f"A cluster of four nodes on {os.cpu_count()} cores, medians of {REPEATS}", title_justify="left"
     )

@@ -1,4 +1,4 @@
-"""What a summary costs: 10,000 finished runs of 30 epochs, first and again; and reading, beside TensorBoard's reader.
+"""Cost of a summary: 10,000 finished runs of 30 epochs, first and again; and reading compared to TensorBoard's.
 
 python benchmarks/summary.py
 """
@@ -142,7 +142,7 @@ def timed(way: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measure and print each figure beside its target."""
+    """Measure and print each result with its target."""
     table = Table(title=f"Summaries of finished runs of {EPOCHS} epochs", title_justify="left")
     for header in ("what", "measured", "target"):
         table.add_column(header, justify="left" if header == "what" else "right")

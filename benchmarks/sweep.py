@@ -1,6 +1,6 @@
-"""What sweeping costs: planning, the overhead of each run, and parallel runs. Ratios within one run of this script.
+"""Overhead of sweeps: planning, the overhead of each run, and parallel runs. Ratios within one run of this script.
 
-python benchmarks/sweep.py [--data FOLDER]    FOLDER: an image folder such as CIFAR-10 as files, beside digits
+python benchmarks/sweep.py [--data FOLDER]    FOLDER: an image folder such as CIFAR-10 as files, in addition to digits
 """
 
 import argparse
@@ -135,7 +135,7 @@ def at_work(folder: Path) -> float:
 
 
 def main() -> None:
-    """Measure and print each figure beside its target."""
+    """Measure and print each result with its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="an image folder for the parallel runs")
     data: Path | None = parser.parse_args().data
@@ -150,7 +150,7 @@ def main() -> None:
             table.add_row(f"plan 1,000 finished runs, {name}: again", f"{again:.1f} s", "5 s")
         added, hydras = overhead(fresh(folder, "overhead"))
         table.add_row("added to each run by this sweeper", f"{1000 * added:.0f} ms", "50 ms")
-        table.add_row("... of each run with Hydra's own sweeper", f"{100 * added / hydras:.0f} %", "")
+        table.add_row("... of each run with Hydra's own sweeper", f"{100 * added / hydras:.0f}%", "")
         images = {"digits": ["data=digits", "epochs=30"]}
         if data is not None:
             images[data.name] = ["data=image_folder", f"data.root={data.resolve()}", "epochs=2"]

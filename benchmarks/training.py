@@ -1,8 +1,8 @@
-"""What training costs, beside the baseline loop, Lightning and the upper bound; writes docs/performance.md.
+"""Training speed compared with the baseline loop, Lightning and the upper bound; writes docs/performance.md.
 
 python benchmarks/training.py FOLDER [--models NAME...] [--repeats N]    FOLDER: CIFAR-10 as train/<class>/*, test/...
 
-Every figure comes from a process of its own. The processes run one after the other, N times over.
+Every number comes from a separate process. The processes run one after the other, N times.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parent.parent
 THREADS = 2
 SECONDS = 4.0  # of training measured on each side; this project trains two epochs instead
-SMALL = 200  # images a class for a slow model
+SMALL = 200  # images per class for a slow model
 
 # model: its overrides, and the least ratios to the upper bound and to the baseline loop that it should reach
 MODELS = {
@@ -40,22 +40,22 @@ SLOW = ("resnet18",)
 FIRST_STEP = 2.0  # times a bare `import torch`, at most
 MEMORY = 450  # MB above a bare `import torch`, at most, of a model that is not slow
 
-SPEED = f"""Images a second of training at batch 64 with Adam, from decoded images in memory.
+SPEED = f"""Training throughput in images per second at batch size 64 with Adam, from decoded images in memory.
 
-- **baseline**: the tutorials' loop. A dataset like `torchvision.datasets.CIFAR10` builds a PIL image at every access,
-  then applies `ToTensor` and `Normalize`; `DataLoader(batch_size=64, shuffle=True)`; `torch.optim.Adam`; `loss.item()`
-  at every step; the same modules. **workers**: the same with two loader workers.
+- **baseline**: a tutorial-style training loop. A dataset like `torchvision.datasets.CIFAR10` builds a PIL image at each
+  access, then applies `ToTensor` and `Normalize`; `DataLoader(batch_size=64, shuffle=True)`; `torch.optim.Adam`;
+  `loss.item()` at every step; the same modules. **workers**: the same with two loader workers.
 - **lightning**: Lightning's `Trainer` with its defaults but no progress bar, on the loader without workers.
 - **upper bound**: sweeper's model, memory format and optimizer on prepared batches, and nothing else.
 - **sweeper**: `python train.py` with records, checkpoints and TensorBoard; the training part of the second epoch.
 
-Each side is measured for some seconds in a process of its own, so the ratios contain the machine's noise. A ratio above
-1 to the upper bound means that the upper bound was measured too low.
+Each side is measured for a few seconds in a separate process, so the ratios include the machine's noise. A ratio to the
+upper bound above 1 means that the upper bound was measured too low.
 The images are CIFAR-10 as JPEG files, with a tenth of the training images held out; for ResNet-18, which has its
 original stem as in problems 7 and 8, the first {SMALL} of each class."""
 EPOCH = """From the first step of an epoch to its last record: training, evaluation on the validation images,
 checkpoints, TensorBoard. Memory is the peak of the whole run and includes its share of the dataset's pages."""
-START = "From the command to the end of the first training step, for runs whose images are cached already."
+START = "From the command to the end of the first training step, for runs whose images are already cached."
 
 Figures = dict[str, list[float]]  # a measured quantity: its figure in each repeat
 
@@ -173,7 +173,7 @@ def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> li
     """Return each table's title, text and rows; the first row is the header."""
     speed = [["model", *(side.replace("_", " ") for side in sides), "sweeper"]]
     ratios = [["model", "sweeper / upper bound", "sweeper / baseline"]]
-    epochs = [["model", "seconds an epoch", "of it training, %", "MB above `import torch`"]]
+    epochs = [["model", "seconds per epoch", "training, % of it", "MB above `import torch`"]]
     starts = [["what", "seconds", "times `import torch`"]]
     for name, figures in measured.items():
         _, of_upper_bound, of_baseline = MODELS[name]
@@ -187,7 +187,7 @@ def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> li
     for name in (name for name in start if name != "memory"):
         times = cell(ratio(start[name], start["import torch"]), 2, FIRST_STEP, at_most=True)
         starts.append([name, cell(start[name], 2), times if name != "import torch" else ""])
-    texts = {"Images a second": SPEED, "Ratios": "", "A whole epoch, and memory": EPOCH, "The first step": START}
+    texts = {"Images per second": SPEED, "Ratios": "", "A whole epoch, and memory": EPOCH, "The first step": START}
     rows = (speed, ratios, epochs, starts)
     return [(title, text, found) for (title, text), found in zip(texts.items(), rows, strict=True)]
 
@@ -196,7 +196,7 @@ def machine(packages: list[str], threads: int) -> str:
     """Describe the machine, the versions of Python and of packages, and the day."""
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     return (
-        f"{(names or ['unknown processor'])[0]}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}; "
+        f"{(names or ['unknown CPU'])[0]}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}; "
         f"Python {sys.version.split()[0]}, {', '.join(f'{name} {version(name)}' for name in packages)}; "
         f"{time.strftime('%Y-%m-%d')}."
     )
@@ -221,7 +221,7 @@ def show(about: str, found: list[tuple[str, str, list[list[str]]]]) -> str:
 
 
 def main() -> None:
-    """Measure, print each figure beside its target, and write the page."""
+    """Measure, print each result with its target, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="without all, no page")

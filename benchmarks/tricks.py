@@ -1,11 +1,11 @@
-"""What each trick costs a training step; writes docs/tricks.csv and the catalog of all tricks, docs/tricks.md.
+"""Cost of each trick per training step; writes docs/tricks.csv and the catalog of all tricks, docs/tricks.md.
 
 python -m benchmarks.tricks [TRICK...]    measure all, about five minutes, and write both; or print those named
 python -m benchmarks.tricks --text        write docs/tricks.md again, with the costs of docs/tricks.csv
 
-Tricks are found in the registries and in conf/. Each is measured on the first base that it applies to: a training
-without it and one with it take turns in this process, epoch by epoch, through the program's own `fit`. What is measured
-is processor time on one thread, which on an idle machine is the time that passes.
+Tricks are found in the registries and in conf/. Each is measured on the first base that it applies to: a run without
+it and one with it alternate in this process, epoch by epoch, through the program's own `fit`. The measure is CPU time
+on one thread, which on an idle machine equals wall-clock time.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from sweeper.training.views import AveragedViews
 Overrides = dict[str, str]
 
 BATCH, THREADS, TEST_IMAGES = 64, 1, 2
-STEPS, EPOCHS = 16, 7  # steps an epoch, and measured epochs
+STEPS, EPOCHS = 16, 7  # steps per epoch, and measured epochs
 SLOW_STEPS, SLOW_EPOCHS = 1, 4  # of ResNet-18
 # Each trick is measured on the first of these that it applies to.
 BASES: tuple[Overrides, ...] = (
@@ -67,7 +67,7 @@ def config_of(overrides: Overrides) -> Config:
 
 
 def some_images(dataset: Dataset, number: int) -> Dataset:
-    """Return a dataset with so many training images, repeated where it has fewer, and hardly a test image."""
+    """Return a dataset with so many training images, repeated where it has fewer, and almost no test images."""
     chosen = torch.arange(number) % len(dataset.train)
     train = Images(dataset.train.images[chosen], dataset.train.labels[chosen])
     test = Images(dataset.test.images[:TEST_IMAGES], dataset.test.labels[:TEST_IMAGES])
@@ -75,7 +75,7 @@ def some_images(dataset: Dataset, number: int) -> Dataset:
 
 
 class Side:
-    """A training that is measured epoch by epoch.
+    """A run that is measured epoch by epoch.
 
     Raises:
         UserError: the settings do not fit each other.
@@ -90,7 +90,7 @@ class Side:
         check(self.config, self.choices, Cached(source, CONF, "", dataset.classes, dataset.input_shape, *images))
 
     def start(self) -> None:
-        """Build the training."""
+        """Build the run."""
         device = set_up_process("cpu", THREADS)
         taught = "teacher" in self.choices.loss.keywords
         teacher = seeded_model(self.config, self.choices, self.dataset) if taught else None
@@ -120,7 +120,7 @@ def sides_of(
         steps, epochs: steps of an epoch, and epochs after the first; None follows from the network.
 
     Returns:
-        The base, and the trainings without and with the trick.
+        The base, and the runs without and with the trick.
 
     Raises:
         UserError: it applies to none.
@@ -137,13 +137,13 @@ def sides_of(
             reasons.append(str(reason))
         else:
             return " ".join(f"{key}={value}" for key, value in base.items()), plain, tricked
-    raise UserError(f"{trick.name} applies to no base: {'; '.join(dict.fromkeys(reasons))}")
+    raise UserError(f"{trick.name} does not apply to any base: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def measure(trick: Trick, dataset: Dataset, steps: int | None = None, epochs: int | None = None) -> Cost:
     """Measure a trick; see `sides_of` for the arguments.
 
-    The first epoch has one-time costs and counts in means over a training only.
+    The first epoch has one-time costs and counts only in means over a whole run.
     """
     base, *sides = sides_of(trick, dataset, steps, epochs)
     for side in sides:
@@ -188,7 +188,7 @@ def main() -> None:
     for trick, cost, load_of_others in measured(chosen):
         costs[trick.name] = cost
         loads.append(load_of_others)
-        print(f"{trick.name:<60} {cost.ratio:6.2f} ({cost.low:.2f} to {cost.high:.2f}) of {cost.base}", flush=True)
+        print(f"{trick.name:<60} {cost.ratio:6.2f} ({cost.low:.2f} to {cost.high:.2f}) with {cost.base}", flush=True)
         if not options.tricks:
             write_costs(costs, f"{about} {shared(mean(loads))}")
     if not options.tricks:

@@ -1,4 +1,4 @@
-"""All tricks there are, found in the registries and in the presets of conf/: a new one needs no table."""
+"""All tricks there are, found in the registries and in the presets of conf/, so a new trick needs no table."""
 
 import importlib
 import re
@@ -20,12 +20,12 @@ MODEL = "cnn"  # that tricks are measured on, where they apply to it
 WHEN = "# When: "  # begins the first line of a preset's file
 NOT_TRICKS = ("select",)  # chooses an epoch, not how to train
 
-# Tricks that are settings of every run, or of a group whatever its choice: what they do is their setting's meaning.
+# Tricks that are settings of every run, or of a group whatever its choice: their description is that of the setting.
 COMMON = {
-    "loss.label_smoothing=0.1": "for long trainings of networks that overfit; less to expect beside mixing",
-    "loss.class_weights=balanced": "if classes of unequal size should count the same",
-    "optimizer.decay_norm_and_bias=false": "with weight decay and a norm; sources disagree, so compare",
-    "optimizer.bias_lr_factor=8": "in short trainings with batch norm, as in airbench",
+    "loss.label_smoothing=0.1": "for long training of networks that overfit; expect less with mixing",
+    "loss.class_weights=balanced": "if imbalanced classes should count equally",
+    "optimizer.decay_norm_and_bias=false": "with weight decay and a norm; sources disagree, so compare both",
+    "optimizer.bias_lr_factor=8": "in short training with batch norm, as in airbench",
     "optimizer.layer_decay=0.75": "for fine-tuning: earlier layers keep more of their trained weights",
     "selective_backprop=0.5": "for networks whose backward pass takes most of the time, and data with many easy images",
     "grad_clip=1.0": "if the loss jumps or diverges",
@@ -58,7 +58,7 @@ class Trick:
 
 
 def registry(path: str) -> Mapping[str, Any]:
-    """Return the registry that runs/fingerprint.py names so, such as `models/layers.ACTIVATIONS`."""
+    """Return the registry with a name of runs/fingerprint.py, such as `models/layers.ACTIVATIONS`."""
     module, _, name = path.partition(".")
     functions: Mapping[str, Any] = getattr(importlib.import_module(f"sweeper.{module.replace('/', '.')}"), name)
     return functions

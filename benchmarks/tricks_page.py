@@ -40,9 +40,9 @@ def cost_of(trick: Trick, costs: Mapping[str, Cost]) -> str:
     added = cost.base_ms * (cost.ratio - 1)
     digits = 2 if cost.ratio < 10 else 0
     return (
-        f"{cost.ratio:.{digits}f} times {what} ({cost.low:.{digits}f} to {cost.high:.{digits}f}), "
+        f"{cost.ratio:.{digits}f}x the time of {what} ({cost.low:.{digits}f} to {cost.high:.{digits}f}), "
         f"{added:+,.{digits}f} ms per batch, "
-        f"of `{cost.base}`."
+        f"with `{cost.base}`."
     )
 
 
@@ -72,7 +72,7 @@ def section(group: str, tricks: Iterable[Trick], costs: Mapping[str, Cost]) -> I
     """Yield the lines of a group: its tricks, then the meaning of their settings."""
     yield f"## {group.capitalize()}\n"
     if group == "settings":
-        yield "Tricks that are settings of a group or of the run, whatever else is chosen.\n"
+        yield "Tricks that are settings of a group or of the run and combine with any choice.\n"
     else:
         yield wrapped(sentence(str(type(getattr(Config(), group)).__doc__))) + "\n"
     for trick in tricks:
@@ -90,22 +90,21 @@ def section(group: str, tricks: Iterable[Trick], costs: Mapping[str, Cost]) -> I
 
 INTRODUCTION = f"""# Tricks
 
-What each trick does, when it should help, and what it costs. Whether it helps you, measure: `python -m sweeper effects`
-compares runs that differ in nothing else ([designs.md](designs.md) says which runs to make). Add a trick of your own as
-[adding-a-trick.md](adding-a-trick.md) shows.
+What each trick does, when it should help, and what it costs. To measure whether it helps you, compare runs that
+differ in nothing else with `python -m sweeper effects`; [designs.md](designs.md) explains which runs to make. To add a
+trick of your own, see [adding-a-trick.md](adding-a-trick.md).
 
 Written by `{COMMAND}` from the docstrings, the presets in `conf/` and the costs in [tricks.csv](tricks.csv)."""
 
-MEASURED = """**Cost** is the time of a training step with the trick, divided by that without it: preparing the batch
-(augmentation included), both passes, the update and what comes between steps. It is processor time on one thread, which
-on an idle machine is the time that passes. Both trainings take turns in one process, on the digits at 32x32 pixels,
-batch 64; the figure is the median over pairs of epochs, in parentheses the quartiles. Of courses and averaging, which
-change as training proceeds, it is the mean over a short training. The training without the trick is named at the end;
-the other groups have their defaults. Of a model, the ratio compares networks, and of views, evaluations. Schedules and
-inits cost next to nothing, so their ratios show the noise. The teacher of `loss=distillation` has the
-architecture of its student, and
-`model=resnet18_pretrained` was measured without its weights. What happens before the first step, such as the forward
-pass of `init=lsuv`, is not counted."""
+MEASURED = """**Cost** is the time of a training step with the trick divided by that without it: preparing the batch
+(augmentation included), forward and backward pass, the update, and what happens between steps. It is CPU time on one
+thread, which on an idle machine equals wall-clock time. The two runs alternate in one process, on the digits at 32x32
+pixels with batch size 64; the figure is the median over pairs of epochs, with the quartiles in parentheses. For courses
+and averaging, which change as training proceeds, it is the mean over a short run. The run without the trick is named at
+the end; all other groups have their defaults. For models, the ratio compares networks, and for views, evaluations.
+Schedules and inits cost next to nothing, so their ratios show the noise. The teacher of `loss=distillation` has the
+architecture of its student, and `model=resnet18_pretrained` was measured without its weights. Work before the first
+step, such as the forward pass of `init=lsuv`, is not counted."""
 
 
 def page(costs: Mapping[str, Cost], about: str) -> str:

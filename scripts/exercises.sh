@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the exercises and read the results; `make exercises` runs it from the repository's root.
+# Train the exercises and print the results; `make exercises` runs it from the repository's root.
 #   DATA            folder with train/<class>/* and test/<class>/*; empty: the original CIFAR-10, downloaded
 #   OUT             folder of the runs (outputs/exercises)
 #   SEEDS, EPOCHS   of the small networks (0,1,2,3,4 and 30); RESNET_EPOCHS: of ResNet-18, one seed (10)

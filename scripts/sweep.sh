@@ -1,4 +1,4 @@
-# Sourced by the other scripts: the sweep function, and the settings that they share.
+# Sourced by the other scripts: the sweep function and shared settings.
 PYTHON=${PYTHON:-.venv/bin/python}
 SEEDS=${SEEDS:-0,1,2,3,4}
 EPOCHS=${EPOCHS:-30}

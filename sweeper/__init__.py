@@ -1,1 +1,1 @@
-"""Sweeps over training tricks for image classification: compose a run, train it once, compare honestly."""
+"""Sweeps over training tricks for image classification: compose runs, train each once, compare them fairly."""

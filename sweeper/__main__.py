@@ -18,13 +18,15 @@ app = typer.Typer(
     help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
-OutputDir = Annotated[Path, typer.Option(help="Folder of runs and summaries.")]
-SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its folder in sweeps/.")]
-Where = Annotated[list[str] | None, typer.Option(help="Only runs with COLUMN=VALUE; may be repeated.")]
-Baseline = Annotated[
-    list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Value to compare with; may be repeated.")
+OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
+SweepName = Annotated[
+    str | None, typer.Argument(metavar="SWEEP", help="Name of a sweep, which is its folder in sweeps/.")
 ]
-OutputFile = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
+Where = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only runs with this value; may be repeated.")
+]
+Baseline = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Baseline of an axis; may be repeated.")]
+OutputFile = Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
 ]
@@ -38,20 +40,24 @@ def summary(
     sweep: SweepName = None,
     where: Where = None,
     sort: Annotated[str, typer.Option(help="Column to sort by, best first.")] = "best_val_acc",
-    group_by: Annotated[str, typer.Option(help="Average runs that differ only in this; none: no averages.")] = "seed",
+    group_by: Annotated[
+        str, typer.Option(help="Average runs that differ only in this; none: one row per run.")
+    ] = "seed",
     columns: Annotated[
-        str | None, typer.Option(help="Columns to show, such as model,test_acc,test_ece; class_accs: every class.")
+        str | None,
+        typer.Option(help="Columns to show, such as model,test_acc,test_ece; class_accs: one for each class."),
     ] = None,
-    format: Annotated[str, typer.Option(help="table, csv, md, latex or json.")] = "table",
+    format: Annotated[str, typer.Option(help="Output format: table, csv, md, latex or json.")] = "table",
     output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Print the table of all runs or of a sweep's, best first.
+    """Print a table of all runs, or of the runs of a sweep, best first.
 
-    Unless runs or columns are selected, it also writes every run to OUTPUT_DIR/summary.csv, and the table to
-    summary.md. An output named .csv, .md or .json is written in that format.
+    Unless runs or columns are selected, also write all runs to
+    OUTPUT_DIR/summary.csv and the table to OUTPUT_DIR/summary.md. The suffix
+    of --output (.csv, .md or .json) sets the format.
     """
     from sweeper.summary import export, table, terminal
     from sweeper.summary.measure_columns import expand, with_measures
@@ -87,20 +93,23 @@ def effects(
     baseline: Baseline = None,
     tune: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="Setting at each configuration's best value by val_acc; may be repeated."),
+        typer.Option(metavar="KEY", help="Compare each configuration at its best KEY by val_acc; may be repeated."),
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="Compare by this, such as test_macro_f1, test_ece or test_acc[CLASS]; may be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Compare by this measure: test_macro_f1, test_ece, test_acc[CLASS], ...; may be repeated.",
+        ),
     ] = None,
     anytime: Annotated[
-        bool, typer.Option("--anytime", help="p and intervals that hold when seeds are added after a look at results.")
+        bool, typer.Option("--anytime", help="Use p values and intervals that stay valid when seeds are added later.")
     ] = False,
     diverged_as_chance: Annotated[
         bool,
         typer.Option("--diverged-as-chance", help="Count diverged runs as chance accuracy, 1 / number of classes."),
     ] = False,
-    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
@@ -135,14 +144,15 @@ def cost(
     sweep: SweepName = None,
     where: Where = None,
     baseline: Baseline = None,
-    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Measure what each setting costs in seconds a training step, parameters and, on a GPU, memory.
+    """Measure what each setting costs: seconds per training step, parameters and, on a GPU, memory.
 
-    A finished run of each configuration is built again and trains some steps, by turns with its baseline; its records
-    stay as they are. Nothing else should use the machine.
+    Rebuild a finished run of each configuration and time training steps,
+    alternating with the baseline. Records are not changed. Run nothing else
+    on the machine meanwhile.
     """
     from sweeper.runs.step_cost import measure
     from sweeper.summary.measured_cost import show_costs
@@ -155,12 +165,12 @@ def cost(
 @app.command()
 def report(
     sweep: SweepName = None,
-    output: Annotated[Path | None, typer.Option(help="File to write instead of OUTPUT_DIR/report.html.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of OUTPUT_DIR/report.html.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Write one HTML file with the question, results, effects, curves, failures and provenance of runs."""
+    """Write an HTML report: question, results, effects, curves, failures and provenance of the runs."""
     from sweeper.summary.report import write_report
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
@@ -171,12 +181,12 @@ def report(
 def curves(
     sweep: SweepName = None,
     top: Annotated[int, typer.Option(help="Number of configurations to plot, the best by val_acc.")] = 16,
-    output: Annotated[Path | None, typer.Option(help="One file to write instead: .png, .svg or .pdf.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this .png, .svg or .pdf file instead.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Plot accuracy and loss against epochs and training time into OUTPUT_DIR/curves/, averaged over seeds."""
+    """Plot accuracy and loss, averaged over seeds, against epochs and training time, into OUTPUT_DIR/curves/."""
     from sweeper.summary.curves import write_curves
     from sweeper.summary.table import read_runs
     from sweeper.sweep.saved import ids_of
@@ -194,7 +204,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Print the table once and exit.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Show the runs of a sweep, by default of the latest, until all have ended."""
+    """Show the runs of a sweep (default: the latest) until all have ended."""
     from sweeper.sweep.watch import watch
 
     watch(output_dir, sweep, once=once)
@@ -202,9 +212,11 @@ def watch(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="Run ID, its last digits, or a run directory.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Run ID, its last digits, or a run directory.")
+    ] = None,
     best: Annotated[
-        bool, typer.Option("--best", help="The best run of the configuration with the best mean validation accuracy.")
+        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
     ] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
@@ -220,7 +232,7 @@ def evaluate(
     if evaluation.num_changed is None:
         print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
     elif evaluation.num_changed > 0:
-        raise UserError(f"{evaluation.num_changed} predicted classes are not those in {recorded}")
+        raise UserError(f"{evaluation.num_changed} predicted classes differ from those in {recorded}")
     if evaluation.test_acc != evaluation.recorded_acc:
         raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
 

@@ -1,7 +1,7 @@
 """From a group's config to the function that its name chooses, with its settings filled in.
 
-A function declares the settings that it uses as keyword-only arguments. Nothing else does: not the YAML files, not a
-table. So a new choice is one function, one line in its module's registry and one YAML file.
+A function declares the settings that it uses as keyword-only arguments. There is no other declaration,
+in YAML or in a table. So a new choice is one function, one line in its module's registry and one YAML file.
 """
 
 import inspect
@@ -33,7 +33,7 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
         group: the group's name, for error messages.
         config: the group's dataclass.
         functions: the group's choices.
-        common: settings that belong to every choice and not to its function.
+        common: settings that every choice has, outside its function.
 
     Raises:
         UserError: the name is unknown, a setting is given that the choice does not use, or a setting is missing.
@@ -50,7 +50,7 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
     hints = get_type_hints(function)
     for name in [*used, *common]:
         if given[name] is None and name not in common and type(None) not in getattr(hints[name], "__args__", ()):
-            raise UserError(f"{group}.{name}=null: {group}={config.name} needs a value")
+            raise UserError(f"{group}.{name}=null: {group}={config.name} requires a value")
     return partial(function, **{name: given[name] for name in used})
 
 
@@ -69,12 +69,12 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
         given = {key: value for key in defaults if not is_off(value := getattr(config, key))}
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
         if given and missing:
-            raise UserError(f"{group}.{missing[0]}=null: the step {name} needs a value")
+            raise UserError(f"{group}.{missing[0]}=null: the step {name} requires a value")
         if given:
             steps[name] = partial(function, **{key: it for key, it in given.items() if it != defaults[key]})
     return steps
 
 
 def is_off(value: Any) -> bool:
-    """Return whether a setting's value leaves its step out: null, false or "none"."""
+    """Return whether a setting's value turns its step off: null, false or "none"."""
     return value is None or value is False or value == "none"

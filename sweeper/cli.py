@@ -1,4 +1,4 @@
-"""The command line of train.py: Hydra's, with errors as sentences."""
+"""The command line of train.py: Hydra's, with readable errors."""
 
 import logging
 import os
@@ -45,12 +45,12 @@ FORMS = {
     "list[float]": "a list of numbers, such as [0.9,0.999]",
     "list[list[str]]": "a list of lists of keys, such as [[model,optimizer]]",
     "list[dict[str, Any]]": "a list of combinations, such as [{model:cnn,activation:selu}]",
-}  # of a setting's values, by its type
+}  # valid values of a setting, by its type
 # Hydra's refusals of a + or ++ in front of an override.
 ADDED = re.compile(r"(?:use 'override |groups is not supported: '\+\+|Either remove \+ prefix: ')(?P<override>.*)'")
-# Settings that only the grid sweeper honors.
+# Settings that only the grid sweeper supports.
 OF_GRID = ("design", "order", "precision", "max_seeds", "dry_run", "exclude", "zip")
-LAST_FRAMES = 2  # of a traceback that are printed; train.log has all frames
+LAST_FRAMES = 2  # frames of a traceback that are printed; train.log has all of them
 
 
 def register_schema() -> None:
@@ -65,11 +65,11 @@ def help_text() -> str:
     """Return the page that `python train.py --help` prints; Hydra fills in the groups."""
     width = max(len(key) for key, _, _ in settings(Config()))
     meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
-    return f"""Train one image classifier, or sweep over the combinations of training tricks.
+    return f"""Train one image classifier, or sweep over combinations of training tricks.
 
 == Groups (choose with GROUP=NAME) ==
 $APP_CONFIG_GROUPS
-== Settings (change with KEY=VALUE; each choice uses some of its group's) ==
+== Settings (change with KEY=VALUE; each choice uses some of its group's settings) ==
 {meanings}
 
 == Examples ==
@@ -133,7 +133,7 @@ def friendly_errors() -> Iterator[None]:
 def job_errors(sweep: DictConfig) -> Iterator[None]:
     """Handle an error in the job that is running.
 
-    A single run exits with the sentence, before Hydra adds a line. A job of a sweep logs its failure immediately, and
+    A single run exits with the message, before Hydra adds a line. A job of a sweep logs its failure immediately, and
     the other jobs continue; with `sweep.fail_fast` it stops the sweep.
     """
     if HydraConfig.get().mode == RunMode.RUN:
@@ -153,10 +153,10 @@ def job_errors(sweep: DictConfig) -> Iterator[None]:
 
 
 def refuse_sweep_overrides(overrides: list[str]) -> None:
-    """Check that a single run has no overrides that only a sweep can honor, such as printing its plan.
+    """Check that a single run has no overrides that apply only to sweeps, such as a dry run.
 
     Raises:
-        UserError: it has.
+        UserError: it has such an override.
     """
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (override.partition("=") for override in overrides):
@@ -168,7 +168,7 @@ def refuse_sweep_overrides(overrides: list[str]) -> None:
 
 
 def refuse_grid_settings(sweep: DictConfig) -> None:
-    """Exit, before a job of another sweeper begins, where a setting is given that the grid sweeper alone honors."""
+    """Exit, before a job of another sweeper starts, if a setting is given that only the grid sweeper supports."""
     name = HydraConfig.get().runtime.choices.get("hydra/sweeper")
     for key in OF_GRID if name != "grid" else ():
         if sweep[key] != getattr(SweepConfig(), key):
@@ -176,7 +176,7 @@ def refuse_grid_settings(sweep: DictConfig) -> None:
 
 
 def as_multirun() -> str:
-    """Return the command as typed, as a sweep."""
+    """Return the command as typed, turned into a sweep."""
     program, *arguments = sys.argv
     return shlex.join(["python", program, "-m", *arguments])
 
@@ -209,7 +209,7 @@ def explain(error: BaseException) -> str:
         return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
     if (added := ADDED.search(str(error))) is not None:
         override = added["override"].replace(": ", "=")
-        return f"+{override}: drop the +; {override.partition('=')[0]} has a value already"
+        return f"+{override}: drop the +; {override.partition('=')[0]} already has a value"
     inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     merged = re.match(r"Error merging override (.*)", str(error))
     key, override = getattr(inner, "full_key", None), "" if merged is None else merged[1]
@@ -221,7 +221,7 @@ def explain(error: BaseException) -> str:
 
 
 def explain_setting(error: BaseException, key: str, override: str) -> str:
-    """Explain an error of OmegaConf that concerns a key at the level of a setting.
+    """Explain an error of OmegaConf about the key of a setting.
 
     Args:
         override: as typed; empty where the value comes from a file.
@@ -233,7 +233,7 @@ def explain_setting(error: BaseException, key: str, override: str) -> str:
         if elsewhere:
             return f"unknown setting {key} (did you mean {format_names(elsewhere)}?)"
         siblings, (group, dot, _) = sibling_keys(key), key.rpartition(".")
-        return f"unknown setting {key}{nearest(key, siblings, group + dot)}; settings: {format_names(siblings)}"
+        return f"unknown setting {key}{nearest(key, siblings, group + dot)}; valid: {format_names(siblings)}"
     types = {name: str(item.type).removesuffix(" | None") for name, item, _ in settings(Config())}
     if override.startswith("~"):
         return f"{override}: a setting cannot be removed; set {key}=VALUE"
@@ -268,7 +268,7 @@ def current_job(composed: DictConfig, config: Config) -> "Job":
 
 
 def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]) -> dict[str, str]:
-    """Return the name of the preset that equals each group's settings, the typed name where several do.
+    """Return for each group the preset that equals its settings, the typed one if there are several.
 
     Args:
         config: the config.

@@ -32,7 +32,7 @@ from sweeper.ranges import (
     setting,
 )
 
-LONGEST_NAME = 100  # characters of a sweep's name, which is a folder's
+LONGEST_NAME = 100  # characters of a sweep's name, which is also a folder name
 
 
 @dataclass
@@ -40,15 +40,15 @@ class DataConfig:
     """The images, how they are scaled and which of them are held out."""
 
     name: str = setting("dataset reader", "")
-    root: str | None = setting("folder of the images or of the archive")
+    root: str | None = setting("folder with the images or the archive")
     cache: str | None = setting("folder for decoded images, shared by all runs")
-    url: str | None = setting("address of the archive, or of a mirror")
-    sha256: str | None = setting("SHA-256 that the archive must have")
-    image_size: int | None = setting("height and width in pixels that images are resized to", check=at_least(1))
+    url: str | None = setting("URL of the archive or of a mirror")
+    sha256: str | None = setting("expected SHA-256 of the archive")
+    image_size: int | None = setting("side length in pixels that images are resized to", check=at_least(1))
     channels: int | None = setting("3 for color, 1 for gray", check=Check("1 or 3", lambda value: value in (1, 3)))
     val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
-    mean: list[float] | None = setting("subtracted from pixels in [0, 1], per channel")
-    std: list[float] | None = setting("divides pixels after the mean is subtracted, per channel", check=above(0))
+    mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]")
+    std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=above(0))
 
 
 @dataclass
@@ -59,8 +59,12 @@ class ModelConfig:
     hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
     channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
-    weights: str | None = setting("null: from scratch; imagenet; or a file, such as another run's best.pt")
-    stem: str | None = setting("imagenet: 7x7 stride 2, pool; cifar: 3x3 stride 1", check=one_of("imagenet", "cifar"))
+    weights: str | None = setting(
+        "initial weights: null (from scratch), imagenet, or a file such as another run's best.pt"
+    )
+    stem: str | None = setting(
+        "imagenet: 7x7, stride 2, max pooling; cifar: 3x3, stride 1", check=one_of("imagenet", "cifar")
+    )
     freeze_backbone: bool | None = setting("train the last layer only")
 
 
@@ -73,20 +77,22 @@ class OptimizerConfig:
     momentum: float | None = setting("momentum coefficient", check=from_up_to(0, 1))
     nesterov: bool | None = setting("use Nesterov momentum")
     betas: list[float] | None = setting("decay rates of the two moment estimates", check=from_up_to(0, 1))
-    alpha: float | None = setting("decay rate of the mean squared gradient", check=from_up_to(0, 1))
+    alpha: float | None = setting("decay rate of the running mean of squared gradients", check=from_up_to(0, 1))
     weight_decay: float | None = setting("L2 penalty (adamw, lion, muon: decoupled decay)", check=at_least(0))
     ns_steps: int | None = setting("Newton-Schulz steps that orthogonalize an update", check=at_least(1))
-    aux: str | None = setting("optimizer of what is no hidden matrix: adamw or sgd", check=one_of("adamw", "sgd"))
+    aux: str | None = setting(
+        "optimizer of all parameters but hidden matrices: adamw or sgd", check=one_of("adamw", "sgd")
+    )
     aux_lr: float | None = setting("peak learning rate of the auxiliary optimizer", check=above(0))
     base: str | None = setting(
-        "update rule of sam and asam: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
+        "optimizer that sam and asam wrap: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
     )
-    rho: float | None = setting("radius of the neighborhood in which the loss is minimized", check=above(0))
-    interval: int | None = setting("steps from one sharpness-aware step to the next", check=at_least(1))
-    decay_norm_and_bias: bool | None = setting("false: no weight decay on norms and biases")
-    bias_lr_factor: float | None = setting("factor of the learning rate of biases", check=above(0))
+    rho: float | None = setting("radius of the neighborhood whose worst loss is minimized", check=above(0))
+    interval: int | None = setting("take a sharpness-aware step every so many steps", check=at_least(1))
+    decay_norm_and_bias: bool | None = setting("whether norms and biases have weight decay")
+    bias_lr_factor: float | None = setting("learning-rate factor of biases", check=above(0))
     layer_decay: float | None = setting(
-        "factor of the learning rate from layer to layer, last to first", check=above_up_to(0, 1)
+        "learning-rate factor from each layer to the previous one, starting at the last", check=above_up_to(0, 1)
     )
 
 
@@ -96,9 +102,9 @@ class SchedulerConfig:
 
     name: str = setting("learning-rate schedule", "")
     warmup_epochs: float | None = setting("epochs of linear warm-up", check=at_least(0))
-    step_size: int | None = setting("epochs between two decays", check=at_least(1))
-    milestones: list[int] | None = setting("epochs after which the rate decays", check=at_least(1))
-    gamma: float | None = setting("factor of each decay (exponential: of each epoch)", check=above_up_to(0, 1))
+    step_size: int | None = setting("epochs between decays", check=at_least(1))
+    milestones: list[int] | None = setting("epochs after which the LR decays", check=at_least(1))
+    gamma: float | None = setting("LR factor of each decay (exponential: of each epoch)", check=above_up_to(0, 1))
     min_factor: float | None = setting("minimum LR as a fraction of the peak", check=between(0, 1))
     pct_start: float | None = setting("fraction of training spent increasing the LR", check=between(0, 1))
     div_factor: float | None = setting("peak LR / initial LR", check=at_least(1))
@@ -107,12 +113,14 @@ class SchedulerConfig:
         "momentum at the peak LR; null: constant momentum",
         check=Check("above 0 and below 1", lambda value: 0 < value < 1),
     )
-    factor: float | None = setting("factor of each reduction", check=above_up_to(0, 1))
-    patience: int | None = setting("epochs without a better selected metric before a reduction", check=at_least(0))
+    factor: float | None = setting("LR factor of each reduction", check=above_up_to(0, 1))
+    patience: int | None = setting(
+        "epochs without improvement of the selected metric before a reduction", check=at_least(0)
+    )
     decay_fraction: float | None = setting("fraction of training spent in the final decay", check=between(0, 1))
     power: float | None = setting("exponent of the decay", check=above(0))
-    first_cycle: float | None = setting("epochs of the first cosine", check=above(0))
-    cycle_factor: int | None = setting("length of each cosine / that of the one before", check=at_least(1))
+    first_cycle: float | None = setting("length of the first cosine cycle, in epochs", check=above(0))
+    cycle_factor: int | None = setting("length of each cycle / length of the previous one", check=at_least(1))
     start_factor: float | None = setting("initial LR as a fraction of the peak", check=between(0, 1))
 
 
@@ -129,9 +137,9 @@ class NormConfig:
     """The normalization of hidden layers."""
 
     name: str = setting("normalization after each hidden layer", "")
-    momentum: float | None = setting("share of a batch in running statistics; null: 0.1", check=above_up_to(0, 1))
+    momentum: float | None = setting("weight of a batch in the running statistics; null: 0.1", check=above_up_to(0, 1))
     eps: float | None = setting("added to the variance; null: 1e-5", check=above(0))
-    ghost_size: int | None = setting("images that are normalized together, at least", check=at_least(2))
+    ghost_size: int | None = setting("minimum number of images that are normalized together", check=at_least(2))
     num_groups: int | None = setting("groups that the channels are divided into", check=at_least(1))
 
 
@@ -145,38 +153,36 @@ class DropoutConfig:
 
 @dataclass
 class ArchitectureConfig:
-    """Changes of the network; steps combine freely, null leaves a step out."""
+    """Changes to the network; steps combine freely, null turns a step off."""
 
     deep_stem: bool | None = setting("three 3x3 convolutions in place of the imagenet stem's 7x7 (ResNet-C)")
-    pooled_shortcuts: bool | None = setting("shortcuts halve the image by average pooling (ResNet-D)")
-    zero_gamma: bool | None = setting("the last norm of each residual branch starts with scale 0")
-    weight_standardization: bool | None = setting("convolutions with filters of mean 0 and variance 1")
-    blur_pool: bool | None = setting("low-pass filter before each halving of the image")
+    pooled_shortcuts: bool | None = setting("average pooling in the shortcuts that downsample (ResNet-D)")
+    zero_gamma: bool | None = setting("initialize the scale of the last norm in each residual branch to 0")
+    weight_standardization: bool | None = setting("standardize each convolution filter to mean 0 and variance 1")
+    blur_pool: bool | None = setting("low-pass filter before each downsampling")
     squeeze_excitation: int | None = setting(
-        "channels for each hidden unit of the gates on channels", check=at_least(1)
+        "reduction ratio: channels per hidden unit of the channel gates", check=at_least(1)
     )
     stochastic_depth: float | None = setting(
-        "probability that the last residual branch is dropped in training; less in earlier ones", check=inside(0, 1)
+        "probability of dropping the last residual branch in training; lower in earlier ones", check=inside(0, 1)
     )
 
 
 @dataclass
 class CoursesConfig:
-    """What changes in the course of training; courses combine, null leaves a course out."""
+    """Changes in the course of training; courses combine freely, null turns a course off."""
 
     early_dropout: float | None = setting(
-        "fraction of training in which dropout falls linearly to 0", check=above_up_to(0, 1)
+        "fraction of training over which dropout falls linearly to 0", check=above_up_to(0, 1)
     )
     late_dropout: float | None = setting("fraction of training before dropout begins", check=inside(0, 1))
     layer_freezing: float | None = setting(
-        "fraction of training after which layers are frozen one by one, the first ones first", check=inside(0, 1)
+        "fraction of training after which layers are frozen one by one, starting at the first", check=inside(0, 1)
     )
     gradual_unfreezing: float | None = setting(
-        "fraction of training in which layers are unfrozen one by one, the last ones first", check=above_up_to(0, 1)
+        "fraction of training over which layers are unfrozen one by one, starting at the last", check=above_up_to(0, 1)
     )
-    progressive_resizing: float | None = setting(
-        "height and width of the images at first, as a fraction", check=inside(0, 1)
-    )
+    progressive_resizing: float | None = setting("initial side length of the images, as a fraction", check=inside(0, 1))
 
 
 @dataclass
@@ -188,31 +194,33 @@ class InitConfig:
 
 @dataclass
 class AugmentationConfig:
-    """Random changes of training images; steps combine freely, null leaves a step out."""
+    """Random changes to training images; steps combine freely, null turns a step off."""
 
     flip: str | None = setting(
-        "random: mirror half of the images left to right; alternating: each image in every other epoch",
+        "horizontal flip: random (half of the images) or alternating (each image in every other epoch)",
         check=one_of("random", "alternating", "none"),
     )
-    crop_padding: int | None = setting("pixels of border that random crops may reach into", check=at_least(1))
-    crop_border: str | None = setting("what the border shows; null: black", check=one_of("black", "reflect"))
+    crop_padding: int | None = setting("padding of random crops, in pixels", check=at_least(1))
+    crop_border: str | None = setting("padding: black or reflect; null: black", check=one_of("black", "reflect"))
     resized_crop: float | None = setting(
-        "smallest part of the image that a random resized crop takes, as a fraction of its area",
+        "minimum area of a random resized crop, as a fraction of the image",
         check=above_up_to(0, 1),
     )
-    brightness: float | None = setting("largest change of brightness, as a fraction", check=above_up_to(0, 1))
-    contrast: float | None = setting("largest change of contrast, as a fraction", check=above_up_to(0, 1))
-    saturation: float | None = setting("largest change of saturation, as a fraction", check=above_up_to(0, 1))
+    brightness: float | None = setting("maximum change in brightness, as a fraction", check=above_up_to(0, 1))
+    contrast: float | None = setting("maximum change in contrast, as a fraction", check=above_up_to(0, 1))
+    saturation: float | None = setting("maximum change in saturation, as a fraction", check=above_up_to(0, 1))
     trivial_augment: str | None = setting(
-        "one random operation per image, its strength up to that of RandAugment (standard) or more (wide)",
+        "one random operation per image, with the strengths of RandAugment (standard) or stronger (wide)",
         check=one_of("standard", "wide", "none"),
     )
     randaugment_ops: int | None = setting("random operations per image", check=at_least(1))
-    randaugment_magnitude: int | None = setting("strength of these operations, in 30ths", check=between(0, 30))
-    cutout: int | None = setting("height and width of the square that is cut out, in pixels", check=at_least(1))
-    erasing: float | None = setting("fraction of images that a random rectangle covers", check=above_up_to(0, 1))
-    erasing_fill: str | None = setting("what the rectangle shows; null: mean", check=one_of("mean", "noise"))
-    repeats: int | None = setting("copies of an image in a batch, each augmented differently", check=at_least(2))
+    randaugment_magnitude: int | None = setting("magnitude of these operations, from 0 to 30", check=between(0, 30))
+    cutout: int | None = setting("side length of the square that is cut out, in pixels", check=at_least(1))
+    erasing: float | None = setting("probability of erasing a random rectangle of an image", check=above_up_to(0, 1))
+    erasing_fill: str | None = setting(
+        "fill of the rectangle: mean or noise; null: mean", check=one_of("mean", "noise")
+    )
+    repeats: int | None = setting("copies of each image in a batch, each augmented differently", check=at_least(2))
 
 
 @dataclass
@@ -220,8 +228,8 @@ class MixingConfig:
     """Mixing of the images and targets of a training batch."""
 
     name: str = setting("how training images are mixed", "")
-    mixup_alpha: float | None = setting("both parameters of mixup's Beta distribution", check=above(0))
-    cutmix_alpha: float | None = setting("both parameters of CutMix's Beta distribution", check=above(0))
+    mixup_alpha: float | None = setting("alpha of mixup's Beta(alpha, alpha) distribution", check=above(0))
+    cutmix_alpha: float | None = setting("alpha of CutMix's Beta(alpha, alpha) distribution", check=above(0))
     until: float | None = setting("fraction of training after which mixing ends", check=above_up_to(0, 1))
 
 
@@ -230,16 +238,18 @@ class LossConfig:
     """The training loss."""
 
     name: str = setting("training loss", "")
-    label_smoothing: float | None = setting("share of a target spread over all classes", check=from_up_to(0, 1))
+    label_smoothing: float | None = setting(
+        "fraction of each target that is spread over all classes", check=from_up_to(0, 1)
+    )
     class_weights: Any = setting(
-        "null; balanced (inverse to the class's training images); or a weight per class, such as [1,2,1]",
+        "null; balanced (inverse to class frequency); or a weight per class, such as [1,2,1]",
         check=Check("balanced or a list of numbers of at least 0", is_class_weight),
     )
     target_threshold: float | None = setting("probability above which a target is 1, else 0", check=from_up_to(0, 1))
-    gamma: float | None = setting("exponent of 1 - p, the weight of a class", check=at_least(0))
-    teacher: str | None = setting("run whose network teaches: its ID, or a best.pt")
-    temperature: float | None = setting("divides both networks' logits", check=above(0))
-    alpha: float | None = setting("weight of the teacher; the targets have 1 - alpha", check=between(0, 1))
+    gamma: float | None = setting("focusing parameter: exponent of the weight 1 - p", check=at_least(0))
+    teacher: str | None = setting("teacher: the ID of a finished run, or a best.pt")
+    temperature: float | None = setting("temperature, which divides the logits of both networks", check=above(0))
+    alpha: float | None = setting("weight of the teacher's loss; that of the targets is 1 - alpha", check=between(0, 1))
 
 
 @dataclass
@@ -247,31 +257,35 @@ class AveragingConfig:
     """Averaging of weights over steps; the averaged weights are evaluated."""
 
     name: str = setting("how weights are averaged over steps", "")
-    decay: float | None = setting("fraction of the average that each update keeps", check=from_up_to(0, 1))
-    warmup: bool | None = setting("let the decay rise from 0.1 in the first steps")
-    start: float | None = setting("fraction of training before the first average", check=from_up_to(0, 1))
-    interval: int | None = setting("steps between two updates of the slow weights", check=at_least(1))
-    alpha: float | None = setting("share of the way that slow weights move to the fast ones", check=above_up_to(0, 1))
-    power: float | None = setting("exponent of training's progress in what slow weights keep", check=at_least(0))
+    decay: float | None = setting("decay rate of the average", check=from_up_to(0, 1))
+    warmup: bool | None = setting("raise the decay rate from 0.1 over the first steps")
+    start: float | None = setting("fraction of training after which averaging starts", check=from_up_to(0, 1))
+    interval: int | None = setting("steps between updates of the slow weights", check=at_least(1))
+    alpha: float | None = setting("step size of the slow weights towards the fast weights", check=above_up_to(0, 1))
+    power: float | None = setting(
+        "p: slow weights keep a fraction (1 - alpha) (t / T)^p at step t of T", check=at_least(0)
+    )
 
 
 @dataclass
 class ViewsConfig:
-    """Views of each test image whose logits are averaged, besides the plain evaluation."""
+    """Views of each test image whose logits are averaged, in addition to the plain evaluation."""
 
     name: str = setting("views of each test image", "")
-    shift: int | None = setting("pixels by which images are shifted", check=at_least(1))
+    shift: int | None = setting("shift of the views, in pixels", check=at_least(1))
 
 
 @dataclass
 class SweepConfig:
-    """How runs are handled, which does not change them."""
+    """How the runs of a sweep are handled; none of it changes a run."""
 
-    reuse: str = setting("reuse finished runs: same_code, any, none", "same_code", one_of("same_code", "any", "none"))
+    reuse: str = setting(
+        "finished runs to reuse: same_code, any, none", "same_code", one_of("same_code", "any", "none")
+    )
     name: str | None = setting(
-        "the sweep's folder in outputs/sweeps/; null: derived from the overrides",
+        "name of the sweep and of its folder in outputs/sweeps/; null: derived from the overrides",
         check=Check(
-            f"at most {LONGEST_NAME} letters, digits, dots, - and _, with no dot first",
+            f"at most {LONGEST_NAME} letters, digits, dots, - and _, not starting with a dot",
             lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
         ),
     )
@@ -281,14 +295,16 @@ class SweepConfig:
         one_of("product", "one_at_a_time", "leave_one_out", "screen"),
     )
     order: str = setting("longest: longest runs first; seeds: seed by seed", "longest", one_of("longest", "seeds"))
-    precision: float | None = setting("add seeds until effects on test_acc have +- this; null: do not", None, above(0))
-    max_seeds: int | None = setting("seeds that sweep.precision may use; null: 20", None, at_least(4))
-    exclude: list[dict[str, Any]] = listing("combinations to leave out, such as [{model:cnn,activation:selu}]")
-    zip: list[list[str]] = listing("swept keys that advance together, such as [[model,optimizer]]")
+    precision: float | None = setting(
+        "add seeds until each effect on test_acc is known to +- this; null: fixed seeds", None, above(0)
+    )
+    max_seeds: int | None = setting("maximum number of seeds with sweep.precision; null: 20", None, at_least(4))
+    exclude: list[dict[str, Any]] = listing("combinations to exclude, such as [{model:cnn,activation:selu}]")
+    zip: list[list[str]] = listing("swept keys that vary together, such as [[model,optimizer]]")
     dry_run: bool = setting("print the plan and stop", False)
-    max_retries: int = setting("how often runs that did not finish are retried", 1, at_least(0))
+    max_retries: int = setting("maximum number of retries of unfinished runs", 1, at_least(0))
     fail_fast: bool = setting("stop at the first run that fails", False)
-    wait: bool = setting("wait for the runs; false, with Slurm: submit them and return", True)
+    wait: bool = setting("wait for the runs; false (Slurm only): submit them and return", True)
 
 
 @dataclass
@@ -313,27 +329,27 @@ class Config:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     epochs: int = setting("number of epochs", 30, at_least(1))
     batch_size: int = setting("images per batch", 64, at_least(2))
-    seed: int = setting("seed of weights, split, shuffle, augmentation and dropout", 0, between(0, 2**63 - 1))
+    seed: int = setting("seed of initial weights, split, shuffling, augmentation and dropout", 0, between(0, 2**63 - 1))
     grad_clip: float | None = setting("maximum gradient norm; null: no clipping", None, above(0))
     selective_backprop: float | None = setting(
-        "fraction of each batch that is trained on, the images with the largest losses; null: all", None, inside(0, 1)
+        "fraction of each batch to train on, the images with the largest losses; null: all", None, inside(0, 1)
     )
-    autocast: str | None = setting("bfloat16: mixed precision; null: float32 throughout", None, one_of("bfloat16"))
+    autocast: str | None = setting("bfloat16: mixed precision; null: float32", None, one_of("bfloat16"))
     select: str = setting(
         "validation metric that selects the best epoch: val_acc, val_loss, val_balanced_acc, val_macro_f1",
         "val_acc",
         one_of("val_acc", "val_loss", "val_balanced_acc", "val_macro_f1"),
     )
     patience: int | None = setting("early-stopping patience, in epochs; null: never stop early", None, at_least(1))
-    checkpoint_minutes: float = setting("minutes between two checkpoints within an epoch", 5.0, at_least(0))
-    device: str = setting("auto (a GPU where there is one), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
+    checkpoint_minutes: float = setting("minutes between checkpoints within an epoch", 5.0, at_least(0))
+    device: str = setting("auto (a GPU if available), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
     threads: int | None = setting("CPU threads; null: torch's default", None, at_least(1))
     compile: bool = setting("compile the model with torch.compile (about a minute at startup; meant for GPUs)", False)
-    output_dir: str = setting("folder of runs and summaries", "outputs")
+    output_dir: str = setting("folder for runs and summaries", "outputs")
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
-    """Every setting of a config object as (dotted key, its field, its value), groups after the run's own."""
+    """Yield every setting of a config object as (dotted key, its field, its value), groups after the run's own."""
     fields = dataclasses.fields(config)
     for item in (item for item in fields if "help" in item.metadata):
         yield prefix + item.name, item, getattr(config, item.name)
@@ -342,7 +358,7 @@ def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.F
 
 
 def from_plain(values: dict[str, Any], config: Any = None) -> Config:
-    """The config that `asdict` turned into these values."""
+    """Return the config that `asdict` turned into these values."""
     config = Config() if config is None else config
     for key, value in values.items():
         group = getattr(config, key)
@@ -351,10 +367,10 @@ def from_plain(values: dict[str, Any], config: Any = None) -> Config:
 
 
 def to_config(config: DictConfig | dict[str, Any]) -> Config:
-    """A composed or recorded config as the dataclasses that everything below takes.
+    """Convert a composed or recorded config to the dataclasses.
 
     Raises:
-        OmegaConfBaseException: a key or a type is not of the schema.
+        OmegaConfBaseException: a key or a type is not in the schema.
     """
     plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
     merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
@@ -374,7 +390,7 @@ def validate(config: Any, prefix: str = "") -> None:
         if value == "" and group != key and check is None:
             raise UserError(f"{group} is required: choose {group}=NAME; a group cannot be removed with ~{group}")
         if value == [] and key not in ("sweep.exclude", "sweep.zip"):
-            raise UserError(f"{key}=[] needs at least one value")
+            raise UserError(f"{key}=[] must have at least one value")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise UserError(f"{key}={number} is not a finite number")

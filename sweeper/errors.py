@@ -1,14 +1,16 @@
-"""Exceptions that end a run early, and the sentences that a user reads: what is wrong and what is valid."""
+"""Exceptions that end a run early, and error messages for users: what is wrong and what is valid."""
 
 import difflib
 import sys
 from collections.abc import Iterable
 
-FRIENDLY_ERRORS = "SWEEPER_FRIENDLY_ERRORS"  # in the environment while this program prints sentences, not tracebacks
+FRIENDLY_ERRORS = (
+    "SWEEPER_FRIENDLY_ERRORS"  # environment variable, set while this program prints messages instead of tracebacks
+)
 
 
 class UserError(ValueError):
-    """A setting, a file or a folder is wrong. The message is all that is shown."""
+    """A setting, a file or a folder is wrong. Only the message is shown."""
 
 
 class Diverged(Exception):
@@ -16,7 +18,7 @@ class Diverged(Exception):
 
 
 class Stopped(Exception):
-    """A signal asked training to stop; the state is that after a whole step, and has been saved."""
+    """A signal asked training to stop; the state after a complete step has been saved."""
 
 
 def format_names(names: Iterable[str]) -> str:
@@ -25,7 +27,7 @@ def format_names(names: Iterable[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Return the question ` (did you mean X?)` where a valid name looks like the given one, else an empty string.
+    """Return ` (did you mean X?)` if a valid name is similar to the given one, else an empty string.
 
     A prefix that all names share is ignored.
     """

@@ -1,4 +1,4 @@
-"""Files replaced atomically and read without trust, and the numbers in them. No torch here: readers start fast."""
+"""Files that are replaced atomically and read defensively. No torch here: readers start fast."""
 
 import json
 import math
@@ -10,9 +10,9 @@ SCHEMA = 2  # of every JSON file; 1 was version 0.1's
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Replace a file atomically: write beside it, sync, rename.
+    """Replace a file atomically: write a temporary file next to it, sync, rename.
 
-    Without sync, no reader sees half of it either, but a machine that loses power may lose it.
+    Without sync, readers still never see half a file, but a power loss may lose it.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -45,7 +45,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number; None for anything else that a file may hold."""
+    """Return a finite number; None for anything else that a file may contain."""
     try:
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
     except OverflowError:

@@ -1,4 +1,4 @@
-"""A setting of a config: its default, its meaning and its valid range. This module imports neither torch nor Hydra."""
+"""Settings of a config: default, meaning and valid range. This module imports neither torch nor Hydra."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,15 +44,15 @@ def one_of(*names: str) -> Check:
 
 
 def is_class_weight(value: Any) -> bool:
-    """Return whether this is `balanced`, or the weight of a class."""
+    """Return whether this is `balanced` or the weight of a class."""
     return value == "balanced" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
 
 
 def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
-    """A dataclass field with its meaning and its valid range (for a list: the range of each element)."""
+    """Return a dataclass field with its meaning and its valid range (for a list: the range of each element)."""
     return field(default=default, metadata={"help": help, "check": check})
 
 
 def listing(help: str) -> Any:
-    """A setting that is an empty list unless given."""
+    """Return a setting that is an empty list by default."""
     return field(default_factory=list, metadata={"help": help, "check": None})

@@ -113,8 +113,8 @@ def seed_means(heading: str, axis: str, value: str, baseline: str) -> tuple[int,
     return sum(map(len, differences.values())), [statistics.mean(found) for found in differences.values()]
 
 
-def judged(heading: str, change: tuple[str, str, str]) -> tuple[float, float]:
-    """Return a change's p corrected by Holm's method for all changes of its section, and the level that judged it.
+def holm_adjusted(heading: str, change: tuple[str, str, str]) -> tuple[float, float]:
+    """Return a change's p, corrected by Holm's method for all changes of its section, and its Holm-adjusted level.
 
     Args:
         heading: of the section.
@@ -141,7 +141,7 @@ def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> Non
     value, baseline = (PARSED.get(text, text) for text in (changed, row["baseline"]))
     pairs, means = seed_means(heading, axis, value, baseline)
     assert (pairs, len(means)) == (int(row["pairs"]), int(row["seeds"]))
-    corrected, level = judged(heading, (axis, value, baseline))
+    corrected, level = holm_adjusted(heading, (axis, value, baseline))
     center, error = statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
     low, high = stats.t.interval(1 - level, len(means) - 1, center, error)
     assert (row["mean"], row["interval"]) == (f"{center:+.4f}", f"[{low:+.4f}, {high:+.4f}]")
@@ -163,7 +163,7 @@ def test_the_page_has_all_runs_of_the_resnet_and_evaluates_the_best_run() -> Non
     assert sorted(row["epochs"] for row in RESNETS) == sorted(EXERCISES[EXERCISES["model"] == "resnet18"]["epochs"])
     finished = EXERCISES[EXERCISES["state"] == "finished"]
     best = max(finished.to_dict("records"), key=lambda run: float(run["best_val_acc"]))
-    section = (DOCS / "exercises.md").read_text().partition("## The best model, loaded again")[2]
+    section = (DOCS / "exercises.md").read_text().partition("## Reloading the best model")[2]
     assert best["run_id"] in section
     assert f"{float(best['test_acc']):.4f}" in section
 
@@ -184,13 +184,13 @@ def test_the_page_names_the_best_small_network_by_its_mean_over_the_seeds() -> N
         sum("1" in runs["seed"][runs[name] == runs[name].max()].tolist() for runs in configurations)
         for name in ("best_val_acc", "test_acc")
     )
-    section = " ".join((DOCS / "exercises.md").read_text().partition("## The best model, loaded again")[2].split())
+    section = " ".join((DOCS / "exercises.md").read_text().partition("## Reloading the best model")[2].split())
     for sentence in (
         f"cnn_pool with dropout 0.1 ({best['best_val_acc'].mean():.4f} on average)",
         f"`{run['run_id']}`, with a test accuracy of {run['test_acc']:.4f}",
         f"({highest['best_val_acc']:.4f}), from the easiest split",
-        f"evaluate {highest['run_id']} --output-dir outputs/exercises` gives its recorded test accuracy of "
-        f"{highest['test_acc']:.4f} again",
+        f"evaluate {highest['run_id']} --output-dir outputs/exercises` reproduces its recorded test accuracy of "
+        f"{highest['test_acc']:.4f}",
         f"{easiest} of the {len(configurations)} small configurations have their highest validation accuracy with seed "
         f"1, but only {luckiest} their highest test accuracy",
     ):

@@ -71,7 +71,7 @@ def test_a_cost_is_written_read_and_worded(tmp_path: Path) -> None:
     costs = {"optimizer=lion": Cost("model=cnn", 5.0, 1.5, 1.25, 2.0)}
     write_costs(costs, "some machine, 1 thread", tmp_path / "tricks.csv")
     assert read_costs(tmp_path / "tricks.csv") == (costs, "some machine, 1 thread")
-    worded = "1.50 times a step (1.25 to 2.00), +2.50 ms per batch, of `model=cnn`."
+    worded = "1.50x the time of a step (1.25 to 2.00), +2.50 ms per batch, with `model=cnn`."
     assert cost_of(TRICKS["optimizer=lion"], costs) == worded
     assert "not measured" in cost_of(TRICKS["optimizer=sgd"], costs)
 
@@ -98,7 +98,7 @@ def test_a_trick_is_measured_on_the_first_base_that_it_applies_to(dataset: Datas
 
 
 @pytest.mark.parametrize("name", ["averaging=ema", "views=mirror", "loss=distillation"])
-def test_a_measured_cost_is_of_both_trainings(name: str, dataset: Dataset) -> None:
+def test_a_measured_cost_compares_both_runs(name: str, dataset: Dataset) -> None:
     cost = measure(TRICKS[name], dataset, steps=1, epochs=2)
     assert cost.base == "model=cnn"
     assert cost.base_ms > 0

@@ -19,14 +19,14 @@ from sweeper.runs.states import State, reconcile_state
 
 log = logging.getLogger(__name__)
 
-POLL_INTERVAL = (1.0, 15.0)  # seconds between two looks at the queue, at first and later
+POLL_INTERVAL = (1.0, 15.0)  # seconds between queries of the queue, at first and later
 RESULT_GRACE = 15.0  # seconds after a job's end until its result counts as missing: network file systems lag
 TRACEBACK_LINES = 3  # shown of a failed run's error
 UNKNOWN = "unknown to Slurm"  # the state of a job that is no longer listed
 
 
 def follow(tasks: Sequence[Task], locations: dict[str, JobLocation], logs: Path, *, fail_fast: bool) -> list[JobReturn]:
-    """Wait for the runs, report failures when they happen, and collect what the runs returned.
+    """Wait for the runs, report failures when they happen, and collect the return values.
 
     Args:
         locations: the job of each task, by the task's key.
@@ -79,7 +79,7 @@ class JobMonitor:
     """Collects the results of runs in Slurm.
 
     Attributes:
-        returns: what the runs returned that have ended, by key.
+        returns: the return values of the ended runs, by key.
         last_state: the last state seen of each job.
         ended_at: when the job of a run without a result was first seen to have ended.
         failed: the runs whose failure has been reported.
@@ -118,7 +118,7 @@ class JobMonitor:
                 log.error("failed: %s: %s", " ".join(task.overrides), reason)
 
     def warn_of_pending(self, at: JobLocation, job: Job) -> None:
-        """Warn of a job that waiting alone will not start."""
+        """Warn about a job that will not start by itself."""
         if job.is_held:
             message = f"Slurm job {at.job} is held ({job.reason}); to release it: scontrol release {at.job}"
             warn_once(self.warned, f"{at.token} {job.reason}", message)
@@ -126,7 +126,7 @@ class JobMonitor:
             warn_once(self.warned, at.token, f"Slurm job {at.job} cannot start: {job.reason} (see `man squeue`)")
 
     def result(self, task: Task, at: JobLocation) -> JobReturn | None:
-        """Read what a run returned; None until its job has written that."""
+        """Read a run's return value; None until its job has written it."""
         try:
             outcome, value = cloudpickle.loads(job_paths(self.logs, at).result_pickle.read_bytes())
         except FileNotFoundError:
@@ -149,7 +149,7 @@ class JobMonitor:
         paths = job_paths(self.logs, at)
         has_log = paths.stdout.exists() or paths.stderr.exists()
         if state == UNKNOWN and not has_log and self.last_state.get(at.job, "PENDING") == "PENDING":
-            state = "CANCELLED"  # Slurm drops an array's pending element from its list when it is cancelled
+            state = "CANCELLED"  # Slurm no longer lists a pending array element that is cancelled
         reason = f"Slurm job {at.job}: {state}"
         if state.startswith("CANCELLED"):
             record_cancelled(task, reason)
@@ -161,7 +161,7 @@ class JobMonitor:
 
 
 def record_cancelled(task: Task, reason: str) -> None:
-    """Record that a run was cancelled, running or pending, unless it had ended before."""
+    """Record that a running or pending run was cancelled, unless it had already ended."""
     if task.record is None:
         return
     state = reconcile_state(task.record, reason, State.CANCELLED)
@@ -176,7 +176,7 @@ def job_paths(logs: Path, at: JobLocation) -> Any:
 
 
 def failure(task: Task, returned: JobReturn | None) -> str | None:
-    """Return the reason of a run's failure, by its record or else by what it returned; None where it has not failed."""
+    """Return why a run failed, from its record or else its return value; None if it has not failed."""
     if task.state in (State.FAILED, State.DIVERGED):
         return "\n".join(str(task.status().get("error")).strip().splitlines()[-TRACEBACK_LINES:])
     return str(returned._return_value) if returned is not None and returned.status != JobStatus.COMPLETED else None

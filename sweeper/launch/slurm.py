@@ -14,13 +14,13 @@ TERMINAL_STATES = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
     *("PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
 )
-# Reasons of pending jobs that waiting does not change.
+# Reasons of pending jobs that do not go away by waiting.
 UNSCHEDULABLE = (
     *("PartitionTimeLimit", "PartitionConfig", "BadConstraints", "DependencyNeverSatisfied"),
     *("AccountNotAllowed", "QOSNotAllowed", "InvalidAccount", "InvalidQOS"),
     *("QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit"),
 )
-NO_CONTROLLER = "Could not establish a configuration source"  # printed on a machine that belongs to no cluster
+NO_CONTROLLER = "Could not establish a configuration source"  # printed on a machine outside any cluster
 
 
 @dataclass
@@ -38,9 +38,9 @@ class Job:
 
     @property
     def never_starts(self) -> bool:
-        """Whether Slurm gives a reason that waiting does not change.
+        """Whether Slurm gives a reason that does not go away by waiting.
 
-        Where a job may run in several partitions, the reason is that of one of them and does not count.
+        If a job may run in several partitions, the reason is that of only one of them and is ignored.
         """
         has_choice = "," in self.partition and self.reason.startswith("Partition")
         return self.state == "PENDING" and self.reason in UNSCHEDULABLE and not has_choice

@@ -1,4 +1,4 @@
-"""The compute node's half of hydra/launcher=slurm: a job runs a pack of runs, and is requeued when it is stopped."""
+"""The compute node's half of hydra/launcher=slurm: a job runs a pack of runs and is requeued when it is stopped."""
 
 import os
 import signal
@@ -30,12 +30,12 @@ STOPS = (signal.SIGTERM, signal.SIGUSR2)
 
 @dataclass
 class SlurmJob(Checkpointable):
-    """The callable that submitit pickles, and calls with a pack in the job; when the job is requeued, again.
+    """The callable that submitit pickles and calls with a pack in the job, again after each requeue.
 
     Attributes:
         directory: the working directory of the command that submitted the job.
         concurrent: runs at a time.
-        cpus_per_run: cores of each.
+        cpus_per_run: cores per run.
     """
 
     app: HydraApp
@@ -77,7 +77,7 @@ class SlurmJob(Checkpointable):
         return [self.app.execute(task.number, task.overrides, JobEnvironment().job_id) for task in tasks]
 
     def run_in_workers(self, tasks: list[Task]) -> list[JobReturn]:
-        """Run tasks in worker processes, so that a process that is killed fails its own run only."""
+        """Run tasks in worker processes, so that a killed process fails only its own run."""
         start_fork_server()
         Singleton.set_state(self.app.singletons)
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -112,7 +112,7 @@ def stop_signals_raise() -> Iterator[None]:
 
 
 def requeue_or_record(pack: Sequence[Task], requeue: Callable[..., Any], *, signum: int) -> None:
-    """Requeue a job that was stopped; where that must not or cannot be, record it in the status of its runs.
+    """Requeue a stopped job; if it must not or cannot be requeued, record that in the status of its runs.
 
     Args:
         requeue: submitit's signal handler, which ends the process.
@@ -124,7 +124,7 @@ def requeue_or_record(pack: Sequence[Task], requeue: Callable[..., Any], *, sign
     for stop in STOPS:  # child processes inherit this: Slurm may signal them as well
         signal.signal(stop, signal.SIG_IGN)
     job_id = JobEnvironment().job_id
-    state = own_state(job_id) or own_state(job_id)  # Slurm may be busy, cancelling many
+    state = own_state(job_id) or own_state(job_id)  # Slurm may be busy cancelling many jobs
     if state == "CANCELLED" and signum == signal.SIGTERM:
         set_state(pack, State.CANCELLED, f"Slurm job {job_id} was cancelled")
     if state not in ("RUNNING", None):
@@ -147,7 +147,7 @@ def set_state(pack: Sequence[Task], state: State, error: str) -> None:
 
 
 def mark_dead(tasks: Sequence[Task], index: int, error: Died) -> None:
-    """Record at once that a run's process has died: the rest of its pack may take hours."""
+    """Record immediately that a run's process has died: the rest of its pack may take hours."""
     record = tasks[index].record
     if record is not None:
         reconcile_state(record, str(error))

@@ -1,4 +1,4 @@
-"""The settings of hydra/launcher=slurm: their validation, and the options of sbatch made from them."""
+"""The settings of hydra/launcher=slurm: their validation, and the sbatch options derived from them."""
 
 import re
 from collections.abc import Iterator
@@ -27,8 +27,7 @@ def check_settings(settings: Settings) -> None:
     additional = settings["additional_parameters"] or {}
     if not isinstance(additional, dict):
         raise UserError(
-            f"hydra.launcher.additional_parameters={additional} must map options of sbatch to values: "
-            "{constraint: a100}"
+            f"hydra.launcher.additional_parameters={additional} must map sbatch options to values: {{constraint: a100}}"
         )
     memory = settings["memory"]
     if memory is not None and not (isinstance(memory, int | float) and memory > 0):
@@ -83,7 +82,7 @@ def executor_parameters(settings: Settings, token: str, code: Path) -> dict[str,
         "time": settings["minutes"],
         "cpus_per_task": cores,
         "setup": [*limits, *settings["setup"]],
-        # Not every srun inherits the cores. Python imports from the working directory, which is the snapshot.
+        # srun does not always inherit the cores. Python imports from the working directory, which is the snapshot.
         "srun_args": ["--ntasks=1", f"--cpus-per-task={cores}", f"--chdir={code}"],
         "array_parallelism": settings["array_parallelism"],
         "signal_delay_s": min(settings["signal_seconds"], 60 * settings["minutes"] // 4),

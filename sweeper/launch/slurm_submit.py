@@ -31,9 +31,9 @@ from sweeper.sweep.plan import Planned
 
 log = logging.getLogger(__name__)
 
-LOCK = ".jobs.lock"  # beside jobs.json
+LOCK = ".jobs.lock"  # next to jobs.json
 QUEUE_DELAY = 2.0  # seconds until Slurm shows why a job is pending
-# A signal that arrives before Python handles it must not end a job that Slurm is about to requeue.
+# A signal before Python installs its handlers must not end a job that Slurm is about to requeue.
 PYTHON = f"""sh -c 'trap "" TERM USR2; exec "$0" "$@"' {shlex.quote(sys.executable)}"""
 
 
@@ -56,10 +56,10 @@ class Submitter:
         """Submit the runs that are not queued or running, and wait for all of them.
 
         Args:
-            folder: the sweep's, where the ids of its jobs are recorded.
+            folder: the sweep's folder, where the IDs of its jobs are recorded.
 
         Returns:
-            What each run returned; None under sweep.wait=false.
+            The return value of each run; None with sweep.wait=false.
 
         Raises:
             UserError: a setting is invalid, or Slurm rejects the jobs or would never start them; nothing is submitted.
@@ -69,7 +69,7 @@ class Submitter:
             Task(run.run_id, number, list(run.overrides), run.record, (run.record.status() or {}).get("heartbeat"))
             for number, run in enumerate(runs)
         ]
-        with FileLock(folder / LOCK):  # the same sweep started twice submits once
+        with FileLock(folder / LOCK):  # the same sweep started twice is submitted once
             submissions = Submissions(folder)
             submissions.cancel_where(
                 lambda at: at.job in self.ended or not job_paths(self.folder, at).submitted_pickle.exists()
@@ -141,7 +141,7 @@ class Submitter:
             raise
         ids = ", ".join(str(submission.job) for submission in made)
         log.info("submitted %d run%s as Slurm job%s %s", len(tasks), "s" * (len(tasks) > 1), "s" * (len(made) > 1), ids)
-        with warn_when_detached():  # they may run by now
+        with warn_when_detached():  # they may already be running
             reason = unschedulable_reason({submission.token for submission in made})
         if reason is not None:
             self.cancel(made, submissions)
@@ -171,7 +171,7 @@ class Submitter:
 
 
 def unschedulable_reason(tokens: Container[str]) -> str | None:
-    """Return why Slurm will not start jobs that it has accepted; None where it gives no such reason or no answer."""
+    """Return why Slurm will not start jobs that it accepted; None if it gives no such reason or does not respond."""
     time.sleep(QUEUE_DELAY)
     with suppress(UserError):
         return next((job.reason for job in queue().values() if job.comment in tokens and job.never_starts), None)
@@ -180,9 +180,9 @@ def unschedulable_reason(tokens: Container[str]) -> str | None:
 
 @contextmanager
 def warn_when_detached() -> Iterator[None]:
-    """Print that jobs keep running when a signal ends the command.
+    """Print that jobs keep running if a signal ends the command.
 
-    sweep.fail_fast ends it with status 1, and has cancelled them.
+    sweep.fail_fast ends it with status 1, after cancelling them.
     """
     try:
         yield
@@ -194,7 +194,7 @@ def warn_when_detached() -> Iterator[None]:
 
 @contextmanager
 def hidden_job_variables() -> Iterator[None]:
-    """Hide from sbatch the job that this process may itself be in, whose settings new jobs would inherit."""
+    """Hide from sbatch the job in which this process may be running, whose settings new jobs would inherit."""
     names = [name for name in os.environ if name.startswith("SLURM_") and name not in ("SLURM_CONF", "SLURM_CLUSTERS")]
     hidden = {name: os.environ.pop(name) for name in names} if "SLURM_JOB_ID" in os.environ else {}
     try:

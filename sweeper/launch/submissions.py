@@ -1,4 +1,4 @@
-"""The submissions of a sweep, recorded beside its plan: the job of each run."""
+"""The submissions of a sweep, recorded next to its plan: the job of each run."""
 
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -15,9 +15,9 @@ class JobLocation:
     """The job that a run is in.
 
     Attributes:
-        job: the job's id, as in `queue`.
-        index: the run's in the job's pack.
-        token: the submission's.
+        job: the ID of the job, as in `queue`.
+        index: position of the run in the job's pack.
+        token: the token of the submission.
     """
 
     job: str
@@ -30,7 +30,7 @@ class Submission:
     """A job array, or a single job.
 
     Attributes:
-        token: its comment in Slurm, which identifies it where the command was killed before it recorded the id.
+        token: its comment in Slurm, which identifies it if the command was killed before recording the ID.
         packs: the run ids of each element.
         job: its id; None while it is being submitted.
         made: time of the submission, in seconds since 1970.
@@ -52,7 +52,7 @@ class Submissions:
     """The submissions of a sweep that have jobs in the queue.
 
     Args:
-        folder: the sweep's.
+        folder: the sweep's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +91,7 @@ class Submissions:
         self.locations = {run_id: at for run_id, at in self.locations.items() if at.token not in tokens}
 
     def drop_all_of(self, run_ids: set[str]) -> None:
-        """Drop the submissions that contain no other runs than these."""
+        """Drop the submissions that contain only these runs."""
         self.drop({each.token for each in self.active if all(run_ids.issuperset(pack) for pack in each.packs)})
 
     def cancel_where(self, is_useless: Callable[[JobLocation], bool]) -> None:

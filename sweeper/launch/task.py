@@ -17,7 +17,7 @@ class Task:
         key: its run id, or an arbitrary name under a sweeper that has no run ids.
         number: `hydra.job.num`.
         record: None where the run id is unknown.
-        heartbeat: the record's before the launch.
+        heartbeat: the last heartbeat in the record before the launch.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Task:
         return parse_state(self.status().get("state"))
 
     def ended(self) -> JobReturn | None:
-        """Return the run's result, if it has ended since the launch by its record; else None."""
+        """Return the run's result if its record shows that it has ended since the launch, else None."""
         state, result = self.state, self.record.result() if self.record is not None else None
         if state is State.FINISHED and result is not None:
             return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])

@@ -14,7 +14,7 @@ def local_worker_envs(
     Raises:
         UserError: a setting is invalid.
     """
-    from joblib import cpu_count  # slow to import, and a process that manages a pack does without
+    from joblib import cpu_count  # slow to import, and not needed by a process that manages a pack
 
     for name, value in {"n_jobs": n_jobs, "runs_per_gpu": runs_per_gpu}.items():
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -43,7 +43,7 @@ def thread_limits(count: int) -> dict[str, str]:
 
 def visible_gpus() -> list[str]:
     """List the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
-    import torch  # a process that manages a pack does without
+    import torch  # not needed by a process that manages a pack
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""Inside a worker process: the server that it is forked from, its loop, and its end."""
+"""A worker process: the server that it is forked from, its loop, and its end."""
 
 import multiprocessing
 import os
@@ -19,9 +19,9 @@ PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run im
 
 
 def start_fork_server() -> None:
-    """Start the process that workers are forked from, unless it runs already.
+    """Start the process that workers are forked from, unless it is already running.
 
-    It imports what runs need, once for all of them, while this process does something else. It has no threads and no
+    It imports what runs need, once for all of them, while this process does other work. It has no threads and no
     CUDA state that a fork would break; this process may have both.
     """
     resource_tracker.ensure_running()  # it unblocks SIGTERM, so it must not start while the fork server does
@@ -52,13 +52,15 @@ def serve(connection: Connection, env: dict[str, str]) -> None:
 
     Ctrl-C in a terminal reaches workers too; they ignore it, since the launcher passes it on as SIGTERM.
     """
-    import torch  # the launching process may do without
+    import torch  # not needed by the launching process
 
     for signum in (signal.SIGINT, signal.SIGUSR2):  # Slurm sends SIGUSR2 to all processes of a job
         signal.signal(signum, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     os.environ |= env
-    torch.set_num_threads(int(env["OMP_NUM_THREADS"]))  # too late for the variable: torch has been imported
+    torch.set_num_threads(
+        int(env["OMP_NUM_THREADS"])
+    )  # too late for the environment variable: torch is already imported
     threading.Thread(target=stop_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
@@ -85,7 +87,7 @@ def picklable(returned: JobReturn) -> JobReturn:
 
 
 def stop_with_parent() -> None:
-    """When the launcher dies, stop the run of this process, which saves a checkpoint."""
+    """Stop the run of this process when the launcher dies; the run saves a checkpoint."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

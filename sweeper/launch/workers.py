@@ -1,4 +1,4 @@
-"""Worker processes that execute jobs in parallel and fail alone.
+"""Worker processes that execute jobs in parallel and fail independently.
 
 joblib's pool breaks as a whole when one of its processes is killed, and every other run is lost with it. Here a dead
 worker fails its own job and is replaced.
@@ -22,7 +22,7 @@ from sweeper.launch.worker_process import blocked_signals, serve, start_fork_ser
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN_TIMEOUT = 5.0  # seconds that a worker has to end after a second interruption
+SHUTDOWN_TIMEOUT = 5.0  # seconds within which a worker must end after a second interruption
 
 Execute = Callable[[int, list[str]], JobReturn]  # of a job's number and overrides
 
@@ -113,13 +113,13 @@ class Worker:
         if self.process is None or not self.process.is_alive():
             self.spawn()
         self.job, self.overrides = job, overrides
-        with suppress(OSError):  # it has just died; `result` reports that
+        with suppress(OSError):  # it has just died, which `result` reports
             self.connection.send_bytes(cloudpickle.dumps(call))
 
     def spawn(self) -> None:
         """Fork a process. Signals are blocked meanwhile, and in the new process until `serve` can handle them."""
         context = multiprocessing.get_context("forkserver")
-        start_fork_server()  # again, in case it was killed
+        start_fork_server()  # again, in case the server was killed
         with blocked_signals():
             ours, theirs = context.Pipe()
             process = context.Process(target=serve, args=(theirs, self.env), daemon=True)

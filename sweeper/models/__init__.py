@@ -1,6 +1,6 @@
 """Models by name. A function's keyword-only arguments are its own settings and the slots that it has.
 
-A network may bring more than its forward pass: `pretrained_state() -> dict[str, Tensor]`, weights that training starts
+A network may have more than a forward pass: `pretrained_state() -> dict[str, Tensor]`, weights that training starts
 from, verified to fit; and `features(images) -> (N, D)` with `frozen_backbone = True`, where a trained last layer takes
 either images or these features.
 """

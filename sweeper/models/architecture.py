@@ -28,7 +28,7 @@ class Layers:
 
 ArchitectureStep = Callable[[nn.Module, Layers], None]
 
-# What steps and courses may need of a network, and the models that have it.
+# Properties of a network that steps and courses require, and the models that have them.
 MODELS_WITH: Registry = {
     "residual blocks": ("resnet18",),
     "convolutions": ("cnn", "cnn_pool", "resnet18"),
@@ -46,7 +46,7 @@ def modify(model: nn.Module, steps: Mapping[str, ArchitectureStep], layers: Laye
     """
     if steps and getattr(model, "frozen_backbone", False):
         raise UserError(
-            f"architecture.{next(iter(steps))} changes the backbone, which model.freeze_backbone=true keeps as it is; "
+            f"architecture.{next(iter(steps))} changes the backbone, which model.freeze_backbone=true freezes; "
             "choose architecture=none or model.freeze_backbone=false"
         )
     for step in steps.values():
@@ -54,22 +54,24 @@ def modify(model: nn.Module, steps: Mapping[str, ArchitectureStep], layers: Laye
 
 
 def deep_stem(model: nn.Module, layers: Layers, *, deep_stem: bool) -> None:
-    """Replace the 7x7 convolution of the stem with three of 3x3, 32, 32 and 64 filters (ResNet-C, He et al. 2019)."""
+    """Replace the 7x7 convolution of the stem with three 3x3 of 32, 32 and 64 filters (ResNet-C, He et al. 2019)."""
     residual_blocks(model, "deep_stem")
     resnet: Any = model
     stem = resnet.conv1
     if stem.kernel_size != (7, 7):
-        raise UserError("architecture.deep_stem replaces a 7x7 convolution: choose model.stem=imagenet")
+        raise UserError(
+            "architecture.deep_stem needs the 7x7 convolution of the imagenet stem: choose model.stem=imagenet"
+        )
     parts: list[nn.Module] = []
     for fan_in, filters, stride in ((stem.in_channels, 32, 2), (32, 32, 1), (32, 64, 1)):
         convolution = nn.Conv2d(fan_in, filters, 3, stride, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
         parts += [convolution, layers.norm(filters, 2), layers.activation()]
-    resnet.conv1 = nn.Sequential(*parts[:-2])  # the network has the last norm and activation itself
+    resnet.conv1 = nn.Sequential(*parts[:-2])  # the network already has the last norm and activation
 
 
 def pooled_shortcuts(model: nn.Module, layers: Layers, *, pooled_shortcuts: bool) -> None:
-    """Halve the shortcuts by 2x2 average pooling, not by a 1x1 convolution of stride 2 (ResNet-D, He et al. 2019)."""
+    """Downsample shortcuts by 2x2 average pooling instead of a strided 1x1 convolution (ResNet-D, He et al. 2019)."""
     for block in strided_blocks(model, "pooled_shortcuts"):
         convolution, norm = block.downsample
         convolution.stride = (1, 1)
@@ -77,13 +79,15 @@ def pooled_shortcuts(model: nn.Module, layers: Layers, *, pooled_shortcuts: bool
 
 
 def zero_gamma(model: nn.Module, layers: Layers, *, zero_gamma: bool) -> None:
-    """Start the last norm of each residual branch with scale 0, so that each block is its shortcut (Goyal et al. 2017).
+    """Initialize the last norm of each residual branch with scale 0: blocks start as identities (Goyal et al. 2017).
 
     Raises:
-        UserError: there is no such norm, or trained weights replace its scale.
+        UserError: there is no such norm, or trained weights would overwrite its scale.
     """
     if getattr(model, "weights", None) is not None:
-        raise UserError("architecture.zero_gamma sets initial weights, which model.weights replaces; choose one")
+        raise UserError(
+            "architecture.zero_gamma sets initial weights, which model.weights overwrites; choose one of them"
+        )
     for block in residual_blocks(model, "zero_gamma"):
         if getattr(block.bn2, "weight", None) is None:
             raise UserError("architecture.zero_gamma needs a norm: choose norm=batch, ghost_batch, layer or group")
@@ -132,7 +136,7 @@ class BlurPool2d(nn.Module):
 
 
 def blur_pool(model: nn.Module, layers: Layers, *, blur_pool: bool) -> None:
-    """Filter before each halving of the image, so that small shifts of it change less (Zhang 2019).
+    """Low-pass filter before each downsampling, so that small shifts change less (Zhang 2019).
 
     A strided convolution gets stride 1, and the filter follows its activation; max pooling gets stride 1, and the
     filter follows. As in Zhang's networks, the first convolution of the imagenet stem keeps its stride.
@@ -216,13 +220,13 @@ def strided_blocks(model: nn.Module, step: str, kind: str = "residual blocks") -
 
 
 def require(found: list[Any], step: str, kind: str) -> None:
-    """Raise a UserError that names the models that a step applies to, where a network has nothing of a kind."""
+    """Raise a UserError that names the models that a step applies to, if nothing was found in this network."""
     if not found:
         raise UserError(f"architecture.{step} needs a network with {kind}: model={format_names(MODELS_WITH[kind])}")
 
 
 def attach(module: nn.Module, name: str, layer: nn.Module) -> None:
-    """Pass the output of a module through a further layer, without changing the names of weights."""
+    """Pass the output of a module through another layer, without changing the names of weights."""
     module.add_module(name, layer)
     module.register_forward_hook(partial(pass_through, name))
 

@@ -1,4 +1,4 @@
-"""Small convolutional networks: strides or max pooling halve the image after every convolution."""
+"""Small convolutional networks, downsampled by strides or by max pooling after every convolution."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -48,7 +48,7 @@ def cnn_pool(
 def classifier(layers: list[nn.Module], input_shape: Shape, num_classes: int) -> nn.Module:
     """Add a linear classifier to the layers, its input size computed from convolutions and pools.
 
-    Computed, not tried: a first forward pass on the meta device imports torch's symbolic shapes, 150 MB and a second.
+    Not by a forward pass on the meta device, whose first call imports torch's symbolic shapes: 150 MB and a second.
 
     Raises:
         UserError: the images are too small for the layers.

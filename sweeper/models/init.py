@@ -27,7 +27,7 @@ def weight_layers(model: nn.Module) -> Iterator[nn.Linear | nn.Conv2d]:
 
 
 def needs_convolutions(init: Init) -> Init:
-    """Mark an init that changes convolutions alone."""
+    """Mark an init that changes convolutions only."""
     init.__dict__["needs_convolutions"] = True
     return init
 
@@ -80,7 +80,7 @@ def xavier(model: nn.Module, images: SomeImages) -> None:
 
 
 def orthogonal(model: nn.Module, images: SomeImages) -> None:
-    """Draw orthogonal matrices, of filters (filters, inputs); biases 0 (Saxe et al. 2014)."""
+    """Draw orthogonal matrices, a convolution's of shape (filters, inputs); biases 0 (Saxe et al. 2014)."""
     for layer in weight_layers(model):
         nn.init.orthogonal_(layer.weight)
         zero_bias(layer)
@@ -88,7 +88,7 @@ def orthogonal(model: nn.Module, images: SomeImages) -> None:
 
 @needs_convolutions
 def dirac(model: nn.Module, images: SomeImages) -> None:
-    """Let the first filters of each convolution pass its inputs on unchanged, one each (Jordan 2024).
+    """Let the first filters of each convolution copy its input channels, one each (Jordan 2024).
 
     The other filters and layers keep their weights.
     """
@@ -99,10 +99,10 @@ def dirac(model: nn.Module, images: SomeImages) -> None:
 
 
 def lsuv(model: nn.Module, images: SomeImages) -> None:
-    """Draw orthogonal weights, and scale each layer's to outputs of variance 1 (LSUV, Mishkin & Matas 2016).
+    """Draw orthogonal weights, and scale each layer to outputs of variance 1 (LSUV, Mishkin & Matas 2016).
 
-    The variance is that over 128 training images, with dropout off. One forward pass is enough: biases are 0, so that
-    an output is in proportion to its layer's weights.
+    The variance is computed over 128 training images, without dropout. One forward pass is enough: biases are 0, so
+    outputs are proportional to the weights of their layer.
     """
     orthogonal(model, images)
     sample = images(LSUV_IMAGES)

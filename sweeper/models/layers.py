@@ -25,12 +25,12 @@ def leaky_relu(*, negative_slope: float) -> nn.Module:
 
 
 def selu() -> nn.Module:
-    """Self-normalizing (Klambauer et al. 2017); brings LeCun-normal weights and alpha dropout."""
+    """Self-normalizing (Klambauer et al. 2017); implies LeCun-normal weights and alpha dropout."""
     return nn.SELU()
 
 
 def gelu() -> nn.Module:
-    """x Phi(x), with the normal distribution function Phi (Hendrycks & Gimpel 2016)."""
+    """x Phi(x), with the standard normal CDF Phi (Hendrycks & Gimpel 2016)."""
     return nn.GELU()
 
 
@@ -60,7 +60,7 @@ def none(num_features: int, dims: int) -> nn.Module:
 
 
 def batch(num_features: int, dims: int, *, momentum: float | None = None, eps: float | None = None) -> nn.Module:
-    """Batch normalization (Ioffe & Szegedy 2015); null settings are torch's."""
+    """Batch normalization (Ioffe & Szegedy 2015); null settings take torch's defaults."""
     kind = nn.BatchNorm1d if dims == 1 else nn.BatchNorm2d
     return kind(num_features, **given(momentum=momentum, eps=eps))
 
@@ -91,7 +91,7 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
 
 def in_ghosts(normalize: Callable[[Tensor], Tensor], batch: Tensor, ghost_size: int) -> Tensor:
-    """Normalize N // ghost_size parts of a batch of N, as equal as possible, one by one."""
+    """Normalize N // ghost_size parts of a batch of N, of sizes as equal as possible, one after the other."""
     return torch.cat([normalize(part) for part in batch.tensor_split(max(1, len(batch) // ghost_size))])
 
 

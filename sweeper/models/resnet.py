@@ -1,6 +1,6 @@
 """ResNet-18, from scratch or from trained weights.
 
-torchvision is imported on first use: its import takes longer than everything else that a small run needs.
+torchvision is imported on first use: importing it takes longer than all other imports of a small run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sweeper.errors import UserError
 from sweeper.models.linear import Shape
 
-COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
+COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither requires it
 
 
 def resnet18(
@@ -33,7 +33,7 @@ def resnet18(
 
     Args:
         weights: None trains from scratch; else see `pretrained_state`.
-        stem: "imagenet" is the original 7x7 stride 2 with pooling, "cifar" a 3x3 stride 1 without.
+        stem: "imagenet" is the original 7x7 convolution of stride 2 with pooling, "cifar" a 3x3 of stride 1 without.
         freeze_backbone: train the last layer only, batch statistics fixed.
 
     Raises:
@@ -73,7 +73,7 @@ def resnet18(
 
 
 def network_class() -> Any:
-    """Return torchvision's ResNet whose backbone can be run by itself: its forward takes images or their features."""
+    """Return a subclass of torchvision's ResNet whose forward takes images or features of the backbone."""
     from torchvision.models.resnet import ResNet
 
     class PretrainableResNet(ResNet):  # type: ignore[misc]
@@ -123,7 +123,7 @@ def load_pretrained(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
     if wrong:
         raise UserError(
             f"model.weights={weights} does not fit this model: {len(wrong)} of its tensors differ, first {wrong[0]}; "
-            "norm, model.stem and the number of channels must be those that the weights were trained with"
+            "norm, model.stem and the number of channels must match those that the weights were trained with"
         )
     return {key: value for key, value in state.items() if key in own}
 
@@ -162,7 +162,9 @@ def read_file(path: str) -> Any:
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"model.weights={path} cannot be read as a state dict: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses with pickle.UnpicklingError and a page of advice
-        raise UserError(f"model.weights={path} holds more than tensors and plain values; refused") from error
+        raise UserError(
+            f"model.weights={path} contains objects other than tensors and plain values; refused"
+        ) from error
 
 
 def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
@@ -174,7 +176,7 @@ def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, dict) else None
     pairs = list(state.items()) if isinstance(state, dict) else []
     if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
-        raise UserError(f"model.weights={weights} holds no state dict")
+        raise UserError(f"model.weights={weights} contains no state dict")
     return dict(pairs)
 
 

@@ -1,4 +1,4 @@
-"""An attempt at a run: resume it, train, evaluate, and keep its records true whatever happens."""
+"""An attempt at a run: resume, train, evaluate, and keep the records accurate whatever happens."""
 
 import logging
 import signal
@@ -42,7 +42,7 @@ class Attempt:
 
     Attributes:
         described: the content of run.json.
-        number: attempts so far, this one included.
+        number: attempts so far, including this one.
     """
 
     spec: RunSpec
@@ -69,7 +69,7 @@ class Attempt:
             The content of result.json.
 
         Raises:
-            UserError: a checkpoint must not be loaded, or the images have changed meanwhile.
+            UserError: a checkpoint is refused, or the images have changed meanwhile.
             Diverged: the loss is not finite.
             SystemExit: a signal stopped the attempt; another attempt resumes.
         """
@@ -89,7 +89,7 @@ class Attempt:
                 )
                 sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
-                log.debug("diverged: %s", error)  # in train.log; the caller reports it to the user
+                log.debug("diverged: %s", error)  # to train.log; the caller reports it to the user
                 self.record.write_metrics(self.loop.history)  # synced: nothing resumes from the checkpoint
                 self.write_status(State.DIVERGED, str(error))
                 raise Diverged(f"{self.record.run_id} diverged: {error}") from error
@@ -100,7 +100,7 @@ class Attempt:
             self.write_status(State.FINISHED)
         for path in (self.record.last, self.record.best):
             checkpoint.previous(path).unlink(missing_ok=True)
-        if stop.signum is not None:  # too late for this run; the process must not start another
+        if stop.signum is not None:  # too late for this run, but the process must not start another
             sys.exit(128 + stop.signum)
         return result
 
@@ -111,7 +111,7 @@ class Attempt:
         )
 
     def resume(self) -> None:
-        """Resume from the newest valid checkpoint, its metrics and best.pt reconciled; else start."""
+        """Resume from the newest valid checkpoint, with metrics and best.pt reconciled; else start from scratch."""
         for path in (self.record.last, checkpoint.previous(self.record.last)):
             try:
                 saved = checkpoint.load(path, self.record.run_id)
@@ -119,7 +119,7 @@ class Attempt:
                 continue
             except checkpoint.Damaged as error:
                 log.warning("%s; falling back to the previous checkpoint", error)
-                path.unlink()  # so that the next save does not keep it
+                path.unlink()  # so that the next save does not keep the damaged file
                 continue
             loop = LoopState(**saved["state"]["loop"])
             best = self.components.recipe.best(loop.history)
@@ -128,7 +128,9 @@ class Attempt:
                 log.warning("%s does not match %s; restarting from scratch", self.record.best, path)
                 break
             checkpoint.restore(saved, self.state)
-            if is_missing and best is not None:  # killed between the two saves: these are its weights
+            if (
+                is_missing and best is not None
+            ):  # killed between the two saves: last.pt has the weights of the best epoch
                 self.save_best(best)
             self.record.write_metrics(loop.history, sync=False)
             log.info("%s: resuming at epoch %d, step %d", self.record.run_id, loop.epoch, loop.step_in_epoch)
@@ -146,9 +148,9 @@ class Attempt:
         )
 
     def find_best(self, epoch: int) -> bool:
-        """Make best.pt the checkpoint of this epoch, where it or the previous one is of this epoch.
+        """Make best.pt the checkpoint of this epoch, if it or the previous one is.
 
-        Resuming from the previous checkpoint leaves best.pt an epoch ahead.
+        After falling back to the previous checkpoint, best.pt may be an epoch ahead.
         """
         for path in (self.record.best, checkpoint.previous(self.record.best)):
             try:
@@ -161,7 +163,7 @@ class Attempt:
         return False
 
     def warn_if_not_reproducible(self) -> None:
-        """Warn where the resumed run may differ from an uninterrupted run."""
+        """Warn if the resumed run may differ from an uninterrupted run."""
         described, compile = self.described, self.spec.config.compile
         now = {"threads": torch.get_num_threads(), "torch": version("torch"), "host": socket.gethostname()}
         before = {"threads": described["threads"], "torch": described["versions"]["torch"], "host": described["host"]}
@@ -211,7 +213,7 @@ class Attempt:
             last_save = time.monotonic()
             if self.components.recipe.best(loop.history) is row:
                 self.save_best(row)
-            self.record.write_metrics(loop.history, sync=False)  # the checkpoint has them, too
+            self.record.write_metrics(loop.history, sync=False)  # the checkpoint also has them
             self.write_status(State.RUNNING)
             if not events:
                 events.append(closing.enter_context(self.open_events(loop.history[:-1])))

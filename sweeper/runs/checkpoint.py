@@ -23,11 +23,11 @@ Checkpoint = dict[str, Any]
 
 
 class Damaged(Exception):
-    """The file is not a whole checkpoint."""
+    """The file is not a complete checkpoint."""
 
 
 def capture(run_id: str, state: TrainState) -> Checkpoint:
-    """Return a checkpoint of this moment. The tensors are the live ones: save before the next step."""
+    """Return a checkpoint of the current state. It shares tensors with the live state: save it before the next step."""
     return {"format": FORMAT, "run_id": run_id, "state": state.state_dict()}
 
 
@@ -104,7 +104,9 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
     except RuntimeError as error:
         raise Damaged(f"{path} is damaged: {error}") from error
     except Exception as error:  # such as pickle.UnpicklingError
-        raise UserError(f"{path} holds more than tensors and plain values and is not loaded; delete it") from error
+        raise UserError(
+            f"{path} contains objects other than tensors and plain values and is not loaded; delete it"
+        ) from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT}); delete it")
     if run_id is not None and checkpoint.get("run_id") != run_id:
@@ -113,7 +115,7 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
 
 
 def is_whole_zip(content: bytes) -> bool:
-    """Return whether this is a zip file with valid checksums: then it is foreign and not damaged."""
+    """Return whether this is a zip file with valid checksums, hence foreign and not damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.testzip() is None

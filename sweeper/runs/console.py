@@ -21,7 +21,7 @@ def log_to(path: Path) -> Iterator[None]:
     """Append the program's log, DEBUG included, to a file, with the time."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("sweeper")  # the parent of all our loggers
+    root = logging.getLogger("sweeper")  # the parent of all loggers of this program
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""The files of a run directory, written so that a reader never sees half a file. No torch here: readers start fast."""
+"""The files of a run directory, written atomically. No torch here: readers start fast."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from typing import Any
 
 from sweeper.files import number, read_json, write_json, write_text
 
-LOST_AFTER = 60.0  # seconds without a heartbeat after which a vanished owner counts as gone
-LOST_ELSEWHERE_AFTER = 900.0  # the same for an owner on another host, or whose process id was reused
+LOST_AFTER = 60.0  # seconds without a heartbeat after which a missing process counts as gone
+LOST_ELSEWHERE_AFTER = 900.0  # the same for a process on another host, or whose ID was reused
 
 
 @dataclass
@@ -58,7 +58,7 @@ class RunDirectory:
         return read_json(self.folder / "result.json")
 
     def is_finished(self) -> bool:
-        """Return whether the run finished and its config, its result and its predictions are there."""
+        """Return whether the run is finished and its config, result and predictions exist."""
         status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
         whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
         return whole and status.get("state") == "finished" and self.predictions.exists()
@@ -67,7 +67,7 @@ class RunDirectory:
         write_json(self.folder / "result.json", result)
 
     def status(self) -> dict[str, Any] | None:
-        """Return status.json, its state `lost` where it says running and its process is gone."""
+        """Return status.json, with the state `lost` if it has `running` but the process is gone."""
         status = read_json(self.folder / "status.json")
         if status is not None and status.get("state") == "running" and is_lost(status):
             status["state"] = "lost"
@@ -85,7 +85,7 @@ class RunDirectory:
             lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
         except OSError:
             return rows
-        try:  # all at once takes half the time
+        try:  # parsing all rows together takes half the time
             rows = json.loads(b"[%b]" % b",".join(lines))
             if len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
                 return rows
@@ -103,7 +103,7 @@ class RunDirectory:
         return rows
 
     def change_state(self, state: str, error: str) -> None:
-        """Rewrite status.json with another state and its reason; the position in training stays."""
+        """Rewrite status.json with another state and its reason; keep the position in training."""
         status = self.status() or {"attempt": 0, "epoch": 1, "step": 0}
         kept = {key: status.get(key) for key in ("attempt", "epoch", "step")}
         self.write_status(**kept, state=state, error=error)
@@ -113,11 +113,11 @@ class RunDirectory:
 
 
 def is_lost(status: dict[str, Any]) -> bool:
-    """Return whether the process that says running is gone: no recent heartbeat and no such process on this host."""
+    """Return whether the process of a `running` status is gone: no recent heartbeat, no such process on this host."""
     heartbeat, pid = status.get("heartbeat"), status.get("pid")
     silent = time.time() - (number(heartbeat) or 0)
     if silent > LOST_ELSEWHERE_AFTER or status.get("host") != socket.gethostname():
-        return silent > LOST_ELSEWHERE_AFTER  # even where a new process has the same id
+        return silent > LOST_ELSEWHERE_AFTER  # even if a new process has the same ID
     return silent > LOST_AFTER and not (isinstance(pid, int) and pid > 0 and is_alive(pid))
 
 

@@ -38,10 +38,10 @@ def evaluate_views(components: TrainingComponents, model: nn.Module, views: Any)
 
 @dataclass(frozen=True)
 class Reevaluation:
-    """A new evaluation of a finished run, and its recorded accuracy.
+    """A re-evaluation of a finished run, and its recorded accuracy.
 
     Attributes:
-        num_changed: test images whose predicted class is not the recorded one; None where none of these images are
+        num_changed: test images whose predicted class differs from the recorded one; None if no predictions are
             recorded.
         confusion: images by true class (rows) and predicted class (columns).
     """

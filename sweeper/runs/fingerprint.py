@@ -1,9 +1,9 @@
-"""The code that a run's result depends on: a hash per definition reached. Static, standard library alone.
+"""The code that a run's result depends on: a hash per definition reached. Static analysis, standard library only.
 
 Roots are the functions that build, fit, evaluate and select (group "core"), and for each group of the config the
 function that it chose. From a root, follow the names that a definition uses to other definitions of the package,
 through imports and annotations, but not through registries and not into decoding, configuration, files and errors. So
-a new choice changes nothing, a changed choice concerns the runs that use it, and a changed loop concerns all.
+a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
 """
 
 import ast
@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
 NOT_FOLLOWED = ("data/sources",)  # decoding: its pixels are in the dataset's fingerprint
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
-# The registry of each group, and the choice of an effective config that does not name the group. A group without such
-# a choice is a slot that the model may lack.
+# The registry of each group, and the choice of an effective config that does not name the group. A group without one
+# is a slot that the model may lack.
 REGISTRIES = {
     "model": ("models.MODELS", None),
     "activation": ("models/layers.ACTIVATIONS", None),
@@ -45,7 +45,7 @@ Code = dict[str, dict[str, str]]  # group -> definition -> hash
 
 @cache
 def modules() -> dict[str, Module]:
-    """Parse the followed packages. Call early in a process: later edits are not what the process runs."""
+    """Parse the followed packages. Call early in a process: it does not run the code of later edits."""
     paths = [path for package in FOLLOWED for path in sorted((PACKAGE / package).glob("*.py"))]
     return {key: parse(path.read_text(encoding="utf-8")) for path in paths if (key := key_of(path)) not in NOT_FOLLOWED}
 
@@ -119,7 +119,7 @@ def core() -> dict[str, str]:
 def chosen_code(registry: str, name: str) -> dict[str, str]:
     """Return the code of a choice of a registry; empty where the registry has none of that name.
 
-    An entry that is more than a function's name counts itself.
+    An entry that is more than a function's name is itself hashed.
     """
     module, _, variable = registry.partition(".")
     entry = modules()[module].registries[variable].get(name)
@@ -146,7 +146,7 @@ def step_settings(group: str) -> dict[str, list[str]]:
 
 
 def steps_code(group: str, settings: Iterable[str]) -> Code:
-    """Return the code of the step of each setting of a group, and where there are several steps, their order."""
+    """Return the code of the step of each setting of a group, and the order of the steps if there are several."""
     given, registry = set(settings), STEPS[group]
     steps = {step: keys for step, names in step_settings(group).items() if (keys := given.intersection(names))}
     code = {f"{group}.{key}": chosen_code(registry, step) for step, keys in steps.items() for key in sorted(keys)}
@@ -172,6 +172,6 @@ def changed_definitions(recorded: Any, code: Code) -> list[str]:
     """Name the definitions that differ between a run's recorded code and other code, sorted."""
     groups = recorded.values() if isinstance(recorded, dict) else [None]
     if not all(isinstance(group, dict) and all(isinstance(it, str) for it in group.values()) for group in groups):
-        return ["run.json"]  # not as this program writes it
+        return ["run.json"]  # not written by this program
     before, now = ({(group, name) for group in code for name in code[group].items()} for code in (recorded, code))
     return sorted({str(name) for _, (name, _) in before ^ now})

@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOP_K = 5
-NUM_BINS = 15  # of confidence, as in the source below
+NUM_BINS = 15  # of confidence, as in the paper below
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
 
 
 def top_k_acc(logits: Logits, labels: Labels, k: int = TOP_K) -> float:
-    """Return the share of images whose class is among the k with the highest logits; 1 with at most k classes.
+    """Return the fraction of images whose class is among the k highest logits; 1 with at most k classes.
 
-    Of equal logits, the class of the lower index counts as higher, as in argmax, so that k=1 is the accuracy.
+    Ties are broken by the lower index, as in argmax, so that k=1 gives the accuracy.
 
     Args:
         logits: (N, K).
         labels: (N,), the index of each image's class.
-        k: number of classes that may be named.
+        k: number of classes that count as predicted.
     """
     own = np.take_along_axis(logits, labels[:, None], axis=1)  # (N, 1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
@@ -50,7 +50,7 @@ def calibration_error(logits: Logits, labels: Labels, num_bins: int = NUM_BINS) 
     return float(np.abs(gaps).sum() / len(labels))
 
 
-# By their names in result.json, which has the measures of sweeper.training.metrics too.
+# By name in result.json, which also has the measures of sweeper.training.metrics.
 LOGIT_MEASURES: dict[str, Callable[[Logits, Labels], float]] = {
     "test_top5_acc": top_k_acc,
     "test_ece": calibration_error,

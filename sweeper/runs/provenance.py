@@ -1,4 +1,4 @@
-"""Where a run comes from: its config, code, versions, machine and command. No torch here."""
+"""Provenance of a run: config, code, versions, machine and command. No torch here."""
 
 import json
 import platform
@@ -29,8 +29,8 @@ def describe(
 
     Args:
         spec: the run.
-        command: repeats it.
-        device: what this process trains on, see sweeper.training.device.describe_device.
+        command: the command that repeats it.
+        device: the device of this process, see sweeper.training.device.describe_device.
         parameters, trained: how many parameters the network has, and how many of them are trained.
     """
     val_size = int(spec.config.data.val_size or 0)
@@ -63,7 +63,7 @@ def describe(
 
 
 def git_state() -> dict[str, Any]:
-    """Return the commit of the program's checkout and whether files differ from it; None where it is no checkout.
+    """Return the commit of the program's checkout and whether files differ from it; None outside a checkout.
 
     A snapshot of the program for queued jobs records what it is a copy of, in git.json.
     """

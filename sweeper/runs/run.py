@@ -22,16 +22,16 @@ from sweeper.training.device import describe_device, set_up_process
 
 log = logging.getLogger(__name__)
 
-fingerprint.modules()  # parse the code that is imported now: it may be edited while runs train
+fingerprint.modules()  # parse the code as imported now: it may be edited while runs train
 
 
 @dataclass(frozen=True)
 class Job:
-    """The job that asks for a run.
+    """A job that requests a run.
 
     Attributes:
-        command: repeats the run.
-        hydra_files: what Hydra would write into .hydra/, by file name.
+        command: the command that repeats the run.
+        hydra_files: the files that Hydra would write into .hydra/, by name.
         labels: the preset of each group, see sweeper.runs.spec.RunSpec.
     """
 
@@ -62,7 +62,7 @@ def run(config: Config, job: Job) -> float:
             return reuse(record, decision) if decision.action is Action.SKIP else train(spec, decision, job)
         except Exception as error:
             error.add_note(record.run_id)
-            if record.folder.exists() and record.status() is None:  # it failed before its attempt began
+            if record.folder.exists() and record.status() is None:  # it failed before its attempt started
                 record.write_status(state="failed", attempt=0, epoch=1, step=0, error=traceback.format_exc())
             raise
 

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-# Signals that ask a run to stop. Slurm jobs get SIGUSR2 before their time is up.
+# Signals that ask a run to stop. Slurm jobs get SIGUSR2 before their time limit.
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
@@ -15,7 +15,7 @@ def ignore_signal(signum: int, frame: FrameType | None) -> None:
 
 
 class StopFlag:
-    """A context that records the first signal to stop in `signum`; a second one interrupts at once.
+    """A context that records the first stop signal in `signum`; a second one interrupts immediately.
 
     In a Slurm job later signals are ignored: Slurm sends several for one stop, and kills a job that takes too long.
 

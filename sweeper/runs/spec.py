@@ -29,7 +29,7 @@ NOT_IDENTITY = (
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run that a config describes, resolved once; planner, run and evaluation pass it down.
+    """A run that a config describes, resolved once and passed to planner, run and evaluation.
 
     Attributes:
         config: validated, its `data.val_size` a number. Nothing changes it.
@@ -37,7 +37,7 @@ class RunSpec:
         cached: the decoded dataset.
         effective: the settings that can change the result, see `effective_config`.
         code: the code that the result depends on, see sweeper.runs.fingerprint.
-        labels: the name of the preset that a group's settings are, by group, for tables.
+        labels: the preset of each group, for tables.
     """
 
     config: Config
@@ -60,7 +60,7 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     Args:
         config: as composed.
         labels: see RunSpec.
-        cached: the config's dataset where it was prepared before; else it is found in the cache or decoded into it.
+        cached: the config's dataset if it is already prepared; else it is loaded from the cache or decoded into it.
 
     Raises:
         UserError: a setting is out of range or unused, or the images or a teacher are missing or unreadable.
@@ -104,7 +104,7 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     """Return the settings that can change the result, with the dataset's fingerprint.
 
     Slots that the model lacks, settings that are null and groups that do nothing are left out, so that a new setting
-    or a new group leaves the ids of earlier runs as they are.
+    or a new group does not change the IDs of earlier runs.
     """
     top, of_data = NOT_IDENTITY
     effective: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in top}
@@ -118,14 +118,14 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     idle = [group for group, (_, idle) in REGISTRIES.items() if idle is not None and effective[group]["name"] == idle]
     for group in (*missing, *idle):
         del effective[group]
-    if effective.get("dropout", {}).get("name") == "dropout":  # the usual kind has no name: only its rate counts
+    if effective.get("dropout", {}).get("name") == "dropout":  # the default kind has no name: only its rate counts
         del effective["dropout"]["name"]
     if effective.get("activation", {}).get("name") == "selu" and effective.get("init") == {"name": "lecun_normal"}:
-        del effective["init"]  # SELU brings it
+        del effective["init"]  # implied by SELU
     for group in STEPS:
         used = {key for step in getattr(choices, group).values() for key in step.keywords}
         effective[group] = {key: value for key, value in effective[group].items() if key in used}
-        if not effective[group] and group != "augmentation":  # which is always there
+        if not effective[group] and group != "augmentation":  # which is always present
             del effective[group]
     if config.model.weights not in (None, "imagenet") and Path(config.model.weights).is_file():
         content = Path(config.model.weights).read_bytes()
@@ -154,15 +154,15 @@ def run_id(effective: dict[str, Any]) -> str:
 
 
 def check_shared_settings(config: Config) -> None:
-    """Refuse a setting that has no effect with others.
+    """Refuse a setting that has no effect because of another one.
 
     Raises:
-        UserError: a setting has no effect with others.
+        UserError: there is such a setting.
     """
     norm, batch_size = config.norm, config.batch_size
     if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
         raise UserError(
-            f"norm.ghost_size={norm.ghost_size} leaves batches of batch_size={batch_size} whole; choose at most "
+            f"norm.ghost_size={norm.ghost_size} does not split batches of batch_size={batch_size}; choose at most "
             f"{batch_size // 2}, or norm=batch"
         )
     own = {key: value for key, value in asdict(norm).items() if key != "name" and value is not None}
@@ -174,4 +174,6 @@ def check_shared_settings(config: Config) -> None:
         )
     fraction = config.selective_backprop
     if fraction is not None and num_selected(batch_size, fraction) >= batch_size:
-        raise UserError(f"selective_backprop={fraction} selects all of a batch of {batch_size}; choose less, or null")
+        raise UserError(
+            f"selective_backprop={fraction} selects the whole batch of {batch_size}; choose a smaller fraction, or null"
+        )

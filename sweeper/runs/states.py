@@ -26,10 +26,10 @@ class State(StrEnum):
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
-    LOST = "lost"  # status.json has running, and the process is gone
+    LOST = "lost"  # status.json has `running`, but the process is gone
     QUEUED = "queued"  # in Slurm's queue
     WAITING = "waiting"  # planned, and not started yet
-    UNKNOWN = "unknown"  # its status is missing or foreign
+    UNKNOWN = "unknown"  # its status is missing or unreadable
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class StateProperties:
     """Properties of a state.
 
     Attributes:
-        order: position in a list, what needs attention first.
-        has_ended: it does not change by itself.
-        is_done: another attempt would not change it.
-        is_terminal: `watch` has nothing to wait for.
+        order: position in lists; states that need attention come first.
+        has_ended: it changes only by another attempt.
+        is_done: another attempt would give the same result.
+        is_terminal: `watch` does not wait for it.
         is_resumable: another attempt continues from the last checkpoint.
         color: rich's style.
     """
@@ -78,7 +78,7 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """The reason for an action. Of a resumed or skipped run, it is the run's state."""
+    """The reason for an action. For a resumed or skipped run, it is the run's state."""
 
     NEW = "new"
     STALE = "stale"
@@ -98,7 +98,7 @@ class Decision:
     """What to do with a run, and why.
 
     Attributes:
-        epoch: the epoch that training resumes in.
+        epoch: the epoch at which training resumes.
         changed: of a stale run, the definitions that changed since it was trained.
     """
 
@@ -128,7 +128,9 @@ def state_of(record: RunDirectory) -> State:
 
 
 def parse_state(text: Any) -> State:
-    return State(text) if text in [state.value for state in State] else State.UNKNOWN  # a list: text may be any JSON
+    return (
+        State(text) if text in [state.value for state in State] else State.UNKNOWN
+    )  # a list, since the text may be any JSON value
 
 
 def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
@@ -156,7 +158,7 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
 
 
 def changed_since(record: RunDirectory, run: dict[str, Any] | None, code: Code) -> list[str]:
-    """Name the definitions that changed since a run was created; weights without run.json are of unknown code."""
+    """Name the definitions that changed since a run was created; weights without run.json come from unknown code."""
     if run is None:
         return ["run.json"] if record.last.exists() else []
     return changed_definitions(run.get("code"), code)
@@ -171,7 +173,7 @@ def lock_of(record: RunDirectory) -> FileLock:
 
 @contextmanager
 def run_lock(record: RunDirectory) -> Iterator[None]:
-    """Be the only process that works on the run; wait while another does. The system frees a dead owner's lock.
+    """Hold the lock of a run; wait while another process holds it. The system releases the lock of a dead process.
 
     Raises:
         UserError: the output folder cannot be written.
@@ -194,7 +196,7 @@ def run_lock(record: RunDirectory) -> Iterator[None]:
 def reconcile_state(record: RunDirectory, reason: str, then: State = State.FAILED) -> State:
     """Return a run's state after its process has ended.
 
-    Where status.json has running and no process owns the run, the process died: record `then`, with the reason.
+    If status.json has `running` but no process holds the lock, the process died: record `then`, with the reason.
     """
     if record.status() is None:
         return State.WAITING

@@ -1,4 +1,4 @@
-"""What a training step of recorded runs takes here: each run by turns with a reference, in one process."""
+"""Duration of a training step of recorded runs on this machine: each run alternates with a reference."""
 
 import math
 import time
@@ -19,23 +19,23 @@ from sweeper.training.build import build
 from sweeper.training.device import describe_device, set_up_process
 from sweeper.training.loop import train_epoch
 
-POSITIONS = (1 / 6, 1 / 2, 5 / 6)  # in the training, where steps are measured: courses change what a step takes
-ROUNDS = 7  # of a block of each run, at each position
-BLOCK_SECONDS = 0.1  # a block takes at least as long,
-LONGEST_BLOCK = 2.0  # and at most as long where that are several steps
+POSITIONS = (1 / 6, 1 / 2, 5 / 6)  # fractions of training at which steps are measured, since courses change their cost
+ROUNDS = 7  # blocks of each run, at each position
+BLOCK_SECONDS = 0.1  # seconds that a block takes at least,
+LONGEST_BLOCK = 2.0  # and at most, unless that is less than a step
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a training step of a run takes.
+    """The cost of a training step of a run.
 
     Attributes:
-        seconds: a step, the reference's times `ratio`, so that phases in which the machine is slow cancel.
-        ratio: of seconds a step over the reference's: median over the blocks at a position, mean over the positions.
-        spread: half the range of the middle half of the blocks' ratios, as a fraction of their median; mean over the
+        seconds: per step: the reference's times `ratio`, so that slow phases of the machine cancel.
+        ratio: of seconds per step to the reference's: median over the blocks at a position, mean over the positions.
+        spread: half the interquartile range of the blocks' ratios, as a fraction of their median; mean over the
             positions.
         parameters: of the network.
-        memory: most bytes of a GPU that the run has at once, its images included; None on a CPU.
+        memory: peak bytes that the run allocates on a GPU, including its images; None on a CPU.
     """
 
     run_id: str
@@ -47,10 +47,10 @@ class StepCost:
 
 
 class Trainer:
-    """A recorded run, built again to train some steps; its records stay as they are.
+    """A recorded run, rebuilt to train some steps; its records are not changed.
 
-    Its learning rate is 0: a step does and costs the same, and the weights stay, so that no step diverges for coming
-    before those that precede it.
+    Its learning rate is 0: a step costs the same, but the weights do not change, so steps that are run out of order
+    cannot diverge.
 
     Raises:
         UserError: the record is of another version, or its images or its teacher are missing or have changed.
@@ -78,7 +78,7 @@ class Trainer:
         self.state.loop.epoch, self.state.loop.step_in_epoch = 1 + epoch, step
 
     def seconds_a_step(self, steps: int) -> float:
-        """Train a number of steps, after one that is not timed; return the mean of their seconds.
+        """Train a number of steps, after one that is not timed; return the mean seconds per step.
 
         At the end of an epoch, start it again.
         """
@@ -104,7 +104,7 @@ class Trainer:
         return time.perf_counter()
 
     def steps_of_block(self) -> int:
-        """Return the steps of a block: of whole chunks of images, which are prepared at once, if not too long."""
+        """Return the steps of a block: whole chunks of images, which are prepared together, unless too slow."""
         whole = CHUNK
         if self.loader.augmentation:
             whole = max(CHUNK, AUGMENTED_BYTES // self.loader.data.images[0].numel())
@@ -117,12 +117,12 @@ class Trainer:
 def measure(
     reference: RunDirectory, others: Sequence[RunDirectory], report: Callable[[str], None] = lambda line: None
 ) -> tuple[dict[str, StepCost], dict[str, object]]:
-    """Measure what a training step of runs takes, on the reference's device with its number of threads.
+    """Measure the training step of runs, on the reference's device with its number of threads.
 
     Args:
-        reference: the run that every other is measured beside.
+        reference: the run that all others are compared with.
         others: of the same dataset.
-        report: gets a line before each of them.
+        report: called with a line of progress before each of them.
 
     Returns:
         The cost of each run by its ID, the reference's first; and the device, see
@@ -140,7 +140,7 @@ def measure(
         report(f"measuring {index + 1} of {len(others)}: {record.run_id}")
         trainer = Trainer(record, device)
         ratios, spreads = [], []
-        for blocks in by_turns(base, trainer):
+        for blocks in alternate(base, trainer):
             seconds += [before for before, _ in blocks]
             of_blocks = [after / before for before, after in blocks]
             low, middle, high = quantiles(of_blocks, n=4, method="inclusive")
@@ -154,8 +154,8 @@ def measure(
     return costs, describe_device(device)
 
 
-def by_turns(base: Trainer, other: Trainer) -> Iterator[list[tuple[float, float]]]:
-    """Yield for each position the seconds a step of both, in blocks that change places from round to round."""
+def alternate(base: Trainer, other: Trainer) -> Iterator[list[tuple[float, float]]]:
+    """Yield for each position the seconds per step of both, in blocks whose order alternates from round to round."""
     for position in POSITIONS:
         blocks = []
         for trainer in (base, other):

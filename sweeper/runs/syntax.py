@@ -1,4 +1,4 @@
-"""Python source as definitions: what each is, which names it uses, and a hash of it. Static, standard library alone."""
+"""The definitions of Python source: syntax trees, used names and hashes. Static analysis, standard library only."""
 
 import ast
 import hashlib
@@ -6,7 +6,11 @@ import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-IGNORED = ("kind", "type_comment", "type_params")  # fields without meaning here, or of some versions of Python only
+IGNORED = (
+    "kind",
+    "type_comment",
+    "type_params",
+)  # fields that do not matter here, or that only some Python versions have
 
 
 @dataclass
@@ -19,7 +23,7 @@ class Module:
 
 
 def parse(source: str) -> Module:
-    """Parse a module; an empty one where the source is no Python, whose import fails anyway."""
+    """Parse a module; an empty one if the source is not valid Python, whose import fails anyway."""
     module = Module()
     try:
         tree = ast.parse(source)
@@ -57,7 +61,7 @@ def digest(text: str) -> str:
 
 
 def canonical(node: object) -> str:
-    """Write a syntax tree as text, without docstrings and without what depends on Python's version."""
+    """Write a syntax tree as text, without docstrings and independent of the Python version."""
     if isinstance(node, list):
         return f"[{', '.join(map(canonical, node))}]"
     if not isinstance(node, ast.AST):

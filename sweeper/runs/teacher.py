@@ -21,7 +21,7 @@ NETWORK = ("model", "architecture", *SLOTS)  # the groups that a network is buil
 
 
 def describe_network(config: Config, cached: Cached) -> dict[str, Any]:
-    """Return what a best.pt records, so that its network can be built again and gets the images that it knows."""
+    """Return what best.pt records to rebuild its network and to check that it gets the same kind of images."""
     images = {"input_shape": list(cached.input_shape), "classes": list(cached.classes)}
     images |= {"mean": list(config.data.mean or []), "std": list(config.data.std or [])}
     return {"groups": {group: asdict(getattr(config, group)) for group in NETWORK}, "images": images}
@@ -64,7 +64,7 @@ def load_teacher(config: Config, cached: Cached) -> nn.Module | None:
         config = replace(config, **groups)
         model = seeded_model(config, choose_all(config), cached)
     except (TypeError, UserError) as error:
-        raise UserError(f"{named} holds a network that this version cannot build: {error}") from error
+        raise UserError(f"{named} contains a network that this version cannot build: {error}") from error
     checkpoint.load_weights(content, model)
     return model.requires_grad_(False).eval()
 
@@ -73,19 +73,19 @@ def read_teacher(file: str) -> checkpoint.Checkpoint:
     """Read the file of a teacher.
 
     Raises:
-        UserError: it is missing or damaged, or holds no network.
+        UserError: it is missing or damaged, or contains no network.
     """
     try:
         content = checkpoint.load(Path(file))
     except (FileNotFoundError, checkpoint.Damaged) as error:
         raise UserError(f"loss.teacher={file} is missing or damaged") from error
     if not content.get("network") or "model" not in content:
-        raise UserError(f"loss.teacher={file} does not say which network it holds; retrain that run")
+        raise UserError(f"loss.teacher={file} does not record its network; retrain that run")
     return content
 
 
 def digest_of(file: str) -> str:
-    """Hash what decides a teacher's logits: its file, and the code that its network is built from.
+    """Hash what determines a teacher's logits: its file, and the code that builds its network.
 
     Raises:
         UserError: see `read_teacher`.

@@ -1,4 +1,4 @@
-"""TensorBoard events of a run, a view of its metrics; rewritten when a run resumes, so that no step is duplicated."""
+"""TensorBoard events of a run, derived from its metrics; rewritten on resume, so that no step is duplicated."""
 
 import shutil
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Reading records: tables over many runs. Nothing here imports torch."""
+"""Read records: tables of many runs. Nothing here imports torch."""

@@ -1,6 +1,6 @@
-"""p values and intervals that stay valid when seeds are added after a look at the results.
+"""p values and intervals that stay valid when seeds are added after looking at results.
 
-The t-test of a fixed number of seeds gives more than 5 % false claims if seeds are added until it is significant. Here
+A t-test for a fixed number of seeds gives more than 5% false positives if seeds are added until it is significant. Here
 the evidence against "no difference" is a test martingale: the Bayes factor of a normal prior on mean / standard
 deviation and the right Haar prior on the standard deviation (Lai, 1976; Wang and Ramdas, 2025). By Ville's inequality
 it exceeds 1 / level at some number of seeds with a probability of at most the level.
@@ -19,8 +19,8 @@ def e_value(means: Sequence[float], floor: float | None = None) -> float:
     """Return the evidence against a mean of 0 after these seeds; 1 without evidence.
 
     Args:
-        means: a seed's mean difference each.
-        floor: the least standard deviation, see `spread_of`.
+        means: the mean difference of each seed.
+        floor: the minimum standard deviation, see `spread_of`.
     """
     number, spread = len(means), spread_of(means, floor)
     if not spread:
@@ -34,8 +34,8 @@ def anytime_p(means: Sequence[float], floor: float | None = None) -> float | Non
     """Return p: the inverse of the highest evidence so far, at most 1; None with fewer than two seeds.
 
     Args:
-        means: a seed's mean difference each, in the order in which seeds were added.
-        floor: the least standard deviation.
+        means: the mean difference of each seed, in the order in which seeds were added.
+        floor: the minimum standard deviation.
     """
     if len(means) < 2:
         return None
@@ -43,7 +43,7 @@ def anytime_p(means: Sequence[float], floor: float | None = None) -> float | Non
 
 
 def confidence_sequence(means: Sequence[float], level: float, floor: float | None = None) -> Interval | None:
-    """Return the interval that holds at every number of seeds at once with 1 - level; None with too few seeds."""
+    """Return the interval that covers 1 - level at all numbers of seeds simultaneously; None with too few seeds."""
     number, spread = len(means), spread_of(means, floor)
     if not spread:
         return None

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed as one row: mean, standard deviation, count."""
+"""Runs that differ only in their seed as one row: mean, standard deviation, count."""
 
 from collections import Counter
 from typing import Any
@@ -48,7 +48,7 @@ def groups(frame: pd.DataFrame, columns: list[str]) -> list[pd.DataFrame]:
 
 
 def keys(frame: pd.DataFrame, columns: list[str]) -> "list[pd.Series[str]]":
-    """Return the columns that vary as text: missing values agree with each other, 1 and "1" do not."""
+    """Return the varying columns as text: missing values are equal to each other, 1 and "1" are not."""
     varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
     return [frame[name].map(repr) for name in varying or columns[:1]]
 

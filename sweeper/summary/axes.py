@@ -1,4 +1,4 @@
-"""What runs vary, and what is compared with what: their settings, the axes among these, the baseline's values."""
+"""The settings of runs, the axes among them, and the baseline value of each axis."""
 
 import json
 from collections import Counter
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
@@ -21,7 +22,7 @@ PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, wh
 
 
 def settings_of(finished: pd.DataFrame) -> pd.DataFrame:
-    """Return what pairs agree in: the runs' settings, the dataset's fingerprint as `data`, code and environment.
+    """Return the columns in which pairs agree: settings, the dataset's fingerprint as `data`, code and environment.
 
     Missing values are None. The code has a column for each group, such as `code of optimizer`, and `code of core`.
     """
@@ -49,7 +50,7 @@ def is_axis(name: str) -> bool:
 
 
 def axes_of(settings: pd.DataFrame) -> list[str]:
-    """Return what varies, without what follows from a group's choice (of data: from the dataset)."""
+    """Return the settings that vary, except those implied by a group's choice (for data: by the dataset)."""
     return sorted(
         name
         for name in map(str, settings)
@@ -72,8 +73,8 @@ def choose_baselines(
 ) -> dict[str, Any]:
     """Return for each axis the value that the others are compared with.
 
-    It is the given one, else the default, else null where the default of a group is to be absent (mixing=none), else
-    the most common.
+    It is the given value, else the default, else null if the group is absent by default (mixing=none), else the most
+    common value.
 
     Raises:
         UserError: there is no such axis or value.
@@ -98,7 +99,7 @@ def choose_baselines(
 
 
 def most_common(values: Sequence[Any]) -> Any:
-    """Return the value that occurs most often, the smallest of several."""
+    """Return the value that occurs most often, the smallest in a tie."""
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], sort_key(value)))
 
@@ -138,9 +139,9 @@ def parses_to(text: str, value: Any) -> bool:
 
 
 def format_override(value: Any) -> str:
-    """Return a value as it is typed on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
+    """Format a value as it is typed on the command line."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
     return "null" if is_missing(value) else format_value("", value)
 
 

@@ -1,4 +1,4 @@
-"""The best configuration and its best run, by validation accuracies less the effects of the validation splits.
+"""The best configuration and its best run, by validation accuracies minus the effects of the validation splits.
 
 A seed draws a validation split, and some splits are easier than others. So configurations are compared by their means
 over the same splits, never by their highest run, which is that of the easiest split.
@@ -22,15 +22,15 @@ DECIMALS = 10  # of an adjusted accuracy: equal ones become equal in floating po
 
 @dataclass(frozen=True)
 class Adjusted:
-    """Validation accuracies less the effects of their splits.
+    """Validation accuracies minus the effects of their splits.
 
     Attributes:
         runs: of each run of the frame, NaN where it has none.
         configurations: the mean over each configuration's finished runs, in order of its first run of the frame; of a
             configuration without a finished run, the mean over its runs.
         configuration_of: of each run, the index of its configuration.
-        uneven: whether a configuration lacks a split that another one of the same images has: their plain means are
-            of unequal exams.
+        uneven: whether a configuration lacks a split that another one with the same images has: their plain means
+            are not comparable.
     """
 
     runs: Floats
@@ -43,9 +43,9 @@ def adjust(frame: pd.DataFrame) -> Adjusted:
     """Subtract the effect of its validation split from each run's best_val_acc.
 
     The effects are those of the least-squares fit of accuracy = configuration + split over the finished runs: where
-    every configuration has every split, a split's effect is its mean less the mean of all (Searle, Speed and Milliken,
-    1980, Population Marginal Means in the Linear Model). Their mean over runs is 0. Between configurations that are not
-    linked by shared splits, not even through others, nothing is adjusted.
+    every configuration has every split, a split's effect is its mean minus the overall mean (Searle, Speed and
+    Milliken, 1980, Population Marginal Means in the Linear Model). Their mean over runs is 0. Between configurations
+    that are not linked by shared splits, not even through others, nothing is adjusted.
 
     Args:
         frame: a row for each run, see sweeper.summary.gather.gather. Runs that agree in every setting but the seed and
@@ -103,7 +103,7 @@ def means_by(values: Floats, group: Integers, size: int) -> Floats:
 
 
 def is_uneven(configuration: Integers, split: Integers, data: Integers) -> bool:
-    """Return whether a configuration lacks a split that another one of the same images has."""
+    """Return whether a configuration lacks a split that another one with the same images has."""
 
     def count(nodes: Integers) -> Integers:
         return np.bincount(data[np.unique(nodes, return_index=True)[1]], minlength=int(data.max(initial=0)) + 1)
@@ -115,7 +115,7 @@ def best_run(frame: pd.DataFrame) -> Any:
     """Return the run_id of the best run; None where no run is finished.
 
     It belongs to the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and has the
-    highest of these. Of equal runs, the one with the highest best_val_acc, then the first by its run_id.
+    highest of these. Ties are broken by the highest best_val_acc, then by run_id.
     """
     finished = frame[(frame["state"] == "finished") & frame["best_val_acc"].notna()].reset_index(drop=True)
     if finished.empty:

@@ -1,7 +1,7 @@
 """Complete blocks: the seeds and the cells (models, ...) that a comparison uses, so that every seed has every cell.
 
-A seed's mean over the models that it has is a mean of something else than the next seed's where their models differ:
-the t-test over seeds needs means of one quantity (Ibragimov and Mueller, 2010).
+If seeds have different models, their means over models estimate different quantities, but the t-test over seeds needs
+means of a single quantity (Ibragimov and Mueller, 2010).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ Cell = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Blocks:
-    """What a comparison uses.
+    """The seeds and cells that a comparison uses.
 
     Attributes:
         differences: of the kept cells and seeds, in the order of the seeds.
         seeds, cells: which are kept, in order.
-        left_out: what is not, and what it lacks, such as `seeds 2, 3 (lack cnn, mlp)`.
+        left_out: those that are not, and what they lack, such as `seeds 2, 3 (lack cnn, mlp)`.
     """
 
     differences: Sequence[Difference]
@@ -36,7 +36,7 @@ class Blocks:
 def complete_blocks(differences: Sequence[Difference], names: Sequence[str]) -> Blocks:
     """Leave out the seeds and the cells that lack most of the others, until every seed has every cell.
 
-    Two seeds are kept where there are two, since fewer have no test.
+    At least two seeds are kept if there are two, since one allows no test.
 
     Args:
         differences: of one comparison.
@@ -79,8 +79,8 @@ def complete_blocks(differences: Sequence[Difference], names: Sequence[str]) -> 
 def choose_blocks(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return masks of the rows (cells) and the columns (seeds) between which nothing is missing.
 
-    Of rows and columns, the one that lacks the largest share of the others is left out first: a column before a row,
-    the last before the first.
+    The row or column that lacks the largest fraction of the others is left out first; in a tie, a column before a row,
+    and the last before the first.
     """
     rows, columns = (np.ones(number, bool) for number in present.shape)
     while not (kept := present[np.ix_(rows, columns)]).all():
@@ -101,7 +101,7 @@ def drop_last(mask: np.ndarray, lacks: np.ndarray) -> None:
 
 
 def name_cells(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
-    """Return each cell's settings in which cells differ, a model by its name alone: `cnn batch_size=64`."""
+    """Name each cell by the settings in which cells differ, a model by its name only: `cnn batch_size=64`."""
     varying = [index for index in range(len(names)) if len({cell[index] for cell in cells}) > 1]
     return [" ".join(name_value(names[index], cell[index]) for index in varying) or "results" for cell in cells]
 
@@ -109,10 +109,10 @@ def name_cells(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
 def name_absent(
     absent: Sequence[int], kept: Sequence[int], cells: Sequence[Cell], names: Sequence[str], labels: Sequence[str]
 ) -> list[str]:
-    """Name the cells that a seed lacks: by a setting alone where it lacks all cells with these values, and no other.
+    """Name the cells that a seed lacks, by a single setting if they are exactly the cells with some of its values.
 
     Args:
-        absent, kept: indices of the cells that the seed lacks, and of those that the comparison uses.
+        absent, kept: indices of the cells that the seed lacks and of the cells that the comparison uses.
         cells: all cells.
         names: of the settings in a cell.
         labels: of the cells.

@@ -1,4 +1,4 @@
-"""The caption of a table of runs: what they share, how they ended, what limits their numbers."""
+"""The caption of a table of runs: shared settings, final states, limitations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.average import keys
-from sweeper.summary.columns import format_value, is_measure, is_missing, setting_columns
+from sweeper.summary.axes import format_override
+from sweeper.summary.columns import is_measure, is_missing, setting_columns
 
 MAX_ERRORS = 10  # runs whose error is shown
 
@@ -24,13 +25,13 @@ def caption(
         frame: a row for each run.
         constant: the settings that all runs share.
         by: the column that the frame is sorted by.
-        implied: what choices imply, see `implied_settings`.
+        implied: the settings that choices imply, see `implied_settings`.
         configurations: number of rows where they are averages; None where a row is a run.
     """
     states = frame["state"].value_counts().sort_index()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
-    shared = [f"{name}={value}" for name in constant for value in frame[name].dropna().unique()]
+    shared = [f"{name}={format_override(value)}" for name in constant for value in frame[name].dropna().unique()]
     lines += ["Shared settings: " + ", ".join(shared)] if shared else []
     lines += implied
     if stale := int(frame["stale"].sum()):
@@ -45,7 +46,7 @@ def caption(
 def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list[str]:
     """Name the numbers that a selection made optimistic.
 
-    The first row's test images did not select it, but the luck of its training did: it shows in both sets of images.
+    The test images did not select the first row, but the luck of its training did, which shows on both sets of images.
     """
     lines = []
     finished = int((frame["state"] == "finished").sum())
@@ -53,7 +54,7 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
     if finished > 1 and configurations != 1 and by == "best_val_acc":
         lines.append(
             f"The top row is the best of {selected_from} by validation accuracy: its best_val_acc is optimistic; "
-            "its test_acc is that of these weights, another seed will be a little lower"
+            "its test_acc holds for these weights, expect slightly less from other seeds"
         )
     if finished > 1 and configurations != 1 and (by in ("test_acc", "test_acc_views") or is_measure(by)):
         lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
@@ -63,22 +64,22 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
 
 
 def averaging(frame: pd.DataFrame, over: str, uneven: bool = False) -> list[str]:
-    """Describe what the rows are averages over and, with uneven seeds, how they are ranked.
+    """Describe which runs the rows average and, with uneven seeds, how they are ranked.
 
-    Also where runs of one configuration were not averaged, or were trained in different ways.
+    Also report configurations whose runs were not averaged, or were trained under different conditions.
     """
     lines = [f"Mean ± standard deviation over the runs that differ only in {over}"]
     if uneven:
         lines.append(
-            "Rows have different seeds: they are ranked by best_val_acc less the effect of each seed's validation split"
+            "Rows have different seeds: ranked by best_val_acc minus the effect of each seed's validation split"
         )
     settings = keys(frame, [name for name in setting_columns(frame) if name != over])
     code = keys(frame, ["code"])
     split = int((code[0].groupby(settings).nunique() > 1).sum())
     if split:
         configurations = "1 configuration has" if split == 1 else f"{split} configurations have"
-        lines.append(f"{configurations} a row for each version of the code that trained it")
-    for name, what in (("torch", "versions of torch"), ("device_type", "types of device")):
+        lines.append(f"{configurations} one row per version of the code that trained it")
+    for name, what in (("torch", "torch versions"), ("device_type", "device types")):
         mixed = int((frame[name].groupby(settings + code).nunique() > 1).sum())
         lines += [f"{mixed} {'row averages' if mixed == 1 else 'rows average'} runs of several {what}"] if mixed else []
     return lines
@@ -92,9 +93,7 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
         for choice, runs in frame.groupby(group):
             values: list[tuple[str, Any]] = [(name, runs[name].iloc[0]) for name in names]
             texts = [
-                f"{name.partition('.')[2]}={format_value(name, value)}"
-                for name, value in values
-                if not is_missing(value)
+                f"{name.partition('.')[2]}={format_override(value)}" for name, value in values if not is_missing(value)
             ]
             lines += [f"{group}={choice} implies {', '.join(texts)}"] if texts else []
     return lines

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# For effects alone, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
+# Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
 # median over the epochs of training speed, and what it depends on: host, device and threads.
 HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine")
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
 MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece")
 LOW_IS_BEST = ("test_loss", "test_ece")
-CLASS_ACC = "test_acc["  # begins a column with the accuracy of one class, such as test_acc[cat]
+CLASS_ACC = "test_acc["  # prefix of columns with the accuracy of one class, such as test_acc[cat]
 # Results and provenance, in the order of the table's columns. Every other column but run_id is a setting.
 RESULTS = (
     "best_val_acc",

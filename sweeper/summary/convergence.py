@@ -1,4 +1,4 @@
-"""Convergence: a question asked of a finished run's learning curve, not a property of the run."""
+"""Convergence: computed from a finished learning curve when it is read, not a property of the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class ConvergenceOptions:
     """How learning curves are read; the same for all runs of a table.
 
     Attributes:
-        fraction: share of a run's best validation accuracy that counts as converged.
+        fraction: fraction of a run's best validation accuracy that counts as converged.
         target_acc: validation accuracy whose first epoch is reported; None: no target.
 
     Raises:
@@ -41,7 +41,7 @@ class ConvergenceOptions:
 
     @property
     def percent(self) -> str:
-        return f"{100 * self.fraction:g} %"
+        return f"{100 * self.fraction:g}%"
 
 
 def convergence(rows: Sequence[dict[str, Any]], fraction: float, target_acc: float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a change costs: the time of a training step and the number of parameters, from pairs of runs."""
+"""The cost of a change: time of a training step and number of parameters, from pairs of runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,20 +9,20 @@ from typing import Any
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import DECIMALS, Difference
 
-LARGE = 10  # from here on, a ratio is shown as a multiple instead of a percentage
+LARGE = 10  # from this ratio on, a multiple is shown instead of a percentage
 CAPTION = (
-    "cost: change in seconds a training step, from the speeds recorded while the runs trained, undisturbed or not, "
-    "where both runs of a pair had one host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
+    "cost: change in seconds per training step, from speeds recorded during training (other load not excluded), over "
+    "pairs with the same host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
 )
 Sides = tuple[Sequence[Any], Sequence[Any]]  # the runs of a pair: with the change, without
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a change costs, as ratios: with the change over without, geometric means over pairs of runs.
+    """The cost of a change, as ratios: with the change over without, geometric means over pairs of runs.
 
     Attributes:
-        step_time: of seconds a training step; None where no pair can be compared.
+        step_time: of seconds per training step; None where no pair can be compared.
         parameters: of the numbers of parameters; None where they are not recorded.
         pairs: the run IDs of those of `step_time`.
     """
@@ -33,7 +33,7 @@ class Cost:
 
 
 def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = False) -> Cost:
-    """Return what a change costs by the records of its runs.
+    """Return the cost of a change, from the records of its runs.
 
     Args:
         differences: its pairs.
@@ -78,8 +78,8 @@ def ratio_of(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> fl
 
 
 def format_ratio(ratio: float | None, digits: int = 0) -> str:
-    """Return a ratio as the change that it is: +4 %, x12; `-` where it is not known."""
+    """Format a ratio as a change: +4%, x12; `-` where it is not known."""
     if ratio is None:
         return "-"
     percent = round(100 * (ratio - 1), digits)
-    return f"x{ratio:,.0f}" if ratio >= LARGE else f"{percent:+.{digits}f} %" if percent else "0 %"
+    return f"x{ratio:,.0f}" if ratio >= LARGE else f"{percent:+.{digits}f}%" if percent else "0%"

@@ -30,7 +30,7 @@ MARKERS = {"o": 4.0, "s": 3.7, "^": 4.4, "D": 3.3, "v": 4.4, "X": 5.0, "P": 5.0,
 DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 HOLLOW: dict[str, Any] = {"markeredgewidth": 1.5, "markerfacecolor": "white", "linestyle": "none"}
 UNFINISHED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4, "color": "black", "ls": "none"}
-MARKERS_PER_LINE = 6  # about
+MARKERS_PER_LINE = 6  # approximately
 MAX_LINES = len(MARKERS) * len(DASHES)  # that differ in dashes or marker
 TOP = 16  # configurations that are drawn by default
 
@@ -77,7 +77,7 @@ def write_curves(
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
 ) -> list[Path]:
-    """Draw the curves into curves/curves.png and curves.svg of the output folder, or into another file.
+    """Write the curves to curves/curves.png and curves.svg in the output folder, or to another file.
 
     Args:
         output_dir: the folder that has runs/.

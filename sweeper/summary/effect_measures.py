@@ -1,4 +1,4 @@
-"""The measures by which effects compare runs. A measure is an entry of METRICS."""
+"""The measures by which effects compare runs; each is an entry of METRICS."""
 
 import math
 import re
@@ -158,8 +158,8 @@ def curves_of(runs: Runs, rows: Sequence[int]) -> list[list[float]]:
 def epochs_to_level(runs: Runs, rows: Sequence[int]) -> list[int]:
     """Return the first epoch of each run at a validation accuracy that all of them reach.
 
-    The level is `fraction` of the lowest of their best validation accuracies. A level of a run's own best would call a
-    run slower for still getting better.
+    The level is `fraction` of the lowest of their best validation accuracies. With a level relative to its own
+    best, a run would count as slower because it keeps improving.
     """
     curves = curves_of(runs, rows)
     level = runs.options.fraction * min(curve[-1] for curve in curves)
@@ -207,7 +207,7 @@ def epochs_to_target(runs: Runs, rows: Sequence[int]) -> list[float]:
 
 ACCURACY = ("helps", "hurts", "effect better", "effect worse")
 EPOCHS = ("slower", "faster", "effect slower", "effect faster")
-USUAL: dict[str, Metric] = {  # compared unless other measures are asked for
+USUAL: dict[str, Metric] = {  # compared unless other measures are requested
     "test_acc": column_metric(
         *("test_acc", ACCURACY),
         digits="{:+.4f}",
@@ -232,7 +232,7 @@ USUAL: dict[str, Metric] = {  # compared unless other measures are asked for
         is_known=has_curve,
         values=mean_val_acc,
         resolution=one_image("val_images"),
-        meaning="mean best-so-far val_acc: over the epochs allowed; a run that stopped early keeps its best",
+        meaning="mean best-so-far val_acc: over the epoch budget; a run that stopped early keeps its best",
     ),
     "epochs_to_target": Metric(
         *("epochs_to_target", *EPOCHS),
@@ -241,8 +241,8 @@ USUAL: dict[str, Metric] = {  # compared unless other measures are asked for
         is_known=is_target_known,
         values=epochs_to_target,
         resolution=one_epoch,
-        meaning="epochs_to_target: the first epoch with val_acc of at least {target}, one more than the epochs allowed "
-        "where no epoch has it (restricted mean time)",
+        meaning="epochs_to_target: the first epoch with val_acc of at least {target}, or the epoch budget plus one if "
+        "there is none (restricted mean time)",
     ),
 }
 
@@ -252,7 +252,7 @@ def not_known(_runs: Runs, _row: int) -> None:
 
 
 def measure(name: str, *, lower_is_better: bool = False, half_width: float = 0.005, meaning: str = "") -> Metric:
-    """Return a measure of the test images that is compared where it is asked for."""
+    """Return a measure of the test images that is compared only on request."""
     words = (ACCURACY[1], ACCURACY[0], ACCURACY[3], ACCURACY[2]) if lower_is_better else ACCURACY
     meaning = f"{name}: {meaning}" if meaning else ""
     return column_metric(name, words, digits="{:+.4f}", half_width=half_width, resolution=not_known, meaning=meaning)
@@ -272,7 +272,9 @@ METRICS = Metrics(
     | {
         "test_balanced_acc": measure("test_balanced_acc", meaning="mean over the classes of their accuracy"),
         "test_macro_f1": measure("test_macro_f1", meaning="mean over the classes of their F1 score"),
-        "test_top5_acc": measure("test_top5_acc", meaning="share of images whose class is among the five most likely"),
+        "test_top5_acc": measure(
+            "test_top5_acc", meaning="fraction of images whose class is among the five most likely"
+        ),
         "test_acc_views": measure("test_acc_views", meaning="accuracy of logits averaged over views"),
         "test_loss": measure(
             "test_loss", lower_is_better=True, half_width=0.02, meaning="negative log-likelihood, in nats"
@@ -280,7 +282,7 @@ METRICS = Metrics(
         "test_ece": measure(
             "test_ece",
             lower_is_better=True,
-            meaning="expected calibration error, how far the confidence in the predicted class is from its accuracy",
+            meaning="expected calibration error, the gap between confidence and accuracy of the predicted class",
         ),
     }
 )

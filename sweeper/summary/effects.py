@@ -1,4 +1,4 @@
-"""Which training trick helps, and by how much: finished runs that differ in one setting alone, compared in pairs."""
+"""Which training trick helps, and by how much: pairs of finished runs that differ in a single setting."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, w
 from sweeper.summary.tuning import check_tuned, tune
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
-OLD = "of version 0.1"  # a reason to be left out
+OLD = "of version 0.1"  # reason for leaving a run out
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Effects:
         runs: number of finished runs.
         left_out: for each reason, how many runs do not count.
         comparisons: each value of each axis, by each metric, on each dataset.
-        interactions: each two of them that were crossed, by each metric, on each dataset.
+        interactions: each two of these changes that were crossed, by each metric, on each dataset.
         notes: sentences on how curves were read and on what could not be compared.
-        nothing: sentences that explain why there are no comparisons, and how to get some; None where there are.
+        nothing: sentences on why there are no comparisons and how to get some; None if there are.
         method: how runs were compared.
         options: how learning curves were read.
     """
@@ -76,7 +76,7 @@ def effects(
         frame: a row for each run, as `sweeper.summary.gather.gather` returns it, in any order.
         baseline: values to compare with, by axis, as they are or as text; an axis that is left out has its value of
             `defaults` where that occurs, or the most common.
-        method: how runs are compared; None for the defaults.
+        method: how runs are compared; None: the defaults.
         correctness: which test images the runs got right, for the intervals for other test images; None: none of these.
         defaults: the values of the baseline run; None for those of conf/.
         skipped: the folders that have no row.
@@ -102,7 +102,7 @@ def effects(
     usable = sorted(finished | scored)
     axes = axes_of(settings.loc[usable])
     if not axes:
-        what = f"nothing to compare: the {runs} finished runs differ in no setting but seed and data"
+        what = f"nothing to compare: the {runs} finished runs differ only in seed and data"
         return nothing(what, sweep_over("a trick"), runs, left_out, skipped)
     check_tuned(method.tuned, axes, baseline or {})
     compared = [axis for axis in axes if axis not in method.tuned]
@@ -142,7 +142,7 @@ def effects(
 
 
 def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:
-    """Give diverged runs the accuracy of chance, in place; return the rows of those whose number of classes is known.
+    """Set the accuracies of diverged runs to chance, in place; return the rows with a known number of classes.
 
     Args:
         ended: a row for each run.
@@ -157,7 +157,7 @@ def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:
 
 
 def nothing(what: str, remedy: str, runs: int, left_out: dict[str, int], skipped: Skipped) -> Effects:
-    """Return no comparisons, the reason why, and what would give some."""
+    """Return no comparisons, the reason, and a remedy."""
     others = {reason: number for reason, number in left_out.items() if reason != OLD}
     also = (f" ({format_counts(others)})" if others else "") + (f"; {skipped.old_runs}" if skipped.old else "")
     return Effects(runs=runs, left_out=left_out, nothing=f"{what}{also}. {remedy}")

@@ -1,4 +1,4 @@
-"""What stands below the tables of effects: what was compared, what the columns mean, what more seeds would show."""
+"""The text below the tables of effects: what was compared, what the columns mean, how many seeds are needed."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,17 +8,17 @@ from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
-from sweeper.summary.planning import detectable, pooled_spread
+from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.sweep.precision import MOST, seeds_for
 
 MAX_LINES = 10  # of one kind
 FIXED = (
-    "p: paired t-test over seeds, two-sided, Holm-corrected within each table, for a number of seeds that was fixed "
-    "beforehand; where seeds were added after a look at results, use --anytime"
+    "p: paired t-test over seeds, two-sided, Holm-corrected within each table, valid for a number of seeds fixed in "
+    "advance; if you added seeds after looking at results, use --anytime"
 )
 ANYTIME = (
-    "p: anytime-valid over seeds in order of their number, two-sided, Holm-corrected within each table; it holds "
-    "however often seeds were added after a look, and needs more of them"
+    "p: anytime-valid, over seeds in ascending order, two-sided, Holm-corrected within each table; it stays valid "
+    "however often you add seeds after looking at results, and needs more seeds"
 )
 
 
@@ -32,39 +32,41 @@ def caption(found: Effects) -> list[str]:
     lines += [f"{found.runs} finished runs{left}", *found.notes, *incomplete(every), *dependent(found.comparisons)]
     lines += limited(found.comparisons)
     lines += [
-        "mean: change minus baseline, over pairs of runs that are equal in everything else, seed included; pairs of a "
-        "seed are not independent, so their mean is one observation",
+        "mean: change minus baseline, over pairs of runs that are equal in everything else, including the seed; pairs "
+        "with the same seed are not independent, so their mean is one observation",
         "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
         *inferred(found),
     ]
     if any(comparison.models for comparison in every):
-        lines.append("models: how many have a mean above 0; the intervals of their lines hold for all lines at once")
+        lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
         lines.append(
-            f"Each table has a false claim with a probability of at most {LEVEL:.0%}, several tables with more: those "
-            "marked exploratory suggest what to test, test_acc decides"
+            f"Each table contains a false positive with probability at most {LEVEL:.0%}, several tables together with "
+            "more: tables marked exploratory suggest what to test, test_acc decides"
         )
     if found.interactions:
-        lines.append("Interactions: the mean in `with` minus the mean in `rather than`, over quadruples of runs")
+        lines.append(
+            "Interactions: the effect under `with` minus the effect under `rather than`, over quadruples of runs"
+        )
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
 
 
 def inferred(found: Effects) -> list[str]:
-    """Say what p and interval are, and for which number of seeds they hold."""
+    """Explain p and interval, and for which numbers of seeds they are valid."""
     lines = [
         ANYTIME if found.method.is_anytime else FIXED,
-        f"interval: at the level at which p was judged, so that 0 is outside where p is below {LEVEL}; each covers in "
-        f"at least {1 - LEVEL:.0%}" + (" (the highest evidence so far counts)" if found.method.is_anytime else ""),
+        f"interval: at the Holm-adjusted level of p, so it excludes 0 exactly where p is below {LEVEL}; coverage is at "
+        f"least {1 - LEVEL:.0%}" + (" (the highest evidence so far counts)" if found.method.is_anytime else ""),
     ]
     if (precision := found.method.fixed_width) is None:
         return lines
     return [
         f"test_acc: sweep.precision={precision:g} chose the number of seeds by their spread; the interval is the mean "
-        f"±{precision:g}, or what was reached, and covers in at least 95 % of sweeps; a t-test at such a stop is not "
-        "valid, so there is no p",
-        "other tables, and the lines of models: where the number of seeds follows from the spread, p and intervals may "
-        "hold in 90 to 95 % only; --anytime holds at every number of seeds",
+        f"±{precision:g}, or ± the half-width reached, with at least 95% coverage; there is no p, since a t-test is "
+        "not valid after such a stop",
+        "other tables, and the lines of models: since the number of seeds depends on the spread, coverage may be only "
+        "90 to 95%, and p too small; --anytime is valid for any number of seeds",
         *lines,
     ]
 
@@ -87,12 +89,12 @@ def on_data(comparison: Comparison, every: Sequence[Comparison]) -> str:
 
 
 def shorten(lines: Sequence[str]) -> list[str]:
-    rest = [f"and {len(lines) - MAX_LINES} more, which --format json has"] if len(lines) > MAX_LINES else []
+    rest = [f"and {len(lines) - MAX_LINES} more, see --format json"] if len(lines) > MAX_LINES else []
     return [*lines[:MAX_LINES], *rest]
 
 
 def incomplete(every: Sequence[Comparison]) -> list[str]:
-    """Name the seeds and models that were left out so that every seed has every model, the measure where it matters."""
+    """Name the seeds and models that were left out so that every seed has every model, per measure if they differ."""
     found: dict[str, dict[str, list[str]]] = {}
     for comparison in every:
         name = f"{name_change(comparison)}{on_data(comparison, every)}"
@@ -109,10 +111,10 @@ def incomplete(every: Sequence[Comparison]) -> list[str]:
 
 
 def dependent(comparisons: Sequence[Comparison]) -> list[str]:
-    """Name the numbers, such as learning rates, between which a change's mean differs in sign, with the remedy."""
+    """Name the numeric settings, such as the learning rate, over which a change's mean changes sign, and the remedy."""
     lines = [
-        f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; --tune {comparison.axis} compares "
-        "each configuration at its best"
+        f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; use --tune {comparison.axis} to "
+        "compare each configuration at its best"
         for comparison in comparisons
         if comparison.metric == "test_acc" and comparison.is_significant and has_numbers(comparison)
     ]
@@ -120,7 +122,7 @@ def dependent(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def has_numbers(comparison: Comparison) -> bool:
-    """Return whether the parts of a comparison are by a setting with numbers."""
+    """Return whether the parts of a comparison belong to a numeric setting."""
     return bool(comparison.parts) and all(is_number(part.name.rpartition("=")[2]) for part in comparison.parts)
 
 
@@ -133,13 +135,13 @@ def is_number(text: str) -> bool:
 
 
 def limited(comparisons: Sequence[Comparison]) -> list[str]:
-    """Count the runs that the limit of epochs ended before early stopping did."""
+    """Count the runs with early stopping that were ended by the epoch limit."""
     found = [
         f"{name_change(comparison)}{on_data(comparison, comparisons)} {comparison.limited.text}"
         for comparison in comparisons
         if comparison.limited is not None and not comparison.limited.is_empty
     ]
-    return [f"Ended by the limit of epochs, not by early stopping: {'; '.join(shorten(found))}"] if found else []
+    return [f"Ended by the epoch limit, not by early stopping: {'; '.join(shorten(found))}"] if found else []
 
 
 def meanings(found: Effects) -> list[str]:
@@ -151,7 +153,7 @@ def meanings(found: Effects) -> list[str]:
 
 
 def new_models(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the intervals for one more model, of changes that three or more models have."""
+    """Return the prediction intervals for a new model, for changes with three or more models."""
     digits = METRICS["test_acc"].digits.format
     lines = []
     for table in tables([comparison for comparison in comparisons if comparison.metric == "test_acc"]):
@@ -163,7 +165,8 @@ def new_models(comparisons: Sequence[Comparison]) -> list[str]:
         if found:
             where = on_data(table[0], comparisons)
             lines.append(
-                f"test_acc{where} on another model, as different as these ({1 - LEVEL:.0%}, each): {', '.join(found)}"
+                f"test_acc{where} on a new model like these, {1 - LEVEL:.0%} prediction intervals (each): "
+                f"{', '.join(found)}"
             )
     return lines
 
@@ -180,7 +183,7 @@ def other_images(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def costs(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say where the column `cost` comes from, and name the changes that change the number of parameters."""
+    """Explain the column `cost`, and name the changes that change the number of parameters."""
     known = [(comparison, comparison.cost) for comparison in comparisons if comparison.cost is not None]
     changed = [
         f"{name_change(comparison)}{on_data(comparison, comparisons)} {format_ratio(cost.parameters, digits=1)}"
@@ -192,7 +195,7 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def plans(found: Effects) -> list[str]:
-    """Return the difference that each table can show, and the seeds that narrower intervals need, axis by axis."""
+    """Return the detectable difference of each table, and the seeds that narrower intervals need, per axis."""
     lines = []
     for table in tables(found.comparisons):
         metric = METRICS[table[0].metric]
@@ -200,7 +203,7 @@ def plans(found: Effects) -> list[str]:
         tested = [comparison for comparison in table if comparison.p is not None]
         spreads: dict[str, list[Comparison]] = {}
         for comparison in tested:
-            if comparison.spread and not comparison.has_chance:  # which makes differences far from normal
+            if comparison.spread and not comparison.has_chance:  # chance makes differences far from normal
                 spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
         shown, needed, seeds = [], [], set()
         for axis, of_axis in spreads.items():
@@ -216,8 +219,8 @@ def plans(found: Effects) -> list[str]:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
-                f"about {' or '.join(shown)} would be significant four times in five; ±{metric.half_width:g} "
-                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in all"
+                f"about {' or '.join(shown)} is significant with {POWER:.0%} power; ±{metric.half_width:g} "
+                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in total"
                 + (f": sweep.precision={metric.half_width:g} adds them" if table[0].metric == TEST_ACC else "")
             )
     return lines

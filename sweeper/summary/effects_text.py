@@ -97,7 +97,7 @@ def format_p(p: float | None) -> str:
 
 
 def print_effects(found: Effects, console: Console) -> None:
-    """Print a table for each metric and dataset, those of interactions last, and the caption; or why there is none."""
+    """Print a table for each metric and dataset, interactions last, and the caption; or why there is none."""
     if found.nothing is not None:
         console.print(Text(printable(found.nothing)), soft_wrap=True)
         return
@@ -152,8 +152,8 @@ def show_effects(
         only: ids of the runs that are wanted; None for all.
         baseline: texts AXIS=VALUE.
         where: texts COLUMN=VALUE that the runs meet.
-        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the usual ones.
-        method: how runs are compared otherwise; None for the defaults.
+        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the default ones.
+        method: how runs are compared otherwise; None: the defaults.
         format: one of FORMATS.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.

@@ -10,7 +10,7 @@ import pandas as pd
 from sweeper.summary.columns import HIDDEN, is_number, text_cells
 from sweeper.summary.output import json_text, write_output
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates a cell that begins with one of these
 
 
 def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_dir: Path) -> None:
@@ -48,12 +48,12 @@ def as_json(table: pd.DataFrame, caption: str) -> str:
 
 
 def is_formula(value: Any) -> bool:
-    """Return whether a spreadsheet computes a CSV cell."""
+    """Return whether a spreadsheet would evaluate a CSV cell as a formula."""
     return isinstance(value, str) and value.startswith(FORMULA_STARTS)
 
 
 def escape_formula(value: Any) -> Any:
-    """Return a CSV cell that no spreadsheet computes."""
+    """Return a CSV cell that no spreadsheet evaluates as a formula."""
     return f"'{value}" if is_formula(value) else value
 
 

@@ -50,7 +50,7 @@ class Skipped:
     @property
     def captions(self) -> list[str]:
         lines = [self.old_runs] if self.old else []
-        return lines + ([f"Left out, not readable as runs: {', '.join(self.unreadable)}"] if self.unreadable else [])
+        return lines + ([f"Left out (not readable as runs): {', '.join(self.unreadable)}"] if self.unreadable else [])
 
 
 def gather(
@@ -110,7 +110,7 @@ def is_old(folder: Path) -> bool:
 
 
 class CodeColumns:
-    """The columns `code` and `stale`, made once for runs of equal config and equal code; never kept in the index."""
+    """The columns `code` and `stale`, made once for runs of equal config and equal code; never stored in the index."""
 
     def __init__(self) -> None:
         self.made: dict[tuple[str, str], dict[str, Any]] = {}
@@ -128,16 +128,15 @@ def group_digests(code: Any) -> str | None:
         return None
     try:
         return json.dumps({group: digest(definitions) for group, definitions in sorted(code.items())})
-    except RecursionError:  # nested deeper than anything that this program writes
+    except RecursionError:  # nested deeper than any file that this program writes
         return None
 
 
 def apply_labels(runs: Sequence[RunRow]) -> None:
     """Show a group's preset in place of its builder, the same one for equal settings, however they were typed.
 
-    Of several presets with equal settings, the most common is shown, then the alphabetically first. A preset whose name
-    was kept while its builder was replaced (activation=relu activation.name=gelu) names two builders: these runs show
-    the builder.
+    Of several presets with equal settings, the most common is shown, then the alphabetically first. A preset whose
+    builder was overridden (activation=relu activation.name=gelu) names two builders: these runs show the builder.
     """
     columns = column_names([run.row for run in runs])
     for group in sorted({group for run in runs for group in run.labels}):

@@ -1,4 +1,4 @@
-"""The index: rows of runs that have ended, kept in a file beside runs/ and reused while a run's files are unchanged."""
+"""The index: rows of ended runs, stored in a file next to runs/ and reused while the files of a run are unchanged."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.run_row import RunRow
 
 INDEX = ".index.json"
-VERSION = 7  # raised whenever a row's content changes
-FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # what a row is made from
+VERSION = 7  # incremented whenever the content of rows changes
+FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # the files that a row is built from
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
 
 
@@ -41,7 +41,7 @@ class Index:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What has to be equal for saved rows to be used."""
+        """What must be equal for saved rows to be valid."""
         options = self.options
         return {"version": VERSION, "convergence_fraction": options.fraction, "target_acc": options.target_acc}
 
@@ -55,7 +55,7 @@ class Index:
             run = run_row.read_run(record, self.options)
             if run is not None and run.row["state"] in ENDED:
                 run = self.keep(record.run_id, signature, run)
-        except RecursionError:  # nested deeper than anything that this program writes
+        except RecursionError:  # nested deeper than any file that this program writes
             return None
         return run
 
@@ -90,7 +90,7 @@ class Index:
         try:
             content = {"schema": SCHEMA, "index": self.identity, "rows": self.rows, "shared": self.shared}
             write_text(self.file, json.dumps(content))
-        except (OSError, ValueError, TypeError):  # a folder that may only be read has no index
+        except (OSError, ValueError, TypeError):  # a read-only folder has no index
             pass
 
 
@@ -100,7 +100,7 @@ def is_row(row: Any) -> bool:
 
 
 def file_signature(path: str) -> tuple[int, int]:
-    """Return what changes with a file: the time of its last modification, in nanoseconds, and its size."""
+    """Return the modification time of a file, in nanoseconds, and its size."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:

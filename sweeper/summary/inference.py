@@ -1,8 +1,8 @@
 """The statistics of a comparison: mean difference, interval, p. A seed is one observation.
 
-Pairs of one seed share their split and their order, and often most of their settings, so they are not independent: a
-second axis without any effect would double their number and lower p. So the mean over each seed's pairs counts, and the
-tests are over seeds (Ibragimov and Mueller, 2010).
+Pairs with the same seed share split, order and often most of their settings, so they are not independent: a second axis
+without any effect would double their number and lower p. So the pairs of each seed are averaged, and the tests are over
+seeds (Ibragimov and Mueller, 2010).
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ from sweeper.summary.pairing import DECIMALS, Change, Difference
 from sweeper.summary.parts import MODEL, Part, agree, parts_of
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
-TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the limit of epochs ended
-TARGET = "epochs_to_target"  # the metric of which a run may have none
+TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the epoch limit ended
+TARGET = "epochs_to_target"  # the metric that a run may lack
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,21 @@ class Comparison:
         means: over the pairs of each seed, of value - baseline, in the order of the seeds.
         floor: the standard deviation that rounding alone gives `means`; None where it is not known.
         higher, lower, tied: pairs in which the value has more of the metric, less, the same.
-        models: of the pairs of each model, where there are several; without their own axis.
+        models: of the pairs of each model, if there are several, except on the model axis itself.
         axis, parts: the first other setting, models before others, whose parts' means differ in sign; else none.
         averaged: settings of the axes' own choices over which runs were averaged.
         left_out: seeds and cells that are not in complete blocks.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
         is_scored: whether diverged runs count as chance accuracy.
-        is_screen: whether the pairs differ in other settings as well, which only all of a seed's runs balance.
+        is_screen: whether the pairs also differ in other settings, balanced only over all runs of a seed.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
-        precision: the half-width at which the number of seeds was chosen, of test_acc; None: another was not asked for.
+        precision: the half-width for which the number of seeds was chosen, only with test_acc; None: there is none.
         images: the variance between test images, of test_acc where all of the runs' predictions are there.
         cost: of one change, with test_acc.
-        p: two-sided; None with one seed, with a precision, and where all seeds agree to the last digit and the
-            resolution is not known.
+        p: two-sided; None with one seed, with a precision, or if all seeds agree to the last digit and the resolution
+            is not known.
         corrected: p by Holm's method over all comparisons (or interactions) of the table that have a p.
-        level: at which Holm's method judged p; LEVEL where there is none.
+        level: the Holm-adjusted level of p; LEVEL where there is none.
     """
 
     metric: str
@@ -113,7 +113,7 @@ class Comparison:
 
     @property
     def family(self) -> Interval | None:
-        """The interval at the level at which Holm's method judged p: 0 is outside where p is significant."""
+        """The interval at the Holm-adjusted level of p; it excludes 0 exactly where p is significant."""
         return self.interval_at(self.level)
 
     @property
@@ -131,12 +131,12 @@ class Comparison:
 
     @property
     def has_chance(self) -> bool:
-        """Whether a diverged run counts as chance accuracy in it."""
+        """Whether it includes a diverged run, counted as chance accuracy."""
         return self.is_scored and self.diverged is not None and not self.diverged.is_empty
 
     @property
     def is_precise(self) -> bool:
-        """Whether the precision was reached, where there is one."""
+        """Whether the precision was reached, if there is one."""
         return self.precision is None or self.interval == (self.mean - self.precision, self.mean + self.precision)
 
     @property
@@ -145,7 +145,7 @@ class Comparison:
 
     @property
     def new_model(self) -> Interval | None:
-        """The interval for the effect on one more model, see `new_model_interval`."""
+        """The prediction interval for the effect on a new model, see `new_model_interval`."""
         return new_model_interval([model.mean for model in self.models], LEVEL) if self.seeds > 1 else None
 
     def interval_at(self, level: float) -> Interval | None:
@@ -183,7 +183,8 @@ def compare(
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
         diverged, failed, is_scored, is_screen, is_anytime: see Comparison.
-        precision: of test_acc; other comparisons, and those in which a run diverged, did not decide on the seeds.
+        precision: see Comparison; ignored by comparisons that did not determine the number of seeds: those of other
+            measures, and those with a diverged run.
     """
     blocks = complete_blocks(differences, names)
     seeds: dict[Any, list[float]] = {}
@@ -262,7 +263,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def part_interval(part: Part, comparison: Comparison, number: int) -> Interval | None:
-    """Return the interval of a part's mean that holds for all of a number of parts at once."""
+    """Return the interval of a part's mean that holds simultaneously for a number of parts."""
     if comparison.is_anytime:
         return confidence_sequence(part.means, LEVEL / number, part.spread)
     return t_interval(part.mean, part.spread, len(part.means), LEVEL / number)

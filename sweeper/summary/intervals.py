@@ -1,4 +1,4 @@
-"""Intervals and p of a mean over seeds: Student's t, Holm's correction, the level at which Holm judged, a new model."""
+"""Intervals and p of a mean over seeds: Student's t, Holm's correction and levels, prediction for a new model."""
 
 import math
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ def mean_of(means: Sequence[float]) -> float:
 
 
 def spread_of(means: Sequence[float], floor: float | None) -> float | None:
-    """Return the standard deviation (n - 1) of the seeds' means, at least the floor; None where it has no meaning.
+    """Return the standard deviation (n - 1) of the seeds' means, at least the floor; None where it is undefined.
 
-    That is with one seed, and where all seeds agree and no floor is known.
+    It is undefined for a single seed, and if all seeds agree and no floor is known.
     """
     if len(means) < 2:
         return None
@@ -50,10 +50,10 @@ def t_interval(mean: float, spread: float | None, number: int, level: float) -> 
 
 
 def fixed_width(mean: float, spread: float | None, number: int, precision: float) -> Interval | None:
-    """Return the interval of a number of seeds that was chosen for a half-width, by the rule of sweep.precision.
+    """Return the interval for a number of seeds that sweep.precision chose.
 
     Returns:
-        mean +- precision where that was reached, else mean +- the rule's half-width; None without a spread.
+        mean +- precision if that was reached, else mean +- the half-width of its rule; None without a spread.
     """
     if not spread:
         return None
@@ -78,11 +78,11 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
-    """Return for each p the level at which Holm's method judged it.
+    """Return for each p the level at which Holm's method tests it.
 
-    Of m sorted p values the one of rank k (from 0) is judged at alpha / (m - k); those after the last significant
-    one at that of the first which is not. An interval at this level excludes 0 exactly where p is significant, and all
-    intervals of a family hold at once with about 1 - alpha.
+    Of m sorted p values that of rank k (from 0) is tested at alpha / (m - k); those after the first that is not
+    significant are tested at its level. An interval at this level excludes 0 exactly where p is significant, and all
+    intervals of a family hold simultaneously with about 1 - alpha.
     """
     number = len(ps)
     significant = sum(p < alpha for p in holm(ps))
@@ -93,7 +93,7 @@ def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
 
 
 def new_model_interval(means: Sequence[float], level: float) -> Interval | None:
-    """Return the interval for the effect on one more model of the kind, from each model's mean; None below three.
+    """Return the prediction interval for the effect on a new model, from each model's mean; None below three.
 
     The prediction interval of a normal sample: mean +- t(M - 1) sd sqrt(1 + 1 / M).
     """

@@ -26,7 +26,7 @@ SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
 
 @dataclass
 class Band:
-    """Mean, lowest and highest over runs, each a value an epoch."""
+    """Mean, lowest and highest over runs, one value per epoch each."""
 
     mean: list[float]
     low: list[float]
@@ -43,7 +43,7 @@ class Band:
 
 @dataclass
 class Curve:
-    """A configuration: the runs that differ in nothing but their seed and were trained with the same code.
+    """A configuration: the runs that differ only in their seed and were trained with the same code.
 
     Attributes:
         name: `settings` in one line of printable characters, long ones cut; may hold markup.
@@ -165,7 +165,7 @@ def cut(text: str, length: int) -> str:
 
 
 def loss_limit(curves: Sequence[Curve]) -> float | None:
-    """Return where loss panels end, so that an exploding line does not flatten the others; None where none explodes."""
+    """Return where loss panels end, so that an exploding loss does not flatten the others; None if none explodes."""
     highest = [max(curve.train_loss.mean) for curve in curves]
     limit = 4 * median_low(highest)
     return limit if max(highest) > limit > 0 else None

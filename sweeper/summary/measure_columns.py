@@ -1,4 +1,4 @@
-"""Measures that are computed only where they are asked for: the accuracy of each class, and what result.json lacks."""
+"""Measures that are computed only on request: the accuracy of each class, and those missing in result.json."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ CLASS_ACCS = "class_accs"  # among the columns to show: test_acc[CLASS] of each 
 
 
 def with_measures(frame: pd.DataFrame, runs: Path, names: Iterable[str]) -> pd.DataFrame:
-    """Add what these columns need that the index does not have; read no run's files for other columns.
+    """Add the requested measures that the index does not have; read files of runs only for those.
 
     Args:
         frame: a row for each run, see sweeper.summary.gather.gather.

@@ -1,4 +1,4 @@
-"""What each change of a sweep costs, measured: a table from the costs of single runs."""
+"""The measured cost of each change of a sweep: a table from the costs of single runs."""
 
 import io
 import math
@@ -63,14 +63,14 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         measure: sweeper.runs.step_cost.measure.
 
     Raises:
-        UserError: no two finished runs of one seed differ in one setting alone, or see `effects` and `measure`.
+        UserError: no two finished runs with the same seed differ in a single setting, or see `effects` and `measure`.
     """
     finished = frame if frame.empty else frame[frame["state"] == "finished"]
     seed = None if finished.empty else Counter(finished["seed"].tolist()).most_common(1)[0][0]
     chosen = finished if finished.empty else finished[finished["seed"] == seed]
     found = effects(chosen.assign(images_per_second=1.0, machine="here"), baseline, method=Method(measures=[TEST_ACC]))
     if found.nothing is not None:
-        raise UserError(f"no cost to measure: {found.nothing}")
+        raise UserError(f"nothing to measure: {found.nothing}")
     by_data: dict[str, list[tuple[Comparison, Sequence[Sides]]]] = {}
     for comparison in found.comparisons:
         by_data.setdefault(comparison.data, []).append((comparison, comparison.cost.pairs if comparison.cost else ()))
@@ -86,16 +86,16 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         rows += [row_of(comparison, of_change, costs) for comparison, of_change in compared]
         single += [{"data": data, "is_reference": run_id == reference, **asdict(costs[run_id])} for run_id in costs]
         notes.append(
-            f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each measured by turns with "
-            f"{reference}, on {socket.gethostname()} ({device['device']}, threads={device['threads']}), by today's code"
+            f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each timed alternately with "
+            f"{reference} on {socket.gethostname()} ({device['device']}, threads={device['threads']}), current code"
         )
     if missing := len(settings_of(finished).drop(columns="seed").drop_duplicates()) - len(single):
-        notes.append(f"Configurations that are not measured, without a pair among the runs of this seed: {missing}")
+        notes.append(f"Configurations not measured, since they have no pair among the runs of this seed: {missing}")
     return Measured(rows, single, notes)
 
 
 def row_of(comparison: Comparison, pairs: Sequence[Sides], costs: Mapping[str, "StepCost"]) -> dict[str, Any]:
-    """Return what a change costs: geometric means over its pairs, and the mean change in parameters."""
+    """Return the cost of a change: geometric means over its pairs, and the mean change in parameters."""
 
     def seconds(side: int) -> float:
         return math.exp(fmean(fmean(math.log(costs[run_id].seconds) for run_id in pair[side]) for pair in pairs))
@@ -122,7 +122,7 @@ def as_grid(measured: Measured) -> Table:
     table = Table(title="Cost of a training step", title_justify="left")
     for header in (*(["data"] if several else []), "change", "baseline"):
         table.add_column(header, overflow="fold")
-    for header in ("pairs", "ms a step", "cost", "±", "parameters", *(["memory"] if has_memory else [])):
+    for header in ("pairs", "ms per step", "cost", "±", "parameters", *(["memory"] if has_memory else [])):
         table.add_column(header, justify="right", no_wrap=True)
     for row in measured.rows:
         cells = [row["data"]] if several else []
@@ -130,7 +130,7 @@ def as_grid(measured: Measured) -> Table:
         cells += [
             f"{1000 * row['seconds']:.3g}",
             format_ratio(row["step_time_ratio"], 1),
-            f"{100 * row['spread']:.1f} %",
+            f"{100 * row['spread']:.1f}%",
             f"{round(row['parameters']):+,}" if row["parameters"] else "0",
         ]
         cells += [format_ratio(row["memory_ratio"], 1)] if has_memory else []
@@ -139,9 +139,9 @@ def as_grid(measured: Measured) -> Table:
 
 
 MEANINGS = (
-    "cost: change in seconds a training step, geometric mean over pairs of configurations that are equal in everything "
-    "else; ±: half the range of the middle half of the blocks of steps that were timed",
-    "parameters: change in their number, mean over the pairs",
+    "cost: change in seconds per training step, geometric mean over pairs of configurations that are otherwise equal; "
+    "±: half the interquartile range over the timed blocks of steps",
+    "parameters: change in the number of parameters, mean over the pairs",
 )
 
 
@@ -180,7 +180,7 @@ def show_costs(
     format: str = "table",
     output: Path | None = None,
 ) -> None:
-    """Print what the changes of runs in a folder cost, or write it to a file.
+    """Print the measured costs of the changes in a folder, or write them to a file.
 
     Args:
         output_dir: the folder that has runs/.

@@ -1,7 +1,7 @@
-"""Intervals for other test images: what the choice of the test images adds to the spread between seeds.
+"""Intervals for other test images: the variance that the choice of the test images adds.
 
-The test images are a sample. A difference in accuracy that is the same for all seeds may still be luck of the images:
-an interval over seeds alone is for these images.
+The test images are a sample. A difference in accuracy that is the same for all seeds may still be due to the choice of
+images: an interval over seeds alone is for these images.
 """
 
 import math
@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import read_predictions
 
-WIDENED = 1.1  # times the interval for these images: from here on the other one is worth a line
+WIDENED = 1.1  # times the interval for these images: from this width on, the other interval is reported
 
 
 class Pair(NamedTuple):
@@ -105,7 +105,7 @@ class Correctness:
         """Read from the folder runs/."""
         self.runs = runs
         self.read: dict[str, tuple[NDArray[np.bool_], int] | None] = {}
-        self.test_sets: dict[bytes, int] = {}  # labels, numbered
+        self.test_sets: dict[bytes, int] = {}  # distinct label arrays, numbered
 
     def of(self, run_id: str) -> tuple[NDArray[np.bool_], int] | None:
         """Return a run's correctness (N,) and the number of its test set; None where its file is missing or damaged."""

@@ -1,4 +1,4 @@
-"""How the runs of a comparison ended: diverged, failed, stopped by the limit of epochs, at the target."""
+"""How the runs of a comparison ended: diverged, failed, stopped by the epoch limit, reached the target."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sweeper.summary.pairing import Corner, Stratum, corners_of
 
 @dataclass(frozen=True)
 class Tally:
-    """How many runs of the value, and of the baseline, ended in a way.
+    """How many runs of the value and of the baseline ended in a certain way.
 
     Attributes:
         value, baseline: runs that did.
@@ -23,7 +23,7 @@ class Tally:
 
     @property
     def text(self) -> str:
-        return f"{self.value} of {self.of_value} against {self.baseline} of {self.of_baseline}"
+        return f"{self.value} of {self.of_value} vs. {self.baseline} of {self.of_baseline}"
 
     @property
     def is_empty(self) -> bool:
@@ -31,12 +31,12 @@ class Tally:
 
 
 def count_among(found: Iterable[Stratum], values: Corner, base: Corner, counted: Collection[int]) -> Tally:
-    """Count the runs that ended in a way, over the pairs (or quadruples) all of whose runs have ended.
+    """Count the runs that ended in a certain way, over the pairs (or quadruples) all of whose runs have ended.
 
     The comparison itself has only the pairs whose runs all finished, which are the survivors.
 
     Args:
-        found: the strata, of runs that finished, diverged or failed.
+        found: the strata of the runs that finished, diverged or failed.
         values: of the compared axes.
         base: the baseline's value of each axis.
         counted: rows of the runs that ended in this way.
@@ -53,7 +53,7 @@ def count_among(found: Iterable[Stratum], values: Corner, base: Corner, counted:
 
 
 def count_limited(runs: Runs, rows: Sequence[int], base_rows: Sequence[int]) -> Tally:
-    """Count the runs with early stopping that were ended by the limit of epochs instead."""
+    """Count the runs with early stopping that were ended by the epoch limit instead."""
     sides = [sum(is_limited(runs, row) for row in side) for side in (rows, base_rows)]
     return Tally(sides[0], len(rows), sides[1], len(base_rows))
 

@@ -1,4 +1,4 @@
-"""Pairs of runs that differ in one setting alone, and the differences of their results."""
+"""Pairs of runs that differ in a single setting, and the differences of their results."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Difference:
 
 
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """Return what pairs must agree in: all columns but the axes, their own settings and the code that they choose."""
+    """Return the columns in which pairs must agree: all but the axes, their own settings and the code they choose."""
     own = {*axes, *(f"{CODE_OF}{axis}" for axis in axes)}
     own |= {f"{CODE_OF}{group}" for group in STEP_GROUPS if any(axis.startswith(f"{group}.") for axis in axes)}
     return [
@@ -149,7 +149,7 @@ def contrast(signed: Sequence[tuple[Sequence[int], int]], metric: Metric, runs: 
 
 
 def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[Change]) -> list[str]:
-    """Describe every value without a pair: what else its nearest runs of the baseline value differ in."""
+    """Describe every value without a pair: the other columns in which the nearest baseline runs differ."""
     codes = settings.apply(lambda column: pd.Series(pd.factorize(column, use_na_sentinel=False)[0], settings.index))
     found: dict[tuple[str, str], list[str]] = {}
     for axis, base in baseline.items():
@@ -166,7 +166,7 @@ def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Col
     for (axis, differing), values in found.items():
         rest = f" and {len(values) - MAX_NAMED_VALUES} more" if len(values) > MAX_NAMED_VALUES else ""
         names = ", ".join(values[:MAX_NAMED_VALUES]) + rest
-        why = f"the nearest runs of {axis}={format_override(baseline[axis])} differ in {differing} as well"
+        why = f"the nearest runs of {axis}={format_override(baseline[axis])} also differ in {differing}"
         lines.append(f"{axis}={names} has no matching pair: {why if differing else 'results are missing'}")
     return lines
 

@@ -10,7 +10,7 @@ from sweeper.summary.blocks import Blocks, means_by
 from sweeper.summary.intervals import Interval, mean_of, spread_of
 from sweeper.summary.pairing import DECIMALS
 
-MODEL = "model"  # the axis whose values have a line each
+MODEL = "model"  # the axis whose values each have a line
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Part:
 
     Attributes:
         name: the value.
-        means: of its pairs, a seed each, in the order of the seeds.
+        means: of its pairs for each seed, in the order of the seeds.
         spread: standard deviation of these.
-        family: interval of their mean that holds for all such parts of the table at once (Bonferroni).
+        family: interval of their mean that holds simultaneously for all such parts of the table (Bonferroni).
     """
 
     name: str
@@ -53,5 +53,5 @@ def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tupl
 
 
 def agree(means: Sequence[float]) -> bool:
-    """Return whether all means have one sign."""
+    """Return whether all means have the same sign."""
     return all(mean > 0 for mean in means) or all(mean < 0 for mean in means)

@@ -1,7 +1,7 @@
-"""What a number of seeds can show, whatever effect was seen; sweeper.sweep.precision says how many an interval needs.
+"""The difference that a number of seeds can detect; see sweeper.sweep.precision for the seeds that an interval needs.
 
-A number of seeds after which the effect that was seen would be significant is an instruction to stop when it is, which
-makes false claims of 12 to 29 % out of 5 %.
+A forecast of when the observed effect would become significant is an instruction to stop at that point, which
+turns 5% false positives into 12 to 29%.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from scipy.special import nctdtrinc, stdtrit
 
-POWER = 0.8  # four times in five
+POWER = 0.8  # the conventional power
 
 
 def pooled_spread(spreads: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Notes on what keeps runs out of comparisons, and on what limits their numbers."""
+"""Notes on why runs are left out of comparisons, and on what limits the results."""
 
 from collections import Counter
 
@@ -9,17 +9,17 @@ from sweeper.summary.study import Study
 
 
 def remarks(study: Study) -> list[str]:
-    """Describe what keeps runs out of some comparisons, and which are averaged."""
+    """Describe why runs are left out of some comparisons, and which runs are averaged."""
     lines, settings = [], study.finished_settings
     for name in study.method.measures:
         if name in ("epochs_to_level", "epochs_to_target"):
-            continue  # the one lacks what mean_val_acc lacks, the other is often not asked for
+            continue  # missing where mean_val_acc is missing; often not requested
         what = "a learning curve" if name == "mean_val_acc" else name
         lacking = sum(not METRICS[name].is_known(study.runs, row) for row in study.finished)
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
     for axis in study.baseline:
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
-        lines += [f"{axis}: runs that differ only in {', '.join(own)} count as one, their mean"] if own else []
+        lines += [f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one"] if own else []
         for value in sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key):
             rows = study.settings.index[study.settings[axis] == value]
             states = Counter("diverged" if row in study.diverged else "failed" for row in rows)
@@ -29,20 +29,20 @@ def remarks(study: Study) -> list[str]:
 
 
 def limits(study: Study) -> list[str]:
-    """Describe what limits the numbers of all comparisons."""
+    """Describe what limits the results of all comparisons."""
     lines, frame = [], study.runs.frame.loc[sorted(study.finished)]
     if scored := len(study.scored):
         runs = "1 diverged run counts" if scored == 1 else f"{scored} diverged runs count"
         lines.append(
-            f"{runs} as chance accuracy, 1 / number of classes; such differences are far from normal, so that p and "
-            "intervals are rough"
+            f"{runs} as chance accuracy, 1 / number of classes; such differences are far from normal, so p and "
+            "intervals are approximate"
         )
     if images := count_test_images(study):
-        lines.append(f"intervals are for these {images} test images; others of their kind would differ as well")
+        lines.append(f"Intervals are for these {images} test images and do not cover the choice of other test images")
     if stale := int(frame["stale"].eq(True).sum()):
-        lines.append(f"{stale} of the finished runs are stale; pairs agree in all code but the compared choice")
+        lines.append(f"{stale} of the finished runs are stale; pairs share all code except that of the compared choice")
     if "data.val_size" in frame and frame["data.val_size"].eq(0).any():
-        lines.append("runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The report's picture of effect against cost: a point for each change, those that no other beats joined by a line."""
+"""The report's plot of effect against cost: a point for each change, and a line for the Pareto front."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True)
 class Point:
-    """A change, or the baseline: its effect on test_acc, and the ratio of seconds a training step."""
+    """A change, or the baseline: its effect on test_acc, and the ratio of seconds per training step."""
 
     name: str
     effect: float
@@ -27,7 +27,7 @@ class Point:
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other beats, the cheapest first: as good at a lower cost, or better at no higher."""
+    """Return the points that no other beats, cheapest first: as good at lower cost, or better at no higher cost."""
     return [
         point
         for point in sorted(points, key=lambda point: (point.step_time, -point.effect))

@@ -1,4 +1,4 @@
-"""The report's first section: what was asked of the runs."""
+"""The report's first section: the question that the runs answer."""
 
 from collections import Counter
 from collections.abc import Sequence

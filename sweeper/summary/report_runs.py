@@ -41,7 +41,7 @@ def is_matrix(rows: Any) -> TypeGuard[list[list[int]]]:
 
 
 def failures(frame: pd.DataFrame, statuses: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what failed and why, runs of equal state and error together."""
+    """Return what failed and why, grouping runs with the same state and error."""
     groups: dict[tuple[str, str], list[str]] = {}
     for run_id, state, status in zip(frame["run_id"], frame["state"], statuses, strict=True):
         error = str(status.get("error") or "")
@@ -64,7 +64,7 @@ def missing_reason(state: str) -> str:
 
 
 def provenance(frame: pd.DataFrame, runs: Iterable[dict[str, Any]]) -> list[tuple[str, str, int]]:
-    """Return what the runs were made with: each fact's name, each of its values, and how many runs have it."""
+    """Return the provenance of the runs: the name of each fact, its values, and how many runs have each."""
     found: dict[str, Counter[str]] = {}
     for run, stale in zip(runs, frame["stale"], strict=True):
         for name, value in facts(run).items():

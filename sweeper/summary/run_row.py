@@ -1,4 +1,4 @@
-"""One run directory as one row of the table, whatever its files hold."""
+"""One run directory as one row of the table, whatever its files contain."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, 
 
 
 def image_counts(dataset: Any) -> dict[str, Any]:
-    """Return how many images the run's accuracies are measured on, and of how many classes."""
+    """Return the number of images that the run's accuracies are measured on, and of classes."""
     if not isinstance(dataset, dict):
         return {}
     classes = dataset.get("classes")
@@ -101,13 +101,13 @@ def image_counts(dataset: Any) -> dict[str, Any]:
 
 
 def median_speed(rows: list[dict[str, Any]]) -> float | None:
-    """Return the median over the epochs of images a second in training; None where one is not recorded."""
+    """Return the median over the epochs of training images per second; None where one is not recorded."""
     speeds = numbers(rows, "images_per_second")
     return median(speeds) if speeds and None not in speeds else None
 
 
 def machine_of(run: dict[str, Any], status: dict[str, Any]) -> str | None:
-    """Return what a run's speed depends on besides its settings; None where that is not known, or changed."""
+    """Return the machine that a run's speed depends on; None if it is unknown or changed during the run."""
     facts = [run.get(name) for name in ("host", "device", "threads")]
     return None if None in facts or status.get("host") != run.get("host") else json.dumps(facts, default=str)
 

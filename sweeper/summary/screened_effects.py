@@ -16,7 +16,7 @@ METRIC = "test_acc"
 
 
 def find_screens(study: Study) -> dict[Any, Screening]:
-    """Return the screens whose runs are no pairs, by their dataset."""
+    """Return the screens whose runs do not form pairs, by dataset."""
     found, known = {}, study.known(METRIC)
     for data in study.datasets:
         part = rows_of(study.settings, data)
@@ -36,7 +36,7 @@ def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comp
     """Compare every trick on and off; a seed's mean over its runs with and without is its contrast.
 
     Args:
-        study: what is compared.
+        study: the runs of all datasets.
         screening: of the runs of one dataset.
         data: the dataset.
     """
@@ -68,7 +68,7 @@ def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comp
 
 
 def tally(sides: Sequence[Collection[int]], counted: Collection[int]) -> Tally:
-    """Count the runs that ended in a way, with a trick and without, over all of a screen's seeds."""
+    """Count the runs that ended in a certain way, with and without a trick, over all seeds of a screen."""
     on, off = (sum(row in counted for row in side) for side in sides)
     return Tally(on, len(sides[0]), off, len(sides[1]))
 
@@ -79,8 +79,8 @@ def describe_screen(screening: Screening, data: str) -> list[str]:
     seeds = screening.on[tricks[0]]
     number = 2 * len(next(iter(seeds.values())))
     lines = [
-        f"{data}: a screen of {len(tricks)} tricks with {number} runs a seed; an effect is the average over the others "
-        "off and on; interactions are not seen"
+        f"{data}: a screen of {len(tricks)} tricks with {number} runs per seed; each effect is averaged over the "
+        "other tricks; interactions are not estimated"
     ]
     for seed, lacking in screening.left_out.items():
         missing = f"{lacking} of its runs {'is' if lacking == 1 else 'are'} missing"

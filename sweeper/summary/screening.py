@@ -1,4 +1,4 @@
-"""Effects of screened tricks: contrasts within each seed, where hardly two runs differ in one setting alone.
+"""Effects of screened tricks: contrasts within each seed, where hardly any two runs differ in a single setting.
 
 A screen (sweep.design=screen, see sweeper.sweep.designs) has its tricks off and on in orthogonal columns. In each seed
 a trick's effect is the mean of the runs with it minus the mean of those without, (2 / N) sum_i x_i y_i over the N runs,

@@ -1,4 +1,4 @@
-"""What is compared: the runs that have ended, their settings and results, the baseline, the datasets."""
+"""What effects compare: the runs that have ended, their settings and results, the baseline, the datasets."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from sweeper.summary.columns import format_value
 from sweeper.summary.effect_measures import METRICS, USUAL, Runs
 
 ENDED = ("finished", "diverged", "failed")  # states of the runs that comparisons count
-CHANCE = ("test_acc", "test_balanced_acc")  # measures of which chance is known: 1 / number of classes
+CHANCE = ("test_acc", "test_balanced_acc")  # measures whose chance level is known: 1 / number of classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +20,15 @@ class Method:
     """How runs are compared.
 
     Attributes:
-        tuned: settings that every configuration has at its best value instead of being compared, see
+        tuned: settings that are set to each configuration's best value instead of being compared, see
             sweeper.summary.tuning.
         measures: names of METRICS, by which runs are compared.
-        is_anytime: whether p and intervals stay valid when seeds are added after a look at the results.
-        precision: the sweep.precision that chose the number of seeds; None where none did.
+        is_anytime: whether p and intervals stay valid when seeds are added after looking at results.
+        precision: the sweep.precision that chose the number of seeds; None if there was none.
         is_chance: whether diverged runs count as chance accuracy instead of being left out.
 
     Raises:
-        UserError: chance is not known of any of the measures.
+        UserError: the chance level is not known for any of the measures.
     """
 
     tuned: Sequence[str] = ()
@@ -39,26 +39,26 @@ class Method:
 
     def __post_init__(self) -> None:
         if self.is_chance and not set(self.measures) & {*CHANCE}:
-            raise UserError(f"--diverged-as-chance: has an effect on {' and '.join(CHANCE)} only; add one as --measure")
+            raise UserError(f"--diverged-as-chance affects only {' and '.join(CHANCE)}; add one of them with --measure")
 
     @property
     def fixed_width(self) -> float | None:
-        """The precision, where intervals are not those of --anytime, which hold at every number of seeds."""
+        """The precision; None with --anytime, whose intervals are valid for any number of seeds."""
         return None if self.is_anytime else self.precision
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared.
+    """The runs and settings that are compared, and the method.
 
     Attributes:
         settings: of finished, diverged and failed runs, see sweeper.summary.axes.settings_of.
         runs: their results.
-        finished, diverged, failed: rows of these.
+        finished, diverged, failed: rows of these runs.
         scored: rows of the diverged runs that count as chance accuracy.
         baseline: for each axis the value that its others are compared with.
         datasets: for each dataset, its name.
-        method: how they are compared.
+        method: how runs are compared.
     """
 
     settings: pd.DataFrame

@@ -1,7 +1,7 @@
 """Settings that are tuned for each configuration, such as the learning rate, before configurations are compared.
 
 The value of a tuned setting is that of the best mean validation accuracy over the seeds; the test images then compare
-the configurations at their own values. With grids of one size this is unbiased; the larger of two grids would win by
+the configurations at their own values. With grids of one size this is unbiased; a larger grid would win by
 chance.
 """
 
@@ -28,7 +28,7 @@ class Configuration:
 
     Attributes:
         rows: by point of the grid.
-        best: the point of the best mean validation accuracy, the smallest of several.
+        best: the point of the best mean validation accuracy, the smallest in a tie.
     """
 
     rows: Mapping[Point, Sequence[int]]
@@ -56,11 +56,11 @@ def tune(
     tuned: Sequence[str],
     axes: Sequence[str],
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Keep the runs of each configuration's best point, and forget the tuned settings.
+    """Keep the runs at the best point of each configuration, and drop the tuned settings.
 
     Args:
-        settings: of finished, diverged and failed runs. A diverged run counts as the worst of its grid; a failed one
-            has no part in the choice.
+        settings: of finished, diverged and failed runs. A diverged run counts as the worst of its grid; a failed run
+            is ignored in the choice.
         runs: their results.
         finished, failed: rows of these runs.
         tuned: names of the tuned settings.
@@ -117,7 +117,7 @@ def choose(
 def refuse_unequal_grids(
     settings: pd.DataFrame, sizes: Mapping[int, int], tuned: Sequence[str], axes: Sequence[str]
 ) -> None:
-    """Check that runs which make a pair were chosen from grids of one size.
+    """Check that the runs of each pair were chosen from grids of the same size.
 
     Raises:
         UserError: they were not.

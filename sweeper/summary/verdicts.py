@@ -1,4 +1,4 @@
-"""The result of a comparison in words, none of which says more than the data."""
+"""The result of a comparison in words that claim no more than the data support."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def on_average(comparison: Comparison, parts: Sequence[Part]) -> str:
 
 
 def are_opposed(comparison: Comparison) -> bool:
-    """Return whether the intervals of the models, which hold at once, are above 0 for one and below 0 for another."""
+    """Return whether the simultaneous intervals of the models are above 0 for one model and below 0 for another."""
     intervals = [model.family for model in comparison.models if model.family is not None]
     return any(low > 0 for low, _ in intervals) and any(high < 0 for _, high in intervals)
 
@@ -49,16 +49,15 @@ def direction(comparison: Comparison) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return which pairs a result is about, where some of them lack a result; empty where none does."""
+    """Return the pairs to which a result is restricted; empty if no pair lacks a result."""
     diverged, failed = (tally is not None and not tally.is_empty for tally in (comparison.diverged, comparison.failed))
-    diverged = diverged and not comparison.has_chance
     several = comparison.is_screen or len(comparison.changes) > 1
-    ended = " finish" if failed else " train"
-    return f" where {'all of them' if several else 'both'}{ended}" if diverged or failed else ""
+    restricted = failed or (diverged and not comparison.has_chance)
+    return f" where {'all' if several else 'both'} runs finish" if restricted else ""
 
 
 def missing(comparison: Comparison) -> str:
-    """Return what a result lacks, as its end: runs that diverged or failed, a precision; empty where nothing."""
+    """Return the end of a result: a precision not reached, the counts of diverged and failed runs; empty if none."""
     words = "" if comparison.is_precise else "; precision not reached"
     if comparison.diverged is not None and not comparison.diverged.is_empty:
         words += f"; diverged{', as chance' if comparison.is_scored else ''}: {comparison.diverged.text}"

@@ -1,1 +1,1 @@
-"""Sweeps: the runs that a command asks for, checked before the first run starts."""
+"""Sweeps: the runs that a command requests, checked before the first one starts."""

@@ -28,7 +28,7 @@ from sweeper.errors import UserError
 from sweeper.files import read_json, write_json
 from sweeper.sweep.expand import Job
 
-PARALLEL_FROM = 100  # combinations of groups from which starting processes pays
+PARALLEL_FROM = 100  # number of combinations from which starting processes pays off
 Whole = tuple[DictConfig, dict[str, str]]  # a composed config, and the preset of each group
 
 
@@ -87,7 +87,7 @@ class Composer:
         return Composed(composed, presets)
 
     def split(self, job: Job) -> tuple[tuple[str, ...], list[Override], bool]:
-        """Split a job into choices of groups and plain values, and return whether it consists of these alone."""
+        """Split a job into choices of groups and plain values, and return whether it consists only of these."""
         overrides = [self.parse(text) for text in job]
         values = [item for item in overrides if item.package is None and not self.is_group(item.key_or_group)]
         groups = tuple(text for text, item in zip(job, overrides, strict=True) if item not in values)
@@ -154,7 +154,7 @@ def as_composed(whole: Whole) -> Composed:
 def compose_share(
     loader: ConfigLoader, master: DictConfig, singletons: dict[Any, Any], jobs: Sequence[tuple[str, ...]]
 ) -> dict[tuple[str, ...], Whole]:
-    """Compose many jobs in another process; those that fail are left out and fail again in the first process."""
+    """Compose many jobs in another process; those that fail are left out and fail again in the main process."""
     setup_globals()
     Singleton.set_state(singletons)
     composed = {}

@@ -1,4 +1,4 @@
-"""Experimental designs: which combinations of the swept values are run, and which of their runs an effect compares.
+"""Experimental designs: the combinations of swept values that are run, and the runs that each effect compares.
 
 A row is a combination: the number of the value of each factor, 0 for its first. Factors are the swept keys besides seed
 and data; the caller crosses every row with all seeds and datasets.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
 Row = tuple[int, ...]
-FULL_UP_TO = 4  # yes/no factors of which a screen has every combination
+FULL_UP_TO = 4  # on/off factors up to which a screen has every combination
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Contrast:
     """An effect as the mean difference over pairs of rows, that with the value minus that with the baseline value.
 
     Attributes:
-        factor: its number.
-        value, baseline: numbers of its values.
-        pairs: numbers of rows.
+        factor: index of the factor.
+        value, baseline: indices of its values.
+        pairs: indices of rows.
     """
 
     factor: int
@@ -34,9 +34,9 @@ class Contrast:
 
 
 def rows(design: str, sizes: Sequence[int]) -> list[Row]:
-    """Return the rows of a design for factors with so many values each.
+    """Return the rows of a design for factors with these numbers of values.
 
-    - product: every combination, the last factor advances fastest.
+    - product: every combination, the last factor varies fastest.
     - one_at_a_time: the baseline, which has every factor's first value, then each other value in it alone.
     - leave_one_out: the full recipe, which has every factor's last value, then each other value in it alone.
     - screen: of two values each, see `screening`.
@@ -69,7 +69,7 @@ def screening(num_factors: int) -> NDArray[np.int64]:
     - Five: half of the combinations, the fifth factor the product of the others (Box and Hunter 1961); of the design
       for more factors, two rows would occur twice.
     - More: the folded matrix of `orthogonal` of the least order from 12 that has enough columns, the second half with
-      all signs turned (Plackett and Burman 1946; Box and Wilson 1951 for the fold). Up to twelve factors: 24 runs.
+      all signs flipped (Plackett and Burman 1946; Box and Wilson 1951 for the fold). Up to twelve factors: 24 runs.
     """
     if num_factors <= FULL_UP_TO + 1:
         free = min(num_factors, FULL_UP_TO)
@@ -126,16 +126,16 @@ def contrasts(design: str, sizes: Sequence[int]) -> list[Contrast]:
 
 
 def describe_design(design: str, sizes: Sequence[int]) -> str:
-    """Return a sentence on what a design can tell and what it cannot; empty for the product."""
+    """Return a sentence on what a design estimates and what it does not; empty for the product."""
     if design == "product":
         return ""
     runs, combinations = len(rows(design, sizes)), math.prod(sizes)
     part = "all" if runs == combinations else f"{runs} of"
-    begin = f"sweep.design={design}: {part} {combinations:,} combinations a seed"
+    begin = f"sweep.design={design}: {part} {combinations:,} combinations per seed"
     if design == "screen":
-        average = f"{begin}; an effect is the average over the other tricks off and on"
+        average = f"{begin}; each effect is averaged over the other tricks"
         if runs == combinations:
-            return f"{average}; interactions of two tricks are seen as well"
-        return f"{average}, free of interactions of two tricks, which are not seen"
-    where = "a change of the baseline" if design == "one_at_a_time" else "leaving a trick out of the full recipe"
-    return f"{begin}; an effect is that of {where}; interactions are not seen"
+            return f"{average}; two-factor interactions are estimated as well"
+        return f"{average} and not confounded with two-factor interactions, which are not estimated"
+    what = "one change to the baseline" if design == "one_at_a_time" else "removing a trick from the full recipe"
+    return f"{begin}; each effect is that of {what}; interactions are not estimated"

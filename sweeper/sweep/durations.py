@@ -1,4 +1,4 @@
-"""Durations of sweeps: from those of their runs to a few words. No torch here: readers start fast."""
+"""Durations of sweeps and their format. No torch here: readers start fast."""
 
 import heapq
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def makespan(seconds: Sequence[float], slots: int) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration, no finer than an estimate deserves."""
+    """Format a duration, rounded like an estimate."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     if seconds < 90 * 60:

@@ -16,7 +16,7 @@ from sweeper.training.device import choose_device
 READ_AT_MOST = 300  # earlier runs, the newest
 PER_RUN = 1.0  # seconds of a run besides its epochs: composing, building, saving
 PROBED_PARAMETERS = 100_000_000  # probing a larger model might exhaust this process's memory
-PROBE_AT_MOST = 15.0  # seconds in all; models beyond that have no estimate
+PROBE_AT_MOST = 15.0  # total seconds; models beyond that have no estimate
 
 
 class Estimator:
@@ -35,7 +35,7 @@ class Estimator:
         for path in newest:
             for key, speed in measured_speeds(RunDirectory(path.parent)).items():
                 measured.setdefault(key, []).append(speed)
-        self.speeds = {key: median(values) for key, values in measured.items()}  # seconds an image and epoch
+        self.speeds = {key: median(values) for key, values in measured.items()}  # seconds per image and epoch
 
     def seconds(self, spec: RunSpec, parameters: int, done: int) -> float | None:
         """Estimate the time left of a run of which `done` epochs are done; None where its model cannot be probed."""
@@ -65,12 +65,12 @@ def modification_time(path: Path) -> float:
 
 
 def describe_machine(device: str, threads: int) -> str:
-    """Describe the part of a machine that a run's speed follows from."""
+    """Describe the properties of this machine that determine a run's speed."""
     return f"cpu with {threads} threads" if device == "cpu" else device
 
 
 def speed_keys(effective: dict[str, Any], input_shape: list[int], device: str) -> list[str]:
-    """Return the keys that a run's speed is looked up by: everything that it follows from, then the model alone."""
+    """Return the keys that a run's speed is looked up by: everything that determines it, then only the model."""
     model, others = effective.get("model"), ("activation", "norm", "mixing", "loss", "optimizer", "averaging")
     whole: list[Any] = [effective.get(group, {}).get("name") for group in others]
     settings = ("batch_size", "autocast", "augmentation", "architecture", "courses", "selective_backprop")
@@ -79,7 +79,7 @@ def speed_keys(effective: dict[str, Any], input_shape: list[int], device: str) -
 
 
 def measured_speeds(record: RunDirectory) -> dict[str, float]:
-    """Return the seconds an image and epoch that a run took, validation included, under each of its keys."""
+    """Return the seconds per image and epoch of a run, including validation, under each of its keys."""
     run, rows = record.run() or {}, record.metrics()
     try:
         dataset = run["dataset"]

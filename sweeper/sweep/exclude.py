@@ -29,7 +29,7 @@ def matches(composed: Composed, rule: dict[str, Any]) -> bool:
 
 
 def format_value(value: Any) -> str:
-    """Format a value of an exclusion as it is typed, such as null and true."""
+    """Format a value of an exclusion as it is typed, such as null or true."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -37,7 +37,7 @@ def check_exclusions(combinations: Sequence[Composed]) -> None:
     """Check that every key and value of the rules occurs in the sweep.
 
     Raises:
-        UserError: a rule could exclude nothing.
+        UserError: a rule would exclude nothing.
     """
     for rule in combinations[0].config.sweep.exclude:
         for key, value in rule.items():

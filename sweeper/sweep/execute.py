@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
 PrintTable = Callable[[Path, set[str]], None]
 CONFIGS = "configs.json"
-DESIGN = "sweep.design"  # the only setting of a sweep that is part of its derived name
+DESIGN = "sweep.design"  # the only sweep setting that is part of the derived name
 NO_WAIT = "sweep.wait=false"
 RETRAIN = "sweep.reuse=none"  # not in the command that resumes: it would retrain the runs that have just finished
 NO_STATUS = "process exited without reporting a status (killed, possibly out of memory)"
-LISTED = 10  # unfinished runs in the last sentence
+LISTED = 10  # unfinished runs in the final message
 
 
 def run_sweep(
@@ -46,14 +46,14 @@ def run_sweep(
 
     Args:
         overrides: the command's, parsed by Hydra.
-        compose: makes the config of a job.
+        compose: composes the config of a job.
         launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; it may keep
             files in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time; None where that is unknown.
         print_table: prints a table of the runs with given ids in an output folder.
 
     Raises:
-        UserError: a setting or a job is wrong, in which case none was started, or some did not finish.
+        UserError: a setting or a job is invalid, in which case none was started, or some runs did not finish.
         SystemExit: a signal stopped the sweep; the same command resumes it.
     """
     (fixed,) = expand(override for override in overrides if not override.is_sweep_override())
@@ -76,7 +76,7 @@ def run_sweep(
         plan += new
         to_run = sorted((planned for planned in new if planned.is_to_run), key=running_order(base.sweep.order, plan))
         if not to_run and rounds.extend(plan):
-            continue  # the round was finished before
+            continue  # the round was already finished
         lines = [
             f"sweep {folder.name}",
             describe(new if to_run else plan, axes, concurrency, list_all=base.sweep.dry_run),
@@ -105,7 +105,7 @@ def run_sweep(
 
 
 def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
-    """Check the sweep's own settings, before combinations are made with them.
+    """Check the sweep's own settings, before they are used.
 
     Raises:
         UserError: one is out of its range, or swept.
@@ -118,7 +118,7 @@ def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
 
 
 def describe_sweep(overrides: Sequence[Override], base: Config) -> str:
-    """Return what the sweep's design can tell and cannot; empty for the product."""
+    """Return what the sweep's design estimates and what it does not; empty for the product."""
     factors = [axis for axis in axes_of(overrides, base.sweep.zip) if axis.is_factor]
     return describe_design(base.sweep.design, [len(axis.values) for axis in factors])
 
@@ -153,7 +153,7 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
                 raise
             log.error("the launcher stopped: %s: %s", type(error).__name__, error)
             while State.RUNNING in states_after(to_run, folder):
-                time.sleep(1)  # runs that it had started continue
+                time.sleep(1)  # the runs that it started continue
         if launched is None:
             return None
         returns += launched
@@ -209,7 +209,7 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
 
 
 def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable, answer: str = "") -> None:
-    """Print the sweep's table and the answer below it.
+    """Print the sweep's table, and the effects of sweep.precision below it.
 
     Raises:
         UserError: runs are not finished.

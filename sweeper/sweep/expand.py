@@ -16,7 +16,7 @@ CROSSED = ("seed", "data", "data.root")  # not factors of a design: every row is
 
 @dataclass(frozen=True)
 class Axis:
-    """Keys that advance together, one unless they are zipped.
+    """Keys that vary together: a single key unless zipped.
 
     Attributes:
         values: the overrides of each value, one for each key.
@@ -39,7 +39,7 @@ def is_crossed(key: str) -> bool:
 def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = (), design: str = "product") -> list[Job]:
     """Return the combinations of the swept values that a design has.
 
-    The product is in Hydra's order: the last key advances fastest. Of another design, each row is followed by itself
+    The product is in Hydra's order: the last key varies fastest. In other designs, each row is followed by itself
     with the next seed or dataset.
 
     Raises:
@@ -61,10 +61,10 @@ def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = (), de
 
 
 def factors_of(axes: Sequence[Axis], setting: str) -> list[Axis]:
-    """Return the axes whose effects are asked for; seed and data are crossed with them.
+    """Return the axes whose effects are estimated; seed and data are crossed with them.
 
     Raises:
-        UserError: there is none, or one is zipped with seed or data; the sentence begins with the setting.
+        UserError: there is none, or one is zipped with seed or data; the message begins with the setting.
     """
     factors = [axis for axis in axes if axis.is_factor]
     if not factors:
@@ -72,7 +72,9 @@ def factors_of(axes: Sequence[Axis], setting: str) -> list[Axis]:
     for axis in axes:
         if len({is_crossed(key) for key in axis.keys}) > 1:
             names = format_names(axis.keys)
-            raise UserError(f"{setting} has every run with each seed and dataset; sweep.zip cannot join {names}")
+            raise UserError(
+                f"{setting} runs every combination with each seed and dataset; sweep.zip cannot join {names}"
+            )
     return factors
 
 

@@ -1,4 +1,4 @@
-"""What is known of the effects of a design: from the finished runs of its plan, an observation for each seed."""
+"""Current estimates of the effects of a design, from the finished runs of its plan, with one observation per seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from sweeper.sweep.precision import half_width, rounding_of, spread_of
 
 @dataclass(frozen=True)
 class Effect:
-    """What is known of an effect on test_acc.
+    """The current estimate of an effect on test_acc.
 
     Attributes:
-        name: such as `norm=batch against norm=none`.
+        name: such as `norm=batch vs. norm=none`.
         differences: of each seed whose runs are finished, the mean over its pairs.
         diverged: number of seeds in which a run diverged.
         rounding: standard deviation of a difference that is due to the number of test images.
-        is_average: whether a seed has several pairs, which differ in other swept settings.
+        is_average: whether a seed has several pairs, which differ from each other in other swept settings.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Effect:
 
     @property
     def is_known(self) -> bool:
-        """Whether it has an interval. Where a run diverged, the seeds in which none did would be a biased choice."""
+        """Whether it has an interval. If a run diverged, the seeds in which none did would be a biased selection."""
         return not self.diverged and len(self.differences) > 1
 
     @property
@@ -45,9 +45,9 @@ class Effect:
 
 
 def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) -> list[Effect]:
-    """Return what is known of every effect of a design, for each dataset, from the seeds whose runs are finished.
+    """Estimate every effect of a design, for each dataset, from the seeds whose runs are finished.
 
-    An effect none of whose pairs is two runs is left out: they are excluded, or duplicates.
+    Effects without a pair of two different runs, because of exclusions or duplicates, are left out.
     """
     sizes = [len(axis.values) for axis in factors]
     combinations = [
@@ -64,7 +64,7 @@ def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) ->
     for data, seeds in blocks.items():
         for contrast in contrasts(design, sizes):
             values = factors[contrast.factor].values
-            name = f"{' '.join(values[contrast.value])} against {' '.join(values[contrast.baseline])}"
+            name = f"{' '.join(values[contrast.value])} vs. {' '.join(values[contrast.baseline])}"
             runs = [
                 [(cells[combinations[one]], cells[combinations[other]]) for one, other in contrast.pairs]
                 for cells in seeds.values()
@@ -87,11 +87,11 @@ def read_result(planned: Planned) -> float | State:
 def measure(
     name: str, seeds: Sequence[Sequence[tuple[Planned, Planned]]], results: Mapping[str, float | State]
 ) -> Effect:
-    """Return what is known of an effect.
+    """Estimate an effect.
 
     Args:
-        seeds: of each seed the pairs, the run with the value first.
-        results: of every run, see `read_result`.
+        seeds: the pairs of each seed, the run with the value first.
+        results: of each run, see `read_result`.
     """
     differences: list[float] = []
     diverged = 0
@@ -111,9 +111,9 @@ def measure(
 
 
 def format_effect(effect: Effect, precision: float) -> str:
-    """Return an effect as a line, its interval that of the precision where it was reached."""
+    """Format an effect as a line, ± the precision where it was reached, else ± the half-width."""
     if not effect.is_known:
-        finished = f"finished in {len(effect.differences)}, diverged in {effect.diverged} seeds"
+        finished = f"finished in {len(effect.differences)} seeds, diverged in {effect.diverged}"
         return f"{effect.name}: no interval ({finished})"
     mean, reached = fmean(effect.differences), effect.half_width <= precision
     width = precision if reached else effect.half_width

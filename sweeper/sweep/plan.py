@@ -33,7 +33,7 @@ class Planned:
 
     Attributes:
         spec: its run; None where it is excluded.
-        detail: printed instead of the decision: of a duplicate its run, of an excluded combination the rule.
+        detail: printed instead of the decision: for a duplicate its run, for an excluded combination the rule.
         seconds: estimate of the time left to train; None where there is none.
         heartbeat: the run's last heartbeat at planning; None where it had none.
     """
@@ -76,7 +76,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
         concurrency: runs at a time, which share the cores, for the estimates.
 
     Raises:
-        UserError: a job cannot run, or an exclusion leaves no combination or occurs in none.
+        UserError: a job cannot run, or an exclusion matches no combination or all of them.
     """
     combinations = []
     for job in jobs:
@@ -133,7 +133,7 @@ def check_design(plan: Sequence[Planned]) -> None:
     if design == "product":
         return
     common = set.intersection(*(set(planned.overrides) for planned in plan))
-    references: dict[tuple[str, ...], Planned] = {}  # of each seed and dataset the first combination, see `expand`
+    references: dict[tuple[str, ...], Planned] = {}  # the first combination of each seed and dataset, see `expand`
     for planned in plan:
         block = tuple(filter(is_crossed, planned.overrides))
         reference = references.setdefault(block, planned)
@@ -148,9 +148,11 @@ def check_design(plan: Sequence[Planned]) -> None:
                 "remove values without effect"
             )
         if planned.spec is None and (design == "screen" or planned is reference):
-            needed = "every combination" if design == "screen" else "the combination that all others are compared with"
+            needed = "every combination" if design == "screen" else "the combination that the others are compared with"
             raise UserError(f"sweep.exclude: sweep.design={design} needs {needed}: {' '.join(planned.overrides)}")
-        if planned.spec is not None and design == "screen":  # whose rows differ in so much that none need be equal
+        if (
+            planned.spec is not None and design == "screen"
+        ):  # its rows differ in many factors, so duplicates need not reveal this
             slots = [slot for slot in SLOTS if slot not in keyword_only(planned.spec.choices.model)]
             idle = [text for text in planned.overrides if text not in common and re.split("[.=]", text)[0] in slots]
             if idle:
@@ -162,7 +164,7 @@ def check_design(plan: Sequence[Planned]) -> None:
 
 @contextmanager
 def error_context(job: Job) -> Iterator[None]:
-    """Add the job to the message of an error in it."""
+    """Add the job to the message of an error that occurs in it."""
     try:
         yield
     except UserError as error:
@@ -214,7 +216,7 @@ def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | No
 
 
 def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
-    """Format the estimate as a part of a sentence; empty where there is nothing to run or no estimate."""
+    """Format the estimate as part of a sentence; empty where there is nothing to run or no estimate."""
     known = [planned.seconds for planned in to_run if planned.seconds is not None]
     if not known:
         return ""
@@ -226,7 +228,7 @@ def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
 
 
 def plural(kind: str, count: int) -> str:
-    """Return a kind of combinations as it follows their number; all but one are adjectives."""
+    """Return a kind of combinations as it follows their number; all but `duplicate` are adjectives."""
     return f"{kind}s" if kind == Action.DUPLICATE and count > 1 else kind
 
 

@@ -1,10 +1,10 @@
 """Fixed-width intervals: how many seeds an effect needs until its mean is known to a given precision.
 
-The rule looks at the spread of the seeds' differences alone, never at their mean, so that it leaves the mean unbiased:
-stop when the half-width at LEVEL is small enough, else run half of the seeds that seem to be missing, at least one. At
-LEVEL = 3 %, mean +- half-width then covers the effect in at least 95 % of sweeps whatever the spread
-(benchmarks/designs.py); at 5 % it would not, since the spread is too small when one stops (Anscombe 1953 has the
-rule one by one, Stein 1945 an exact one in two steps).
+The rule depends only on the spread of the seeds' differences, never on their mean, so the mean stays unbiased: stop
+when the half-width at LEVEL is small enough, else run half of the estimated missing seeds, at least one. At
+LEVEL = 3%, mean +- half-width then covers the effect in at least 95% of sweeps whatever the spread
+(benchmarks/designs.py); at 5% it would not, since stopping favors a small spread (Anscombe 1953 has the rule
+for one seed at a time, Stein 1945 an exact two-stage procedure).
 """
 
 import math
@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 
 PILOT = 4  # seeds before the first look
 LEVEL = 0.03
-MOST = 100_000  # seeds that are computed with; more are never run
+MOST = 100_000  # limit of the computation; more seeds are never run
 
 
 def spread_of(differences: Sequence[float], rounding: float = 0.0) -> float:
@@ -29,7 +29,7 @@ def spread_of(differences: Sequence[float], rounding: float = 0.0) -> float:
 
 
 def rounding_of(resolution: float, pairs: int) -> float:
-    """Return the standard deviation that rounding gives the mean difference of so many pairs of runs.
+    """Return the standard deviation that rounding gives the mean difference of a number of pairs of runs.
 
     A run's result is a multiple of the resolution, which gives it the variance resolution^2 / 12.
     """
@@ -37,12 +37,12 @@ def rounding_of(resolution: float, pairs: int) -> float:
 
 
 def half_width(spread: float, seeds: int, level: float = LEVEL) -> float:
-    """Return the half-width of Student's interval for a mean over so many seeds, at least two."""
+    """Return the half-width of Student's interval for a mean over a number of seeds, at least two."""
     return float(stdtrit(seeds - 1, 1 - level / 2)) * spread / math.sqrt(seeds)
 
 
 def seeds_for(spread: float, precision: float, *, level: float = LEVEL, more_than: int = 1) -> int:
-    """Return the least number of seeds whose half-width is at most `precision`, if the spread stays as it is.
+    """Return the least number of seeds whose half-width is at most `precision`, if the spread stays the same.
 
     Returns:
         MOST where it is that many or more.

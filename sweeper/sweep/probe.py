@@ -1,4 +1,4 @@
-"""The speed of a model that no earlier run has: a few training steps on random images, which change no run."""
+"""The speed of a model without earlier runs: a few training steps on random images, which affect no run."""
 
 import time
 from dataclasses import replace
@@ -18,7 +18,7 @@ LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small bat
 
 
 def probe(spec: RunSpec, threads: int) -> float | None:
-    """Return the seconds per image that training takes on so many threads; None where the model cannot be trained."""
+    """Return the seconds per image that training takes on a number of threads; None if the model cannot be trained."""
     before = torch.get_num_threads()
     try:
         device = set_up_process(spec.config.device, threads)
@@ -39,7 +39,9 @@ def time_step(spec: RunSpec, batch_size: int, device: torch.device) -> float:
     labels = torch.arange(num_images) % len(cached.classes)
     dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
     small = replace(config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0))
-    slow = partial(spec.choices.optimizer, lr=1e-9)  # a step takes as long at any rate, but diverges at a high one
+    slow = partial(
+        spec.choices.optimizer, lr=1e-9
+    )  # the learning rate does not change the duration, but a high one diverges
     choices, teacher = replace(spec.choices, optimizer=slow), load_teacher(config, cached)
     built = build(small, choices, dataset, device, load_pretrained=False, teacher=teacher)
     times = [time.perf_counter()]

@@ -1,6 +1,6 @@
-"""The seeds of a sweep, round by round: all at once, or with sweep.precision until every effect is known well enough.
+"""The seeds of a sweep in rounds: a single round, or with sweep.precision until every effect is precise enough.
 
-Which seeds come next follows from the finished runs alone, so that a sweep that was stopped resumes in its round.
+The next seeds depend only on the finished runs, so a sweep that was stopped resumes in its round.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class Rounds:
         parse: Hydra's parser.
 
     Raises:
-        UserError: a setting contradicts another one.
+        UserError: settings contradict each other.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class Rounds:
     ) -> None:
         self.given, self.sweep, self.parse = overrides, sweep, parse
         self.factors: list[Axis] = []
-        self.sequence: list[int] = []  # all that may be used
+        self.sequence: list[int] = []  # all seeds that may be used
         self.seeds: list[int] = []  # of the rounds so far
         self.new: list[int] = []  # of the present round
         if sweep.precision is None:
             if sweep.max_seeds is not None:
-                raise UserError(f"sweep.max_seeds={sweep.max_seeds} is used with sweep.precision only, which is null")
+                raise UserError(f"sweep.max_seeds={sweep.max_seeds} has no effect without sweep.precision")
             return
         setting = f"sweep.precision={sweep.precision:g}"
         if any("seed" in keys for keys in (*sweep.exclude, *sweep.zip)):
-            raise UserError(f"{setting} chooses the seeds, so that neither sweep.exclude nor sweep.zip may name seed")
+            raise UserError(f"{setting} chooses the seeds; sweep.exclude and sweep.zip must not name seed")
         self.factors = factors_of(axes_of(overrides, sweep.zip), setting)
         self.sequence = seed_sequence(overrides, seed, sweep.max_seeds or MAX_SEEDS)
         self.add(PILOT)
@@ -85,7 +85,7 @@ class Rounds:
         return True
 
     def outlook(self, plan: Sequence[Planned], concurrency: int | None) -> str:
-        """Describe how many seeds the precision needs in all, and their cost; empty without a precision.
+        """Describe the total seeds that the precision needs, and their cost; empty without a precision.
 
         Args:
             plan: the runs of all rounds; those of the present one do not count as known.
@@ -106,11 +106,11 @@ class Rounds:
         earlier = [planned for planned in plan if planned.config.seed not in self.new]
         known = [effect for effect in effects_of(earlier, self.factors, self.sweep.design) if effect.is_known]
         if not known:
-            return f"sweep.precision={limit:g}: {len(self.new)} seeds first, at most {most} ({cost(most)})"
+            return f"sweep.precision={limit:g}: starting with {len(self.new)} seeds, at most {most} ({cost(most)})"
         widest = max(known, key=lambda effect: effect.half_width)
         needed = seeds_for(widest.spread, limit, more_than=done)
-        text = f"sweep.precision={limit:g}: after {done} seeds the widest is {widest.name}, ±{widest.half_width:.3g}; "
-        text += f"±{limit:g} needs about {needed:,} seeds in all ({cost(needed - done)} more)"
+        text = f"sweep.precision={limit:g}: after {done} seeds the widest interval is ±{widest.half_width:.3g} "
+        text += f"({widest.name}); ±{limit:g} needs about {needed:,} seeds in total ({cost(needed - done)} more)"
         if needed > most:
             text += f"; sweep.max_seeds={most} gives about ±{half_width(widest.spread, most):.3g}"
         return text

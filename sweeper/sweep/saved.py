@@ -8,9 +8,9 @@ from sweeper.errors import UserError, format_names
 from sweeper.files import SCHEMA, number, read_json
 from sweeper.runs.states import Action, Reason
 
-JOBS = "jobs.json"  # beside a plan: its jobs in Slurm
+JOBS = "jobs.json"  # next to a plan: its jobs in Slurm
 ACTIONS, REASONS = {action.value for action in Action}, {reason.value for reason in Reason}
-MAX_COUNT = 10**6  # of epochs or of runs at a time; a file that holds more is damaged
+MAX_COUNT = 10**6  # of epochs or of runs at a time; a file with more is damaged
 
 
 def find_sweep(output_dir: Path, name: str | None) -> Path:
@@ -38,7 +38,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     plan = read_json(folder / "sweep.json")
     if plan is None or not is_whole(plan):
         raise UserError(
-            f"{folder / 'sweep.json'} is damaged or of another version: remove {folder}, or choose another "
+            f"{folder / 'sweep.json'} is damaged or was written by another version: remove {folder}, or choose another "
             "name with sweep.name=NAME; the runs are stored elsewhere and are kept"
         )
     return plan

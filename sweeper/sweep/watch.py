@@ -1,4 +1,4 @@
-"""The live table of a sweep, read from the records of its runs alone. No torch here: it starts fast."""
+"""The live table of a sweep, read only from the records of its runs. No torch here: it starts fast."""
 
 import sys
 import time
@@ -21,8 +21,8 @@ from sweeper.runs.states import STATES, Action, State, parse_state
 from sweeper.sweep.durations import format_duration, makespan
 from sweeper.sweep.saved import find_sweep, own_jobs, queued_runs, read_plan
 
-REFRESH = 1.0  # seconds between two readings of the records
-WIDE = 200  # columns, where no terminal sets them
+REFRESH = 1.0  # seconds between reads of the records
+WIDE = 200  # columns if there is no terminal
 
 
 @dataclass
@@ -79,7 +79,7 @@ def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunSta
     state = State.WAITING if status is None else parse_state(status.get("state"))
     is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
     if is_planned and state is not State.RUNNING and number((status or {}).get("heartbeat")) == job["heartbeat"]:
-        # as the plan found it: this attempt has not begun
+        # as at planning: this attempt has not started
         resumes = job["action"] == Action.RESUME
         state = state if resumes and not STATES[state].is_terminal else State.WAITING
         rows = rows if resumes else []
@@ -148,7 +148,7 @@ def format_counts(statuses: Sequence[RunStatus]) -> str:
 
 
 def format_progress(plan: dict[str, Any], statuses: Sequence[RunStatus]) -> str:
-    """Format the counts of all runs, and the time left if as many runs as now keep running at a time."""
+    """Format the counts of all runs, and the time left at the current number of parallel runs."""
     left = [status.seconds for status in statuses if not status.is_terminal]
     known = [seconds for seconds in left if seconds is not None]
     num_running = sum(status.state is State.RUNNING for status in statuses)

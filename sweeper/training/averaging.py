@@ -1,4 +1,4 @@
-"""Averaging of weights over steps. The averaged network is what is validated, saved as best.pt and tested."""
+"""Averaging of weights over steps. The averaged network is validated, saved as best.pt and tested."""
 
 import copy
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from sweeper.data.batches import Step
 
 
 class Averaging:
-    """No averaging: the trained network is evaluated. Base class of those that keep weights of their own."""
+    """No averaging: the trained network is evaluated. Base class of averagings with their own weights."""
 
     def update(self, model: nn.Module, step: Step) -> None:
-        """Take in the weights after a step, and maybe change them."""
+        """Update the average with the weights after a step; may change the weights."""
 
     def refresh(self, show_images: Callable[[nn.Module], None]) -> None:
         """Prepare the network that is evaluated next.
@@ -52,7 +52,7 @@ class Copied(Averaging):
         self.integers = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     def move(self, share: float) -> None:
-        """Move the average by a share of the way to the network: all floats, batch norm's statistics included."""
+        """Move the average a fraction of the way to the network: all floats, batch norm's statistics included."""
         averages, values = zip(*self.floats, strict=True)
         torch._foreach_lerp_(averages, values, share)
         for average, value in self.integers:
@@ -84,7 +84,7 @@ class EMA(Copied):
 
 
 class SWA(Copied):
-    """The mean of the weights at the ends of epochs, from a share of training on."""
+    """The mean of the weights at the ends of epochs, after a fraction of training."""
 
     def __init__(self, model: nn.Module, steps_per_epoch: int, start: float) -> None:
         super().__init__(model)
@@ -97,7 +97,7 @@ class SWA(Copied):
             self.move(1 / (self.num_updates + 1))
 
     def refresh(self, show_images: Callable[[nn.Module], None]) -> None:
-        """Compute batch norm's statistics anew, over the training images, without dropout."""
+        """Recompute batch norm's statistics over the training images, without dropout."""
         layers: list[Any] = [layer for layer in self.average.modules() if hasattr(layer, "reset_running_stats")]
         layers = [layer for layer in layers if layer.track_running_stats and hasattr(layer, "momentum")]
         if not self.num_updates or not layers:
@@ -119,7 +119,7 @@ class SWA(Copied):
 
 
 class Lookahead(Copied):
-    """Slow weights, which the trained ones start from again and again."""
+    """Slow weights, to which the trained weights are reset periodically."""
 
     def __init__(self, model: nn.Module, interval: int, alpha: float, power: float) -> None:
         super().__init__(model)
@@ -143,7 +143,7 @@ def ema(model: nn.Module, steps_per_epoch: int, *, decay: float, warmup: bool) -
     """Exponential moving average of the weights, and of batch norm's statistics (Polyak & Juditsky 1992).
 
     Args:
-        warmup: after n updates the decay is at most (1 + n) / (10 + n), so that first weights are soon forgotten.
+        warmup: after n updates the decay is at most (1 + n) / (10 + n), so that the initial weights are soon forgotten.
     """
     return EMA(model, decay, warmup)
 
@@ -151,7 +151,7 @@ def ema(model: nn.Module, steps_per_epoch: int, *, decay: float, warmup: bool) -
 def swa(model: nn.Module, steps_per_epoch: int, *, start: float) -> Averaging:
     """Stochastic weight averaging: the mean of the weights after each epoch from `start` on (Izmailov et al. 2018).
 
-    Needs a rate that is not small in these epochs. Until then, the trained network is evaluated.
+    Needs a learning rate that is not small in these epochs. Until then, the trained network is evaluated.
     """
     return SWA(model, steps_per_epoch, start)
 

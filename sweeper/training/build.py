@@ -181,10 +181,12 @@ def build(
         momentum=follow(optimizer, lr_multiplier),
         teacher=None if teacher is None else teacher.to(device).to(memory_format=memory_format).eval(),
     )
-    if config.compile:  # per shape, and without what earlier runs compiled: nothing before this run may matter
+    if config.compile:  # per shape, and without the caches of earlier runs, which must not affect this run
         torch.compiler.reset()
         model.compile(dynamic=False)
-    torch.manual_seed(derived_seed(config.seed, "training"))  # of dropout, whatever the initial weights drew
+    torch.manual_seed(
+        derived_seed(config.seed, "training")
+    )  # for dropout, independent of the draws of the initial weights
     state = TrainState(model, optimizer, choices.averaging(model, len(loader)))
     return TrainingComponents(state, recipe, loader, held_out, val_indices, dataset.test.to(device), normalize)
 
@@ -206,7 +208,7 @@ def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def pretrained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that a model brings; none where it starts from scratch.
+    """Return the pretrained weights of a model; none if it starts from scratch.
 
     Raises:
         UserError: they cannot be loaded or do not fit.
@@ -218,7 +220,7 @@ def pretrained_state(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def extract_features(data: Images, model: nn.Module, normalize: Normalize, autocast: torch.dtype | None) -> Images:
-    """Compute the features (N, D) of images by a frozen backbone, once since no epoch would change them."""
+    """Compute the features (N, D) of images with a frozen backbone, once, since they do not change."""
     log.info("precomputing frozen-backbone features for %s images", f"{len(data):,}")
     backbone: Any = model.eval()
     batches = eval_batches(data, torch.arange(len(data)), normalize)
@@ -242,7 +244,7 @@ def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached) ->
 
 
 def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
-    """Find what would stop the run before its first step, without reading images or drawing weights.
+    """Check for anything that would stop the run before its first step, without reading images or drawing weights.
 
     Returns:
         The model on torch's meta device: shapes without numbers.

@@ -1,4 +1,4 @@
-"""What changes in the course of training, one function each; courses combine.
+"""Quantities that change in the course of training, one function each; courses combine.
 
 A choice takes the network before its first step and returns a course, which is called with the network and the step
 before every step. What a course sets is a pure function of the step and of the whole number of steps, as a learning
@@ -24,16 +24,16 @@ def start_courses(courses: Mapping[str, Callable[[nn.Module], Course]], model: n
     """Return the courses of a network.
 
     Raises:
-        UserError: a course has no effect on the network, or two set the same.
+        UserError: a course has no effect on the network, or two set the same quantity.
     """
     for pair in (("early_dropout", "late_dropout"), ("layer_freezing", "gradual_unfreezing")):
         if {*pair} <= {*courses}:
-            raise UserError(f"courses.{pair[0]} and courses.{pair[1]} exclude each other; set one of them to null")
+            raise UserError(f"courses.{pair[0]} and courses.{pair[1]} are mutually exclusive; set one of them to null")
     return [course(model) for course in courses.values()]
 
 
 def early_dropout(model: nn.Module, *, early_dropout: float) -> Course:
-    """Let dropout and stochastic depth fall linearly to 0 at the start of training (Liu et al. 2023).
+    """Decrease dropout and stochastic depth linearly to 0 at the start of training (Liu et al. 2023).
 
     Step t of T has 1 - t / (early_dropout T) of their rates, and none after that fraction of the training.
     """
@@ -41,7 +41,7 @@ def early_dropout(model: nn.Module, *, early_dropout: float) -> Course:
 
 
 def late_dropout(model: nn.Module, *, late_dropout: float) -> Course:
-    """Leave dropout and stochastic depth out at the start of training (Liu et al. 2023)."""
+    """Disable dropout and stochastic depth at the start of training (Liu et al. 2023)."""
     return scaled_dropout(model, "late_dropout", lambda done: float(done >= late_dropout))
 
 
@@ -67,7 +67,7 @@ def scaled_dropout(model: nn.Module, course: str, factor: Callable[[float], floa
 
 
 def layer_freezing(model: nn.Module, *, layer_freezing: float) -> Course:
-    """Freeze layers one by one from the first on, after a fraction of the training (as MosaicML's Composer).
+    """Freeze layers one by one, starting at the first, after a fraction of training (as in MosaicML's Composer).
 
     Of L layers, floor(L (t / T - f) / (1 - f)) are frozen at step t of T, with f = `layer_freezing`. Frozen weights get
     no gradient, no update and no weight decay; batch statistics still follow the images.
@@ -80,7 +80,7 @@ def layer_freezing(model: nn.Module, *, layer_freezing: float) -> Course:
 
 
 def gradual_unfreezing(model: nn.Module, *, gradual_unfreezing: float) -> Course:
-    """Train the last layer alone at first, and unfreeze one layer after another (Howard & Ruder 2018).
+    """Train only the last layer at first, and unfreeze the others one by one (Howard & Ruder 2018).
 
     Of L layers, 1 + floor((L - 1) t / (f T)) are trained at step t of T, with f = `gradual_unfreezing`; then all.
     """
@@ -92,7 +92,7 @@ def gradual_unfreezing(model: nn.Module, *, gradual_unfreezing: float) -> Course
 
 
 def whole(number: float) -> int:
-    """Round down, but for what floating point leaves to the next whole number."""
+    """Round down, tolerating floating-point error just below a whole number."""
     return int(number + 1e-9)
 
 
@@ -135,7 +135,7 @@ def models_with(kind: str) -> str:
 class Resizing:
     """Scales the images (N, C, H, W) that a network gets in training to a fraction of their height and width.
 
-    A copy of the network, such as averaged weights, gets whole images.
+    A copy of the network, such as averaged weights, gets full-size images.
     """
 
     scale = 1.0
@@ -156,10 +156,10 @@ class Resizing:
 
 
 def progressive_resizing(model: nn.Module, *, progressive_resizing: float) -> Course:
-    """Train on small images first (as MosaicML's Composer, after fast.ai).
+    """Train on small images first (as in MosaicML's Composer, after fast.ai).
 
-    Images have `progressive_resizing` of their height and width in the first half of the training, which grows
-    linearly in the next 30 %; the last 20 % sees whole images.
+    Images have `progressive_resizing` of their height and width in the first half of training, growing linearly in the
+    next 30%; the last 20% uses full-size images.
 
     Raises:
         UserError: the network takes images of one size only.

@@ -43,17 +43,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """Return what this process trains on, as run.json records it."""
+    """Describe the device of this process, as run.json records it."""
     processor = platform.processor() or platform.machine()
     name = torch.cuda.get_device_name() if device.type == "cuda" else processor
     return {"device": name, "device_type": device.type, "threads": torch.get_num_threads()}
 
 
 def tune_malloc() -> None:
-    """Let glibc keep the memory that a step frees for the next step, up to a GB.
+    """Let glibc keep the memory that a step frees for the next step, up to 1 GB.
 
-    By default it returns a tensor of a few MB to the system at once, and the next allocation costs a page fault every
-    4 kB: half the time of a small convolutional network. Elsewhere than on Linux this does nothing.
+    By default it returns tensors above a few MB to the system immediately, and the next allocation costs a page fault
+    every 4 kB: half the time of a small convolutional network. On systems other than Linux this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
@@ -62,11 +62,11 @@ def tune_malloc() -> None:
 
 
 def enable_determinism() -> None:
-    """Make a GPU compute the same every time where it can: bit-exact resume is worth more than some speed.
+    """Make a GPU compute deterministically where it can: bit-exact resume is worth some speed.
 
-    An operation without a deterministic form runs all the same, and torch warns.
+    An operation without a deterministic implementation still runs, and torch warns.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
     deterministic: Any = torch.utils.deterministic
-    deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it did not write
+    deterministic.fill_uninitialized_memory = False  # no code here reads uninitialized memory

@@ -1,4 +1,4 @@
-"""The training loop: a step, an epoch, an evaluation, and the fit that joins them. No config, no files, no Hydra."""
+"""The training loop: a step, an epoch, an evaluation, and `fit`, which combines them. No config, files or Hydra."""
 
 import math
 import time
@@ -37,12 +37,12 @@ class Recipe:
         num_classes: K.
         total_steps: steps of the whole training, for schedules and courses.
         select: the metric that selects the best epoch, such as val_acc.
-        grad_clip: largest norm of a step's gradient, or None (Pascanu et al. 2013).
-        autocast: the type that layers compute in where that is safe, or None (Micikevicius et al. 2018).
+        grad_clip: maximum norm of a step's gradient, or None (Pascanu et al. 2013).
+        autocast: the dtype for operations where that is safe, or None (Micikevicius et al. 2018).
         selective_backprop: fraction of each batch that is trained on, see `largest_losses`, or None.
         courses: called before every step, see sweeper.training.courses.
-        momentum: where the schedule moves it.
-        teacher: the network whose logits for a step's images the criterion gets, or None.
+        momentum: if the schedule changes it.
+        teacher: the network whose logits for the images of a step are passed to the criterion, or None.
     """
 
     criterion: Criterion
@@ -89,7 +89,7 @@ def fit(
 ) -> None:
     """Train until `epochs` are done or the selected metric has not improved for `patience` epochs.
 
-    Starts at `state.loop` and keeps it up to date. `after_step` may raise Stopped.
+    Start at `state.loop` and keep it up to date. `after_step` may raise Stopped.
 
     Raises:
         Diverged: the training loss or the validation loss is not finite.
@@ -188,7 +188,7 @@ def train_step(state: TrainState, recipe: Recipe, images: Tensor, targets: Tenso
 def largest_losses(model: nn.Module, recipe: Recipe, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Select the images of a batch with the largest cross-entropy, and their targets (Jiang et al. 2019).
 
-    The losses are those of evaluation: without dropout, and without a change of batch statistics.
+    The losses are computed in evaluation mode: without dropout, and without changing batch statistics.
 
     Args:
         recipe: has the fraction that is selected, see `num_selected`.
@@ -216,7 +216,7 @@ def forward(model: nn.Module, images: Tensor, autocast: torch.dtype | None) -> T
 
 @contextmanager
 def batch_statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norm: those of the first pass through a batch count."""
+    """Freeze the running statistics of batch norm, which count only the first pass through a batch."""
     layers = [layer for layer in model.modules() if getattr(layer, "track_running_stats", False)]
     for layer in layers:
         layer.track_running_stats = False  # type: ignore[assignment]
@@ -238,7 +238,7 @@ def show_images(
 
 
 def raise_if_diverged(loop: LoopState) -> None:
-    """Raise Diverged where the loss so far is not finite; on a GPU, the only synchronization of a step."""
+    """Raise Diverged if the loss so far is not finite; on a GPU, the only synchronization of a step."""
     loss = float(loop.loss_sum)
     if not math.isfinite(loss):
         raise Diverged(f"training loss is {loss} at epoch {loop.epoch}, step {loop.step_in_epoch}")
@@ -258,7 +258,9 @@ def evaluate(
     for images, targets in batches:
         logits = forward(model, images, autocast)
         loss_sum += float(F.cross_entropy(logits, targets, reduction="sum"))
-        all_logits.append(logits.cpu().clone())  # a copy: kept outputs would scatter over the memory of the layers
+        all_logits.append(
+            logits.cpu().clone()
+        )  # a copy, since keeping the outputs themselves would fragment the memory of the layers
         all_targets.append(targets.cpu().clone())
         after_batch()
     logits, targets = torch.cat(all_logits), torch.cat(all_targets)

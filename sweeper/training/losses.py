@@ -1,7 +1,7 @@
 """Training losses by name.
 
 A choice takes logits (B, K) and targets, class indices (B,) int64 or probabilities (B, K), and returns the mean loss of
-the batch, a scalar. Class weights (K,) multiply the share that each class has in the loss of an image; the mean is over
+the batch, a scalar. Class weights (K,) multiply the term of each class in the loss of an image; the mean is over
 images, not over weights, so that indices and their one-hot probabilities have the same loss.
 
 A choice with the setting `class_weights` gets the weights of `resolve_class_weights`; one with the setting `teacher`,
@@ -41,8 +41,8 @@ def check_class_weights(setting: str | list[float], num_classes: int) -> None:
     numbers = [weight for weight in setting if isinstance(weight, int | float)] if isinstance(setting, list) else []
     if setting != "balanced" and (numbers != setting or len(numbers) != num_classes or not any(numbers)):
         raise UserError(
-            f"loss.class_weights={setting} must be balanced, or a weight for each of the {num_classes} classes, "
-            "at least one of them above 0"
+            f"loss.class_weights={setting} must be balanced, or one weight for each of the {num_classes} classes, "
+            "at least one above 0"
         )
 
 
@@ -52,14 +52,14 @@ def as_probabilities(targets: Tensor, logits: Tensor) -> Tensor:
 
 
 def smoothed(targets: Tensor, share: float) -> Tensor:
-    """Spread a share of each target (B, K) over all classes (Szegedy et al. 2016)."""
+    """Spread a fraction of each target (B, K) over all classes (Szegedy et al. 2016)."""
     return targets * (1 - share) + share / targets.shape[1] if share else targets
 
 
 def cross_entropy(
     logits: Tensor, targets: Tensor, *, label_smoothing: float, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy; label smoothing spreads a share of the target over all classes (Szegedy et al. 2016)."""
+    """Cross-entropy; label smoothing spreads a fraction of the target over all classes (Szegedy et al. 2016)."""
     if class_weights is not None:  # torch's mean over indices is over their weights
         targets = as_probabilities(targets, logits)
     return F.cross_entropy(logits, targets, class_weights, label_smoothing=label_smoothing)
@@ -75,7 +75,7 @@ def binary_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of each class against all others, summed over the classes (Wightman et al. 2021).
 
-    The sum has gradients of the size of cross-entropy's, so that learning rates carry over. With `target_threshold`,
+    The sum has gradients of the magnitude of cross-entropy's, so learning rates carry over. With `target_threshold`,
     mixed targets become hard ones: 1 above the threshold, else 0.
     """
     targets = as_probabilities(targets, logits)
@@ -105,7 +105,7 @@ def distillation(
     """alpha T^2 KL(teacher || student) at temperature T, and (1 - alpha) cross-entropy (Hinton et al. 2015).
 
     Args:
-        teacher: the teacher's logits (B, K). T^2 keeps the gradients' size.
+        teacher: the teacher's logits (B, K). T^2 preserves the magnitude of the gradients.
     """
     assert teacher is not None
     log_p, log_q = ((values / temperature).log_softmax(1) for values in (logits, teacher))

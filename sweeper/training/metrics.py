@@ -1,4 +1,4 @@
-"""Metrics by name, each with its direction; all but the loss are read off one confusion matrix."""
+"""Metrics by name, each with its direction; all but the loss are computed from one confusion matrix."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good an evaluation is, and in which direction it is better."""
+    """A score of an evaluation, and the direction in which it is better."""
 
     compute: Callable[[Evaluation], float]
     higher_is_better: bool = True
@@ -38,7 +38,7 @@ def loss(evaluation: Evaluation) -> float:
 
 
 def acc(evaluation: Evaluation) -> float:
-    """Share of images that are predicted correctly."""
+    """Fraction of images that are classified correctly."""
     confusion = evaluation.confusion
     return int(confusion.diagonal().sum()) / int(confusion.sum())
 
@@ -72,6 +72,6 @@ def confusion_matrix(targets: Tensor, predicted: Tensor, num_classes: int) -> Te
 
 
 def best_epoch(history: Sequence[dict[str, Any]], select: str, higher_is_better: bool) -> dict[str, Any] | None:
-    """Return the row of the best epoch by the metric `select`, the earliest of equals; None without epochs."""
+    """Return the row of the best epoch by the metric `select`, the earliest in a tie; None without epochs."""
     sign = 1 if higher_is_better else -1
     return max(history, key=lambda row: sign * row[select], default=None)

@@ -24,21 +24,21 @@ def set_momentum(optimizer: Optimizer, momenta: Sequence[float]) -> None:
 
 
 def follow(optimizer: Optimizer, multiplier: LRMultiplier) -> Callable[[int], list[float]] | None:
-    """Return the momentum of each parameter group at a step; None where the schedule leaves it alone.
+    """Return the momentum of each parameter group at a step; None where the schedule does not change it.
 
     Args:
         optimizer: new, with its own momentum.
 
     Raises:
-        UserError: the schedule moves momentum, and a group has none above its smallest.
+        UserError: the schedule changes momentum, and that of a group is not above the schedule's minimum.
     """
     if not isinstance(multiplier, WithMomentum):
         return None
     own = [momentum_of(group) for group in optimizer.param_groups]
     if min(own) <= multiplier.min_momentum:
         raise UserError(
-            f"scheduler.min_momentum={multiplier.min_momentum} needs an optimizer with momentum or betas above it, "
-            f"not {min(own)}"
+            f"scheduler.min_momentum={multiplier.min_momentum} must be below the optimizer's momentum (or first "
+            f"beta), which is {min(own)}"
         )
     momentum_at = multiplier.momentum_at
     return lambda step: [momentum_at(step, momentum) for momentum in own]

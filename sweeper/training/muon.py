@@ -1,4 +1,4 @@
-"""The optimizer Muon, whose momentum is orthogonalized. torch.optim.Muon takes matrices alone, no filters."""
+"""The optimizer Muon, whose momentum is orthogonalized. torch.optim.Muon takes matrices only, no filters."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024: steepest at 0, and
 def is_hidden_matrix(weights: Sequence[Tensor]) -> list[bool]:
     """Return for each weight of a model, in its order, whether Muon trains it.
 
-    It does so for matrices and for filters, which it takes as matrices (filters, inputs), but for the first convolution
-    and the last layer.
+    It trains matrices and convolutions, reshaped to matrices (filters, inputs), except the first convolution and the
+    last layer.
     """
     matrices = [index for index, weight in enumerate(weights) if weight.ndim > 1]
     left_out = [*matrices[-1:], *[index for index in matrices if weights[index].ndim > 2][:1]]
@@ -35,7 +35,7 @@ def orthogonalize(matrix: Tensor, num_steps: int) -> Tensor:
 
 
 class Muon(WithoutDynamo):
-    """Muon (Jordan et al. 2024) for the groups with `ns_steps`; the class beside it steps the other groups.
+    """Muon (Jordan et al. 2024) for the groups with `ns_steps`; the other base class steps the other groups.
 
     w <- w (1 - lr decay) - lr sqrt(max(1, rows / columns)) orthogonalized(momentum), as torch.optim.Muon. The steps are
     computed in bfloat16 on a GPU, where that is fast, and in float32 elsewhere.
@@ -62,7 +62,7 @@ class Muon(WithoutDynamo):
         if weight.grad is None:
             return
         momentum = group["momentum"]
-        if not self.state[weight]:  # AdamW expects a step in every state that it loads
+        if not self.state[weight]:  # AdamW requires a step in every state that it loads
             self.state[weight] = {"momentum_buffer": torch.zeros_like(weight.grad), "step": torch.zeros(())}
         buffer = self.state[weight]["momentum_buffer"]
         buffer.lerp_(weight.grad, 1 - momentum)

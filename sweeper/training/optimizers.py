@@ -22,14 +22,15 @@ from sweeper.training.without_dynamo import WithoutDynamo, unwrap
 
 
 class SGD(WithoutDynamo, optim.SGD):
-    """torch.optim.SGD, for networks that are partly frozen at times, too."""
+    """torch.optim.SGD that also trains networks whose parameters are frozen at times."""
 
     torch_step = torch.no_grad()(unwrap(optim.SGD.step))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take a step, in which a parameter that was frozen until now has a momentum of 0.
+        """Take a step; a parameter that was frozen so far has a momentum of 0.
 
-        torch's fused kernel wants all momentum buffers of a group or none; 0 gives what the first step gives.
+        torch's fused kernel requires the momentum buffers of all parameters of a group or of none; 0 gives the same
+        update as a first step.
         """
         for group in self.param_groups:
             missing = [p for p in group["params"] if p.requires_grad and "momentum_buffer" not in self.state.get(p, {})]
@@ -93,7 +94,7 @@ def momentum(
     """Gradient descent with (Nesterov) momentum, Sutskever et al. 2013.
 
     Raises:
-        UserError: Nesterov momentum of 0.
+        UserError: Nesterov momentum with momentum 0.
     """
     if nesterov and momentum == 0:
         raise UserError("optimizer.nesterov=true needs optimizer.momentum above 0")
@@ -118,7 +119,7 @@ def adamw(parameters: NamedParameters, *, lr: float, betas: list[float], weight_
 
 
 def radam(parameters: NamedParameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
-    """Rectified Adam: a warm-up that follows from the variance of the rate (Liu et al. 2020); L2 penalty."""
+    """Rectified Adam: a warm-up derived from the variance of the adaptive rate (Liu et al. 2020); L2 penalty."""
     return RAdam(single_group(parameters), lr=lr, betas=as_betas(betas), weight_decay=weight_decay)
 
 
@@ -133,7 +134,7 @@ def rmsprop(parameters: NamedParameters, *, lr: float, alpha: float, momentum: f
 
 
 def lion(parameters: NamedParameters, *, lr: float, betas: list[float], weight_decay: float) -> Optimizer:
-    """Step by the sign of an interpolated momentum, with decoupled weight decay (Chen et al. 2023)."""
+    """Update by the sign of an interpolated momentum, with decoupled weight decay (Chen et al. 2023)."""
     return Lion(single_group(parameters), lr=lr, betas=as_betas(betas), weight_decay=weight_decay)
 
 
@@ -149,7 +150,7 @@ def muon(
     aux_lr: float,
     betas: list[float] | None,
 ) -> Optimizer:
-    """Orthogonalized momentum on hidden matrices and filters (Jordan et al. 2024), the rest by an auxiliary optimizer.
+    """Orthogonalized momentum for hidden matrices and filters (Jordan et al. 2024), another optimizer for the rest.
 
     The rest are the first convolution, the last matrix, biases and norms. With aux=sgd they have the same momentum.
 
@@ -190,7 +191,8 @@ def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, A
     used = keyword_only(function)
     for name, value in settings.items():
         if (value is None) == (name in used):
-            raise UserError(f"optimizer.{name}={value}: optimizer.base={base} uses {format_names(used)}")
+            shown = "null" if value is None else value
+            raise UserError(f"optimizer.{name}={shown}: optimizer.base={base} uses {format_names(used)}")
     return function(parameters, **{name: settings[name] for name in used})
 
 
@@ -206,11 +208,11 @@ def sam(
     rho: float,
     interval: int,
 ) -> Optimizer:
-    """Sharpness-aware minimization: the gradient at w + rho g / |g| moves w (Foret et al. 2021).
+    """Sharpness-aware minimization: update w with the gradient at w + rho g / |g| (Foret et al. 2021).
 
     Args:
         base: the update rule; `momentum`, `nesterov` and `betas` are given where it uses them.
-        interval: every so many steps; the others are plain.
+        interval: a sharpness-aware step every so many steps; the others are ordinary steps.
 
     Raises:
         UserError: see `base_optimizer`.

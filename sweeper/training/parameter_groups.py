@@ -1,4 +1,4 @@
-"""Learning rates and weight decays of their own for some parameters, with any optimizer."""
+"""Separate learning rates and weight decays for some parameters, with any optimizer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,13 +20,13 @@ def refine_groups(
     bias_lr_factor: float | None,
     layer_decay: float | None,
 ) -> None:
-    """Split the groups of a new optimizer by what its parameters are; where nothing is set, leave them as they are.
+    """Split the groups of a new optimizer by the kind of its parameters; leave them unchanged if nothing is set.
 
     Args:
         parameters: those of the optimizer, in the model's order.
         decay_norm_and_bias: false turns off the weight decay of parameters with one dimension (He et al. 2019).
-        bias_lr_factor: multiplies the rate of biases, and divides their weight decay, so that the decay of a step
-            remains (Jordan 2024).
+        bias_lr_factor: multiplies the rate of biases, and divides their weight decay, so that the decay per
+            step stays the same (Jordan 2024).
         layer_decay: multiplies the rate from layer to layer, beginning with the second to last (Clark et al. 2020). A
             layer is a matrix or a convolution with the biases and norms that follow it.
 

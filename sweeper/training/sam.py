@@ -16,8 +16,8 @@ class SAM(Optimizer):
     The point is w + rho T^2 g / |T g|, with T = 1 for SAM and T = |w| + 0.01 for ASAM.
 
     Args:
-        base: the optimizer whose parameter groups these are, and which makes the step.
-        interval: steps from one such step to the next; those between are the base's own.
+        base: the optimizer that makes the step; its parameter groups are shared.
+        interval: steps from one such step to the next; the steps between are those of the base optimizer.
     """
 
     def __init__(self, base: Optimizer, *, rho: float, interval: int, adaptive: bool) -> None:
@@ -46,7 +46,7 @@ class SAM(Optimizer):
         return loss
 
     def ascent(self, weights: list[Tensor]) -> list[Tensor]:
-        """Return the way from the weights to the point of higher loss."""
+        """Return the offset from the weights to the point of higher loss."""
         way: Any = [weight.grad for weight in weights]
         sizes: Any = torch._foreach_add(torch._foreach_abs(weights), ETA) if self.adaptive else None
         if sizes is not None:

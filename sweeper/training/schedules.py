@@ -70,7 +70,7 @@ def cosine_restarts(
     cycle_factor: int,
     min_factor: float,
 ) -> LRMultiplier:
-    """Follow half a cosine again and again, each `cycle_factor` times as long (SGDR, Loshchilov & Hutter 2017).
+    """Restart a half cosine periodically, each cycle `cycle_factor` times as long (SGDR, Loshchilov & Hutter 2017).
 
     The first takes `first_cycle` epochs, after the warm-up.
     """
@@ -86,14 +86,14 @@ def cosine_restarts(
 
 
 def linear(steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, min_factor: float) -> LRMultiplier:
-    """Go down from 1 to `min_factor` in a straight line after the warm-up (Goyal et al. 2017 warm up so)."""
+    """Decay linearly from 1 to `min_factor` after the warm-up (Goyal et al. 2017)."""
     return polynomial(steps_per_epoch, total_steps, warmup_epochs=warmup_epochs, power=1.0, min_factor=min_factor)
 
 
 def polynomial(
     steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, power: float, min_factor: float
 ) -> LRMultiplier:
-    """Go down from 1 to `min_factor` as (1 - t)^power, t the share of steps since the warm-up (Liu et al. 2015)."""
+    """Decay from 1 to `min_factor` as (1 - t)^power, t the fraction of steps since the warm-up (Liu et al. 2015)."""
     warmup_steps = round(warmup_epochs * steps_per_epoch)
 
     def factor(step: int, _: Sequence[float]) -> float:
@@ -106,18 +106,18 @@ def polynomial(
 def trapezoid(
     steps_per_epoch: int, total_steps: int, *, warmup_epochs: float, decay_fraction: float, min_factor: float
 ) -> LRMultiplier:
-    """Warm up, stay at the peak, and go down to `min_factor` in a straight line in the last `decay_fraction` of steps.
+    """Warm up, stay at the peak, and decay linearly to `min_factor` over the last `decay_fraction` of steps.
 
     Also called warmup-stable-decay (Zhai et al. 2022, Haegele et al. 2024).
 
     Raises:
-        UserError: warm-up and decay are longer than the training.
+        UserError: warm-up and decay together are longer than the training.
     """
     warmup_steps, decay_steps = round(warmup_epochs * steps_per_epoch), round(decay_fraction * total_steps)
     if warmup_steps + decay_steps > total_steps:
         raise UserError(
-            f"scheduler.warmup_epochs={warmup_epochs} and scheduler.decay_fraction={decay_fraction} are longer than "
-            f"the training of {total_steps / steps_per_epoch:g} epochs; shorten one of them"
+            f"scheduler.warmup_epochs={warmup_epochs} and scheduler.decay_fraction={decay_fraction} together "
+            f"exceed the training of {total_steps / steps_per_epoch:g} epochs; shorten one of them"
         )
 
     def factor(step: int, _: Sequence[float]) -> float:
@@ -130,7 +130,7 @@ def trapezoid(
 def triangle(
     steps_per_epoch: int, total_steps: int, *, pct_start: float, start_factor: float, min_factor: float
 ) -> LRMultiplier:
-    """Rise from `start_factor` to 1 and fall to `min_factor`, both in straight lines (Smith 2017; Jordan 2024)."""
+    """Rise from `start_factor` to 1 and fall to `min_factor`, both linearly (Smith 2017; Jordan 2024)."""
     peak = int(pct_start * total_steps)
 
     def factor(step: int, _: Sequence[float]) -> float:
@@ -143,7 +143,7 @@ def triangle(
 
 @dataclass(frozen=True)
 class WithMomentum:
-    """A schedule that moves the momentum, too.
+    """A schedule that also changes the momentum.
 
     Attributes:
         momentum_at: (step, the optimizer's own momentum) -> the momentum at that step.
@@ -167,7 +167,7 @@ def onecycle(
     final_div_factor: float,
     min_momentum: float | None = None,
 ) -> LRMultiplier:
-    """Rise and fall in cosines, as torch's OneCycleLR (Smith & Topin 2018).
+    """Rise and fall along half cosines, like torch's OneCycleLR (Smith & Topin 2018).
 
     Momentum falls from the optimizer's own to `min_momentum` as the rate rises, and rises as the rate falls; it is
     constant where `min_momentum` is None.
@@ -197,7 +197,7 @@ def plateau(
 ) -> LRMultiplier:
     """Multiply by `factor` whenever the selected metric has not improved for more than `patience` epochs.
 
-    As torch's ReduceLROnPlateau with threshold=0, in the metric's direction; never below `min_factor`.
+    Like torch's ReduceLROnPlateau with threshold=0, in the direction of the metric; never below `min_factor`.
     """
 
     def reduced(_: int, scores: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Everything that training changes, in one object: what a checkpoint saves and a resumed run restores."""
+"""Everything that training changes, in one object that checkpoints save and resumed runs restore."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ class LoopState:
     """The position in training, and sums over the epoch in progress.
 
     Attributes:
-        epoch: the epoch in progress, from 1; one more than the last when all are done.
+        epoch: the epoch in progress, from 1; one past the last when all are done.
         step_in_epoch: steps of it that are done.
         loss_sum, num_correct, num_samples: over these steps' images, added step by step, so that a resumed run has the
             same sums; the first two stay on the device.
@@ -42,7 +42,7 @@ class LoopState:
 
 @dataclass
 class TrainState:
-    """The network and all that changes with it."""
+    """The network and everything that changes with it."""
 
     model: nn.Module
     optimizer: Optimizer
@@ -54,7 +54,7 @@ class TrainState:
         return self.averaging.eval_model(self.model)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything at this moment. The tensors are the live ones: save before the next step."""
+        """Return the current state. Its tensors are those of the live state: save it before the next step."""
         on_gpu = next(self.model.parameters()).is_cuda
         return {
             "model": self.model.state_dict(),
@@ -68,7 +68,7 @@ class TrainState:
         """Restore what `state_dict` returned, which may share tensors with the restored state from then on.
 
         Raises:
-            RuntimeError, KeyError: it is of another network.
+            RuntimeError, KeyError: it belongs to another network.
         """
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

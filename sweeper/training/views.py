@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class AveragedViews(nn.Module):
-    """A network whose logits are the mean over views of each image, weighted where the views have weights."""
+    """A network whose logits are the mean over views of each image, weighted if the views have weights."""
 
     def __init__(self, model: nn.Module, views: Callable[[Tensor], Iterator[Tensor]]) -> None:
         super().__init__()

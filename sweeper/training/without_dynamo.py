@@ -15,8 +15,8 @@ def unwrap(method: Callable[..., Any]) -> Callable[..., Any]:
 class WithoutDynamo(Optimizer):
     """An optimizer that is not meant for torch.compile.
 
-    torch wraps these methods so that a compiler leaves them alone. The first call of any imports that compiler, which
-    takes longer than importing torch itself.
+    torch wraps these methods to exclude them from compilation. The first call of any of them imports the compiler,
+    which takes longer than importing torch itself.
     """
 
     add_param_group = unwrap(Optimizer.add_param_group)

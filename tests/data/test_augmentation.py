@@ -265,13 +265,13 @@ def test_a_step_with_only_some_of_its_settings_is_an_error() -> None:
     def two_settings(images: Tensor, draws: Tensor, mean: Tensor, *, crop_padding: int, cutout: int) -> Tensor:
         return images
 
-    with pytest.raises(UserError, match=r"augmentation\.cutout=null: the step two needs a value"):
+    with pytest.raises(UserError, match=r"augmentation\.cutout=null: the step two requires a value"):
         choose_steps("augmentation", AugmentationConfig(crop_padding=2), {"two": two_settings})
 
 
 @pytest.mark.parametrize("border", ["black", "reflect"])
 def test_a_setting_with_a_default_is_refused_where_its_step_is_off(border: str) -> None:
-    with pytest.raises(UserError, match=r"augmentation\.crop_padding=null: the step crop needs a value"):
+    with pytest.raises(UserError, match=r"augmentation\.crop_padding=null: the step crop requires a value"):
         choose_steps("augmentation", AugmentationConfig(crop_border=border), STEPS)
 
 

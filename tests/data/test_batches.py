@@ -135,7 +135,7 @@ def test_another_seed_or_epoch_has_another_order_and_other_augmentation(seed: in
     assert int(changed.sum()) > 80  # a few images are changed alike by chance
 
 
-def test_augmentation_is_drawn_anew_every_epoch() -> None:
+def test_augmentation_is_redrawn_every_epoch() -> None:
     epochs = [joined(list(train_loader(2, 2).epoch(epoch))) for epoch in range(20)]  # in one of two orders
     variants = {images[targets.tolist().index(0)].numpy().tobytes() for images, targets in epochs}
     assert len(variants) > 10
@@ -170,7 +170,7 @@ def test_alternating_flips_mirror_each_image_in_every_other_epoch() -> None:
     assert not torch.equal(mirrored(1, seed=1), first)
 
 
-def test_alternating_draws_are_moved_by_half_to_the_bit() -> None:
+def test_alternating_draws_are_shifted_by_exactly_half() -> None:
     loader = train_loader(20, 4)
     step = partial(flip, flip="alternating")
     one, two = (loader.draws("flip", step, epoch)[loader.order(epoch).argsort()] for epoch in (3, 4))

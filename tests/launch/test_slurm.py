@@ -94,7 +94,7 @@ def test_defaults_are_valid(settings: dict[str, Any]) -> None:
         ("setup", "true", "hydra.launcher.setup=true must be a list of shell lines"),
         ("memory", "16G", "hydra.launcher.memory=16G must be a number of GiB above 0"),
         ("account", "a\nb", "hydra.launcher.account contains a line break, not allowed in job scripts"),
-        ("additional_parameters", ["a"], r"hydra.launcher.additional_parameters=\['a'\] must map options of sbatch"),
+        ("additional_parameters", ["a"], r"hydra.launcher.additional_parameters=\['a'\] must map sbatch options"),
         ("additional_parameters", {"open_mode": 1}, "cannot set open-mode: reserved for the launcher"),
         ("partition", "low,hihg", "hydra.launcher.partition=low,hihg does not exist; valid: high, low"),
     ],

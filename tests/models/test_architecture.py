@@ -282,7 +282,7 @@ def test_a_step_is_refused_for_other_models_than_it_names(step: str) -> None:
         (["deep_stem"], {}, "choose model.stem=imagenet"),
         (["zero_gamma"], {"norm": "none"}, "architecture.zero_gamma needs a norm"),
         (["weight_standardization"], {"norm": "none"}, "needs a norm after each convolution"),
-        (["zero_gamma"], {"weights": "imagenet"}, "which model.weights replaces"),
+        (["zero_gamma"], {"weights": "imagenet"}, "which model.weights overwrites"),
         (
             ["stochastic_depth"],
             {"weights": "imagenet", "freeze_backbone": True},

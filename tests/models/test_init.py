@@ -139,7 +139,7 @@ def test_outputs_of_every_layer_have_variance_one_after_lsuv() -> None:
     assert float(model.eval()(some_images(128)).detach().std()) == pytest.approx(1, rel=1e-4)
 
 
-def test_lsuv_leaves_a_layer_without_signal() -> None:
+def test_lsuv_does_not_scale_a_layer_without_signal() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     INITS["lsuv"](model, lambda number: torch.zeros(number, 3, 8, 8))
     weight = model.get_parameter("1.weight")

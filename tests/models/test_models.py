@@ -203,7 +203,7 @@ def trained() -> dict[str, Tensor]:
         ("imagenet", 1000, False),
     ],
 )
-def test_weights_are_loaded_but_for_the_classifier(
+def test_weights_are_loaded_except_for_the_classifier(
     trained: dict[str, Tensor], form: str, num_classes: int, freeze: bool
 ) -> None:
     if form == "a frozen backbone's":

@@ -83,7 +83,9 @@ def test_a_hostile_checkpoint_is_refused_and_not_executed(with_checksum: bool, t
     again = train(*TINY, "epochs=2")
     assert not canary.exists()
     assert again.returncode == 1
-    sentence = "holds more than tensors and plain values" if with_checksum else "was not written by this program"
+    sentence = (
+        "contains objects other than tensors and plain values" if with_checksum else "was not written by this program"
+    )
     assert f"last.pt {sentence}" in again.stderr
 
 

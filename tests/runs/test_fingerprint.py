@@ -323,7 +323,7 @@ SOURCE = "class A:\n    x = 1\n\n    def f(self, a=(1, 2)):\n        return 'a' 
         ("return", "print('x')\n        return", False),
     ],
 )
-def test_layout_comments_and_docstrings_do_not_count(old: str, new: str, equal: bool) -> None:
+def test_layout_comments_and_docstrings_do_not_change_the_fingerprint(old: str, new: str, equal: bool) -> None:
 
     assert SOURCE.count(old) == 1
     before, after = (hash_of(ast.parse(text).body[0]) for text in (SOURCE, SOURCE.replace(old, new)))

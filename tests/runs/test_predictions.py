@@ -156,7 +156,7 @@ def test_evaluate_compares_predicted_classes(run: Path) -> None:
         write_predictions(run / "predictions.npz", swapped, labels)
         different = evaluate(run)
         assert different.returncode == 1
-        assert f"error: {num_changed} predicted classes are not those in" in different.stderr
+        assert f"error: {num_changed} predicted classes differ from those in" in different.stderr
         assert "Traceback" not in different.stderr
     finally:
         write_predictions(run / "predictions.npz", logits, labels)

@@ -107,7 +107,7 @@ def test_a_signal_saves_at_the_next_step_and_the_same_command_resumes(
     assert_equal(outcome(run), outcome(the_run(tmp_path / "whole")))
 
 
-def test_a_second_ctrl_c_in_a_terminal_stops_at_once(small: list[str], tmp_path: Path) -> None:
+def test_a_second_ctrl_c_in_a_terminal_stops_immediately(small: list[str], tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "train.py"), *small, "model=mlp", "epochs=100000"]
     pid, terminal = pty.fork()
     if pid == 0:

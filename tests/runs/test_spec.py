@@ -133,7 +133,7 @@ def changed(config: Config, key: str) -> Config:
 
 
 @pytest.mark.parametrize("key", [key for key, _, _ in settings(Config()) if not key.endswith(".name")])
-def test_every_setting_counts_but_those_that_cannot_change_the_result(key: str) -> None:
+def test_every_setting_that_can_change_the_result_is_part_of_the_id(key: str) -> None:
     bases = [compose_once(command) for command in commands(key)]
     assert bases, f"no preset's choice uses {key}"
     for config in bases:
@@ -141,7 +141,7 @@ def test_every_setting_counts_but_those_that_cannot_change_the_result(key: str) 
 
 
 @pytest.mark.parametrize("group", CHOICES)
-def test_the_name_of_a_groups_function_counts(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_groups_function_is_part_of_the_id(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     functions: Any = CHOICES[group]
     for preset in presets(group):
         config = copy.deepcopy(compose_once(f"{'model=mlp ' if group in SLOTS else ''}{group}={preset}"))
@@ -151,7 +151,7 @@ def test_the_name_of_a_groups_function_counts(group: str, monkeypatch: pytest.Mo
         assert id_of(config) != before
 
 
-def test_the_sweeps_name_does_not_count() -> None:
+def test_the_sweeps_name_is_not_part_of_the_id() -> None:
     assert identify("sweep.name=mine") == identify()
 
 
@@ -189,7 +189,9 @@ def test_a_new_optional_setting_leaves_the_ids_of_runs_without_it(preset: str) -
         id_of(MoreConfig(**values | {"model": WiderModelConfig(**asdict(config.model), width=2)}))
 
 
-def test_content_of_images_and_weights_counts_and_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_and_weights_enter_the_id_by_content_and_not_by_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert identify(fingerprint="f00d") != identify(fingerprint="beef")
     for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
         (tmp_path / name).write_bytes(content)
@@ -256,8 +258,8 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
         ("norm=batch norm.num_groups=2", "norm.num_groups=2 is not used by norm=batch"),
         ("data.val_size=120", "data.val_size=120"),
         ("data.mean=[0,0]", "data.mean"),
-        ("norm=ghost_batch", "norm.ghost_size=16 leaves batches of batch_size=16 whole; choose at most 8"),
-        ("batch_size=2 selective_backprop=0.5", "selective_backprop=0.5 selects all of a batch of 2"),
+        ("norm=ghost_batch", "norm.ghost_size=16 does not split batches of batch_size=16; choose at most 8"),
+        ("batch_size=2 selective_backprop=0.5", "selective_backprop=0.5 selects the whole batch of 2"),
         ("selective_backprop=1", "selective_backprop=1.0 is out of range: must be above 0 and below 1"),
         ("courses.early_dropout=1.5", "courses.early_dropout=1.5 is out of range: must be above 0 and at most 1"),
         ("architecture.stochastic_depth=0", "architecture.stochastic_depth=0.0 is out of range"),

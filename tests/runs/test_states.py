@@ -183,7 +183,7 @@ def test_properties_of_states_agree() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "done", None, 3, ["finished"], {}, "FINISHED"])
-def test_a_foreign_state_is_unknown(text: Any) -> None:
+def test_an_unrecognized_state_is_unknown(text: Any) -> None:
     assert parse_state(text) is State.UNKNOWN
 
 

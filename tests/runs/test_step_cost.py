@@ -1,4 +1,4 @@
-"""What a training step of recorded runs takes: blocks by turns, positions in the training, exact parameters."""
+"""What a training step of recorded runs takes: alternating blocks, positions in the training, exact parameters."""
 
 import json
 import time
@@ -82,7 +82,7 @@ def test_ratios_are_medians_at_a_position_and_means_over_positions(
         yield [(1.0, 2.0), (10.0, 20.0), (1.0, 2.5), (1.0, 1.5), (1.0, 90.0)]  # median 2, the middle half to 2.5
         yield [(1.0, 4.0)] * 5
 
-    monkeypatch.setattr(step_cost, "by_turns", blocks)
+    monkeypatch.setattr(step_cost, "alternate", blocks)
     relu, silu = measure(records[0], records[1:])[0].values()
     assert (relu.ratio, relu.spread, relu.seconds) == (1, 0, 1)
     assert (silu.ratio, silu.seconds) == (3, 3) and silu.spread == pytest.approx((0.25 / 2 + 0) / 2)
@@ -105,7 +105,7 @@ def test_blocks_alternate_and_change_places(trainer: Trainer, monkeypatch: pytes
             order.append((self.name, round(6 * self.position), steps))
             return 1.0 if self.name == "base" else 2.0
 
-    found = list(step_cost.by_turns(Fake("base"), Fake("other")))  # type: ignore[arg-type]
+    found = list(step_cost.alternate(Fake("base"), Fake("other")))  # type: ignore[arg-type]
     assert found == [[(1.0, 2.0)] * ROUNDS] * 3
     base, other = ("base", 1, 7), ("other", 1, 9)
     assert order[:8] == [base, other, other, base, base, other, other, base]

@@ -105,7 +105,7 @@ def test_a_student_trains_and_is_evaluated_without_its_teacher(small: list[str],
     assert not torch.equal(first["1.weight"], second["1.weight"])
 
 
-def test_what_is_no_teacher_is_refused(small: list[str], folder: Path, best: Path, tmp_path: Path) -> None:
+def test_anything_but_a_teacher_is_refused(small: list[str], folder: Path, best: Path, tmp_path: Path) -> None:
     content = checkpoint.load(best)
     images = content["network"]["images"]
     damaged = tmp_path / "damaged.pt"
@@ -119,8 +119,10 @@ def test_what_is_no_teacher_is_refused(small: list[str], folder: Path, best: Pat
         "nothing": "loss.teacher=nothing is neither a finished run in .* nor a best.pt",
         unfinished.name: "loss.teacher=softmax-unfinished is neither a finished run",
         damaged: "loss.teacher=.* is missing or damaged",
-        saved(best, tmp_path / "old.pt", network=None): "loss.teacher=.* does not say which network it holds",
-        saved(best, tmp_path / "gone.pt", network=unknown): "loss.teacher=.* holds a network that this version cannot",
+        saved(best, tmp_path / "old.pt", network=None): "loss.teacher=.* does not record its network",
+        saved(
+            best, tmp_path / "gone.pt", network=unknown
+        ): "loss.teacher=.* contains a network that this version cannot",
     }
     for key, value in (("classes", ["ant", "bee"]), ("input_shape", [3, 8, 8]), ("mean", [0.0, 0.0, 0.0])):
         network = content["network"] | {"images": images | {key: value}}

@@ -94,7 +94,7 @@ def test_queued_jobs_run_the_code_that_was_submitted(
 def test_seeds_are_added_until_a_precision_is_reached(
     cluster: Environment, sweep: Sweeps, cache: Path, tmp_path: Path
 ) -> None:
-    """The command is killed in its first round. Its rounds and its answer are those without Slurm."""
+    """The command is killed in its first round. Its rounds and its result equal those without Slurm."""
     precise = ("norm=none,batch", "epochs=2", "sweep.precision=0.005", "sweep.max_seeds=6", "sweep.name=precise")
     there = sweep(*precise).start()
     there.until(lambda: "submitted 8 runs" in there.output, "the first round")

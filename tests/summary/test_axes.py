@@ -44,7 +44,7 @@ def test_a_number_may_be_spelled_in_any_way(text: str) -> None:
     assert found(frame, {"optimizer.lr": text}).baseline == {"optimizer.lr": 0.001}
 
 
-def test_lists_and_switches_may_too() -> None:
+def test_lists_and_booleans_may_be_spelled_in_any_way_too() -> None:
     frame = table(*runs("model__hidden", {"[64, 64]": [1, 2], "[128]": [2, 3]}))
     assert found(frame, {"model.hidden": "[64,64]"}).baseline == {"model.hidden": "[64, 64]"}
     frame = table(*runs("nesterov", {True: [1, 2], False: [2, 3]}))

@@ -81,9 +81,7 @@ def test_configurations_compete_over_the_seeds_that_they_share() -> None:
     table, caption = lay_out(complete(frame), over="seed")
     assert table["model"].tolist() == ["a", "b", "c"]
     assert table["best_val_acc"].tolist() == pytest.approx([0.60, 0.64, 0.16])
-    ranked = (
-        "Rows have different seeds: they are ranked by best_val_acc less the effect of each seed's validation split"
-    )
+    ranked = "Rows have different seeds: ranked by best_val_acc minus the effect of each seed's validation split"
     assert ranked in caption.splitlines()
     assert ranked not in lay_out(complete(frame[frame["seed"] == 0]), over="seed")[1]
     by_test, caption = lay_out(complete(frame).assign(test_acc=frame["best_val_acc"]), over="seed", by="test_acc")
@@ -159,7 +157,7 @@ def test_learning_curves_are_in_the_order_of_the_table(tmp_path: Path) -> None:
         (
             "best_val_acc",
             "The top row is the best of 2 configurations by validation accuracy: its best_val_acc is optimistic; "
-            "its test_acc is that of these weights, another seed will be a little lower",
+            "its test_acc holds for these weights, expect slightly less from other seeds",
         ),
         ("test_acc", "The top row is the best of 2 configurations by test_acc: its test_acc is optimistic"),
     ],

@@ -57,7 +57,7 @@ def test_options_out_of_range_are_user_errors(options: dict[str, float], sentenc
 def test_captions_name_what_differs_from_the_defaults() -> None:
     assert ConvergenceOptions().captions == []
     assert ConvergenceOptions(fraction=0.955, target_acc=0.5).captions == [
-        "Converged: the first epoch at 95.5 % of the run's best val_acc",
+        "Converged: the first epoch at 95.5% of the run's best val_acc",
         "epochs_to_target: the first epoch with val_acc of at least 0.5",
     ]
 
@@ -103,7 +103,7 @@ def test_captions_of_tables_say_how_curves_were_read(tmp_path: Path) -> None:
     finish(tmp_path, "run", [0.5, 0.6, 0.7])
     options = ConvergenceOptions(fraction=0.8, target_acc=0.6)
     _, caption = lay_out(*read_runs(tmp_path, options=options), options=options)
-    assert "at 80 % of the run's best val_acc" in caption and "val_acc of at least 0.6" in caption
+    assert "at 80% of the run's best val_acc" in caption and "val_acc of at least 0.6" in caption
     _, caption = lay_out(*read_runs(tmp_path))
     assert "Converged" not in caption and "epochs_to_target" not in caption
 
@@ -139,7 +139,7 @@ def test_all_four_commands_have_the_options(tmp_path: Path) -> None:
     }
     done = sweeper(tmp_path, "report", *options)
     page = Path(done.stdout.strip()).read_text(encoding="utf-8")
-    assert "at least 85 % (the option --convergence-fraction)" in page
+    assert "at least 85% (the option --convergence-fraction)" in page
     assert "at least 0.85 (the option --target-acc)" in page
     assert sweeper(tmp_path, "curves", *options, "--output", str(tmp_path / "curves.svg")).returncode == 0
     for command in COMMANDS:

@@ -18,7 +18,7 @@ from sweeper.summary.effects_text import as_table
 from sweeper.summary.gather import gather
 from sweeper.sweep.designs import screening
 
-# images a second of each seed: without batch normalization, with
+# images per second of each seed: without batch normalization, with
 SPEEDS = {"cnn": ((1000, 900), (1100, 950), (900, 850)), "mlp": ((9000, 3000), (8000, 4000), (8500, 3500))}
 PARAMETERS = {("cnn", "none"): 1000, ("cnn", "batch"): 1010, ("mlp", "none"): 5000, ("mlp", "batch"): 5000}
 
@@ -79,9 +79,9 @@ def test_tables_captions_and_rows_have_the_cost_where_it_is_known() -> None:
     result = found(table(*crossed()), BASELINE)
     text = as_table(result)
     step_time = cost(*crossed()).step_time or 0
-    assert f" +{round(100 * (step_time - 1))} % " in text
+    assert f" +{round(100 * (step_time - 1))}% " in text
     assert text.count(" cost ┃") == 1  # interactions have none
-    assert CAPTION in caption(result) and "Parameters: model=mlp +397.5 %, norm=batch +0.5 %" in caption(result)
+    assert CAPTION in caption(result) and "Parameters: model=mlp +397.5%, norm=batch +0.5%" in caption(result)
     row = to_frame(result).set_index("axis").loc["norm"]
     row = row if isinstance(row, pd.Series) else row.iloc[0]
     assert row["step_time_ratio"] == step_time and row["parameters_ratio"] == pytest.approx(math.sqrt(1.01))
@@ -91,7 +91,7 @@ def test_tables_captions_and_rows_have_the_cost_where_it_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [(None, "-"), (1.0, "0 %"), (1.041, "+4 %"), (0.999, "0 %"), (0.5, "-50 %"), (9.9, "+890 %"), (1234.5, "x1,234")],
+    [(None, "-"), (1.0, "0%"), (1.041, "+4%"), (0.999, "0%"), (0.5, "-50%"), (9.9, "+890%"), (1234.5, "x1,234")],
 )
 def test_a_ratio_is_shown_as_the_change_that_it_is(ratio: float | None, text: str) -> None:
     assert format_ratio(ratio) == text

@@ -181,7 +181,7 @@ def test_runs_without_an_epoch_are_counted_and_not_drawn(tmp_path: Path, monkeyp
     )
 
 
-def test_no_epoch_at_all_is_one_sentence(tmp_path: Path) -> None:
+def test_no_epoch_at_all_is_a_user_error(tmp_path: Path) -> None:
     make(tmp_path, "begins", [], "running")
     with pytest.raises(UserError, match=r"none of the 1 runs in .*/runs has completed an epoch yet"):
         write_curves(tmp_path, read_runs(tmp_path)[0])
@@ -316,7 +316,7 @@ def test_equal_records_give_equal_files_without_torch(tmp_path: Path) -> None:
     assert pixels.std() > 5 and (pixels < 128).mean() > 0.001
 
 
-def test_an_error_is_one_sentence(tmp_path: Path) -> None:
+def test_an_error_is_a_user_error(tmp_path: Path) -> None:
     done = curves(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = errors_of(done)

@@ -71,7 +71,7 @@ def test_intervals_are_those_of_the_specification(
         (5, Method(is_anytime=True), ("-0.1334", "[-0.2317, -0.0352]", "0.0228", "hurts")),
     ],
 )
-def test_the_looks_at_transfer(seeds: int, method: Method, cells: tuple[str, ...]) -> None:
+def test_the_documented_effects_of_transfer(seeds: int, method: Method, cells: tuple[str, ...]) -> None:
     frame = pd.read_csv(REPOSITORY / "docs/transfer.csv")
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *RESULTS])))
     result = effects(frame[frame["seed"] < seeds], method=method)
@@ -80,6 +80,6 @@ def test_the_looks_at_transfer(seeds: int, method: Method, cells: tuple[str, ...
     assert (f"{one.mean:+.4f}", f"[{low:+.4f}, {high:+.4f}]", format_p(one.corrected), verdict(one)) == cells
 
 
-def test_runs_that_the_limit_of_epochs_ended_are_counted() -> None:
+def test_runs_that_the_epoch_limit_ended_are_counted() -> None:
     texts = [one.limited.text for one in compared("dropout.rate") if one.limited is not None]
-    assert texts == ["3 of 12 against 0 of 12", "7 of 12 against 0 of 12"]
+    assert texts == ["3 of 12 vs. 0 of 12", "7 of 12 vs. 0 of 12"]

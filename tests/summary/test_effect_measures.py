@@ -30,7 +30,7 @@ def measured(metric: str, *curves: list[float], fraction: float = 0.99, **same: 
 
 
 def test_convergence_is_compared_at_a_level_that_both_reach() -> None:
-    # 0.99 x 0.635 = 0.62865: reached in epoch 5 and in epoch 4. At 99 % of its own best the value takes an epoch more.
+    # 0.99 x 0.635 = 0.62865: reached in epoch 5 and in epoch 4. At 99% of its own best the value takes an epoch more.
     assert measured("epochs_to_level", BASE, VALUE) == [5, 4]
     assert measured("epochs_to_level", BASE, VALUE, fraction=0.9) == [3, 2]
     frame = table(*runs("activation", {"relu": [text(BASE)] * 3, "selu": [text(VALUE)] * 3}, "val_curve"))
@@ -73,7 +73,7 @@ def test_the_mean_of_the_best_so_far_is_over_the_epochs_allowed() -> None:
     assert values == pytest.approx([fmean(BASE[:4]), fmean(VALUE[:4])])  # the epochs that both were allowed
 
 
-def test_runs_without_a_curve_are_left_out_of_convergence_alone() -> None:
+def test_runs_without_a_curve_are_left_out_of_convergence_only() -> None:
     frame = table(*runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, 5]}))
     frame["val_curve"] = [text(BASE), None, text(BASE), text(VALUE), text(VALUE), text(VALUE)]
     result = found(frame)
@@ -82,7 +82,7 @@ def test_runs_without_a_curve_are_left_out_of_convergence_alone() -> None:
     assert "1 finished run without a learning curve" in result.notes
 
 
-def test_what_is_left_out_of_some_measures_is_named_with_these() -> None:
+def test_omissions_from_only_some_measures_name_these_measures() -> None:
     rows = [
         run
         for model in ("cnn", "mlp")
@@ -114,8 +114,8 @@ def test_a_target_not_reached_is_one_epoch_after_the_last_allowed() -> None:
     one = of_axis(result, "norm", "epochs_to_target")
     assert one.mean == -2 and one.spread == pytest.approx(0.204124, abs=5e-7)
     assert one.p == pytest.approx(2.6e-05, abs=5e-7) and verdict(one) == "faster"
-    assert one.reached is not None and one.reached.text == "20 of 20 against 0 of 20"
-    assert "│ 20 of 20 against 0 of 20 │" in as_table(result)
+    assert one.reached is not None and one.reached.text == "20 of 20 vs. 0 of 20"
+    assert "│ 20 of 20 vs. 0 of 20 │" in as_table(result)
     row = to_frame(result).query("axis == 'norm' and model.isna()").iloc[0]
     assert (row["value_reached"], row["baseline_reached"]) == (20, 0)
 
@@ -123,7 +123,7 @@ def test_a_target_not_reached_is_one_epoch_after_the_last_allowed() -> None:
 def test_a_run_that_stopped_early_is_known_not_to_reach_the_target() -> None:
     one = reaching([">5"] * 8, [7] * 8, epochs=30)
     assert one.means == (-24,) * 8 and verdict(one) == "faster"
-    assert one.reached is not None and one.reached.text == "8 of 8 against 0 of 8"
+    assert one.reached is not None and one.reached.text == "8 of 8 vs. 0 of 8"
 
 
 def test_targets_of_different_budgets_are_compared_within_the_smaller() -> None:
@@ -133,6 +133,6 @@ def test_targets_of_different_budgets_are_compared_within_the_smaller() -> None:
 
 
 @pytest.mark.parametrize("damaged", [">", "> 5", ">5x", "five", ">12345678901", float("nan"), None])
-def test_what_is_no_epoch_is_not_compared(damaged: Any) -> None:
+def test_invalid_epochs_are_not_compared(damaged: Any) -> None:
     one = reaching([5, damaged, 5], [4, 4, 3], epochs=9)
     assert one.means == (-1, -2)

@@ -19,10 +19,8 @@ def test_captions_describe_how_curves_were_read() -> None:
     frame = table(*runs("activation", {"relu": ["0.1 0.2", "0.2 0.3"], "selu": ["0.1 0.3", "0.2"]}, "val_curve"))
     frame["epochs_to_target"] = [1, 2, 1, 2]
     lines = caption(effects(frame, defaults={}, options=ConvergenceOptions(fraction=0.9, target_acc=0.75)))
-    assert any(line.startswith("epochs to a common val_acc: the first epoch at 90 % of the lower") for line in lines)
-    assert any(
-        line.startswith("epochs_to_target: the first epoch with val_acc of at least 0.75, one") for line in lines
-    )
+    assert any(line.startswith("epochs to a common val_acc: the first epoch at 90% of the lower") for line in lines)
+    assert any(line.startswith("epochs_to_target: the first epoch with val_acc of at least 0.75, or") for line in lines)
     lines = caption(effects(frame.assign(val_curve=None, test_acc=1.0, epochs_to_target=None), defaults={}))
     assert not any("common" in line or "epochs_to_target" in line for line in lines)
 
@@ -44,8 +42,8 @@ def test_notes_name_the_limits_of_the_numbers() -> None:
         *runs("optimizer__lr", {0.1: [10, 11]}, optimizer="adam", data__val_size=0),
     )
     text = as_table(found(frame))
-    assert "optimizer: runs that differ only in optimizer.lr count as one, their mean" in text
-    assert "runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
+    assert "optimizer: runs that differ only in optimizer.lr are averaged and count as one" in text
+    assert "Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic" in text
 
 
 # Nothing to compare.
@@ -62,12 +60,12 @@ def test_notes_name_the_limits_of_the_numbers() -> None:
         ([{}, {"state": "failed"}], "nothing to compare: one run is finished (1 failed). Sweep over "),
         (
             [{"seed": 0}, {"seed": 1}],
-            "nothing to compare: the 2 finished runs differ in no setting but seed and data. Sweep over a trick, ",
+            "nothing to compare: the 2 finished runs differ only in seed and data. Sweep over a trick, ",
         ),
-        ([{"data.fingerprint": "a"}, {"data.fingerprint": "b"}], "the 2 finished runs differ in no setting but"),
+        ([{"data.fingerprint": "a"}, {"data.fingerprint": "b"}], "the 2 finished runs differ only in seed and data"),
         (
             [{"model": "mlp"}, {"model": "cnn", "seed": 1}],
-            "the nearest runs of model=cnn differ in seed as well. Sweep over one trick at a time, ",
+            "the nearest runs of model=cnn also differ in seed. Sweep over one trick at a time, ",
         ),
         (
             [{"model": "mlp"}, {"model": "cnn"}],
@@ -86,5 +84,5 @@ def test_nothing_to_compare_is_explained(rows: list[dict[str, Any]], what: str) 
     assert len(to_csv(result).splitlines()) == 1
 
 
-def test_a_frame_without_columns_has_nothing() -> None:
+def test_a_frame_without_columns_has_nothing_to_compare() -> None:
     assert effects(pd.DataFrame()).nothing == found(table()).nothing

@@ -78,7 +78,7 @@ def changed(code: dict[str, Any], group: str) -> dict[str, Any]:
     return code | {group: dict.fromkeys(code[group], "another")}
 
 
-def test_stale_is_what_other_code_trained_however_old_the_index(
+def test_runs_of_different_code_are_stale_however_old_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = code_of(EFFECTIVE)
@@ -123,7 +123,7 @@ def test_runs_of_different_code_are_not_averaged(tmp_path: Path) -> None:
     frame, skipped = read_runs(tmp_path)
     table, caption = lay_out(frame, skipped, over="seed")
     assert table[["runs", "stale", "test_acc"]].to_numpy().tolist() == [[1, True, 0.9], [2, False, 0.6]]
-    assert "1 configuration has a row for each version of the code that trained it" in caption
+    assert "1 configuration has one row per version of the code that trained it" in caption
     stale, current = learning_curves(tmp_path, frame)
     assert (current.name, current.seeds, stale.seeds) == ("model=mlp", [0, 1], [2])
     assert stale.name.startswith("model=mlp (stale, code ")
@@ -143,8 +143,8 @@ def test_averages_over_environments_are_reported(tmp_path: Path) -> None:
         finish(tmp_path, f"run-{seed}", [0.5], run=run, seed=seed)
     table, caption = lay_out(*read_runs(tmp_path), over="seed")
     assert table["runs"].tolist() == [3]
-    assert "1 row averages runs of several versions of torch" in caption
-    assert "1 row averages runs of several types of device" in caption
+    assert "1 row averages runs of several torch versions" in caption
+    assert "1 row averages runs of several device types" in caption
 
 
 # Version 0.1.
@@ -172,14 +172,14 @@ def test_runs_of_version_01_are_named_in_captions(tmp_path: Path) -> None:
     frame, skipped = read_runs(tmp_path)
     assert len(frame) == 4 and len(skipped.old) == 12 and skipped.unreadable == ["notes"]
     _, caption = lay_out(frame, skipped)
-    assert sentence in caption and "Left out, not readable as runs: notes" in caption
+    assert sentence in caption and "Left out (not readable as runs): notes" in caption
     show_effects(tmp_path, None, [], format="json", output=tmp_path / "effects.json")
     content = json.loads((tmp_path / "effects.json").read_text())
     assert sentence in content["notes"] and content["left_out"] == {"of version 0.1": 12, "unreadable": 1}
     assert write_report(tmp_path).read_text(encoding="utf-8").count(sentence) == 2  # with the results and the effects
 
 
-def test_runs_of_version_01_alone_are_one_sentence(tmp_path: Path) -> None:
+def test_runs_of_version_01_only_are_explained_in_one_sentence(tmp_path: Path) -> None:
     old(tmp_path, "old")
     sentence = "1 run of version 0.1 (schema 1) is not shown: old"
     with pytest.raises(UserError, match=r"there are no runs in .*; train one: .*; 1 run of version 0.1"):

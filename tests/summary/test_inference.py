@@ -16,7 +16,7 @@ from sweeper.summary.verdicts import verdict
 def test_mean_interval_and_p_of_three_pairs() -> None:
     (one,) = found(table(*runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, 6]}))).comparisons
     # Differences 1, 2, 3: mean 2, standard deviation 1, standard error 1 / sqrt 3, so t = 2 sqrt 3 with 2 degrees.
-    # Of Student's t with 2 degrees: p = 1 - t / sqrt(2 + t^2) = 1 - 2 sqrt 3 / sqrt 14; 97.5 % lie below 4.302653.
+    # Of Student's t with 2 degrees: p = 1 - t / sqrt(2 + t^2) = 1 - 2 sqrt 3 / sqrt 14; 97.5% lie below 4.302653.
     assert (one.metric, one.pairs, one.seeds, one.mean, one.spread) == ("test_acc", 3, 3, 2, 1)
     assert one.p == pytest.approx(1 - 2 * math.sqrt(3 / 14)) and one.corrected == one.p
     assert one.interval == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), rel=1e-6)
@@ -66,7 +66,7 @@ def test_words_say_what_is_significant(measure: str, words: tuple[str, str]) -> 
     assert one.p is not None and one.p > 0.6 and verdict(one) == "not significant"
 
 
-def test_seeds_that_agree_to_the_last_digit_are_hardly_surer_than_seeds_that_almost_do() -> None:
+def test_seeds_that_agree_exactly_are_hardly_more_significant_than_seeds_that_almost_agree() -> None:
     # 0.4 - 0.3, 0.5 - 0.4 and 0.8 - 0.7 differ in floating point, by 1e-16. A t-test without a spread would be sure.
     accs = {"relu": [0.3, 0.4, 0.7, 0.2, 0.1], "selu": [0.31, 0.41, 0.71, 0.21, 0.11]}
     (one,) = found(table(*runs("activation", accs, test_images=10_000))).comparisons
@@ -89,7 +89,7 @@ def test_no_difference_in_any_pair_is_no_effect() -> None:
         assert verdict(one) == "not significant: no difference in any pair"
 
 
-def test_seeds_added_after_a_look_have_a_p_of_their_own() -> None:
+def test_seeds_added_after_looking_have_an_anytime_valid_p() -> None:
     gains = [0.012, 0.004, 0.010, 0.006, 0.009, 0.005, 0.011, 0.007]
     frame = table(*runs("activation", {"relu": [0.5] * 8, "selu": [0.5 + gain for gain in gains]}))
     for number, p, ends in ((4, 0.142658, (-0.005171, 0.021171)), (8, 0.001745, (0.003649, 0.012351))):
@@ -100,7 +100,7 @@ def test_seeds_added_after_a_look_have_a_p_of_their_own() -> None:
     assert one.p is not None and one.p > 0.1 and one.interval is None  # three seeds can say nothing
 
 
-def test_a_number_of_seeds_that_a_precision_chose_has_no_test() -> None:
+def test_a_number_of_seeds_chosen_by_a_precision_has_no_p() -> None:
     gains = [0.012, 0.004, 0.010, 0.006, 0.009, 0.005, 0.011, 0.007]
     frame = table(*runs("activation", {"relu": [0.5] * 8, "selu": [0.5 + gain for gain in gains]}))
     (one,) = found(frame[frame["seed"] < 5], precision=0.005).comparisons
@@ -113,12 +113,12 @@ def test_a_number_of_seeds_that_a_precision_chose_has_no_test() -> None:
     assert verdict(one) == "not significant" and one.interval == pytest.approx((-0.0008, 0.0172))
 
 
-def test_other_comparisons_of_a_precise_sweep_have_a_test() -> None:
+def test_other_comparisons_of_a_sweep_with_a_precision_have_a_p() -> None:
     frame = table(*runs("activation", {"relu": [1, 2, 3, None], "selu": [2, 4, 6, None]}, epochs_to_target=3))
     frame.loc[7, "state"] = "diverged"
     frame.loc[3, "test_acc"] = 4
     for one in found(frame, precision=9.0).comparisons:
-        assert one.p is not None and one.precision is None  # an effect in which a run diverged decides on no seeds
+        assert one.p is not None and one.precision is None  # an effect with a diverged run adds no seeds
     (one, _) = found(frame[frame["seed"] < 3], precision=9.0, is_anytime=True).comparisons
     assert one.p is not None and one.precision is None
 

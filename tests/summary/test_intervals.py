@@ -54,7 +54,7 @@ def test_holm_keeps_the_family_wise_error() -> None:
     values = np.random.default_rng(1).normal(0, 1, (1000, 6, 8))
     families = [[t_test(float(one.mean()), spread_of(one.tolist(), None), 8) or 0.0 for one in six] for six in values]
     wrong = sum(min(holm(family)) < 0.05 for family in families)
-    # 1 - (1 - 0.05 / 6)^6 = 4.9 % of 1000: 49, standard deviation 6.8, three of them to either side; 265 uncorrected.
+    # 1 - (1 - 0.05 / 6)^6 = 4.9% of 1000: 49, standard deviation 6.8, three of them to either side; 265 uncorrected.
     assert 28 <= wrong <= 70
     assert sum(min(family) < 0.05 for family in families) > 200
 
@@ -99,12 +99,12 @@ def test_a_new_model_has_the_prediction_interval() -> None:
         10: (1.00, 1.33, 1.53),
     }.items(),
 )
-def test_the_difference_that_seeds_can_show(seeds: int, differences: tuple[float, ...]) -> None:
+def test_the_difference_that_seeds_can_detect(seeds: int, differences: tuple[float, ...]) -> None:
     for level, expected in zip((0.05, 0.01, 0.05 / 12), differences, strict=True):
         assert detectable(seeds, level) == pytest.approx(expected, rel=0.006)
 
 
-def test_the_detectable_difference_is_detected_four_times_in_five() -> None:
+def test_the_detectable_difference_is_detected_with_80_percent_power() -> None:
     difference = detectable(5, 0.05)
     critical = stats.t.ppf(0.975, 4)
     power = stats.nct.sf(critical, 4, difference * 5**0.5) + stats.nct.cdf(-critical, 4, difference * 5**0.5)
@@ -157,7 +157,7 @@ def test_the_critical_t_of_a_confidence_sequence(number: int, critical: float) -
     assert e_value(edge) == pytest.approx(20, rel=0.02)
 
 
-def test_a_look_after_every_seed_keeps_the_error_rate() -> None:
+def test_a_test_after_every_seed_keeps_the_error_rate() -> None:
     values = np.random.default_rng(0).normal(0, 1, (2000, 20))
     number = np.arange(1, 21)
     means = values.cumsum(axis=1) / number

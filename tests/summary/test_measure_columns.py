@@ -89,7 +89,7 @@ def test_measures_are_averaged(runs: dict[str, Any], tmp_path: Path) -> None:
     ("name", "high"),
     [("test_loss", False), ("test_ece", False), ("test_macro_f1", True), ("test_top5_acc", True), ("epochs", False)],
 )
-def test_the_better_comes_first(name: str, high: bool, runs: dict[str, Any], tmp_path: Path) -> None:
+def test_better_values_come_first(name: str, high: bool, runs: dict[str, Any], tmp_path: Path) -> None:
     assert high_is_best(name) == high
     values = sort(read_runs(tmp_path)[0], name)[name].dropna()
     assert values.is_monotonic_decreasing if high else values.is_monotonic_increasing

@@ -53,7 +53,7 @@ def crossed(seeds: Sequence[int] = (0, 1), **same: Any) -> pd.DataFrame:
     return table(*made)
 
 
-def test_each_configuration_is_measured_once_beside_the_most_common_baseline() -> None:
+def test_each_configuration_is_measured_once_against_the_most_common_baseline() -> None:
     frame = crossed().iloc[1:]  # without the baseline's run of seed 0
     fake = Fake(frame)
     measured = measured_costs(frame, BASELINE, Path("runs"), fake)
@@ -61,9 +61,9 @@ def test_each_configuration_is_measured_once_beside_the_most_common_baseline() -
     assert fake.kinds[reference] == ("cnn", "none") and len({reference, *others}) == len(others) + 1 == 4
     assert set(frame[frame["run_id"].isin(fake.calls[0])]["seed"]) == {1}  # which has all four
     assert measured.notes[0].startswith(
-        f"digits: seed 1, 4 configurations, each measured by turns with {reference}, on "
+        f"digits: seed 1, 4 configurations, each timed alternately with {reference} on "
     )
-    assert measured.notes[0].endswith(" (x86_64, threads=2), by today's code")
+    assert measured.notes[0].endswith(" (x86_64, threads=2), current code")
     assert [run["is_reference"] for run in measured.runs] == [True, False, False, False]
 
 
@@ -71,7 +71,7 @@ def test_configurations_without_a_pair_are_counted() -> None:
     frame = pd.concat([crossed(), crossed((2,), activation="selu").iloc[:1]])
     frame["run_id"] = [f"run-{index}" for index in range(len(frame))]
     measured = measured_costs(frame, BASELINE, Path("runs"), Fake(frame))
-    assert measured.notes[1:] == ["Configurations that are not measured, without a pair among the runs of this seed: 1"]
+    assert measured.notes[1:] == ["Configurations not measured, since they have no pair among the runs of this seed: 1"]
 
 
 def test_a_row_has_the_means_over_its_pairs() -> None:
@@ -92,17 +92,17 @@ def test_formats_agree() -> None:
     frame = crossed((0,))
     measured = measured_costs(frame, BASELINE, Path("runs"), Fake(frame))
     text = as_table(measured)
-    assert "norm=batch │ none" in text and "+34.2 %" in text and "+15 │" in text and "memory" not in text
+    assert "norm=batch │ none" in text and "+34.2%" in text and "+15 │" in text and "memory" not in text
     assert measured.notes[0] in text
     content = json.loads(as_json(measured))
     assert content["comparisons"] == measured.rows and len(content["runs"]) == 4
     header, first, second = to_csv(measured).splitlines()
     assert header.startswith('"data","axis","value","baseline","pairs","seconds"') and '"model"' in first + second
     several = measured_costs(frame, BASELINE, Path("runs"), Fake(frame, memory=10**6))
-    assert "+100.0 %" in as_table(several)
+    assert "+100.0%" in as_table(several)
 
 
-def test_each_dataset_is_measured_beside_a_baseline_of_its_own() -> None:
+def test_each_dataset_is_measured_against_its_own_baseline() -> None:
     frame = pd.concat([crossed((0,)), crossed((0,), data="cifar10", data__fingerprint="beef")])
     frame["run_id"] = [f"run-{index}" for index in range(8)]
     fake = Fake(frame)
@@ -113,11 +113,11 @@ def test_each_dataset_is_measured_beside_a_baseline_of_its_own() -> None:
 
 def test_nothing_to_measure_is_a_user_error(tmp_path: Path) -> None:
     fake = Fake(crossed())
-    with pytest.raises(UserError, match=r"^no cost to measure: nothing to compare: there are no runs"):
+    with pytest.raises(UserError, match=r"^nothing to measure: nothing to compare: there are no runs"):
         show_costs(tmp_path, None, [], fake)
     for seed in range(2):
         finish(tmp_path, f"run-{seed}", [0.5], seed=seed)
-    with pytest.raises(UserError, match=r"^no cost to measure: nothing to compare: "):
+    with pytest.raises(UserError, match=r"^nothing to measure: nothing to compare: "):
         show_costs(tmp_path, None, [], fake)
     with pytest.raises(UserError, match=r"^--format latex: unknown format; choose from csv, json, table"):
         show_costs(tmp_path, None, [], fake, format="latex")

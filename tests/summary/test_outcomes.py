@@ -24,18 +24,18 @@ def diverging(gains: list[float | None], base: list[float | None] | None = None)
     return frame
 
 
-def test_survivors_are_not_the_whole() -> None:
+def test_survivors_are_not_all_runs() -> None:
     result = found(diverging([0.02, None, 0.018, None, 0.019]))
     one = of_axis(result, "activation")
     assert one.pairs == 3 and one.is_significant and one.diverged is not None
-    assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 against 0 of 5"
-    assert verdict(one) == "helps where both train; diverged: 2 of 5 against 0 of 5"
+    assert (one.diverged.value, one.diverged.baseline) == (2, 0) and one.diverged.text == "2 of 5 vs. 0 of 5"
+    assert verdict(one) == "helps where both runs finish; diverged: 2 of 5 vs. 0 of 5"
     assert list(to_frame(result).iloc[0][["value_diverged", "baseline_diverged"]]) == [2, 0]
 
 
 def test_runs_that_diverge_in_a_comparison_without_an_effect_are_counted_too() -> None:
     one = of_axis(found(diverging([0.02, -0.02, None], [0.5, 0.5, None])), "activation")
-    assert verdict(one) == "not significant; diverged: 1 of 3 against 1 of 3"
+    assert verdict(one) == "not significant; diverged: 1 of 3 vs. 1 of 3"
 
 
 def test_only_the_comparisons_of_a_diverged_run_count_it() -> None:
@@ -47,7 +47,7 @@ def test_only_the_comparisons_of_a_diverged_run_count_it() -> None:
     assert "diverged" in verdict(selu) and verdict(tanh) == "helps"
 
 
-def test_a_value_that_never_trains_is_named() -> None:
+def test_a_value_without_a_finished_run_is_named() -> None:
     frame = diverging([None, None])
     other = table(*runs("activation", {"tanh": [0.52, 0.53]})).assign(run_id=["a", "b"])
     result = found(pd.concat([frame, other], ignore_index=True), {"activation": "relu"})
@@ -57,46 +57,46 @@ def test_a_value_that_never_trains_is_named() -> None:
     assert "activation=selu: no run finished, 1 diverged, 1 failed" in result.notes
 
 
-def test_runs_that_failed_are_counted_as_well() -> None:
+def test_failed_runs_are_counted() -> None:
     frame = diverging([0.02, None, 0.018, None, 0.019])
     frame.loc[frame["state"].eq("diverged") & frame["seed"].eq(3), "state"] = "failed"
     one = of_axis(found(frame), "activation")
     assert one.failed is not None and (one.failed.value, one.failed.of_value, one.failed.baseline) == (1, 5, 0)
-    assert verdict(one) == "helps where both finish; diverged: 1 of 5 against 0 of 5; failed: 1 of 5 against 0 of 5"
+    assert verdict(one) == "helps where both runs finish; diverged: 1 of 5 vs. 0 of 5; failed: 1 of 5 vs. 0 of 5"
     assert list(to_frame(found(frame)).iloc[0][["value_failed", "baseline_failed"]]) == [1, 0]
     frame = frame.replace({"state": {"diverged": "failed"}})
-    assert verdict(of_axis(found(frame), "activation")) == "helps where both finish; failed: 2 of 5 against 0 of 5"
-    running = frame.replace({"state": {"failed": "running"}})  # not of its own making
+    assert verdict(of_axis(found(frame), "activation")) == "helps where both runs finish; failed: 2 of 5 vs. 0 of 5"
+    running = frame.replace({"state": {"failed": "running"}})  # not due to the change
     assert verdict(of_axis(found(running), "activation")) == "helps"
 
 
-def test_diverged_runs_may_count_as_chance() -> None:
+def test_diverged_runs_can_count_as_chance() -> None:
     frame = diverging([0.02, None, 0.018, None, 0.019]).assign(num_classes=10, val_curve="0.5")
     frame.loc[frame["state"].eq("diverged"), "val_curve"] = None
     result = found(frame, is_chance=True)
     one = of_axis(result, "activation")
     assert one.means == (0.02, -0.4, 0.018, -0.4, 0.019)
-    assert verdict(one) == "not significant; diverged, as chance: 2 of 5 against 0 of 5"
+    assert verdict(one) == "not significant; diverged, as chance: 2 of 5 vs. 0 of 5"
     assert any(
         note.startswith("2 diverged runs count as chance accuracy, 1 / number of classes") for note in result.notes
     )
-    assert not any("test_acc: with" in line for line in caption(result))  # differences that are far from normal
+    assert not any("test_acc: with" in line for line in caption(result))  # the differences are far from normal
     curves = of_axis(result, "activation", "mean_val_acc")
-    assert curves.seeds == 3 and not curves.is_scored  # chance is known of an accuracy alone
+    assert curves.seeds == 3 and not curves.is_scored  # only accuracies have a known chance level
     hurt = of_axis(found(diverging([-0.39, None, -0.41]).assign(num_classes=10), is_chance=True), "activation")
-    assert verdict(hurt) == "hurts; diverged, as chance: 1 of 3 against 0 of 3"
+    assert verdict(hurt) == "hurts; diverged, as chance: 1 of 3 vs. 0 of 3"
     unknown = of_axis(found(diverging([0.02, None, 0.018]), is_chance=True), "activation")
-    assert unknown.seeds == 2 and verdict(unknown).startswith("helps where both train")
+    assert unknown.seeds == 2 and verdict(unknown).startswith("helps where both runs finish")
 
 
-def test_a_value_that_never_trains_is_compared_as_chance() -> None:
+def test_a_value_without_a_finished_run_is_compared_as_chance() -> None:
     frame = diverging([None, None], [0.5, 0.6]).assign(num_classes=4)
     assert found(frame).nothing is not None
     assert of_axis(found(frame, {"activation": "relu"}, is_chance=True), "activation").means == (-0.25, -0.35)
 
 
-def test_chance_needs_a_measure_of_which_it_is_known() -> None:
-    sentence = "--diverged-as-chance: has an effect on test_acc and test_balanced_acc only; add one as --measure"
+def test_diverged_as_chance_requires_a_measure_with_a_known_chance_level() -> None:
+    sentence = "--diverged-as-chance affects only test_acc and test_balanced_acc; add one of them with --measure"
     with pytest.raises(UserError, match=sentence):
         Method(measures=["test_ece"], is_chance=True)
 
@@ -112,9 +112,7 @@ def test_an_interaction_counts_runs_that_diverge() -> None:
     frame.loc[frame["seed"].eq(3) & frame["activation"].eq("selu") & frame["model"].eq("mlp"), "state"] = "diverged"
     frame["test_images"] = 1000
     (one,) = found(frame, {"activation": "relu", "model": "cnn"}).interactions
-    assert (
-        verdict(one) == "effect better with mlp than with cnn where all of them train; diverged: 1 of 8 against 0 of 8"
-    )
+    assert verdict(one) == "effect better with mlp than with cnn where all runs finish; diverged: 1 of 8 vs. 0 of 8"
 
 
 @pytest.mark.parametrize(
@@ -130,5 +128,5 @@ def test_a_run_is_limited_where_early_stopping_did_not_end_it(
     result = found(frame, {"activation": "relu"})
     one = of_axis(result, "activation")
     assert one.limited is not None and (one.limited.value, one.limited.baseline) == (3 * is_limited, 0)
-    line = "Ended by the limit of epochs, not by early stopping: activation=selu 3 of 3 against 0 of 3"
+    line = "Ended by the epoch limit, not by early stopping: activation=selu 3 of 3 vs. 0 of 3"
     assert (line in caption(result)) == is_limited

@@ -26,7 +26,7 @@ def test_unmatched_and_unfinished_runs_are_left_out() -> None:
     assert changes(result.comparisons) == {"activation=selu<relu": (2.5, 2)}  # (3 - 1 + 5 - 2) / 2
     assert (result.runs, result.left_out) == (6, {"failed": 1, "running": 2, "unreadable": 1})
     assert "6 finished runs; 4 left out: 1 failed, 2 running, 1 unreadable" in as_table(result)
-    note = "activation=tanh has no matching pair: the nearest runs of activation=relu differ in batch_size as well"
+    note = "activation=tanh has no matching pair: the nearest runs of activation=relu also differ in batch_size"
     assert note in result.notes
 
 
@@ -42,9 +42,9 @@ def test_pairs_agree_in_everything_else_and_in_the_seed() -> None:
     assert result.comparisons == []
     assert result.nothing is not None and "activation=selu has no matching pair" in result.nothing
     # Nearest: relu and selu of epochs 3, whose seeds are 0 and 1.
-    assert "the nearest runs of activation=relu differ in seed as well" in result.nothing
+    assert "the nearest runs of activation=relu also differ in seed" in result.nothing
     # Of epochs 3, one differs from selu's of 4 in seed as well and one in activation; the first counts.
-    assert "the nearest runs of epochs=3 differ in seed as well" in result.nothing
+    assert "the nearest runs of epochs=3 also differ in seed" in result.nothing
 
 
 def test_a_choice_is_compared_with_its_own_settings() -> None:
@@ -95,10 +95,10 @@ def test_runs_of_different_datasets_are_never_paired() -> None:
     assert changes(result.comparisons) == {"activation=selu<relu": (2.5, 2)}
     assert list(result.baseline) == ["activation"]  # data.mean follows from the dataset
     only_other = frame[(frame["data.fingerprint"] == "a") | (frame["activation"] == "selu")]
-    assert "differ in data as well" in (found(only_other).nothing or "")
+    assert "also differ in data" in (found(only_other).nothing or "")
 
 
-def test_a_dataset_is_the_same_whoever_reads_it() -> None:
+def test_a_dataset_is_the_same_for_every_reader() -> None:
     frame = table(
         *runs("activation", {"relu": [1, 2]}, data="cifar10"),
         *runs("activation", {"selu": [4, 4]}, data="image_folder"),
@@ -168,9 +168,9 @@ def test_runs_of_different_code_are_not_paired() -> None:
     frame["stale"] = [version != "now" for version in versions]
     result = found(frame)
     assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)}
-    assert "4 of the finished runs are stale; pairs agree in all code but the compared choice" in result.notes
+    assert "4 of the finished runs are stale; pairs share all code except that of the compared choice" in result.notes
     sentences = found(frame[frame["seed"] == 2]).nothing or ""
-    assert "the nearest runs of activation=relu differ in code of core as well" in sentences
+    assert "the nearest runs of activation=relu also differ in code of core" in sentences
     assert sentences.endswith(". Rerun the sweep to retrain stale runs.") and "train.py" not in sentences
     both = frame[(frame["seed"] == 2) & (frame["activation"] == "relu") | (frame["seed"] == 1)].assign(seed=[1, 3, 4])
     assert "Sweep over one trick at a time" in (found(both).nothing or "")  # retrained, they would differ in seed
@@ -199,7 +199,7 @@ def test_code_that_not_all_runs_have_is_a_difference_unless_the_slot_is_missing(
     frame["code"] = [code(activation="relu"), code(activation="relu"), code(), code()]
     assert changes(found(frame, {"model": "mlp"}).comparisons) == {"model=softmax<mlp": (2.5, 2)}
     frame["code"] = [code(mixing="mixup"), code(mixing="mixup"), code(), code()]
-    assert "differ in code of mixing as well" in (found(frame).nothing or "")
+    assert "also differ in code of mixing" in (found(frame).nothing or "")
 
 
 def test_a_missing_slot_has_the_code_of_the_baselines_value() -> None:
@@ -219,7 +219,7 @@ def test_runs_of_different_environments_are_not_paired(column: str) -> None:
     frame[column] = ["a", "a", "a", "a", "a", "b"]
     result = found(frame)
     assert changes(result.comparisons) == {"activation=selu<relu": (1.5, 2)} and [*result.baseline] == ["activation"]
-    assert f"differ in {column} as well" in (found(frame[frame["seed"] == 2]).nothing or "")
+    assert f"also differ in {column}" in (found(frame[frame["seed"] == 2]).nothing or "")
 
 
 def test_a_step_that_is_off_is_null() -> None:

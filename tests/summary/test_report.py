@@ -133,7 +133,7 @@ def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path)
         write_report(tmp_path, "none")
 
 
-def test_no_runs_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_runs_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["sweeper", "report", "--output-dir", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -172,7 +172,7 @@ def test_warnings_of_the_caption_are_on_the_page(tmp_path: Path) -> None:
     assert "Runs with data.val_size=0 selected their best epoch on test images" in texts
     assert "2 stale: trained with different code" in texts
     assert "stale; changed: training/loop.fit" in texts
-    assert "not readable as runs: notes" in texts
+    assert "(not readable as runs): notes" in texts
 
 
 NONSENSE: list[Any] = [None, [], [[]], 7, [[1, 2]], [[1, "2"], [3, 4]], [[1, -2], [3, 4]]]

@@ -13,7 +13,7 @@ from sweeper.summary.report import render
 from sweeper.summary.report_cost import LEFT, RIGHT, TOP, Point, cost_pictures, pareto_front, picture
 from sweeper.summary.report_tables import effect_tables
 
-# norm: effect on test_acc, seconds a step over the baseline's
+# norm: effect on test_acc, seconds per step over the baseline's
 KINDS = {"none": (0.0, 1.0), "batch": (0.02, 1.1), "group": (0.01, 1.5), "layer": (0.03, 2.0)}
 
 
@@ -40,10 +40,10 @@ def test_the_picture_has_a_point_for_each_change_and_the_baseline() -> None:
     points = {point["name"]: point for point in drawn["points"]}
     assert drawn["title"] == "test_acc"
     assert {name for name, point in points.items() if point["is_best"]} == {"baseline", "norm=batch", "norm=layer"}
-    assert points["norm=layer"]["text"] == "norm=layer: +0.0300, +100 %"
+    assert points["norm=layer"]["text"] == "norm=layer: +0.0300, +100%"
     assert (points["baseline"]["x"], points["norm=layer"]["x"]) == (f"{LEFT}.0", f"{RIGHT}.0")
     assert points["norm=layer"]["y"] == f"{TOP}.0" and drawn["front"].count(",") == 3
-    assert [text for _, text in drawn["x_ticks"]] == ["0 %", "+100 %"]
+    assert [text for _, text in drawn["x_ticks"]] == ["0%", "+100%"]
     assert [text for _, text in drawn["y_ticks"]] == ["+0.0000", "+0.0300"]
 
 
@@ -58,7 +58,7 @@ def test_without_known_costs_there_is_neither_picture_nor_column() -> None:
     unknown = found(table(*runs(machine=None)), {"norm": "none"})
     assert cost_pictures(unknown) == [] and not any(one["cost"] for one in effect_tables(unknown))
     first, *others = effect_tables(found(table(*runs()), {"norm": "none"}))
-    assert first["cost"] and [row["cost"] for row in first["rows"]] == ["+10 %", "+50 %", "+100 %"]
+    assert first["cost"] and [row["cost"] for row in first["rows"]] == ["+10%", "+50%", "+100%"]
     assert not any(one["cost"] for one in others)
 
 
@@ -70,6 +70,6 @@ def test_the_page_has_the_column_and_the_picture(tmp_path: Path) -> None:
         record.write_metrics([row | {"images_per_second": 1000 / step_time} for row in curve([0.5])])
     text = render(tmp_path)
     page = Page(text)
-    assert "cost" in [heading.strip() for _, heading in page.of("th")] and "+50 %" in page.texts
+    assert "cost" in [heading.strip() for _, heading in page.of("th")] and "+50%" in page.texts
     assert text.count('<svg class="cost"') == 1 and text.count('<circle class="point') == 4
-    assert "norm=group: +0.0100, +50 %" in [title for _, title in page.of("title")]
+    assert "norm=group: +0.0100, +50%" in [title for _, title in page.of("title")]

@@ -52,9 +52,9 @@ def test_a_screen_is_compared_by_the_contrasts_of_its_seeds() -> None:
         assert comparison.interval == pytest.approx(interval, abs=1e-9)  # means are rounded
     assert result.interactions == []
     assert result.notes == [
-        "digits: a screen of 7 tricks with 24 runs a seed; an effect is the average over the others off and on; "
-        "interactions are not seen",
-        "intervals are for these 10,000 test images; others of their kind would differ as well",
+        "digits: a screen of 7 tricks with 24 runs per seed; each effect is averaged over the other tricks; "
+        "interactions are not estimated",
+        "Intervals are for these 10,000 test images and do not cover the choice of other test images",
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_seed_with_a_diverged_run_is_left_out_by_name() -> None:
         expected = (1, 48, 0, 48) if sign > 0 else (0, 48, 1, 48)
         assert comparison.diverged == Tally(*expected)
     norm = sorted(TRICKS).index("norm")
-    assert verdict(result.comparisons[norm]).startswith("helps where all of them train; diverged: ")
+    assert verdict(result.comparisons[norm]).startswith("helps where all runs finish; diverged: ")
     scored = found(table(*(run | {"num_classes": 10} for run in made)), BASELINE, is_chance=True)
     assert {comparison.seeds for comparison in scored.comparisons} == {4}
 

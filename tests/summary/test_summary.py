@@ -65,7 +65,7 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
     ]
     text = summarize(tmp_path)
     assert "7 runs: 1 diverged, 2 failed, 1 finished, 1 lost, 1 running, 1 unknown" in text
-    assert "Left out, not readable as runs: corrupt, foreign" in text
+    assert "Left out (not readable as runs): corrupt, foreign" in text
     assert [line.split(" | ")[0] for line in text.splitlines()[2:9]] == [f"| {name}" for name in frame["run_id"]]
 
 
@@ -245,7 +245,7 @@ def test_the_command_prints_the_table_without_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folders", [[], ["runs"], ["runs/foreign"]])
-def test_no_runs_is_one_sentence(folders: list[str], tmp_path: Path) -> None:
+def test_no_runs_is_a_user_error(folders: list[str], tmp_path: Path) -> None:
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     with pytest.raises(UserError, match=f"there are no runs in {tmp_path / 'runs'}"):

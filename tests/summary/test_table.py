@@ -50,7 +50,7 @@ def rows(output_dir: Path, *arguments: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-def test_runs_that_differ_in_their_seed_alone_are_averaged(runs: Path) -> None:
+def test_runs_that_differ_only_in_their_seed_are_averaged(runs: Path) -> None:
     table, caption = lay_out(*read_runs(runs), over="seed")
     assert table["activation"].tolist() == ["selu", "relu"]  # best first
     assert table["runs"].tolist() == [2, 3]
@@ -143,7 +143,7 @@ def test_what_runs_share_and_what_a_choice_implies_is_in_the_caption(tmp_path: P
     assert lines[shared + 1] == "model=mlp implies hidden=[32]"
     assert (
         "The top row is the best of 2 runs by validation accuracy: its best_val_acc is optimistic; "
-        "its test_acc is that of these weights, another seed will be a little lower" in lines
+        "its test_acc holds for these weights, expect slightly less from other seeds" in lines
     )
 
 

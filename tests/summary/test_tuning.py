@@ -106,7 +106,7 @@ def test_a_diverged_run_is_the_worst_of_its_grid() -> None:
     assert one.means == (0.012, 0.011, 0.013) and one.diverged is not None and one.diverged.is_empty
 
 
-def test_a_failed_run_has_no_part_in_the_choice_and_is_counted() -> None:
+def test_a_failed_run_is_ignored_in_the_choice_and_counted() -> None:
     frame = table(*activations())
     for name, value, baseline in (("selu", 1, 0), ("relu", 0, 0)):
         failed = frame.copy()

@@ -403,7 +403,7 @@ def test_a_variable_in_a_job_is_read_again(
     assert again(job).config.data.root == "second"
 
 
-def test_jobs_beside_a_job_with_an_interpolation_are_remembered(composer: Composer, tmp_path: Path) -> None:
+def test_jobs_next_to_a_job_with_an_interpolation_are_remembered(composer: Composer, tmp_path: Path) -> None:
     for job in (["model=mlp"], ["epochs=${seed}"], ["model=cnn"]):
         composer(job)
     composer.save(tmp_path / "configs.json")

@@ -45,11 +45,11 @@ def test_the_rows_of_a_design(design: str, sizes: list[int], expected: list[tupl
         *(("screen", k, runs) for k, runs in ((13, 32), (16, 32), (17, 40), (20, 40), (24, 48), (25, 64), (33, 88))),
     ],
 )
-def test_the_number_of_runs_a_seed(design: str, num_factors: int, runs: int) -> None:
+def test_the_number_of_runs_per_seed(design: str, num_factors: int, runs: int) -> None:
     assert len(set(rows(design, [2] * num_factors))) == runs
 
 
-def test_the_screen_of_twelve_is_plackett_and_burmans_and_its_fold() -> None:
+def test_the_screen_of_twelve_is_plackett_and_burmans_with_its_foldover() -> None:
     lines = ["".join("+" if sign > 0 else "-" for sign in row) for row in screening(12)]
     assert [lines[number] for number in (0, 1, 11, 12, 23)] == [
         "++-+++---+-+",
@@ -134,30 +134,30 @@ def test_the_effects_of_a_factor_of_three_values(design: str, compared: list[tup
         (
             "one_at_a_time",
             [2] * 12,
-            "sweep.design=one_at_a_time: 13 of 4,096 combinations a seed; an effect is that of a change of the "
-            "baseline; interactions are not seen",
+            "sweep.design=one_at_a_time: 13 of 4,096 combinations per seed; each effect is that of one change to "
+            "the baseline; interactions are not estimated",
         ),
         (
             "leave_one_out",
             [2, 2],
-            "sweep.design=leave_one_out: 3 of 4 combinations a seed; an effect is that of leaving a trick out of the "
-            "full recipe; interactions are not seen",
+            "sweep.design=leave_one_out: 3 of 4 combinations per seed; each effect is that of removing a trick from "
+            "the full recipe; interactions are not estimated",
         ),
         (
             "screen",
             [2] * 6,
-            "sweep.design=screen: 24 of 64 combinations a seed; an effect is the average over the other tricks off and "
-            "on, free of interactions of two tricks, which are not seen",
+            "sweep.design=screen: 24 of 64 combinations per seed; each effect is averaged over the other tricks and "
+            "not confounded with two-factor interactions, which are not estimated",
         ),
         (
             "screen",
             [2] * 3,
-            "sweep.design=screen: all 8 combinations a seed; an effect is the average over the other tricks off and "
-            "on; interactions of two tricks are seen as well",
+            "sweep.design=screen: all 8 combinations per seed; each effect is averaged over the other tricks; "
+            "two-factor interactions are estimated as well",
         ),
     ],
 )
-def test_a_design_says_what_it_can_tell(design: str, sizes: list[int], text: str) -> None:
+def test_a_design_describes_what_it_estimates(design: str, sizes: list[int], text: str) -> None:
     assert describe_design(design, sizes) == text
 
 
@@ -212,7 +212,7 @@ def test_a_design_does_not_build_the_product(monkeypatch: pytest.MonkeyPatch) ->
         (["a=1,2", "seed=1,2"], [["a", "seed"]], "screen", "each seed and dataset; sweep.zip cannot join a, seed"),
     ],
 )
-def test_a_sweep_that_a_design_cannot_use_is_a_sentence(
+def test_a_sweep_that_a_design_cannot_use_is_a_user_error(
     overrides: list[str], zips: list[list[str]], design: str, sentence: str
 ) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)):

@@ -45,11 +45,11 @@ def test_the_least_number_of_seeds_is_found(spread: float) -> None:
     assert seeds_for(spread, 1.0, more_than=10_000) == 10_001
 
 
-def test_more_seeds_than_anybody_runs_are_not_counted() -> None:
+def test_more_seeds_than_the_limit_are_not_computed() -> None:
     assert seeds_for(1.0, 1e-6) == 100_000
 
 
-def test_equal_differences_are_known_to_their_rounding_only() -> None:
+def test_equal_differences_are_known_only_up_to_rounding() -> None:
     assert rounding_of(1 / 10_000, 1) == pytest.approx(0.00004082, abs=5e-9)
     assert rounding_of(1, 4) == pytest.approx(math.sqrt(2 / 12 / 4))
     assert spread_of([0.01] * 5, 0.25) == 0.25

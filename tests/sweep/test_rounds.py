@@ -94,26 +94,27 @@ def test_seeds_are_added_until_the_interval_is_narrow(sweep: Sweeps, caplog: pyt
     sweep(*PRECISE)
     assert [len(runs) for runs in sweep.launches] == [8, 2]
     assert sweep.launches[1] == ["norm=none seed=4", "norm=batch seed=4"]
-    assert "sweep.precision=0.05: 4 seeds first, at most 20 (40 runs, about 78 s)" in caplog.text
+    assert "sweep.precision=0.05: starting with 4 seeds, at most 20 (40 runs, about 78 s)" in caplog.text
     assert (
-        "after 4 seeds the widest is norm=batch against norm=none, ±0.0711; ±0.05 needs about 6 seeds in all "
+        "after 4 seeds the widest interval is ±0.0711 (norm=batch vs. norm=none); ±0.05 needs about 6 seeds in total "
         "(4 runs, about 8 s more)" in caplog.text
     )
     assert (
-        "sweep.precision=0.05 on test_acc, 5 seeds:\n  norm=batch against norm=none: +0.0820 ± 0.0500, helps"
-        in caplog.text
+        "sweep.precision=0.05 on test_acc, 5 seeds:\n  norm=batch vs. norm=none: +0.0820 ± 0.0500, helps" in caplog.text
     )
     assert (sweep.tables, len(sweep.saved)) == ([10], 10)
 
 
-def test_a_sweep_that_reached_its_precision_finds_it_again(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sweep_that_reached_its_precision_trains_nothing_again(
+    sweep: Sweeps, caplog: pytest.LogCaptureFixture
+) -> None:
     sweep.accuracy = noisy
     sweep(*PRECISE)
     caplog.clear()
     sweep(*PRECISE)
     assert sweep.launches == []
     assert "10 combinations: 10 finished" in caplog.text
-    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+    assert "norm=batch vs. norm=none: +0.0820 ± 0.0500, helps" in caplog.text
 
 
 def test_a_stopped_sweep_resumes_in_its_round(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,9 +139,9 @@ def test_the_seeds_end_at_the_most_that_are_allowed(sweep: Sweeps, caplog: pytes
     sweep("norm=none,batch", "sweep.precision=0.02", "sweep.max_seeds=6")
     assert [len(runs) for runs in sweep.launches] == [8, 4]
     assert re.search(
-        r"±0.02 needs about 19 seeds in all \(30 runs, .* more\); sweep.max_seeds=6 gives about ±0.0448", caplog.text
+        r"±0.02 needs about 19 seeds in total \(30 runs, .* more\); sweep.max_seeds=6 gives about ±0.0448", caplog.text
     )
-    assert "norm=batch against norm=none: +0.0767 ± 0.0385, helps; precision not reached" in caplog.text
+    assert "norm=batch vs. norm=none: +0.0767 ± 0.0385, helps; precision not reached" in caplog.text
 
 
 @pytest.mark.parametrize(("design", "rows", "on"), [("product", 4, " on average"), ("leave_one_out", 3, "")])
@@ -149,8 +150,8 @@ def test_every_effect_of_a_design_is_known_to_the_precision(
 ) -> None:
     sweep.accuracy = noisy
     sweep(*PRECISE, "activation=relu,tanh", f"sweep.design={design}")
-    assert f"norm=batch against norm=none: +0.0820 ± 0.0500, helps{on}\n" in caplog.text
-    assert f"activation=tanh against activation=relu: -0.2000 ± 0.0500, hurts{on}\n" in caplog.text
+    assert f"norm=batch vs. norm=none: +0.0820 ± 0.0500, helps{on}\n" in caplog.text
+    assert f"activation=tanh vs. activation=relu: -0.2000 ± 0.0500, hurts{on}\n" in caplog.text
     assert len(sweep.saved) == 5 * rows
 
 
@@ -161,8 +162,8 @@ def test_an_effect_in_which_a_run_diverged_has_no_interval(sweep: Sweeps, caplog
     sweep.accuracy = fragile
     with pytest.raises(UserError, match="1 of 15 runs did not finish"):
         sweep(*PRECISE, "activation=relu,tanh", "sweep.design=one_at_a_time")
-    assert "activation=tanh against activation=relu: no interval (finished in 4, diverged in 1 seeds)" in caplog.text
-    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+    assert "activation=tanh vs. activation=relu: no interval (finished in 4 seeds, diverged in 1)" in caplog.text
+    assert "norm=batch vs. norm=none: +0.0820 ± 0.0500, helps" in caplog.text
 
 
 def test_equal_differences_are_as_precise_as_the_number_of_test_images(
@@ -200,11 +201,11 @@ def test_all_runs_of_a_seed_start_before_those_of_the_next(sweep: Sweeps) -> Non
     assert [run.rpartition(" ")[2] for run in sweep.launches[0]] == ["seed=1"] * 4 + ["seed=0"] * 4
 
 
-def test_a_design_is_planned_with_what_it_can_tell(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_plan_describes_what_a_design_estimates(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
     axes = ("norm=none,batch", "activation=relu,tanh", "loss.label_smoothing=0,0.1", "seed=0,1")
     sweep(*axes, "sweep.design=one_at_a_time", "sweep.dry_run=true")
     assert "8 combinations: 8 to run" in caplog.text
-    assert "sweep.design=one_at_a_time: 4 of 8 combinations a seed; an effect is that of a change" in caplog.text
+    assert "sweep.design=one_at_a_time: 4 of 8 combinations per seed; each effect is that of one change" in caplog.text
     assert not (sweep.folder / "sweeps").exists()
 
 
@@ -220,7 +221,7 @@ def test_the_design_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
         (["sweep.design=screen", "norm=none,batch", "seed=0,1", "sweep.exclude=[{norm:batch,seed:1}]"],
          "sweep.exclude: sweep.design=screen needs every combination: "),
         (["sweep.design=one_at_a_time", "norm=none,batch", "seed=0,1", "sweep.exclude=[{norm:none,seed:1}]"],
-         "sweep.exclude: sweep.design=one_at_a_time needs the combination that all others are compared with: "),
+         "sweep.exclude: sweep.design=one_at_a_time needs the combination that the others are compared with: "),
         (["sweep.design=leave_one_out", "norm=none,batch", "threads=1,2"],
          "sweep.design=leave_one_out: threads=1 and threads=2 are the same run, mlp-relu-batch-"),
         (["sweep.design=screen", "model=softmax", "model.hidden=null", *(f"{key}=1,2" for key in OTHERS),
@@ -230,14 +231,14 @@ def test_the_design_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
         (["sweep.design=screens", "norm=none,batch"], "sweep.design=screens is invalid: must be one of "),
         (["sweep.order=screens", "norm=none,batch"], "sweep.order=screens is invalid: must be one of longest, seeds"),
         (["sweep.design=screen,product", "norm=none,batch"], "a setting of the sweep itself cannot be swept"),
-        (["sweep.max_seeds=8", "norm=none,batch"], "sweep.max_seeds=8 is used with sweep.precision only"),
+        (["sweep.max_seeds=8", "norm=none,batch"], "sweep.max_seeds=8 has no effect without sweep.precision"),
         (["sweep.precision=0.1", "sweep.max_seeds=3"], "sweep.max_seeds=3 is out of range: must be at least 4"),
         (["sweep.precision=0"], "sweep.precision=0.0 is out of range: must be above 0"),
         (["sweep.precision=0.1", "seed=0,1"], "sweep.precision=0.1: nothing is swept but seed and data"),
         ([*PRECISE, "seed=0,a"], "seed=a: must be an integer from 0"),
         ([*PRECISE, "seed=range(0,21)"], "seed has 21 values, more than sweep.max_seeds=20"),
-        ([*PRECISE, "sweep.exclude=[{seed:1}]"], "neither sweep.exclude nor sweep.zip may name seed"),
-        ([*PRECISE, "seed=0,1", "sweep.zip=[[norm,seed]]"], "neither sweep.exclude nor sweep.zip may name seed"),
+        ([*PRECISE, "sweep.exclude=[{seed:1}]"], "sweep.exclude and sweep.zip must not name seed"),
+        ([*PRECISE, "seed=0,1", "sweep.zip=[[norm,seed]]"], "sweep.exclude and sweep.zip must not name seed"),
     ],
 )  # fmt: skip
 def test_a_sweep_that_cannot_be_answered_is_refused(overrides: list[str], sentence: str, sweep: Sweeps) -> None:
@@ -247,8 +248,8 @@ def test_a_sweep_that_cannot_be_answered_is_refused(overrides: list[str], senten
     assert not (sweep.folder / "sweeps").exists()
 
 
-def test_exclusions_leave_the_pairs_that_are_there(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+def test_exclusions_keep_the_remaining_pairs(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
     sweep.accuracy = noisy
     sweep(*PRECISE, "activation=relu,tanh", "sweep.exclude=[{norm:batch,activation:tanh}]")
-    assert "norm=batch against norm=none: +0.0820 ± 0.0500, helps" in caplog.text
+    assert "norm=batch vs. norm=none: +0.0820 ± 0.0500, helps" in caplog.text
     assert [len(runs) for runs in sweep.launches] == [12, 3]

@@ -51,19 +51,21 @@ def test_a_folder_without_sweeps_is_reported(name: str | None, tmp_path: Path) -
         '{"schema": 2, "jobs": []}',
     ],
 )
-def test_a_damaged_plan_is_a_sentence_with_the_remedy(content: str, tmp_path: Path) -> None:
+def test_a_damaged_plan_is_a_user_error_with_a_remedy(content: str, tmp_path: Path) -> None:
     folder = save(tmp_path, [])
     (folder / "sweep.json").write_text(content)
-    with pytest.raises(UserError, match="is damaged or of another version"):
+    with pytest.raises(UserError, match="is damaged or was written by another version"):
         read_plan(folder)
     with pytest.raises(UserError) as error:
         watch(tmp_path, None, once=True)
-    assert str(error.value).startswith(f"{folder}/sweep.json is damaged or of another version: remove {folder}, ")
+    assert str(error.value).startswith(
+        f"{folder}/sweep.json is damaged or was written by another version: remove {folder}, "
+    )
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_plan_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"^{tmp_path}/sweep.json is damaged or of another version: "):
+def test_a_missing_plan_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^{tmp_path}/sweep.json is damaged or was written by another version: "):
         read_plan(tmp_path)
 
 
@@ -86,7 +88,7 @@ def put(content: dict[str, Any], key: str, value: Any) -> None:
         ("concurrency", 10**12),
     ],
 )  # fmt: skip
-def test_a_plan_with_values_of_wrong_types_is_a_sentence(key: str, bad: Any, tmp_path: Path) -> None:
+def test_a_plan_with_values_of_wrong_types_is_a_user_error(key: str, bad: Any, tmp_path: Path) -> None:
     assert_refused(tmp_path, lambda plan: put(plan, key, bad))
 
 
@@ -102,7 +104,7 @@ def test_a_plan_with_values_of_wrong_types_is_a_sentence(key: str, bad: Any, tmp
     ],
 )
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_plan_with_a_job_of_wrong_types_is_a_sentence(index: int, key: str, bad: Any, tmp_path: Path) -> None:
+def test_a_plan_with_a_job_of_wrong_types_is_a_user_error(index: int, key: str, bad: Any, tmp_path: Path) -> None:
     assert_refused(tmp_path, lambda plan: put(plan["jobs"][index], key, bad))
 
 
@@ -112,12 +114,12 @@ def assert_refused(output_dir: Path, change: Callable[[dict[str, Any]], None]) -
     plan = read_plan(folder)
     change(plan)
     write_json(folder / "sweep.json", plan)
-    with pytest.raises(UserError, match="is damaged or of another version"):
+    with pytest.raises(UserError, match="is damaged or was written by another version"):
         watch(output_dir, None, once=True)
 
 
 @pytest.mark.parametrize("seconds", [math.inf, math.nan])
-def test_an_estimate_that_is_no_number_stops_no_watch(seconds: float, tmp_path: Path) -> None:
+def test_an_estimate_that_is_not_a_number_does_not_stop_watch(seconds: float, tmp_path: Path) -> None:
     save(tmp_path, [job("a", seconds=seconds)])
     with suppress(UserError):  # or it is shown as unknown
         watch(tmp_path, None, once=True)

@@ -62,12 +62,12 @@ def test_zipped_keys_advance_together(overrides: tuple[str, ...], zips: list[lis
         ([[]], "sweep.zip=[[]]: a key occurs twice, or a list is empty"),
     ],
 )
-def test_a_wrong_zip_is_a_sentence(zips: list[list[str]], sentence: str) -> None:
+def test_a_wrong_zip_is_a_user_error(zips: list[list[str]], sentence: str) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)):
         expand(parsed("a=1,2", "b=1,2,3", "c=1"), zips)
 
 
-def test_an_interval_is_no_list_of_values() -> None:
+def test_an_interval_is_not_a_list_of_values() -> None:
     with pytest.raises(
         HydraException, match=r"a=interval\(0,1\) is not a list of values; use a=1,2,3 or a=range\(1,4\)"
     ):
@@ -116,7 +116,7 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
         ("[{data:image_folder}]", "sweep.exclude: all 2 combinations are excluded"),
     ],
 )
-def test_a_wrong_exclusion_is_a_sentence(rule: str, sentence: str, train: Train, tmp_path: Path) -> None:
+def test_a_wrong_exclusion_is_a_user_error(rule: str, sentence: str, train: Train, tmp_path: Path) -> None:
     done = train("model=softmax,mlp", f"sweep.exclude={rule}", flags=("-m",))
     assert done.returncode == 1
     assert f"error: {sentence}" in done.stderr
@@ -232,7 +232,7 @@ def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: P
     file.write_text('{"schema": 99, "runs": []}')
     done = train("model=softmax,mlp", "sweep.name=mine", flags=("-m",))
     assert done.returncode == 1
-    assert "sweep.json is damaged or of another version: remove" in done.stderr
+    assert "sweep.json is damaged or was written by another version: remove" in done.stderr
     assert "sweep.name=NAME" in done.stderr
     assert file.read_text() == '{"schema": 99, "runs": []}'
     assert not (tmp_path / "outputs" / "runs").exists()

@@ -110,7 +110,7 @@ def test_the_runs_that_are_not_shown_are_counted(rows: int, names: str) -> None:
     ("height", "names"),
     [(100, "abcdefg"), (14, "abcdefg"), (13, "abcde"), (11, "abc"), (9, "a"), (8, "a"), (3, "a"), (1, "a")],
 )
-def test_a_low_terminal_shows_the_first_runs_and_counts_the_rest(height: int, names: str) -> None:
+def test_a_short_terminal_shows_the_first_runs_and_counts_the_rest(height: int, names: str) -> None:
     lines = fitted(STATUSES, height)
     assert [cell[0] for cell in cells("\n".join(lines))] == list(names)
     assert [line for line in lines if " more: " in line] == MORE.get(names, [])

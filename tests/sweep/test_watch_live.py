@@ -55,7 +55,7 @@ def test_a_sweep_that_is_removed_ends_the_watching_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save(tmp_path, [job("a")])
-    with pytest.raises(UserError, match="is damaged or of another version"):
+    with pytest.raises(UserError, match="is damaged or was written by another version"):
         watched_live(tmp_path, monkeypatch, lambda _: shutil.rmtree(folder))
 
 
@@ -147,7 +147,7 @@ def test_the_command_prints_a_sweep_once_and_without_torch(tmp_path: Path) -> No
         (("summary", "damaged"), "{}/sweeps/damaged/sweep.json is damaged"),
     ],
 )
-def test_a_wrong_sweep_is_one_sentence(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+def test_a_wrong_sweep_is_a_user_error(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     save(tmp_path, [job("a")])
     (save(tmp_path, [], "damaged") / "sweep.json").write_text("{")
     done = sweeper_command(*arguments, "--output-dir", str(tmp_path))
@@ -156,7 +156,7 @@ def test_a_wrong_sweep_is_one_sentence(arguments: tuple[str, ...], sentence: str
     assert done.stderr.count("\n") == 1
 
 
-def test_the_summary_of_a_sweep_has_its_runs_alone(tmp_path: Path) -> None:
+def test_the_summary_of_a_sweep_has_only_its_runs(tmp_path: Path) -> None:
     for name in ("mine", "equal", "left-out", "foreign"):
         make(tmp_path, name, "finished", [row(0.5)])
     (tmp_path / "runs/unreadable").mkdir()

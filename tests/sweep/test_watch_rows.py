@@ -185,7 +185,7 @@ def test_an_unreadable_status_is_no_status(content: str, state: str, tmp_path: P
     ],
     ids=lambda value: str(value)[:17],
 )
-def test_no_metrics_of_a_run_stop_the_watch_of_other_runs(
+def test_bad_metrics_of_a_run_do_not_stop_the_watch_of_others(
     key: str, bad: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(tmp_path, "bad", "running", [row(0.5), row(0.5) | {key: bad}])
@@ -203,7 +203,7 @@ def test_no_metrics_of_a_run_stop_the_watch_of_other_runs(
     [{"heartbeat": 10**400}, {"state": "\ud800"}, {"state": ["running"]}, {"state": {}}],
     ids=["heartbeat", "text", "list", "dict"],
 )
-def test_no_status_of_a_run_stops_the_watch_of_other_runs(
+def test_a_bad_status_of_a_run_does_not_stop_the_watch_of_others(
     change: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change_status(make(tmp_path, "bad", "running"), **change)

@@ -24,7 +24,7 @@ def test_views_without_weights_have_the_same() -> None:
     torch.testing.assert_close(AveragedViews(model, three)(images), expected)
 
 
-def test_the_image_counts_as_much_as_both_shifts() -> None:
+def test_the_image_weighs_as_much_as_both_shifts() -> None:
     """Half of the mean over the image and its mirror image, half of the mean of the same over two shifts (airbench)."""
     model, images = network(), torch.randn(4, 3, 6, 6)
 

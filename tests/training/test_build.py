@@ -118,7 +118,7 @@ def test_features_that_change_are_not_precomputed(
 
 
 @pytest.mark.usefixtures("tiny_backbone")
-def test_features_are_not_precomputed_for_a_teacher_who_sees_images(small: list[str]) -> None:
+def test_features_are_not_precomputed_for_a_teacher_that_takes_images(small: list[str]) -> None:
     config = composed(*small, "model=softmax")
     components = build(config, choose_all(config), load(prepare(config.data)), CPU, teacher=nn.Flatten())
     assert isinstance(components.train_loader.transform, Normalize)
@@ -176,11 +176,11 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
         ("optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=false needs optimizer.weight_decay"),
         (
             "loss.class_weights=[1,2]",
-            "loss.class_weights=[1, 2] must be balanced, or a weight for each of the 3 classes",
+            "loss.class_weights=[1, 2] must be balanced, or one weight for each of the 3 classes",
         ),
         (
             "scheduler=onecycle optimizer=sgd scheduler.min_momentum=0.8",
-            "scheduler.min_momentum=0.8 needs an optimizer",
+            "scheduler.min_momentum=0.8 must be below",
         ),
         ("scheduler=trapezoid epochs=2 scheduler.warmup_epochs=2", "scheduler.warmup_epochs=2.0 and scheduler.decay"),
     ],

@@ -206,9 +206,9 @@ def test_a_course_without_effect_is_refused(name: str, model: nn.Module, sentenc
 
 
 @pytest.mark.parametrize("pair", [("early_dropout", "late_dropout"), ("layer_freezing", "gradual_unfreezing")])
-def test_courses_that_set_the_same_exclude_each_other(pair: tuple[str, str]) -> None:
+def test_courses_that_set_the_same_quantity_are_mutually_exclusive(pair: tuple[str, str]) -> None:
     chosen = {name: partial(COURSES[name], **{name: 0.5}) for name in pair}
-    with pytest.raises(UserError, match=f"courses.{pair[0]} and courses.{pair[1]} exclude each other"):
+    with pytest.raises(UserError, match=f"courses.{pair[0]} and courses.{pair[1]} are mutually exclusive"):
         start_courses(chosen, nn.Sequential(dropping(), stack()))
     assert len(start_courses({pair[0]: chosen[pair[0]]}, nn.Sequential(dropping(), stack()))) == 1
 

@@ -146,5 +146,5 @@ def test_balanced_weights_are_scikit_learns() -> None:
 
 @pytest.mark.parametrize("setting", [[1, 2], [1, 2, 3, 4], [0, 0, 0], ["balanced"] * 3, 2, 0.5])
 def test_class_weights_of_another_length_are_refused(setting: Any) -> None:
-    with pytest.raises(UserError, match=r"^loss\.class_weights=.* a weight for each of the 3 classes"):
+    with pytest.raises(UserError, match=r"^loss\.class_weights=.* one weight for each of the 3 classes"):
         check_class_weights(setting, 3)

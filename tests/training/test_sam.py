@@ -135,9 +135,9 @@ def test_zero_gradients_move_nothing() -> None:
         ({"base": "sgd"}, r"optimizer\.momentum=0\.9: optimizer\.base=sgd uses lr, weight_decay"),
         (
             {"base": "adam", "momentum": None, "nesterov": None},
-            r"optimizer\.betas=None: optimizer\.base=adam uses betas",
+            r"optimizer\.betas=null: optimizer\.base=adam uses betas",
         ),
-        ({"momentum": None}, r"optimizer\.momentum=None: optimizer\.base=momentum uses"),
+        ({"momentum": None}, r"optimizer\.momentum=null: optimizer\.base=momentum uses"),
     ],
 )
 def test_settings_that_the_base_does_not_use_are_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -222,5 +222,5 @@ def test_the_momentum_of_onecycle_is_torchs(rise: float) -> None:
 
 @pytest.mark.parametrize("warmup, decay", [(4, 0.6), (8.2, 0.0), (0.2, 0.99)])
 def test_a_trapezoid_longer_than_the_training_is_refused(warmup: float, decay: float) -> None:
-    with pytest.raises(UserError, match=r"are longer than the training of 8 epochs"):
+    with pytest.raises(UserError, match=r"together exceed the training of 8 epochs"):
         trapezoid(STEPS, TOTAL, warmup_epochs=warmup, decay_fraction=decay, min_factor=0.0)
