@@ -32,6 +32,8 @@ from sweeper.ranges import (
     setting,
 )
 
+MEAN = Check("from 0 to 1, since pixels are (divide by 255)", lambda value: 0 <= value <= 1)
+STD = Check("above 0 and at most 1, since pixels are from 0 to 1 (divide by 255)", lambda value: 0 < value <= 1)
 LONGEST_NAME = 100  # characters of a sweep's name, which is also a folder name
 
 
@@ -46,9 +48,16 @@ class DataConfig:
     sha256: str | None = setting("expected SHA-256 of the archive")
     image_size: int | None = setting("side length in pixels that images are resized to", check=at_least(1))
     channels: int | None = setting("3 for color, 1 for gray", check=Check("1 or 3", lambda value: value in (1, 3)))
+    resize: str | None = setting(
+        "squeeze: change the aspect ratio; crop: to the central square; pad: with black borders",
+        check=one_of("squeeze", "crop", "pad"),
+    )
+    value_range: list[float] | None = setting(
+        "values that become black and white in gray images of more than 8 bits; null: 0 and 65535"
+    )
     val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
-    mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]")
-    std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=above(0))
+    mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]", check=MEAN)
+    std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=STD)
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """Exceptions that end a run early, and error messages for users: what is wrong and what is valid."""
 
 import difflib
+import logging
 import sys
 from collections.abc import Iterable
+from functools import cache
 
 FRIENDLY_ERRORS = (
     "SWEEPER_FRIENDLY_ERRORS"  # environment variable, set while this program prints messages instead of tracebacks
@@ -33,6 +35,12 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     """
     close = difflib.get_close_matches(name.removeprefix(prefix), [valid.removeprefix(prefix) for valid in names], n=1)
     return f" (did you mean {prefix}{close[0]}?)" if close else ""
+
+
+@cache
+def warn_once(log: logging.Logger, sentence: str) -> None:
+    """Log a warning the first time that this process has it."""
+    log.warning("%s", sentence)
 
 
 def exit_with_error(sentence: str) -> None:

@@ -59,7 +59,7 @@ BAD = [
     ("model=softmax model.hidden=[3]", "model.hidden=[3] is not used by model=softmax, which has no settings"),
     ("scheduler=onecycle scheduler.warmup_epochs=1", "scheduler.warmup_epochs=1.0 is not used by scheduler=onecycle"),
     ("data=digits data.root=x", "data.root=x is not used by data=digits"),
-    ("data.root=nowhere", "data.root=nowhere: folder nowhere/train not found"),
+    ("data.root=nowhere", "data.root=nowhere: folder not found; expected train/<class>/*"),
     ("data.val_size=120", "data.val_size=120 must be at most 118: there are 120 training images"),
     ("data.mean=[0.5]", "data.mean=[0.5] needs a number for each of the images' 3 channels"),
     ("model=cnn_pool data.image_size=1", "images of 1x1 pixels are too small"),

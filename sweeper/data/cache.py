@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.config import DataConfig
+from sweeper.data.image_folders import CACHE_TAG, few
 from sweeper.data.sources import DATASETS, Source
 from sweeper.data.split import stratified_split
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
 
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 COMMON = ("cache", "val_size", "mean", "std")  # settings of every dataset
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images; may be deleted at any time.\n"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -116,6 +119,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        (folder.parent / CACHE_TAG).write_text(TAG_TEXT)
         with FileLock(folder.with_suffix(".lock")):
             if not broken and (cached := read_index(source, folder)):
                 return cached  # another process was faster
@@ -178,6 +182,40 @@ def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
 def resolve_val_size(config: DataConfig, cached: Cached) -> DataConfig:
     """Return the config with `val_size: null` as its number, a tenth of the training images."""
     return replace(config, val_size=cached.num_train // 10) if config.val_size is None else config
+
+
+def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> None:
+    """Report what follows from few images: no validation images of their own, or classes that are never trained on.
+
+    Args:
+        given: `val_size` before it was resolved.
+        config: with its number.
+    """
+    if config.val_size == 0:
+        if given is None:
+            warn_once(
+                log,
+                f"data.root={config.root}: {cached.num_train} training images are too few to hold a tenth out: the "
+                "test images are the validation images; data.val_size=N holds N out",
+            )
+    elif untrained := untrained_classes(cached.folder, cached.fingerprint, config.val_size or 0):
+        names = [cached.classes[label] for label in untrained]
+        warn_once(
+            log,
+            f"data.val_size={config.val_size} leaves no training image of {len(names)} of {len(cached.classes)} "
+            f"classes ({few(names)}): they have too few images",
+        )
+
+
+@cache
+def untrained_classes(folder: Path, fingerprint: str, val_size: int) -> list[int]:
+    """Return the classes whose training images are all held out, which no seed changes; none for a damaged cache."""
+    try:
+        labels = np.load(folder / "train_labels.npy")
+        train, _ = stratified_split(labels, val_size, seed=0)
+        return [int(label) for label in np.setdiff1d(labels, labels[train])]
+    except Exception:  # as in read_arrays; load repairs it
+        return []
 
 
 def check_data(config: DataConfig, num_train: int, channels: int) -> None:

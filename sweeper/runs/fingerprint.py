@@ -16,7 +16,9 @@ from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
-NOT_FOLLOWED = ("data/sources",)  # decoding: its pixels are in the dataset's fingerprint
+# Decoding: its pixels are in the dataset's fingerprint.
+DECODING = ("sources", "image_files", "image_folders", "unreadable", "value_range")
+NOT_FOLLOWED = tuple(f"data/{name}" for name in DECODING)
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
 # The registry of each group, and the choice of an effective config that does not name the group. A group without one
 # is a slot that the model may lack.

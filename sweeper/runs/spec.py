@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config, to_config, validate
-from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
+from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size, warn_about_split
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
@@ -72,8 +72,10 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
         config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
         choices = choose_all(config)
     cached = cached or prepare(config.data)
+    given = config.data.val_size
     config = replace(config, data=resolve_val_size(config.data, cached))
     check_data(config.data, cached.num_train, cached.input_shape[0])
+    warn_about_split(given, config.data, cached)
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
@@ -114,6 +116,8 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
             effective[group] = {key: value for key, value in values.items() if value is not None}
     effective["data"] = {key: value for key, value in effective["data"].items() if key not in of_data}
     effective["data"]["fingerprint"] = fingerprint
+    if effective["data"].get("resize") == "squeeze":  # as before there was a choice
+        del effective["data"]["resize"]
     missing = [slot for slot in SLOTS if slot not in keyword_only(choices.model)]
     idle = [group for group, (_, idle) in REGISTRIES.items() if idle is not None and effective[group]["name"] == idle]
     for group in (*missing, *idle):
