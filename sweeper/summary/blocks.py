@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.summary.axes import format_override, sort_key
+from sweeper.summary.axes import sort_key
+from sweeper.summary.columns import format_override
 from sweeper.summary.pairing import Difference
 
 MAX_NAMED = 5  # seeds or cells in a note

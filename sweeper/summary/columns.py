@@ -117,6 +117,13 @@ def format_value(name: str, value: Any) -> str:
     return str(value)
 
 
+def format_override(value: Any) -> str:
+    """Format a value as it is typed on the command line."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    return "null" if is_missing(value) else format_value("", value)
+
+
 def format_mean(name: str, value: Any, std: Any) -> str:
     """Return a mean and its standard deviation as text, or the value alone where there is no deviation."""
     if is_missing(std):

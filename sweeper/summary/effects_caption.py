@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
-from sweeper.summary.axes import format_override
+from sweeper.summary.columns import format_override
 from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts

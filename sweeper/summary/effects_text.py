@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.axes import format_override
-from sweeper.summary.columns import CLASS_ACC
+from sweeper.summary.columns import CLASS_ACC, format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS, USUAL

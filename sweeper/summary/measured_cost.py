@@ -18,7 +18,8 @@ from rich.text import Text
 
 from sweeper.errors import UserError, format_names
 from sweeper.runs.directory import RunDirectory
-from sweeper.summary.axes import format_override, settings_of
+from sweeper.summary.axes import settings_of
+from sweeper.summary.columns import format_override
 from sweeper.summary.cost import Sides, format_ratio, ratio_of
 from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.summary.axes import format_override
 from sweeper.summary.blocks import Blocks, means_by
+from sweeper.summary.columns import format_override
 from sweeper.summary.intervals import Interval, mean_of, spread_of
 from sweeper.summary.pairing import DECIMALS
 

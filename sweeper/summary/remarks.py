@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from sweeper.summary.axes import format_override, sort_key
-from sweeper.summary.columns import is_implied
+from sweeper.summary.axes import sort_key
+from sweeper.summary.columns import format_override, is_implied
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.study import Study
 

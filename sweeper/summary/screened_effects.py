@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.axes import format_override
+from sweeper.summary.columns import format_override
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.outcomes import Tally
 from sweeper.summary.pairing import DECIMALS, Change, Difference

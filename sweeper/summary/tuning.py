@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.axes import format_override, is_axis, sort_key
+from sweeper.summary.axes import is_axis, sort_key
 from sweeper.summary.blocks import name_value
+from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import strata
 

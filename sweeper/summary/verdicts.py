@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sweeper.summary.axes import format_override
+from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
 from sweeper.summary.parts import Part

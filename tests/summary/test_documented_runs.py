@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from processes import REPOSITORY
 
-from sweeper.summary.axes import format_override
-from sweeper.summary.columns import RESULTS
+from sweeper.summary.columns import RESULTS, format_override
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import format_p
 from sweeper.summary.inference import Comparison
