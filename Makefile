@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard exercises transfer \
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer \
     test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
 
 help:  ## List the targets
@@ -44,6 +44,8 @@ tensorboard: setup  ## Open TensorBoard on all runs
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
 exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10
 	@PYTHON=$(PY) scripts/exercises.sh
+
+practice: exercises  # the name in version 0.1
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
 	@PYTHON=$(PY) scripts/transfer.sh

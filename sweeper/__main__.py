@@ -1,18 +1,22 @@
 """python -m sweeper summary | effects | cost | report | curves | watch | evaluate: read and check recorded runs."""
 
 import io
+import signal
 import sys
+
+if __name__ == "__main__":  # until the commands handle it, and before the imports below: Ctrl-C ends this quietly
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
-
-if TYPE_CHECKING:
-    from sweeper.runs.evaluate import Reevaluation
 
 app = typer.Typer(
     help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -26,6 +30,7 @@ Where = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only runs with this value; may be repeated.")
 ]
 Baseline = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Baseline of an axis; may be repeated.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the images, where they have moved.")]
 OutputFile = Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
@@ -146,6 +151,7 @@ def cost(
     baseline: Baseline = None,
     format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
+    data_root: DataRoot = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Measure what each setting costs: seconds per training step, parameters and, on a GPU, memory.
@@ -159,7 +165,8 @@ def cost(
     from sweeper.sweep.saved import ids_of
 
     only = ids_of(output_dir, sweep)
-    show_costs(output_dir, only, baseline or [], measure, where=where or [], format=format, output=output)
+    measure_here = partial(measure, data_root=data_root)
+    show_costs(output_dir, only, baseline or [], measure_here, where=where or [], format=format, output=output)
 
 
 @app.command()
@@ -218,23 +225,26 @@ def evaluate(
     best: Annotated[
         bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
     ] = False,
+    data_root: DataRoot = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
     if (run is None) != best:
         raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
     from sweeper.runs.evaluate import evaluate_run
+    from sweeper.summary.evaluation_text import print_evaluation
 
     folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
-    evaluation = evaluate_run(folder)
+    evaluation = evaluate_run(folder, data_root)
+    reason = f"; {evaluation.note}" if evaluation.note else ""
     print_evaluation(folder.name, evaluation)
     recorded = folder / "predictions.npz"
     if evaluation.num_changed is None:
         print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
     elif evaluation.num_changed > 0:
-        raise UserError(f"{evaluation.num_changed} predicted classes differ from those in {recorded}")
+        raise UserError(f"{evaluation.num_changed} predicted classes differ from those in {recorded}{reason}")
     if evaluation.test_acc != evaluation.recorded_acc:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
+        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}{reason}")
 
 
 def find_run(run: Path, output_dir: Path) -> Path:
@@ -267,37 +277,25 @@ def best_directory(output_dir: Path) -> Path:
     return output_dir / "runs" / str(run_id)
 
 
-def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
-    """Print the accuracy and the recorded one, precision and recall of each class, and the confusion matrix."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
-    confusion, classes = evaluation.confusion, evaluation.classes
-    hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
-    scores = Table(title="Per class", title_justify="left")
-    matrix = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
-    for header in ("class", "precision", "recall", "images"):
-        scores.add_column(header, justify="left" if header == "class" else "right")
-    matrix.add_column("")
-    for index, label in enumerate(classes):
-        precision = f"{hits[index] / predicted[index]:.4f}" if predicted[index] else "-"
-        scores.add_row(label, precision, f"{hits[index] / actual[index]:.4f}", str(actual[index]))
-        matrix.add_column(label, justify="right")
-    for label, row in zip(classes, confusion, strict=True):
-        matrix.add_row(label, *(str(count) for count in row))
-    console.print(scores, matrix, markup=False)
-
-
 def main() -> None:
-    """Run a command; a user's error ends in one sentence and exit status 1."""
+    """Run a command; a user's error ends in one sentence and exit status 1, a reader that is gone ends it quietly."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a record may hold characters that a terminal cannot show
     try:
-        app()
-    except (UserError, OSError) as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        discard_output()
+        exit_with_error(str(error))
+    except UserError as error:
         exit_with_error(str(error))
 
 

@@ -98,7 +98,7 @@ def prepare(config: DataConfig) -> Cached:
 def read_index(source: Source, folder: Path) -> Cached | None:
     """Read the index of a cache folder; None where the cache is missing or incomplete."""
     try:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         (num_train, *shape), (num_test, *_) = index["shapes"]["train_images"], index["shapes"]["test_images"]
         return Cached(source, folder, index["fingerprint"], index["classes"], tuple(shape), num_train, num_test)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -131,7 +131,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
                 arrays = {name: np.load(partial / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
                 shapes = {name: list(array.shape) for name, array in arrays.items()}
                 index = {"fingerprint": fingerprint(arrays, classes), "classes": classes, "shapes": shapes}
-                (partial / "index.json").write_text(json.dumps(index))
+                (partial / "index.json").write_text(json.dumps(index), encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
             finally:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.choice import Registry
-from sweeper.errors import UserError
+from sweeper.errors import UserError, format_names
+from sweeper.models.architecture import MODELS_WITH
 
 SomeImages = Callable[[int], Tensor]
 Init = Callable[[nn.Module, SomeImages], None]
@@ -44,7 +45,9 @@ def check_init(name: str, init: Any, model: nn.Module) -> None:
     """
     needs = getattr(init.func, "needs_convolutions", False)
     if needs and not any(isinstance(layer, nn.Conv2d) for layer in weight_layers(model)):
-        raise UserError(f"init={name} needs a model with convolutions; choose another init")
+        raise UserError(
+            f"init={name} needs a model with convolutions: model={format_names(MODELS_WITH['convolutions'])}"
+        )
 
 
 def zero_bias(layer: nn.Linear | nn.Conv2d) -> None:

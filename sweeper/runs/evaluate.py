@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -15,6 +16,7 @@ from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import read_predictions
+from sweeper.runs.provenance import in_folder
 from sweeper.runs.spec import resolve_recorded
 from sweeper.runs.states import state_of
 from sweeper.training.build import TrainingComponents, build
@@ -44,6 +46,7 @@ class Reevaluation:
         num_changed: test images whose predicted class differs from the recorded one; None if no predictions are
             recorded.
         confusion: images by true class (rows) and predicted class (columns).
+        note: why the last digits may differ; empty where they may not.
     """
 
     recorded_acc: float
@@ -51,10 +54,15 @@ class Reevaluation:
     num_changed: int | None
     classes: list[str]
     confusion: NDArray[np.int64]
+    note: str = ""
 
 
-def evaluate_run(folder: Path) -> Reevaluation:
-    """Load best.pt of a finished run and evaluate it on the test images.
+def evaluate_run(folder: Path, data_root: Path | None = None) -> Reevaluation:
+    """Load best.pt of a finished run and evaluate it on the test images, where there is no GPU on the CPU.
+
+    Args:
+        folder: the run's directory, which may be a copy.
+        data_root: the folder of the images, where it is no longer the recorded one.
 
     Raises:
         UserError: there is no such finished run, its checkpoint is not usable or its dataset has changed.
@@ -65,14 +73,16 @@ def evaluate_run(folder: Path) -> Reevaluation:
         raise UserError(f"{folder} not found: give a run ID, its last digits or a run directory")
     if result is None:
         state = state_of(record)
-        advice = "" if state in ("running", "diverged") else f"; to finish it: {run['command']}"
+        advice = "" if state in ("running", "diverged") else f"; to finish it: {command_of(record)}"
         raise UserError(f"{folder.name} has no result (state: {state}){advice}")
     loss = LossConfig("cross_entropy", label_smoothing=0.0)  # evaluation needs neither the loss nor its teacher
-    spec = resolve_recorded(record, compile=False, loss=loss)  # compiling takes longer than evaluating
+    changes = {} if torch.cuda.is_available() else {"device": "cpu"}
+    # Compiling takes longer than evaluating.
+    spec = resolve_recorded(record, data_root=data_root, compile=False, loss=loss, **changes)
     try:
-        best = checkpoint.load(record.best, folder.name)
+        best = checkpoint.load(record.best, run["run_id"])
     except (FileNotFoundError, checkpoint.Damaged) as error:
-        again = f"retrain with: {run['command']} sweep.reuse=none"
+        again = f"retrain with: {command_of(record)} sweep.reuse=none"
         raise UserError(f"{record.best} is missing or damaged; {again}") from error
     device = set_up_process(spec.config.device, run["threads"])
     components = build(spec.config, spec.choices, load(spec.cached), device, load_pretrained=False)
@@ -83,4 +93,14 @@ def evaluate_run(folder: Path) -> Reevaluation:
     changed = None
     if recorded is not None and len(recorded[0]) == len(test.logits):
         changed = int((recorded[0].argmax(1) != test.logits.numpy().argmax(1)).sum())
-    return Reevaluation(result["test_acc"], acc(test), changed, run["dataset"]["classes"], test.confusion.numpy())
+    note = ""
+    if device.type != run["device_type"]:
+        note = f"trained on {run['device_type']}, evaluated on {device.type}: the last digits may differ"
+    classes = run["dataset"]["classes"]
+    return Reevaluation(result["test_acc"], acc(test), changed, classes, test.confusion.numpy(), note)
+
+
+def command_of(record: RunDirectory) -> str:
+    """Return the command that repeats a recorded run, in the folder where the record is now."""
+    run = record.run() or {}
+    return in_folder(run["command"], run["config"]["output_dir"], record.folder.parent.parent)

@@ -91,6 +91,7 @@ def effects(
     runs = states.pop("finished", 0)
     left_out = dict(sorted(states.items()))
     left_out |= {OLD: len(skipped.old)} if skipped.old else {}
+    left_out |= {"copies": len(skipped.copies)} if skipped.copies else {}
     left_out |= {"unreadable": len(skipped.unreadable)} if skipped.unreadable else {}
     if runs < 2:
         what = "there are no runs" if frame.empty else "one run is finished" if runs else "no run is finished"

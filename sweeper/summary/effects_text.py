@@ -176,10 +176,9 @@ def show_effects(
     )
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
-    console = Console()
     if output is not None:
         write_output(output, FORMATS[format](found))
-    elif format == "table" and console.is_terminal:
-        print_effects(found, console)
+    elif format == "table" and sys.stdout.isatty():
+        print_effects(found, Console())
     else:
         print(FORMATS[format](found), end="")

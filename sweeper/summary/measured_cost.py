@@ -202,10 +202,9 @@ def show_costs(
     frame, _ = gather(output_dir / "runs", only)
     frame = frame if frame.empty else select(frame, where)
     measured = measured_costs(frame, given, output_dir / "runs", measure)
-    console = Console()
     if output is not None:
         write_output(output, FORMATS[format](measured))
-    elif format == "table" and console.is_terminal:
-        print_costs(measured, console)
+    elif format == "table" and sys.stdout.isatty():
+        print_costs(measured, Console())
     else:
         print(FORMATS[format](measured), end="")

@@ -39,9 +39,9 @@ class RunRow:
 
 
 def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
-    """Read one run; return None where its directory does not describe a run of this version."""
+    """Read one run; return None where its directory does not describe a run of this version, or is a copy of one."""
     run, status, result = record.run(), record.status() or {}, record.result() or {}
-    if run is None or not isinstance(run.get("effective"), dict):
+    if run is None or not isinstance(run.get("effective"), dict) or record.is_copy(run):
         return None
     effective, code, versions = run["effective"], run.get("code"), run.get("versions")
     rows = record.metrics()

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from sweeper.choice import Registry, keyword_only
 from sweeper.errors import UserError, format_names
+from sweeper.models.architecture import MODELS_WITH
 from sweeper.training.lion import Lion
 from sweeper.training.muon import Muon, is_hidden_matrix
 from sweeper.training.parameter_groups import NamedParameters
@@ -161,8 +162,8 @@ def muon(
     hidden = is_hidden_matrix([parameter for _, parameter in named])
     if not any(hidden):
         raise UserError(
-            "optimizer=muon needs a trained matrix besides the first convolution and the last layer; "
-            "choose a deeper model or another optimizer"
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: "
+            f"model={format_names(MODELS_WITH['several layers'])} with enough trained layers"
         )
     if (betas is None) == (aux == "adamw"):
         raise UserError(f"optimizer.betas={betas} does not fit optimizer.aux={aux}: adamw needs them, sgd has none")
@@ -178,7 +179,7 @@ def muon(
 
 
 def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, Any]) -> Optimizer:
-    """Build the update rule that sam and asam wrap.
+    """Build the update rule that sam wraps.
 
     Args:
         settings: None where not given.
@@ -206,9 +207,11 @@ def sam(
     betas: list[float] | None,
     weight_decay: float,
     rho: float,
+    adaptive: bool,
     interval: int,
 ) -> Optimizer:
-    """Sharpness-aware minimization: update w with the gradient at w + rho g / |g| (Foret et al. 2021).
+    """Sharpness-aware minimization: update w with the gradient at w + rho g / |g| (Foret et al. 2021); if `adaptive`,
+    large weights are moved further on the way there (ASAM, Kwon et al. 2021).
 
     Args:
         base: the update rule; `momentum`, `nesterov` and `betas` are given where it uses them.
@@ -218,24 +221,7 @@ def sam(
         UserError: see `base_optimizer`.
     """
     settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
-    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=False)
-
-
-def asam(
-    parameters: NamedParameters,
-    *,
-    base: str,
-    lr: float,
-    momentum: float | None,
-    nesterov: bool | None,
-    betas: list[float] | None,
-    weight_decay: float,
-    rho: float,
-    interval: int,
-) -> Optimizer:
-    """Adaptive SAM: the neighborhood of a weight grows with its size (Kwon et al. 2021). See `sam`."""
-    settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
-    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=True)
+    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=adaptive)
 
 
 OPTIMIZERS: Registry = {
@@ -249,5 +235,4 @@ OPTIMIZERS: Registry = {
     "lion": lion,
     "muon": muon,
     "sam": sam,
-    "asam": asam,
 }

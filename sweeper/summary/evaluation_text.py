@@ -1,0 +1,72 @@
+"""The text of a new evaluation: accuracy, precision and recall of each class, and the confusion matrix."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.summary.output import printable
+
+if TYPE_CHECKING:
+    from sweeper.runs.evaluate import Reevaluation
+
+PADDING = 3  # a border and a space on both sides of a cell
+
+
+def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
+    """Print an evaluation; where a terminal is too narrow for the confusion matrix, in parts of fewer columns."""
+    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
+    if evaluation.note:
+        print(evaluation.note)
+    labels = [Text(printable(label)) for label in evaluation.classes]
+    limit = Console().width if sys.stdout.isatty() else None
+    for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):
+        Console(width=width_of(table)).print(table)
+
+
+def scores(confusion: NDArray[np.int64], labels: Sequence[Text]) -> Table:
+    """Return precision, recall and the number of images of each class."""
+    hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    table = Table(title="Per class", title_justify="left")
+    table.add_column("class")
+    for header in ("precision", "recall", "images"):
+        table.add_column(header, justify="right")
+    for index, label in enumerate(labels):
+        parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in (predicted, actual)]
+        table.add_row(label, *parts, str(actual[index]))
+    return table
+
+
+def matrices(confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | None) -> Iterator[Table]:
+    """Yield the confusion matrix in tables of as many predicted classes as fit in `limit` characters; None: all."""
+    digits = len(str(confusion.max()))
+    widths = [max(label.cell_len, digits) + PADDING for label in labels]
+    first = 1 + max(label.cell_len for label in labels) + PADDING
+    start = 0
+    while start < len(labels):
+        stop = start + 1
+        while stop < len(labels) and (limit is None or first + sum(widths[start : stop + 1]) <= limit):
+            stop += 1
+        yield matrix(confusion, labels, start, stop)
+        start = stop
+
+
+def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, stop: int) -> Table:
+    """Return the columns from start to stop of the confusion matrix."""
+    table = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
+    table.add_column("")
+    for label in labels[start:stop]:
+        table.add_column(label, justify="right")
+    for label, row in zip(labels, confusion, strict=True):
+        table.add_row(label, *(str(count) for count in row[start:stop]))
+    return table
+
+
+def width_of(table: Table) -> int:
+    """Return the characters across that a table needs for all of its cells."""
+    return Console(width=100_000).measure(table).maximum
