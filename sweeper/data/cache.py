@@ -119,7 +119,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        (folder.parent / CACHE_TAG).write_text(TAG_TEXT)
+        (folder.parent / CACHE_TAG).write_text(TAG_TEXT, encoding="utf-8")
         with FileLock(folder.with_suffix(".lock")):
             if not broken and (cached := read_index(source, folder)):
                 return cached  # another process was faster
