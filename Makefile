@@ -69,8 +69,8 @@ bench-sweep: setup  ## Measure the overhead of sweeps; DATA=FOLDER adds an image
 bench-slurm: setup  ## Measure the overhead of a cluster, on a temporary Slurm (root on Debian)
 	@$(PY) benchmarks/slurm.py
 
-bench-effects: setup  ## Measure the false-positive rate of effects; ten minutes
-	@$(PY) benchmarks/effects.py
+bench-effects: setup  ## Simulate error rates of effects and the cost of seeds, into docs/simulations.md; ten minutes
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.simulations
 
 bench-tricks: setup  ## Measure what each trick costs per step; write docs/tricks.md; five minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks

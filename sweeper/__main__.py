@@ -113,6 +113,10 @@ def effects(
     anytime: Annotated[
         bool, typer.Option("--anytime", help="Use p values and intervals that stay valid when seeds are added later.")
     ] = False,
+    diverged_as_chance: Annotated[
+        bool,
+        typer.Option("--diverged-as-chance", help="Count diverged runs as chance accuracy, 1 / number of classes."),
+    ] = False,
     format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -121,6 +125,7 @@ def effects(
 ) -> None:
     """Estimate the effect of each setting from pairs of finished runs that differ only in that setting."""
     from sweeper.summary.effects_text import show_effects
+    from sweeper.summary.study import Method
     from sweeper.sweep.saved import ids_of, precision_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
@@ -129,10 +134,13 @@ def effects(
         ids_of(output_dir, sweep),
         baseline or [],
         where=where or [],
-        tuned=tune or [],
         measures=measure or [],
-        is_anytime=anytime,
-        precision=precision_of(output_dir, sweep),
+        method=Method(
+            tuned=tune or [],
+            is_anytime=anytime,
+            precision=precision_of(output_dir, sweep),
+            is_chance=diverged_as_chance,
+        ),
         format=format,
         output=output,
         options=options,

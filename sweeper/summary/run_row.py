@@ -92,9 +92,12 @@ def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, 
 
 
 def image_counts(dataset: Any) -> dict[str, Any]:
-    """Return how many images the run's accuracies are measured on."""
-    parts = ("test", "val") if isinstance(dataset, dict) else ()
-    return {f"{part}_images": result_number(dataset.get(part)) for part in parts}
+    """Return the number of images that the run's accuracies are measured on, and of classes."""
+    if not isinstance(dataset, dict):
+        return {}
+    classes = dataset.get("classes")
+    counts = {f"{part}_images": result_number(dataset.get(part)) for part in ("test", "val")}
+    return counts | {"num_classes": len(classes) if isinstance(classes, list) and classes else None}
 
 
 def median_speed(rows: list[dict[str, Any]]) -> float | None:

@@ -224,7 +224,7 @@ def test_texts_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = summarize(tmp_path).splitlines()
     assert lines[2].startswith("| a\\|b | one\\|two three | 0.5000 |") and lines[3].startswith("| [red]c | mlp |")
     printed = capsys.readouterr().out
-    assert all(text in printed for text in ("[red]c", "note=[/b]", "runs: [blue]foreign"))
+    assert all(text in printed for text in ("[red]c", "note=[/b]", "runs): [blue]foreign"))
 
 
 @pytest.mark.parametrize(
