@@ -47,6 +47,7 @@ class Checks(Callback):
         try:
             refuse_lists_of_choices(config)
             refuse_dotted_choices(config)
+            refuse_repeated_groups(config)
             refuse_unused_folders(config)
             of_mode(config)
             refuse_unstable(raw_values(config), in_sweep=of_mode is refuse_unused_sweep_settings)
@@ -76,6 +77,21 @@ def refuse_lists_of_choices(config: DictConfig) -> None:
         for names in (item for item in choices if isinstance(item, list) and override.key_or_group in groups):
             key, text = override.key_or_group, ",".join(map(str, names))
             raise UserError(f"{key}=[{text}] is a list; choose a single name, or sweep: -m {key}={text}")
+
+
+def refuse_repeated_groups(config: DictConfig) -> None:
+    """Check that a group whose settings are given as a dict is given nothing else: of both, a sweep would use the last.
+
+    Raises:
+        UserError: it is.
+    """
+    overrides = overrides_of(config, "task")
+    keys = [override.key_or_group for override in overrides]
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        choices = value.list if isinstance(value, ChoiceSweep) else [value]
+        if any(isinstance(choice, dict) for choice in choices) and keys.count(key) > 1:
+            raise UserError(f"{override.input_line}: {key} is given twice; write its settings as {key}.SETTING=VALUE")
 
 
 def refuse_dotted_choices(config: DictConfig) -> None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweeper.errors import UserError
 from sweeper.ranges import (
+    DEVICE,
     Check,
     above,
     above_up_to,
@@ -361,7 +362,7 @@ class Config:
     )
     patience: int | None = setting("early-stopping patience, in epochs; null: never stop early", None, at_least(1))
     checkpoint_minutes: float = setting("minutes between checkpoints within an epoch", 5.0, at_least(0))
-    device: str = setting("auto (a GPU if available), cpu or cuda", "auto", one_of("auto", "cpu", "cuda"))
+    device: str = setting("auto (a GPU if available), cpu or cuda", "auto", DEVICE)
     threads: int | None = setting("CPU threads; null: torch's default", None, at_least(1))
     compile: bool = setting("compile the model with torch.compile (about a minute at startup; meant for GPUs)", False)
     output_dir: str = setting("folder for runs and summaries", "outputs")

@@ -50,10 +50,11 @@ def format_names(names: Iterable[str]) -> str:
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     """Return ` (did you mean X?)` if a valid name is similar to the given one, else an empty string.
 
-    A prefix that all names share is ignored.
+    Upper case, and a prefix that all names share, are ignored.
     """
-    close = difflib.get_close_matches(name.removeprefix(prefix), [valid.removeprefix(prefix) for valid in names], n=1)
-    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+    valid = {full.removeprefix(prefix).lower(): full for full in names}
+    close = difflib.get_close_matches(name.removeprefix(prefix).lower(), valid, n=1)
+    return f" (did you mean {valid[close[0]]}?)" if close else ""
 
 
 @cache

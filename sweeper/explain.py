@@ -24,6 +24,12 @@ MOVED = {
     "augmentation.size": "augmentation.cutout",
     "label_smoothing": "loss.label_smoothing",
 }  # settings of version 0.1, and their replacements
+ELSEWHERE = {
+    "learning_rate": ["optimizer.lr"],
+    "wd": ["optimizer.weight_decay"],
+    "bs": ["batch_size"],
+    "dataset": ["data"],
+}  # what other programs call a setting, by the last part of its name
 FORMS = {
     "int": "an integer",
     "float": "a number",
@@ -63,11 +69,18 @@ def explain_composition(error: BaseException) -> str:
         first = "# @package _global_, without a byte order mark before it"
         return f"experiment={file[1]}: the first line of an experiment's file must be {first}"
     if (swept := re.match(r"Ambiguous value for argument '(.*)'", text)) is not None:
-        return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
+        key, _, values = swept[1].partition("=")
+        as_list = f"; or write {key}=[{values}] for a list" if key in list_settings() and "[" not in values else ""
+        return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}{as_list}"
     if (added := ADDED.search(text)) is not None:
         override = added["override"].replace(": ", "=")
         return f"+{override}: drop the +; {override.partition('=')[0]} already has a value"
     return explain_value(error)
+
+
+def list_settings() -> list[str]:
+    """Return the settings that are lists of numbers."""
+    return [key for key, item, _ in settings(Config()) if str(item.type).startswith(("list[int]", "list[float]"))]
 
 
 def explain_value(error: BaseException) -> str:
@@ -190,8 +203,9 @@ def explain_setting(error: BaseException, key: str, override: str) -> str:
 
 def explain_unknown(key: str) -> str:
     """Explain that there is no such setting, with those that are like it."""
-    elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    if elsewhere:
+    last = key.rpartition(".")[2]
+    elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == last]
+    if elsewhere := elsewhere or ELSEWHERE.get(last, []):
         return f"unknown setting {key} (did you mean {format_names(elsewhere)}?)"
     siblings, (group, dot, _) = sibling_keys(key), key.rpartition(".")
     return f"unknown setting {key}{nearest(key, siblings, group + dot)}; valid: {format_names(siblings)}"

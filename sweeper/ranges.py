@@ -43,6 +43,11 @@ def one_of(*names: str) -> Check:
     return Check(f"one of {format_names(names)}", lambda value: value in names)
 
 
+DEVICE = Check(
+    "one of auto, cpu, cuda; CUDA_VISIBLE_DEVICES=N chooses a GPU", lambda value: value in ("auto", "cpu", "cuda")
+)
+
+
 def is_class_weight(value: Any) -> bool:
     """Return whether this is `balanced` or the weight of a class."""
     return value == "balanced" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)

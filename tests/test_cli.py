@@ -80,7 +80,13 @@ BAD = [
     ("optimizer.betas=[0.9]", "optimizer.betas=[0.9] must be two numbers"),
     ("optimizer=momentum optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true needs"),
     ("model=mlp model.hidden=[]", "model.hidden=[] must have at least one value"),
+    (
+        "augmentation=flip augmentation={crop_padding:2}",
+        "augmentation={crop_padding:2}: augmentation is given twice; write its settings as augmentation.SETTING=VALUE",
+    ),
     ("model=mlp,cnn", "model=mlp,cnn has several values; use -m to sweep over them: python "),
+    ("model=MLP", "unknown choice model=MLP (did you mean mlp?)"),
+    ("learning_rate=0.1", "unknown setting learning_rate (did you mean optimizer.lr?)"),
     ("lr=0.1", "unknown setting lr (did you mean optimizer.lr?)"),
 ]
 
@@ -234,6 +240,7 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
 
 MEANT_AS_SWEEPS = [
     (["seed=0,1", "epochs=2"], "seed=0,1 has several values; use -m to sweep over them: {} seed=0,1 epochs=2"),
+    (["model.hidden=64,32"], "model.hidden=64,32; or write model.hidden=[64,32] for a list"),
     (["sweep.dry_run=true"], "sweep.dry_run=true applies to sweeps only; add -m: {} sweep.dry_run=true"),
     (["sweep.exclude=[{seed:0}]"], "sweep.exclude=[{{seed:0}}] applies to sweeps only; add -m: {} "),
     (["sweep.design=screen"], "sweep.design=screen applies to sweeps only; add -m: {} sweep.design=screen"),

@@ -36,7 +36,8 @@ class Listing:
 
     Attributes:
         train, test: paths by class.
-        key: digest of names, sizes and times; it changes when the files do.
+        key: digest of names, sizes and times (of change as well: copying may preserve the other); it changes when the
+            files do.
     """
 
     classes: list[str]
@@ -73,18 +74,20 @@ class Scan:
                 others = describe(self.passed - before)
                 but = f", but {others}" if others else ""
                 raise UserError(f"{folder / name} contains no images ({format_names(SUFFIXES)}){but}; {LAYOUT}")
-            for relative, size, modified in files:
-                self.digest.update(os.fsencode(f"{split}/{name}/{relative}\0{size}\0{modified}\n"))
-            found[name] = [os.path.join(folder, name, relative) for relative, _, _ in files]  # noqa: PTH118  many
+            for relative, *signature in files:
+                self.digest.update(os.fsencode(f"{split}/{name}/{relative}\0{signature}\n"))
+            found[name] = [os.path.join(folder, name, relative) for relative, *_ in files]  # noqa: PTH118  many
         return found
 
-    def images(self, folder: Path, below: str = "", parents: tuple[str, ...] = ()) -> Iterator[tuple[str, int, int]]:
-        """Yield the relative path, the size and the time in nanoseconds of the images in a folder and below it."""
+    def images(
+        self, folder: Path, below: str = "", parents: tuple[str, ...] = ()
+    ) -> Iterator[tuple[str, int, int, int]]:
+        """Yield the relative path, size, and times in nanoseconds (content, inode) of the images in a folder and below."""
         parents = (*parents, os.path.realpath(folder))
         for entry in os.scandir(folder):
             if is_image(entry):
                 stat = entry.stat()
-                yield below + entry.name, stat.st_size, stat.st_mtime_ns
+                yield below + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
             elif is_hidden(entry.name):
                 continue
             elif entry.is_dir():
@@ -114,7 +117,8 @@ def list_images(root: Path) -> Listing:
 def listed(root: Path) -> Listing:
     scan, notes = Scan(), []
     if not root.is_dir():
-        unpack = "is not a folder; unpack it" if root.exists() else "folder not found"
+        is_packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+        unpack = f"is not a folder{'; unpack it' if is_packed else ''}" if root.exists() else "folder not found"
         raise UserError(f"data.root={root}: {unpack}; {LAYOUT}")
     found = [first_of(root, names) for names in (TRAIN, TEST, VAL)]
     train, test, val = found
@@ -218,9 +222,15 @@ def same_names(train_folder: Path, test_folder: Path, train: Files, test: Files)
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones, those of systems, and caches."""
+    """Return the names of the folders in a folder, sorted, without hidden ones, those of systems, caches and outputs."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
-    return [name for name in names if not (folder / name / CACHE_TAG).exists()]
+    return [name for name in names if not (folder / name / CACHE_TAG).exists() and not has_outputs(folder / name)]
+
+
+def has_outputs(folder: Path) -> bool:
+    """Return whether a folder is an output folder of this program, or the folder of its runs or sweeps."""
+    below = "" if folder.name in ("runs", "sweeps") else "runs/"
+    return any(next(folder.glob(f"{below}*/{name}"), None) for name in ("status.json", "sweep.json"))
 
 
 def is_hidden(name: str) -> bool:

@@ -104,10 +104,11 @@ def digits(*, image_size: int) -> Source:
 
         bunch = load_digits()
         pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
-        images = np.stack([as_array(Image.fromarray(image).convert("RGB"), image_size) for image in pixels])
         labels = bunch.target.astype(np.int64)
         for split, chosen in zip(("train", "test"), stratified_split(labels, 297, seed=0), strict=True):
-            allocate(f"{split}_images", (len(chosen), 3, image_size, image_size), "uint8")[:] = images[chosen]
+            images = allocate(f"{split}_images", (len(chosen), 3, image_size, image_size), "uint8")
+            for slot, image in zip(images, pixels[chosen], strict=True):
+                slot[:] = as_array(Image.fromarray(image).convert("RGB"), image_size)
             allocate(f"{split}_labels", (len(chosen),), "int64")[:] = labels[chosen]
         return [str(name) for name in bunch.target_names]
 

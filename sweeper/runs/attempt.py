@@ -186,7 +186,7 @@ class Attempt:
         for name, value in now.items():
             if before[name] != value:
                 log.warning(
-                    "%s: started with %s=%s, resuming with %s: not bit-exact",
+                    "%s: began with %s=%s, resuming with %s: not bit-exact",
                     *(self.record.run_id, name, before[name], value),
                 )
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeper.errors import UserError, format_names
+from sweeper.ranges import DEVICE
 
 KEYS = ("data.root", "data.cache", "device")
-DEVICES = ("auto", "cpu", "cuda")
 OVERRIDE = re.compile(r"([a-z_0-9.]+)=(.*)", re.DOTALL)
 
 
@@ -60,5 +60,5 @@ def check_device(device: str) -> None:
     Raises:
         UserError: it is unknown.
     """
-    if device not in DEVICES:
-        raise UserError(f"device={device} is invalid: must be one of {format_names(DEVICES)}")
+    if not DEVICE.holds(device):
+        raise UserError(f"device={device} is invalid: must be {DEVICE.text}")

@@ -147,7 +147,16 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
     if config.loss.teacher is not None and Path(config.loss.teacher).is_file():
         effective["loss"]["teacher"] = digest_of(config.loss.teacher)
-    return effective
+    return without_negative_zero(effective)
+
+
+def without_negative_zero(value: Any) -> Any:
+    """Return settings with 0.0 for -0.0, which is the same run."""
+    if isinstance(value, dict):
+        return {key: without_negative_zero(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_negative_zero(item) for item in value]
+    return value + 0.0 if isinstance(value, float) else value
 
 
 def run_id(effective: dict[str, Any]) -> str:

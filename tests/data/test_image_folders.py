@@ -294,3 +294,32 @@ def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match=r"data\.root=\S*imgs cannot be read: .*Permission denied"):
         list_images(root)
+
+
+@pytest.mark.parametrize("record", ["outputs/runs/mlp-1/status.json", "runs/mlp-1/status.json", "sweeps/a/sweep.json"])
+def test_the_outputs_beside_class_folders_are_no_class(tmp_path: Path, record: str) -> None:
+    root = make(tmp_path, "ant/0.png", "ant/1.png", "bee/0.png", "bee/1.png")
+    make(root, record, str(Path(record).with_name("curves.png")))
+    assert list_images(root).classes == ["ant", "bee"]
+
+
+def test_classes_named_like_outputs_are_classes(tmp_path: Path) -> None:
+    names = [f"{name}/{number}.png" for name in ("runs", "sweeps", "outputs/runs") for number in (0, 1)]
+    assert list_images(make(tmp_path, *names)).classes == ["outputs", "runs", "sweeps"]
+
+
+def test_only_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    for name, hint in (("a.zip", "is not a folder; unpack it; expected"), ("a.yaml", "is not a folder; expected")):
+        with pytest.raises(UserError, match=hint):
+            list_images(make(tmp_path, name) / name)
+
+
+def test_other_content_of_the_same_size_and_time_changes_the_key(root: Path) -> None:
+    image = root / "train/ant/0.png"
+    image.write_bytes(b"old")
+    os.utime(image, ns=(0, 0))
+    before = list_images(root).key
+    assert list_images(root).key == before
+    image.write_bytes(b"new")
+    os.utime(image, ns=(0, 0))
+    assert list_images(root).key != before

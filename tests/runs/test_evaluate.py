@@ -94,5 +94,5 @@ def test_a_resumed_run_says_that_its_device_is_another(
     here = (read_json(folder / "run.json") or {})["host"]
     record.write_status(state="interrupted", attempt=1, epoch=2, step=0, error=None)
     run(config, Job("python train.py"))
-    assert "started with device=NVIDIA H100, resuming with " in caplog.text
+    assert "began with device=NVIDIA H100, resuming with " in caplog.text
     assert f"host={here}" not in caplog.text

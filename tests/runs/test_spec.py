@@ -51,6 +51,8 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("model=softmax", "model=softmax activation=selu norm=batch dropout=heavy"),
         ("model=softmax", "model=softmax norm=group norm.num_groups=2 activation=leaky_relu"),
         ("model=mlp dropout=light dropout.rate=0", "model=mlp dropout=none"),
+        ("model=mlp dropout.rate=-0.0", "model=mlp dropout=none"),
+        ("optimizer.betas=[-0.0,0.9]", "optimizer.betas=[0,0.9]"),
         ("model=mlp_deep", "model=mlp model.hidden=[1024,512,256]"),
         ("model=mlp", "model=mlp_deep model.hidden=[1024]"),
         ("dropout=light", "dropout.rate=0.1"),
