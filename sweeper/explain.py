@@ -29,6 +29,7 @@ ELSEWHERE = {
     "wd": ["optimizer.weight_decay"],
     "bs": ["batch_size"],
     "dataset": ["data"],
+    "dropout": ["dropout.rate"],
 }  # what other programs call a setting, by the last part of its name
 FORMS = {
     "int": "an integer",

@@ -82,7 +82,7 @@ class Scan:
     def images(
         self, folder: Path, below: str = "", parents: tuple[str, ...] = ()
     ) -> Iterator[tuple[str, int, int, int]]:
-        """Yield the relative path, size, and times in nanoseconds (content, inode) of the images in a folder and below."""
+        """Yield the relative path, the size and the times of modification and change (ns) of the images below a folder."""
         parents = (*parents, os.path.realpath(folder))
         for entry in os.scandir(folder):
             if is_image(entry):
@@ -222,7 +222,7 @@ def same_names(train_folder: Path, test_folder: Path, train: Files, test: Files)
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones, those of systems, caches and outputs."""
+    """Return the names of the folders in a folder, sorted, without hidden ones, systems', caches and outputs."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
     return [name for name in names if not (folder / name / CACHE_TAG).exists() and not has_outputs(folder / name)]
 
