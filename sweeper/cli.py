@@ -113,6 +113,8 @@ def friendly_errors() -> Iterator[None]:
         sys.exit(130)
     except Exception as error:
         if isinstance(error, OSError) and innermost_package(error) == "hydra":  # which makes hydra.run.dir
+            if error.filename is None:  # of os.getcwd
+                exit_with_error("the working directory was removed; change to another one")
             exit_with_error(f"output_dir={error.filename} cannot be written: {error.strerror}")
         if memory := explain_memory(error):
             exit_with_error(memory)

@@ -394,3 +394,12 @@ def test_a_folder_that_hydra_cannot_make_is_a_sentence(tmp_path: Path) -> None:
     refused = pytest.raises(SystemExit, match=f"^error: output_dir={tmp_path}/outputs cannot be written: File exists$")
     with refused, friendly_errors():
         _save_config(OmegaConf.create(), "config.yaml", tmp_path / "outputs")
+
+
+def test_a_working_directory_that_was_removed_is_reported(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "the working directory was removed; change to another one" in error_of([*small], monkeypatch)

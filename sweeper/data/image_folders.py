@@ -82,7 +82,7 @@ class Scan:
     def images(
         self, folder: Path, below: str = "", parents: tuple[str, ...] = ()
     ) -> Iterator[tuple[str, int, int, int]]:
-        """Yield the relative path, the size and the times of modification and change (ns) of the images below a folder."""
+        """Yield the relative path, size and times (ns) of modification and change of the images below a folder."""
         parents = (*parents, os.path.realpath(folder))
         for entry in os.scandir(folder):
             if is_image(entry):

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.config import Config, settings
 from sweeper.summary.columns import HIDDEN, is_number, text_cells
 from sweeper.summary.output import json_text, write_output
 
+INTEGERS = ("best_epoch", "convergence_epoch", "epochs_done", "parameters")  # columns that are no settings
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates a cell that begins with one of these
 
 
@@ -21,6 +23,7 @@ def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_d
 
 def as_csv(table: pd.DataFrame) -> str:
     """Return the table in full precision, no cell a formula."""
+    table = with_integers(table)
     columns = {name: table[name] for name in map(str, table) if any(map(is_formula, table[name].tolist()))}
     safe = table.assign(**{name: column.map(escape_formula) for name, column in columns.items()})
     return safe.rename(columns=escape_formula).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
@@ -44,7 +47,22 @@ def as_latex(table: pd.DataFrame, caption: str) -> str:
 
 def as_json(table: pd.DataFrame, caption: str) -> str:
     """Return {"caption": lines, "rows": [{column: value}]}, in full precision, missing values as null."""
-    return json_text({"caption": caption.splitlines(), "rows": table.astype(object).to_dict(orient="records")})
+    return json_text(
+        {"caption": caption.splitlines(), "rows": with_integers(table).astype(object).to_dict(orient="records")}
+    )
+
+
+def with_integers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with epochs, counts and integer settings as integers, which missing values turn into floats."""
+    names = {key for key, item, _ in settings(Config()) if str(item.type).startswith("int")}.union(INTEGERS)
+    columns = {str(name): table[name] for name in table if name in names and table[name].dtype.kind == "f"}
+    return table.assign(
+        **{
+            name: column.astype(object).where(column.isna(), column.fillna(0).astype(int))
+            for name, column in columns.items()
+            if (column.dropna() % 1 == 0).all()
+        }
+    )
 
 
 def is_formula(value: Any) -> bool:

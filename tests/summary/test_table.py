@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from processes import REPOSITORY, environment
 from records import count_reads, finish, make, summarize
@@ -20,7 +21,7 @@ from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.columns import text_cells
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.export import as_json, as_latex
+from sweeper.summary.export import as_csv, as_json, as_latex
 from sweeper.summary.output import write_output
 from sweeper.summary.table import lay_out, read_runs, sort, where
 
@@ -286,3 +287,11 @@ def test_weights_are_shown_by_the_first_digits_of_their_digest(tmp_path: Path) -
     (run_id,) = where(frame, ["model.weights=sha256:01234567"])["run_id"]
     assert run_id == "run-0"
     assert "sha256:ffffffff " in summarize(tmp_path)
+
+
+def test_integers_stay_integers_beside_runs_without_them() -> None:
+    table = pd.DataFrame(
+        {"best_epoch": [2.0, None], "scheduler.step_size": [None, 10.0], "optimizer.lr": [1.0, 2.0], "epochs_done": 1.5}
+    )
+    assert as_csv(table).splitlines()[1:] == ['2,"",1.0,1.5', '"",10,2.0,1.5']
+    assert '"best_epoch": 2,' in as_json(table, "")
