@@ -33,11 +33,20 @@ NEEDS = {
     "architecture=squeeze_excitation": {"model": "cnn_pool"},
     "architecture=weight_standardization": {"model": "cnn", "norm": "batch"},
     "architecture=resnet_rs": {"model": "resnet18", "model.stem": "imagenet"},
+    "init=whitening": {"model": "airbench", "model.widths": "[8,8]"},
+    "init=airbench": {"model": "airbench", "model.widths": "[8,8]"},
+    "architecture=fixed_scale": {"model": "cnn", "norm": "batch"},
+    "architecture=airbench": {"model": "cnn", "norm": "batch"},
+    "model=airbench": {"model.widths": "[8,8]"},
+    "experiment=airbench94": {"model.widths": "[8,8]"},
+    "experiment=airbench_small": {"model.widths": "[8,8]"},
+    "experiment=airbench94_muon": {"model.widths": "[8,8]"},
     "courses=early_dropout": {"model": "mlp", "dropout": "heavy"},
     "courses=late_dropout": {"model": "mlp_deep", "dropout": "light"},
     "courses=layer_freezing": {"model": "cnn"},
     "courses=gradual_unfreezing": {"model": "cnn_pool"},
     "courses=progressive_resizing": {"model": "resnet18"},
+    "courses=first_bias_freezing": {"model": "cnn"},
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

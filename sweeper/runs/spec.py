@@ -172,6 +172,11 @@ def check_shared_settings(config: Config) -> None:
             f"norm.{key}={value} has no effect with model.freeze_backbone=true, which freezes batch norm; choose "
             f"norm=batch and norm.{key}=null"
         )
+    if config.architecture.zero_gamma and config.architecture.fixed_scale:
+        raise UserError(
+            "architecture.fixed_scale keeps the scales that architecture.zero_gamma sets to 0, so that no residual "
+            "branch would count; set one of them to null"
+        )
     fraction = config.selective_backprop
     if fraction is not None and num_selected(batch_size, fraction) >= batch_size:
         raise UserError(

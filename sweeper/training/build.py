@@ -24,7 +24,7 @@ from sweeper.data.views import VIEWS
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
 from sweeper.models.architecture import STEPS as ARCHITECTURE_STEPS
-from sweeper.models.architecture import Layers, modify
+from sweeper.models.architecture import Layers, check_steps, modify
 from sweeper.models.init import INITS, check_init
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
 from sweeper.training.averaging import AVERAGINGS
@@ -257,6 +257,7 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     if config.compile and shutil.which(shlex.split(compiler)[0]) is None:
         raise UserError(f"compile=true needs a C++ compiler, and {compiler} is not installed; choose compile=false")
     check_augmentation(choices.augmentation, cached.input_shape)
+    check_steps(config.model.name, choices.model, choices.architecture)
     with torch.device("meta"):
         model = seeded_model(config, choices, cached)
     check_init(config.init.name, choices.init, model)

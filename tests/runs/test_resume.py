@@ -45,6 +45,8 @@ SMALL = NEEDS | {
 UNFIT = {
     "optimizer=muon": ("softmax", "resnet18_pretrained"),
     "optimizer=muon_sgd": ("softmax", "resnet18_pretrained"),
+    "optimizer=normalized_muon": ("softmax", "resnet18_pretrained"),
+    "architecture=logit_scale": ("resnet18_pretrained",),
     "init=dirac": ("softmax", "mlp", "mlp_deep"),
 }
 OPTIONS = {
@@ -71,7 +73,7 @@ def distributed() -> dict[str, Case]:
     most_slots = max(VALUES["model"], key=lambda model: (len(slots_of(model)), model == "mlp"))
     cases: dict[str, Case] = {}
     while any(left.values()):
-        needed = [needed_model(group, value) for group in STEP_GROUPS for value in left[group]]
+        needed = [needed_model(group, value) for group in VALUES for value in left[group]]
         model = left["model"].pop(0) if left["model"] else next(filter(None, needed), most_slots)
         case = {"model": model} | SMALL.get(f"model={model}", {})
         lacking = {*SLOTS} - slots_of(model)
