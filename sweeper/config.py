@@ -60,8 +60,10 @@ class ModelConfig:
     channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
     widths: list[int] | None = setting("filters of each group of convolutions", check=at_least(1))
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
+    arch: str | None = setting("name of a network of torchvision or timm")
     weights: str | None = setting(
-        "initial weights: null (from scratch), imagenet, or a file such as another run's best.pt"
+        "initial weights: null (from scratch), imagenet (resnet18), pretrained (torchvision, timm), or a file such as "
+        "another run's best.pt"
     )
     stem: str | None = setting(
         "imagenet: 7x7, stride 2, max pooling; cifar: 3x3, stride 1", check=one_of("imagenet", "cifar")

@@ -17,6 +17,7 @@ from sweeper.models.cnn import cnn, cnn_pool
 from sweeper.models.linear import Shape, softmax
 from sweeper.models.mlp import mlp
 from sweeper.models.resnet import resnet18
+from sweeper.models.zoo import timm, torchvision
 
 MODELS: Registry = {
     "softmax": softmax,
@@ -25,6 +26,8 @@ MODELS: Registry = {
     "cnn_pool": cnn_pool,
     "resnet18": resnet18,
     "airbench": airbench,
+    "torchvision": torchvision,
+    "timm": timm,
 }
 
 

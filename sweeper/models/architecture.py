@@ -33,7 +33,7 @@ MODELS_WITH: Registry = {
     "residual blocks": ("resnet18",),
     "convolutions": ("cnn", "cnn_pool", "resnet18"),
     "dropout": ("mlp", "cnn", "cnn_pool"),
-    "several layers": ("mlp", "cnn", "cnn_pool", "resnet18", "airbench"),
+    "several layers": ("mlp", "cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
     "a bias in the first layer": ("softmax", "mlp", "cnn", "cnn_pool", "airbench"),
     "images of any size": ("resnet18",),
 }

@@ -137,11 +137,11 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
 
 def run_id(effective: dict[str, Any]) -> str:
     """Return `<readable slug>-<10 hex digits>`; the digits follow from the canonical JSON of the effective config."""
-    words = [effective["model"]["name"]]
+    words = [effective["model"][key] for key in ("name", "arch") if key in effective["model"]]
     usual = {"norm": "none", "scheduler": "constant", "loss": "cross_entropy"}
     for group in ("activation", "norm", "init", "optimizer", "scheduler", "mixing", "loss", "averaging", "views"):
         name = effective.get(group, {}).get("name")
-        words += [name] if name is not None and name != usual.get(group) else []
+        words += [name] if name not in (None, "own", usual.get(group)) else []
     rate = effective.get("dropout", {}).get("rate", 0)
     words += [f"dropout{rate:g}"] if rate > 0 else []
     for group in STEPS:

@@ -25,6 +25,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cnn_pool": {"channels": [8, 8], "kernel_size": 3},
     "resnet18": {"weights": None, "stem": "cifar", "freeze_backbone": False},
     "airbench": {"widths": [4, 4]},
+    "torchvision": {"arch": "mobilenet_v3_small", "weights": None, "freeze_backbone": False},
+    "timm": {"arch": "test_resnet", "weights": None, "freeze_backbone": False},
 }
 VALUES = dict.fromkeys(STEPS, True) | {"squeeze_excitation": 4, "stochastic_depth": 0.4, "logit_scale": 0.5}
 

@@ -31,6 +31,8 @@ SMALL = NEEDS | {
     "model=mlp": {"model.hidden": "[32]"},
     "model=mlp_deep": {"model.hidden": "[32,16]", "checkpoint_minutes": "5"},
     "model=resnet18": {"model.stem": "imagenet", "norm": "batch", "epochs": "3", "checkpoint_minutes": "5"},
+    "model=torchvision": {"epochs": "3", "checkpoint_minutes": "5"},
+    "model=timm": {"model.arch": "test_resnet", "epochs": "3", "checkpoint_minutes": "5"},
     "model=resnet18_pretrained": {
         "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "norm": "batch", "augmentation": "none",
         "views": "none", "epochs": "3",
