@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard exercises transfer \
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer \
     test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
 
 help:  ## List the targets
@@ -31,8 +31,8 @@ effects: setup  ## Print which training trick helps, and by how much
 curves: setup  ## Plot learning curves of all runs into outputs/curves
 	@$(PY) -m sweeper curves
 
-best: setup  ## Re-evaluate the best run of the best configuration on the test images
-	@$(PY) -m sweeper evaluate --best
+best: setup  ## Re-evaluate the best run of the best configuration; data.root=DIR device=cpu where these have changed
+	@$(PY) -m sweeper evaluate --best $(foreach key,data.root data.cache device,$(if $($(key)),'$(key)=$($(key))'))
 
 report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
 	@$(PY) -m sweeper report
@@ -44,6 +44,8 @@ tensorboard: setup  ## Open TensorBoard on all runs
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
 exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10
 	@PYTHON=$(PY) scripts/exercises.sh
+
+practice: exercises  # the name in version 0.1
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
 	@PYTHON=$(PY) scripts/transfer.sh
@@ -67,8 +69,8 @@ bench-sweep: setup  ## Measure the overhead of sweeps; DATA=FOLDER adds an image
 bench-slurm: setup  ## Measure the overhead of a cluster, on a temporary Slurm (root on Debian)
 	@$(PY) benchmarks/slurm.py
 
-bench-effects: setup  ## Measure the false-positive rate of effects; ten minutes
-	@$(PY) benchmarks/effects.py
+bench-effects: setup  ## Simulate error rates of effects and the cost of seeds, into docs/simulations.md; ten minutes
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.simulations
 
 bench-tricks: setup  ## Measure what each trick costs per step; write docs/tricks.md; five minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks

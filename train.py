@@ -1,5 +1,14 @@
 """Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists the settings."""
 
+if __name__ == "__main__":  # before the imports below, which take a second
+    from sweeper.runs.signals import exit_on_stops
+    from sweeper.streams import protect_streams
+
+    exit_on_stops()
+    protect_streams()
+
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
@@ -8,8 +17,10 @@ from sweeper.config import to_config
 
 register_schema()
 
+CONF = str(Path(__file__).resolve().parent / "conf")  # also where this file is started by a link
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def main(config: DictConfig) -> float:
     """Train the run that the config describes, or reuse it where it is finished.
 

@@ -1,30 +1,31 @@
 """Simulate the false-positive rate of effects and the coverage of their intervals; no training.
 
-python benchmarks/effects.py [--sweeps 2000]
+python -m benchmarks.effects: five minutes. benchmarks/inference.py simulates methods that effects does not use.
 """
 
-import argparse
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 from scipy.special import stdtrit
 
-from sweeper.summary.anytime import PRIOR
+from benchmarks.markdown import print_table
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.inference import Comparison
-from sweeper.summary.intervals import new_model_interval, t_interval
+from sweeper.summary.intervals import rounding_floor, spread_of, t_interval, t_test
 from sweeper.summary.other_images import image_variance, widen
 from sweeper.summary.planning import detectable
-from sweeper.sweep.precision import seeds_for
+from sweeper.summary.study import Method
+from sweeper.summary.verdicts import verdict
+from sweeper.sweep.precision import PILOT, half_width, seeds_for, seeds_to_add
 
+SWEEPS = 2000
 MODELS, NOISE, IMAGES = ("cnn", "cnn_pool", "mlp", "mlp_deep"), 0.008, 10_000
+PAGE = ("any of these tables", "an uncorrected 95% interval of test_acc contradicts its p")
 Rng = np.random.Generator
 
 
@@ -52,33 +53,24 @@ def null_sweep(generator: Rng, seeds: int) -> Effects:
 
 def claims(sweeps: int, seeds: int) -> dict[str, float]:
     """Return the fraction of null sweeps with a false positive, for each table and for the page."""
-    generator, found = np.random.default_rng(seeds), []
+    generator, found, single = np.random.default_rng(seeds), [], []
     for _ in range(sweeps):
         result = null_sweep(generator, seeds)
         claimed = {f"{one.metric}{' (interactions)' * (len(one.changes) > 1)}" for one in significant(result)}
         found.append(claimed)
+        single.append({one.metric for one in result.comparisons if excludes_0(one.interval) and not one.is_significant})
     names = sorted(set().union(*found), key=lambda name: (not name.startswith("test_acc"), name))
     shares = {name: float(np.mean([name in one for one in found])) for name in names}
-    return shares | {"any": float(np.mean([*map(bool, found)]))}
+    of_page = (np.mean([*map(bool, found)]), np.mean(["test_acc" in one for one in single]))
+    return shares | dict(zip(PAGE, map(float, of_page), strict=True))
+
+
+def excludes_0(interval: tuple[float, float] | None) -> bool:
+    return interval is not None and not interval[0] <= 0 <= interval[1]
 
 
 def significant(result: Effects) -> list[Comparison]:
     return [one for one in (*result.comparisons, *result.interactions) if one.is_significant]
-
-
-def looks(trials: int, first: int, last: int) -> tuple[float, float]:
-    """Return the fraction of null effects claimed by a t-test, and by --anytime, tested after every seed."""
-    values = np.random.default_rng(0).normal(0, 1, (trials, last))
-    number = np.arange(1, last + 1)
-    means = values.cumsum(axis=1) / number
-    squares = (values**2).cumsum(axis=1) - number * means**2
-    degrees = number - 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ts = means * np.sqrt(number) / np.sqrt(squares / degrees)
-        ratio = 1 + number * PRIOR
-        logs = number / 2 * (np.log1p(ts**2 / degrees) - np.log1p(ts**2 / (degrees * ratio))) - np.log(ratio) / 2
-    naive = np.abs(ts[:, first - 1 :]) > stdtrit(degrees[first - 1 :], 0.975)
-    return float(naive.any(axis=1).mean()), float((logs[:, 1:] > np.log(20)).any(axis=1).mean())
 
 
 def coverage(trials: int, make: Callable[[Rng], tuple[Effects, float]]) -> float:
@@ -103,7 +95,7 @@ def tuned(generator: Rng, gain: float) -> tuple[Effects, float]:
                 rows.append(
                     {"activation": name, "optimizer.lr": lr, "seed": seed, "test_acc": acc, "best_val_acc": val}
                 )
-    return effects(frame_of(rows), {"activation": "relu"}, tuned=["optimizer.lr"], defaults={}), gain
+    return effects(frame_of(rows), {"activation": "relu"}, method=Method(tuned=["optimizer.lr"]), defaults={}), gain
 
 
 def partial(generator: Rng, complete: int, incomplete: int) -> tuple[Effects, float]:
@@ -116,11 +108,49 @@ def partial(generator: Rng, complete: int, incomplete: int) -> tuple[Effects, fl
     return effects(frame_of(rows), {"model": "cnn", "norm": "none"}, defaults={}), 0.03 / 4
 
 
-def new_models(trials: int, models: int) -> float:
-    """Return how often the interval for one more model covers its effect."""
-    values = np.random.default_rng(2).normal(0.01, 0.014, (trials, models + 1))
-    ends = [new_model_interval(row[:-1].tolist(), 0.05) or (0.0, 0.0) for row in values]
-    return float(np.mean([low <= row[-1] <= high for (low, high), row in zip(ends, values, strict=True)]))
+def one_is_hurt(trials: int, seeds: int) -> tuple[float, float]:
+    """Return how often a change that helps three models and hurts one is significant, and how often it is `helps`."""
+    generator, gains = np.random.default_rng(6), dict(zip(MODELS, (0.02, 0.02, 0.02, -0.012), strict=True))
+    claimed, plain = 0, 0
+    for _ in range(trials):
+        rows = [
+            {"model": model, "norm": norm, "seed": seed}
+            | {"test_acc": 0.6 + gains[model] * (norm == "batch") + generator.normal(0, NOISE)}
+            for model, norm, seed in product(MODELS, ("none", "batch"), range(seeds))
+        ]
+        result = effects(frame_of(rows), {"model": "cnn", "norm": "none"}, defaults={})
+        (one,) = [one for one in result.comparisons if one.changes[0].axis == "norm"]
+        claimed += one.is_significant
+        plain += verdict(one) == "helps"
+    return claimed / trials, plain / trials
+
+
+def precise(sweeps: int, precision: float) -> tuple[float, float, float]:
+    """Return the false-positive rates of effects and of a t-test, and the mean seeds, of sweeps with sweep.precision.
+
+    The sweeps have one model, 2 activations x 2 norms without any effect; the rates are for test_acc.
+    """
+    generator, claimed, by_t, number = np.random.default_rng(7), 0, 0, 0
+    cells = list(product((0, 1), (0, 1)))
+    for _ in range(sweeps):
+        accs, seeds = 0.6 + generator.normal(0, NOISE, (200, 2, 2)), PILOT
+        means = [accs.mean(axis=3 - axis) for axis in (1, 2)]
+        differences = [found[:, 1] - found[:, 0] for found in means]
+        while (spread := max(float(found[:seeds].std(ddof=1)) for found in differences)) and (
+            half_width(spread, seeds) > precision
+        ):
+            seeds += seeds_to_add(seeds, seeds_for(spread, precision, more_than=seeds))
+        rows = [
+            {"activation": ("relu", "selu")[one], "norm": ("none", "batch")[other], "seed": seed}
+            | {"test_acc": float(accs[seed, one, other])}
+            for (one, other), seed in product(cells, range(seeds))
+        ]
+        for method in (Method(measures=["test_acc"], precision=precision), Method(measures=["test_acc"])):
+            result = effects(frame_of(rows), {"activation": "relu", "norm": "none"}, defaults={}, method=method)
+            wrong = any(one.is_significant for one in result.comparisons)
+            claimed, by_t = (claimed + wrong, by_t) if method.precision else (claimed, by_t + wrong)
+        number += seeds
+    return claimed / sweeps, by_t / sweeps, number / sweeps
 
 
 def other_images(trials: int, seeds: int, shared: float) -> tuple[float, float]:
@@ -143,15 +173,20 @@ def other_images(trials: int, seeds: int, shared: float) -> tuple[float, float]:
     return covered[0] / trials, covered[1] / trials
 
 
-def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-    """Return how often a changed curve counts as faster and as slower, five seeds of twelve epochs."""
+def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
+    """Return how often a changed curve counts as faster and as slower, five seeds of twelve epochs.
+
+    Returns:
+        At a level that both runs of a pair reach, then at 99% of each run's own best, which effects does not compare.
+    """
     generator, time_of = np.random.default_rng(3), np.arange(12)
-    counts = {"faster": 0, "slower": 0}
+    counts = {"faster": 0, "slower": 0, "own faster": 0, "own slower": 0}
     for _ in range(trials):
-        rows = []
+        rows, own = [], []
         for seed, changed in product(range(5), (False, True)):
             curve = 0.6 - 0.3 * np.exp(-time_of / 3) + generator.normal(0, 0.004, 12)
             curve = shift(curve) if changed else curve
+            own.append((1 if changed else -1) * int((curve >= 0.99 * curve.max()).argmax()))
             rows.append(
                 {"norm": "batch" if changed else "none", "seed": seed, "epochs": 12}
                 | {"val_curve": " ".join(map(repr, curve.tolist()))}
@@ -160,7 +195,11 @@ def epochs(trials: int, shift: Callable[[np.ndarray], np.ndarray]) -> tuple[floa
         (one,) = [one for one in result.comparisons if one.metric == "epochs_to_level"]
         if one.is_significant:
             counts["faster" if one.mean < 0 else "slower"] += 1
-    return counts["faster"] / trials, counts["slower"] / trials
+        means = np.reshape(own, (5, 2)).sum(axis=1).tolist()
+        p = t_test(float(np.mean(means)), spread_of(means, rounding_floor(1, 2, 1)), 5)
+        if p is not None and p < 0.05:
+            counts["own faster" if np.mean(means) < 0 else "own slower"] += 1
+    return tuple(count / trials for count in counts.values())
 
 
 def power(trials: int, seeds: int, comparisons: int) -> tuple[float, float]:
@@ -181,51 +220,41 @@ def power(trials: int, seeds: int, comparisons: int) -> tuple[float, float]:
     return float((np.abs(ts) > stdtrit(seeds - 1, 1 - level / 2)).mean()), float(np.mean(within))
 
 
-def show(console: Console, title: str, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    table = Table(*headers, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
-    console.print(table)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sweeps", type=int, default=2000, help="number of sweeps without true effects")
-    sweeps = parser.parse_args().sweeps
-    console, start = Console(width=100), time.perf_counter()
-    found = {seeds: claims(sweeps, seeds) for seeds in (3, 5)}
-    names = list(dict.fromkeys(name for of_seeds in found.values() for name in of_seeds))
+def print_tables() -> None:
+    """Print all tables."""
+    with ProcessPoolExecutor() as pool:
+        found = dict(zip((3, 5), pool.map(claims, (SWEEPS, SWEEPS), (3, 5)), strict=True))
+    names = sorted(set().union(*found.values()), key=lambda name: (name in PAGE, not name.startswith("test_acc"), name))
     rows: list[list[Any]] = [[name, *(float(found[seeds].get(name, 0.0)) for seeds in found)] for name in names]
-    show(console, f"False-positive rate per table, {sweeps} null sweeps each", ("table", "3 seeds", "5 seeds"), rows)
-    rows = [[last, *looks(20_000, 3, last)] for last in (5, 10, 20, 50, 100)]
-    show(
-        console,
-        "False-positive rate, tested after every seed from the third",
-        ("maximum seeds", "t-test", "--anytime"),
-        rows,
-    )
-    rows = [["tuned, no effect", coverage(sweeps // 4, lambda generator: tuned(generator, 0.0))]]
-    rows += [["tuned, +0.01", coverage(sweeps // 4, lambda generator: tuned(generator, 0.01))]]
-    rows += [["3 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 3, 5))]]
-    rows += [["5 complete seeds, 5 with one model of four", coverage(sweeps // 4, lambda rng: partial(rng, 5, 5))]]
-    rows += [[f"prediction for a new model, from {models} models", new_models(10_000, models)] for models in (3, 4, 8)]
-    show(console, "Coverage of 95% intervals", ("interval", "coverage"), rows)
-    rows = [[seeds, share, *other_images(sweeps, seeds, share)] for seeds in (3, 5, 10) for share in (0.0, 0.02, 0.05)]
-    headers = ("seeds", "images always gained", "over seeds", "for other images")
-    show(console, "Coverage of 95% intervals, 300 redrawn test images", headers, rows)
+    title = f"False-positive rate per table; 4 models, 2 activations, 2 norms without any effect, {SWEEPS:,} sweeps"
+    print_table(title, ["table", "3 seeds", "5 seeds"], rows)
+    claimed, by_t, number = precise(SWEEPS, 0.005)
+    title = f"The same for test_acc with sweep.precision=0.005; 2 activations, 2 norms, {SWEEPS:,} sweeps"
+    print_table(title, ["`effects`", "t-test", "mean seeds"], [[claimed, by_t, f"{number:.1f}"]])
+    rows = [[seeds, *one_is_hurt(SWEEPS // 10, seeds)] for seeds in (3, 5, 10)]
+    title = f"A change that gains 0.02 with three models and loses 0.012 with one; {SWEEPS // 10} sweeps"
+    print_table(title, ["seeds", "significant", "result `helps`, without `on average`"], rows)
+    rows = [["`--tune`, no effect", coverage(SWEEPS // 4, lambda generator: tuned(generator, 0.0))]]
+    rows += [["`--tune`, effect 0.01", coverage(SWEEPS // 4, lambda generator: tuned(generator, 0.01))]]
+    rows += [["3 complete seeds, 5 with one model of four", coverage(SWEEPS // 4, lambda rng: partial(rng, 3, 5))]]
+    rows += [["5 complete seeds, 5 with one model of four", coverage(SWEEPS // 4, lambda rng: partial(rng, 5, 5))]]
+    print_table(f"Coverage of 95% intervals; {SWEEPS // 4} sweeps", ["interval", "coverage"], rows)
+    rows = [[seeds, share, *other_images(SWEEPS, seeds, share)] for seeds in (3, 5, 10) for share in (0.0, 0.02, 0.05)]
+    headers = ["seeds", "images always gained, and lost", "interval over seeds", "for other test images"]
+    print_table(f"Coverage of 95% intervals, 300 redrawn test images; {SWEEPS:,} draws", headers, rows)
     shifts: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "identical curves": lambda curve: curve,
         "better at every epoch, still rising": lambda curve: curve + 0.02 + 0.004 * np.arange(12),
         "better at every epoch, same shape": lambda curve: curve + 0.03,
         "worse at every epoch, then overfits": lambda curve: curve - 0.03 - 0.01 * np.maximum(0, np.arange(12) - 6),
     }
-    rows = [[name, *epochs(sweeps // 10, shift)] for name, shift in shifts.items()]
-    show(console, "Epochs to a common level, 5 seeds", ("truth", "faster", "slower"), rows)
+    rows = [[name, *epochs(SWEEPS // 10, shift)] for name, shift in shifts.items()]
+    headers = ["truth", "common level: faster", "slower", "99% of its own best: faster", "slower"]
+    print_table(f"Significant differences in epochs, five seeds; {SWEEPS // 10} sweeps", headers, rows)
     rows = [[seeds, number, *power(100_000, seeds, number)] for seeds in (3, 5, 10) for number in (1, 5)]
-    headers = ("seeds", "comparisons", "power at the detectable difference", "width within 1.25 x planned")
-    show(console, "Planning", headers, rows)
-    console.print(f"{time.perf_counter() - start:.0f} s")
+    headers = ["seeds", "comparisons", "power at the detectable difference", "width within 1.25 x planned"]
+    print_table("The plan in the caption; 100,000 and 10,000 draws", headers, rows)
 
 
 if __name__ == "__main__":
-    main()
+    print_tables()

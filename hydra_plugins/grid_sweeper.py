@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -13,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
+    from sweeper.sweep.compose import Composer
     from sweeper.sweep.plan import Planned
 
 log = logging.getLogger(__name__)
@@ -30,28 +32,33 @@ class GridSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context = hydra_context
-        self.config = config
+        self.config: DictConfig = config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
-        from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # earlier, it breaks discovery
-
         from sweeper.summary.terminal import print_runs
-        from sweeper.sweep.compose import Composer
         from sweeper.sweep.execute import run_sweep
 
-        assert self.hydra_context is not None and self.config is not None  # Hydra calls setup first
-        compose = Composer(self.hydra_context.config_loader, self.config)
-        sweeps = [f"{key}={value}" for key, value in self.params.items()] + arguments
-        overrides = compose.parser.parse_overrides(sweeps)
+        overrides, compose, concurrency = self.prepare(arguments)
         if not self.config.sweep.wait and not hasattr(self.launcher, "launch_runs"):
             name = self.config.hydra.runtime.choices["hydra/launcher"]
             log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
-        concurrency = 1 if isinstance(self.launcher, BasicLauncher) else getattr(self.launcher, "concurrency", None)
         return run_sweep(overrides, compose, self.launch, concurrency, print_runs)
+
+    def prepare(self, arguments: list[str]) -> "tuple[list[Override], Composer, int | None]":
+        """Return the sweep's overrides, parsed, the composer of its jobs, and how many of them run at a time."""
+        from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # earlier, it breaks discovery
+
+        from sweeper.sweep.compose import Composer
+
+        assert self.hydra_context is not None  # Hydra calls setup first
+        compose = Composer(self.hydra_context.config_loader, self.config)
+        sweeps = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        concurrency = 1 if isinstance(self.launcher, BasicLauncher) else getattr(self.launcher, "concurrency", None)
+        return compose.parser.parse_overrides(sweeps), compose, concurrency
 
     def launch(self, runs: "Sequence[Planned]", folder: Path) -> Sequence[JobReturn] | None:
         """Pass runs to a launcher that takes runs, or their overrides to one that does not."""

@@ -11,7 +11,7 @@ source scripts/sweep.sh
 images=(data=cifar10)
 if [ -n "$DATA" ]; then
     require_images
-    images=(data=image_folder "data.root='$DATA'")
+    images=(data=image_folder "data.root=$(quoted "$DATA")")
 fi
 small=("${images[@]}" seed="$SEEDS" epochs="$EPOCHS")
 resnet=("${images[@]}" epochs="$RESNET_EPOCHS" hydra.launcher.n_jobs=1)

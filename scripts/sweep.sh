@@ -5,12 +5,17 @@ EPOCHS=${EPOCHS:-30}
 RESNET_EPOCHS=${RESNET_EPOCHS:-10}
 failed=0
 
+# quoted TEXT: as Hydra reads it, for paths with quotes, blanks or parentheses.
+quoted() {
+    printf "'%s'" "${1//\'/\\\'}"
+}
+
 # sweep NAME OVERRIDE...: run one sweep. If runs fail, set failed=1 and continue; on a signal or a crash, exit.
 sweep() {
     local name=$1 code=0
     shift
     printf '\n== %s: %s\n' "$name" "$*"
-    "$PYTHON" train.py -m sweep.name="$name" output_dir="$OUT" hydra/launcher=parallel "$@" || code=$?
+    "$PYTHON" train.py -m sweep.name="$name" output_dir="$(quoted "$OUT")" hydra/launcher=parallel "$@" || code=$?
     case $code in
         0) ;;
         1) failed=1 ;;

@@ -13,14 +13,14 @@ require_images
 "$PYTHON" benchmarks/halves.py "$DATA" "$OUT/halves" 50 || exit 1
 resnet=(experiment=p8_resnet18_scratch data=image_folder)
 
-sweep first_half "${resnet[@]}" "data.root='$OUT/halves/first'" epochs="$RESNET_EPOCHS" hydra.launcher.n_jobs=1
+sweep first_half "${resnet[@]}" "data.root=$(quoted "$OUT/halves/first")" epochs="$RESNET_EPOCHS" hydra.launcher.n_jobs=1
 [ $failed -eq 0 ] || exit $failed
 
 run=$("$PYTHON" -m sweeper summary first_half --group-by none --columns run_id --format csv --output-dir "$OUT" |
     tail -1 | tr -d '"')
 [ -n "$run" ] || exit 1
 
-sweep transfer "${resnet[@]}" "data.root='$OUT/halves/second'" data.val_size=50 epochs="$EPOCHS" seed="$SEEDS" \
-    model.freeze_backbone=false,true "model.weights=null,'$OUT/runs/$run/checkpoints/best.pt'" \
+sweep transfer "${resnet[@]}" "data.root=$(quoted "$OUT/halves/second")" data.val_size=50 epochs="$EPOCHS" seed="$SEEDS" \
+    model.freeze_backbone=false,true "model.weights=null,$(quoted "$OUT/runs/$run/checkpoints/best.pt")" \
     'sweep.exclude=[{model.weights:null,model.freeze_backbone:true}]'
 exit $failed

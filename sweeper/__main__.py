@@ -1,21 +1,29 @@
-"""python -m sweeper summary | effects | cost | report | curves | watch | evaluate: read and check recorded runs."""
+"""python -m sweeper: read recorded runs (summary, effects, cost, report, curves, watch), and use what they trained."""
 
 import io
+import signal
 import sys
+
+if __name__ == "__main__":  # until the commands handle it, and before the imports below: Ctrl-C ends this quietly
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.output import write_output
-
-if TYPE_CHECKING:
-    from sweeper.runs.evaluate import Reevaluation
+from sweeper.trained.commands import app as trained
 
 app = typer.Typer(
-    help="Read and check recorded runs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Read recorded runs, and use what they trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
@@ -105,6 +113,10 @@ def effects(
     anytime: Annotated[
         bool, typer.Option("--anytime", help="Use p values and intervals that stay valid when seeds are added later.")
     ] = False,
+    diverged_as_chance: Annotated[
+        bool,
+        typer.Option("--diverged-as-chance", help="Count diverged runs as chance accuracy, 1 / number of classes."),
+    ] = False,
     format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -113,6 +125,7 @@ def effects(
 ) -> None:
     """Estimate the effect of each setting from pairs of finished runs that differ only in that setting."""
     from sweeper.summary.effects_text import show_effects
+    from sweeper.summary.study import Method
     from sweeper.sweep.saved import ids_of, precision_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
@@ -121,10 +134,13 @@ def effects(
         ids_of(output_dir, sweep),
         baseline or [],
         where=where or [],
-        tuned=tune or [],
         measures=measure or [],
-        is_anytime=anytime,
-        precision=precision_of(output_dir, sweep),
+        method=Method(
+            tuned=tune or [],
+            is_anytime=anytime,
+            precision=precision_of(output_dir, sweep),
+            is_chance=diverged_as_chance,
+        ),
         format=format,
         output=output,
         options=options,
@@ -133,7 +149,10 @@ def effects(
 
 @app.command()
 def cost(
-    sweep: SweepName = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SWEEP [KEY=VALUE]", help="Name of a sweep; data.root=DIR where the images have moved."),
+    ] = None,
     where: Where = None,
     baseline: Baseline = None,
     format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
@@ -146,12 +165,18 @@ def cost(
     alternating with the baseline. Records are not changed. Run nothing else
     on the machine meanwhile.
     """
-    from sweeper.runs.step_cost import measure
+    from sweeper.runs.elsewhere import split_overrides
     from sweeper.summary.measured_cost import show_costs
     from sweeper.sweep.saved import ids_of
 
-    only = ids_of(output_dir, sweep)
-    show_costs(output_dir, only, baseline or [], measure, where=where or [], format=format, output=output)
+    sweeps, elsewhere = split_overrides(arguments or [], ("data.root", "data.cache"))
+    if len(sweeps) > 1:
+        raise UserError(f"cost takes one sweep, not {format_names(sweeps)}")
+    only = ids_of(output_dir, sweeps[0] if sweeps else None)
+    from sweeper.runs.step_cost import measure
+
+    measure_here = partial(measure, data=elsewhere.data)
+    show_costs(output_dir, only, baseline or [], measure_here, where=where or [], format=format, output=output)
 
 
 @app.command()
@@ -202,94 +227,28 @@ def watch(
     watch(output_dir, sweep, once=once)
 
 
-@app.command()
-def evaluate(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Run ID, its last digits, or a run directory.")
-    ] = None,
-    best: Annotated[
-        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
-    ] = False,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
-    if (run is None) != best:
-        raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
-    from sweeper.runs.evaluate import evaluate_run
-
-    folder = best_directory(output_dir) if run is None else find_run(run, output_dir)
-    evaluation = evaluate_run(folder)
-    print_evaluation(folder.name, evaluation)
-    recorded = folder / "predictions.npz"
-    if evaluation.num_changed is None:
-        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
-    elif evaluation.num_changed > 0:
-        raise UserError(f"{evaluation.num_changed} predicted classes differ from those in {recorded}")
-    if evaluation.test_acc != evaluation.recorded_acc:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
-
-
-def find_run(run: Path, output_dir: Path) -> Path:
-    """Return the directory of a run given by its path, its ID or the ID's last digits.
-
-    Raises:
-        UserError: the digits are those of several runs.
-    """
-    found = [path for path in (output_dir / "runs").glob("*") if path.name.endswith(run.name)]
-    if run.exists() or not found:
-        return run
-    if len(found) > 1:
-        raise UserError(f"{run} matches {len(found)} runs: {format_names(path.name for path in found)}")
-    return found[0]
-
-
-def best_directory(output_dir: Path) -> Path:
-    """Return the directory of the best run of the best configuration, see sweeper.summary.best.
-
-    Raises:
-        UserError: no run is finished.
-    """
-    from sweeper.summary.best import best_run
-    from sweeper.summary.table import read_runs
-
-    frame, _ = read_runs(output_dir)
-    run_id = best_run(frame)
-    if run_id is None:
-        raise UserError(f"no run in {output_dir / 'runs'} is finished")
-    return output_dir / "runs" / str(run_id)
-
-
-def print_evaluation(name: str, evaluation: "Reevaluation") -> None:
-    """Print the accuracy and the recorded one, precision and recall of each class, and the confusion matrix."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
-    confusion, classes = evaluation.confusion, evaluation.classes
-    hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
-    scores = Table(title="Per class", title_justify="left")
-    matrix = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
-    for header in ("class", "precision", "recall", "images"):
-        scores.add_column(header, justify="left" if header == "class" else "right")
-    matrix.add_column("")
-    for index, label in enumerate(classes):
-        precision = f"{hits[index] / predicted[index]:.4f}" if predicted[index] else "-"
-        scores.add_row(label, precision, f"{hits[index] / actual[index]:.4f}", str(actual[index]))
-        matrix.add_column(label, justify="right")
-    for label, row in zip(classes, confusion, strict=True):
-        matrix.add_row(label, *(str(count) for count in row))
-    console.print(scores, matrix, markup=False)
+app.add_typer(trained)
 
 
 def main() -> None:
-    """Run a command; a user's error ends in one sentence and exit status 1."""
+    """Run a command; a user's error ends in one sentence and exit status 1, a reader that is gone ends it quietly."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a record may hold characters that a terminal cannot show
     try:
-        app()
-    except (UserError, OSError) as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        discard_output()
+        exit_with_error(str(error))
+    except UserError as error:
         exit_with_error(str(error))
 
 

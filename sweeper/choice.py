@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, get_type_hints
 
-from sweeper.errors import UserError, format_names
+from sweeper.errors import UnusedSetting, UserError, format_names
 
 # A group's choices by name. runs/fingerprint.py recognizes registries by this annotation and does not follow them, so
 # that a new entry changes no other choice.
@@ -46,7 +46,8 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
     for name, value in given.items():
         if value is not None and name not in used and name not in common:
             valid = f"uses {format_names([*used, *common])}" if used or common else "has no settings"
-            raise UserError(f"{group}.{name}={value} is not used by {group}={config.name}, which {valid}")
+            key, choice = f"{group}.{name}", f"{group}={config.name}"
+            raise UnusedSetting(f"{key}={value} is not used by {choice}, which {valid}", key, choice)
     hints = get_type_hints(function)
     for name in [*used, *common]:
         if given[name] is None and name not in common and type(None) not in getattr(hints[name], "__args__", ()):

@@ -2,13 +2,12 @@
 
 import logging
 import os
-import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,40 +15,29 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config import Config, SweepConfig, settings
-from sweeper.errors import FRIENDLY_ERRORS, Diverged, UserError, exit_with_error, format_names, nearest
+from sweeper.config import Config, settings
+from sweeper.errors import (
+    FRIENDLY_ERRORS,
+    Diverged,
+    UserError,
+    exit_with_error,
+    explain_memory,
+    innermost_package,
+    release_frames,
+)
+from sweeper.explain import CONF, explain, is_of_a_choice
+from sweeper.typed import rewrite
 
 if TYPE_CHECKING:
     from sweeper.runs.run import Job
 
 log = logging.getLogger(__name__)
 
-MOVED = {
-    "target_acc": "--target-acc of python -m sweeper summary, effects, curves and report",
-    "convergence_fraction": "--convergence-fraction of python -m sweeper summary, effects, curves and report",
-    "augmentation.padding": "augmentation.crop_padding",
-    "augmentation.size": "augmentation.cutout",
-    "label_smoothing": "loss.label_smoothing",
-}  # settings of version 0.1, and their replacements
-FORMS = {
-    "int": "an integer",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a string",
-    "list[int]": "a list of integers, such as [512,256]",
-    "list[float]": "a list of numbers, such as [0.9,0.999]",
-    "list[list[str]]": "a list of lists of keys, such as [[model,optimizer]]",
-    "list[dict[str, Any]]": "a list of combinations, such as [{model:cnn,activation:selu}]",
-}  # valid values of a setting, by its type
-# Hydra's refusals of a + or ++ in front of an override.
-ADDED = re.compile(r"(?:use 'override |groups is not supported: '\+\+|Either remove \+ prefix: ')(?P<override>.*)'")
-# Settings that only the grid sweeper supports.
-OF_GRID = ("design", "order", "precision", "max_seeds", "dry_run", "exclude", "zip")
 LAST_FRAMES = 2  # frames of a traceback that are printed; train.log has all of them
 
 
@@ -58,7 +46,7 @@ def register_schema() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
-    adapt_optuna(store)
+    remove_optuna_plugin(store)
 
 
 def help_text() -> str:
@@ -82,31 +70,30 @@ Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$$(python
 """
 
 
-def adapt_optuna(store: ConfigStore) -> None:
-    """Give Hydra's Optuna plugin, where it is installed, defaults that fit the runs here.
-
-    A run returns its best validation accuracy, which is maximized. A run that diverges is a failed trial. With a fixed
-    seed, the same command has the same trials and reuses the finished ones.
-    """
+def remove_optuna_plugin(store: ConfigStore) -> None:
+    """Remove the defaults of hydra-optuna-sweeper, where it is installed: conf/ has a sweeper of the same name."""
     Plugins.instance()  # imports all plugins, which store their defaults first
-    stored = store.repo["hydra"]["sweeper"]
-    if "optuna.yaml" in stored:
-        stored["optuna.yaml"].node.update({"direction": "maximize", "n_jobs": 1, "max_failure_rate": 1.0})
-        stored["sampler"]["tpe.yaml"].node.seed = 0
+    sweepers = store.repo["hydra"]["sweeper"]
+    for name in ("optuna.yaml", "sampler"):
+        sweepers.pop(name, None)
 
 
 def run_with_friendly_errors(main: Callable[[], None]) -> None:
     """Call a Hydra entry point; an error that a user can cause ends in a sentence and exit status 1.
 
+    The arguments are rewritten to what Hydra reads.
+
     HYDRA_FULL_ERROR=1 in the environment asks for tracebacks. Without it, this function sets it for Hydra, which then
     raises its exceptions instead of printing them.
     """
     if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
+        sys.argv[1:] = rewrite(sys.argv[1:])
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = os.environ[FRIENDLY_ERRORS] = "1"
     try:
         with friendly_errors():
+            sys.argv[1:] = rewrite(sys.argv[1:])
             main()
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "0"
@@ -125,6 +112,12 @@ def friendly_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and innermost_package(error) == "hydra":  # which makes hydra.run.dir
+            exit_with_error(f"output_dir={error.filename} cannot be written: {error.strerror}")
+        if memory := explain_memory(error):
+            exit_with_error(memory)
+        if is_of_a_choice(error):
+            exit_with_error(explain(error))
         sentence = f"{type(error).__name__}: {' '.join(str(error).split())}; set HYDRA_FULL_ERROR=1 for the traceback"
         exit_with_error(f"{sentence}\n{last_frames(error)}".rstrip())
 
@@ -138,56 +131,27 @@ def job_errors(sweep: DictConfig) -> Iterator[None]:
     """
     if HydraConfig.get().mode == RunMode.RUN:
         with friendly_errors() if FRIENDLY_ERRORS in os.environ else nullcontext():
-            refuse_sweep_overrides(HydraConfig.get().overrides.task)
             yield
         return
     try:
-        refuse_grid_settings(sweep)
         yield
     except Exception as error:
         changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
         log.error("failed: %s: %s", " ".join(changed), format_error(error))
+        release_frames(error)
         if sweep.fail_fast:
             sys.exit(1)
         raise
-
-
-def refuse_sweep_overrides(overrides: list[str]) -> None:
-    """Check that a single run has no overrides that apply only to sweeps, such as a dry run.
-
-    Raises:
-        UserError: it has such an override.
-    """
-    groups = [item.name for item in fields(Config) if "help" not in item.metadata]
-    for key, _, value in (override.partition("=") for override in overrides):
-        is_off = value in ("false", "null", "[]", "product", "longest")
-        if key.removeprefix("sweep.") in OF_GRID and not is_off:
-            raise UserError(f"{key}={value} applies to sweeps only; add -m: {as_multirun()}")
-        if key in groups and value.startswith("["):
-            raise UserError(f"{key}={value} is a list; choose a single name, or sweep: -m {key}={value.strip('[]')}")
-
-
-def refuse_grid_settings(sweep: DictConfig) -> None:
-    """Exit, before a job of another sweeper starts, if a setting is given that only the grid sweeper supports."""
-    name = HydraConfig.get().runtime.choices.get("hydra/sweeper")
-    for key in OF_GRID if name != "grid" else ():
-        if sweep[key] != getattr(SweepConfig(), key):
-            exit_with_error(f"sweep.{key} is not used by hydra/sweeper={name}; use hydra/sweeper=grid")
-
-
-def as_multirun() -> str:
-    """Return the command as typed, turned into a sweep."""
-    program, *arguments = sys.argv
-    return shlex.join(["python", program, "-m", *arguments])
 
 
 def format_error(error: Exception) -> str:
     """Format an error in a job: a sentence, or the end of its traceback (all of it with HYDRA_FULL_ERROR=1)."""
     if FRIENDLY_ERRORS not in os.environ:
         return "".join(traceback.format_exception(error))
-    sentence = f"{error}" if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
+    known = f"{error}" if isinstance(error, UserError | Diverged) else explain_memory(error)
+    sentence = known or f"{type(error).__name__}: {error}"
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
-    frames = "" if isinstance(error, UserError | Diverged) else last_frames(error)
+    frames = "" if known else last_frames(error)
     return f"{sentence}{notes}\n{frames}".rstrip()
 
 
@@ -196,60 +160,6 @@ def last_frames(error: Exception) -> str:
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     is_from_hydra = modules[-1].partition(".")[0] in ("hydra", "omegaconf")
     return "" if is_from_hydra else "".join(traceback.format_tb(error.__traceback__)[-LAST_FRAMES:])
-
-
-def explain(error: BaseException) -> str:
-    """Explain an error of Hydra or OmegaConf, with the valid choices."""
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        extra = "; optuna is an extra: pip install -e '.[optuna]' in the program's folder" if name == "optuna" else ""
-        valid = f"choose from {format_names(error.options)}{extra}"
-        return f"unknown choice {group}={name}{nearest(name, error.options)}; {valid}"
-    if (swept := re.match(r"Ambiguous value for argument '(.*)'", str(error))) is not None:
-        return f"{swept[1]} has several values; use -m to sweep over them: {as_multirun()}"
-    if (added := ADDED.search(str(error))) is not None:
-        override = added["override"].replace(": ", "=")
-        return f"+{override}: drop the +; {override.partition('=')[0]} already has a value"
-    inner = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    merged = re.match(r"Error merging override (.*)", str(error))
-    key, override = getattr(inner, "full_key", None), "" if merged is None else merged[1]
-    if override and not isinstance(key, str):  # an index in a list
-        key = override.lstrip("+").partition("=")[0]
-    if isinstance(key, str) and sibling_keys(key):
-        return explain_setting(inner, key.partition("[")[0], override)
-    return " ".join(str(error if key is None else inner).partition("full_key:")[0].split())
-
-
-def explain_setting(error: BaseException, key: str, override: str) -> str:
-    """Explain an error of OmegaConf about the key of a setting.
-
-    Args:
-        override: as typed; empty where the value comes from a file.
-    """
-    if key in MOVED:
-        return f"{key} is no longer a setting; use {MOVED[key]}"
-    if "not in" in str(error):
-        elsewhere = [name for name, _, _ in settings(Config()) if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        if elsewhere:
-            return f"unknown setting {key} (did you mean {format_names(elsewhere)}?)"
-        siblings, (group, dot, _) = sibling_keys(key), key.rpartition(".")
-        return f"unknown setting {key}{nearest(key, siblings, group + dot)}; valid: {format_names(siblings)}"
-    types = {name: str(item.type).removesuffix(" | None") for name, item, _ in settings(Config())}
-    if override.startswith("~"):
-        return f"{override}: a setting cannot be removed; set {key}=VALUE"
-    typed = override or f"{key}={getattr(error, 'value', '')}"
-    if key in types:
-        return f"{typed}: must be {FORMS[types[key]]}"
-    return f"{typed}: {key} is a group of settings: {format_names(sibling_keys(f'{key}.'))}"
-
-
-def sibling_keys(key: str) -> list[str]:
-    """Return every valid key at the level of this key."""
-    level: Any = Config()
-    prefix = ""
-    for name in key.split(".")[:-1]:
-        level, prefix = getattr(level, name, None), f"{prefix}{name}."
-    return [f"{prefix}{item.name}" for item in fields(level)] if is_dataclass(level) else []
 
 
 def current_job(composed: DictConfig, config: Config) -> "Job":
@@ -262,9 +172,22 @@ def current_job(composed: DictConfig, config: Config) -> "Job":
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
         "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
     }
-    command = shlex.join(["python", "train.py", *hydra.overrides.task])
+    command = shlex.join(["python", "train.py", *config_flags(hydra), *hydra.overrides.task])
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
     return Job(command, files, preset_labels(config, dict(hydra.runtime.choices), folders))
+
+
+def config_flags(hydra: Any) -> list[str]:
+    """Return the flags that choose other configuration files than conf/ and its config.yaml.
+
+    Args:
+        hydra: Hydra's node of a config.
+    """
+    folders = {source.provider: source.path for source in hydra.runtime.config_sources if source.schema == "file"}
+    flags = ["--config-dir", folders["command-line"]] if "command-line" in folders else []
+    if "main" in folders and Path(folders["main"]) != CONF:
+        flags += ["--config-path", folders["main"]]
+    return flags + (["--config-name", hydra.job.config_name] if hydra.job.config_name != "config" else [])
 
 
 def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +33,11 @@ from sweeper.ranges import (
     setting,
 )
 
+MEAN = Check("from 0 to 1, since pixels are (divide by 255)", lambda value: 0 <= value <= 1)
+STD = Check("above 0 and at most 1, since pixels are from 0 to 1 (divide by 255)", lambda value: 0 < value <= 1)
 LONGEST_NAME = 100  # characters of a sweep's name, which is also a folder name
+MOST_BYTES = 200  # of the same name; file systems take 255
+PATHS = ("data.root", "data.cache", "model.weights", "loss.teacher", "output_dir")
 
 
 @dataclass
@@ -46,9 +51,16 @@ class DataConfig:
     sha256: str | None = setting("expected SHA-256 of the archive")
     image_size: int | None = setting("side length in pixels that images are resized to", check=at_least(1))
     channels: int | None = setting("3 for color, 1 for gray", check=Check("1 or 3", lambda value: value in (1, 3)))
+    resize: str | None = setting(
+        "squeeze: change the aspect ratio; crop: to the central square; pad: with black borders",
+        check=one_of("squeeze", "crop", "pad"),
+    )
+    value_range: list[float] | None = setting(
+        "values that become black and white in gray images of more than 8 bits; null: 0 and 65535"
+    )
     val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
-    mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]")
-    std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=above(0))
+    mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]", check=MEAN)
+    std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=STD)
 
 
 @dataclass
@@ -90,9 +102,10 @@ class OptimizerConfig:
     aux_momentum: float | None = setting("momentum coefficient of the auxiliary optimizer", check=from_up_to(0, 1))
     bias_lr: float | None = setting("peak learning rate of biases and norms", check=above(0))
     base: str | None = setting(
-        "optimizer that sam and asam wrap: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
+        "optimizer that sam wraps: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
     )
     rho: float | None = setting("radius of the neighborhood whose worst loss is minimized", check=above(0))
+    adaptive: bool | None = setting("scale the neighborhood of each weight by its size (ASAM)")
     interval: int | None = setting("take a sharpness-aware step every so many steps", check=at_least(1))
     decay_norm_and_bias: bool | None = setting("whether norms and biases have weight decay")
     bias_lr_factor: float | None = setting("learning-rate factor of biases", check=above(0))
@@ -264,7 +277,9 @@ class LossConfig:
     gamma: float | None = setting("focusing parameter: exponent of the weight 1 - p", check=at_least(0))
     teacher: str | None = setting("teacher: the ID of a finished run, or a best.pt")
     temperature: float | None = setting("temperature, which divides the logits of both networks", check=above(0))
-    alpha: float | None = setting("weight of the teacher's loss; that of the targets is 1 - alpha", check=between(0, 1))
+    alpha: float | None = setting(
+        "weight of the teacher's loss; that of the targets is 1 - alpha", check=above_up_to(0, 1)
+    )
 
 
 @dataclass
@@ -300,8 +315,12 @@ class SweepConfig:
     name: str | None = setting(
         "name of the sweep and of its folder in outputs/sweeps/; null: derived from the overrides",
         check=Check(
-            f"at most {LONGEST_NAME} letters, digits, dots, - and _, not starting with a dot",
-            lambda name: re.fullmatch(r"[\w-][\w.-]*", name) is not None and len(name) <= LONGEST_NAME,
+            f"at most {LONGEST_NAME} letters, digits, dots, - and _ ({MOST_BYTES} bytes), the first a letter or digit",
+            lambda name: (
+                re.fullmatch(r"\w[\w.-]*", name) is not None
+                and len(name) <= LONGEST_NAME
+                and len(name.encode()) <= MOST_BYTES
+            ),
         ),
     )
     design: str = setting(
@@ -393,6 +412,22 @@ def to_config(config: DictConfig | dict[str, Any]) -> Config:
     return merged
 
 
+def validate_text(key: str, value: str, item: dataclasses.Field[Any]) -> None:
+    """Check a text for what is never meant: nothing, Python's None, and a home folder that no shell has replaced.
+
+    Raises:
+        UserError: it is one of these.
+    """
+    check, is_nullable = item.metadata["check"], "None" in str(item.type)
+    null = f"write {key}=null" if is_nullable else "it needs a value"
+    if value == "None" and (is_nullable or check is None):
+        raise UserError(f"{key}=None: None is written null; {null}")
+    if value == "" and not key.endswith(".name") and check is None:
+        raise UserError(f"{key}= is empty; {null}")
+    if key in PATHS and value.startswith("~"):
+        raise UserError(f"{key}={value}: ~ is not replaced here; write {key}={Path(value).expanduser()}")
+
+
 def validate(config: Any, prefix: str = "") -> None:
     """Check every value of a config, or of the group with this prefix, against its range.
 
@@ -402,6 +437,8 @@ def validate(config: Any, prefix: str = "") -> None:
     for key, item, value in settings(config, prefix):
         check: Check | None = item.metadata["check"]
         group = key.removesuffix(".name")
+        if isinstance(value, str):
+            validate_text(key, value, item)
         if value == "" and group != key and check is None:
             raise UserError(f"{group} is required: choose {group}=NAME; a group cannot be removed with ~{group}")
         if value == [] and key not in ("sweep.exclude", "sweep.zip"):

@@ -1,8 +1,12 @@
 """Exceptions that end a run early, and error messages for users: what is wrong and what is valid."""
 
 import difflib
+import logging
+import re
 import sys
+import traceback
 from collections.abc import Iterable
+from functools import cache
 
 FRIENDLY_ERRORS = (
     "SWEEPER_FRIENDLY_ERRORS"  # environment variable, set while this program prints messages instead of tracebacks
@@ -11,6 +15,23 @@ FRIENDLY_ERRORS = (
 
 class UserError(ValueError):
     """A setting, a file or a folder is wrong. Only the message is shown."""
+
+
+class WriteError(UserError, OSError):
+    """A file or a folder cannot be written: a full disk, a limit, missing permissions. The message names it."""
+
+
+class UnusedSetting(UserError):
+    """A setting is given that the choice of its group does not use.
+
+    Attributes:
+        key: the setting's.
+        choice: of the group, as group=choice.
+    """
+
+    def __init__(self, message: str, key: str = "", choice: str = "") -> None:
+        super().__init__(message)
+        self.key, self.choice = key, choice
 
 
 class Diverged(Exception):
@@ -35,6 +56,38 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
+@cache
+def warn_once(log: logging.Logger, sentence: str) -> None:
+    """Log a warning the first time that this process has it."""
+    log.warning("%s", sentence)
+
+
 def exit_with_error(sentence: str) -> None:
     """Print the sentence to standard error and exit with status 1."""
     sys.exit(f"error: {sentence}")
+
+
+def release_frames(error: BaseException) -> None:
+    """Clear the variables of the functions that an error left: launchers keep errors, and with them model and data."""
+    traceback.clear_frames(error.__traceback__)
+    for earlier in dict.fromkeys((error.__cause__, error.__context__)):
+        if earlier is not None:
+            release_frames(earlier)
+
+
+def innermost_package(error: BaseException) -> str:
+    """Return whose function an error comes from, `sweeper` or `hydra`, by way of whatever library."""
+    packages = [
+        str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next((name for name in reversed(packages) if name in ("sweeper", "hydra")), "")
+
+
+def explain_memory(error: BaseException) -> str:
+    """Return a sentence where an error is a lack of memory, torch's allocators included; else an empty string."""
+    text = str(error)
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text
+    if not is_torchs and not isinstance(error, MemoryError):
+        return ""
+    asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
+    return f"not enough memory{f' for {asked[1]}' if asked else ''}: choose a smaller model or batch_size"

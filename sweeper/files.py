@@ -3,27 +3,51 @@
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sweeper.errors import WriteError
+
 SCHEMA = 2  # of every JSON file; 1 was version 0.1's
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file or folder that is being written in an error of the system.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Replace a file atomically: write a temporary file next to it, sync, rename.
 
     Without sync, readers still never see half a file, but a power loss may lose it.
+
+    Raises:
+        WriteError: the file cannot be written; the previous one is kept.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with writing(path), partial.open("wb") as file:
             file.write(content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        partial.replace(path)
+        with writing(path):
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:

@@ -2,15 +2,22 @@
 
 import importlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pytest
 from omegaconf import OmegaConf
 from processes import REPOSITORY
 
+from sweeper.config import from_plain
+from sweeper.data.cache import Cached
 from sweeper.data.sources import DATASETS
+from sweeper.errors import UserError
 from sweeper.runs.fingerprint import REGISTRIES
 from sweeper.runs.fingerprint import STEPS as STEP_REGISTRIES
+from sweeper.runs.spec import check_shared_settings
+from sweeper.training import build
 
 CONF = REPOSITORY / "conf"
 
@@ -26,40 +33,82 @@ def registry(path: str) -> Mapping[str, Any]:
 CHOICES = {group: registry(path) for group, (path, _) in REGISTRIES.items() if group != "select"} | {"data": DATASETS}
 STEPS = {group: registry(path) for group, path in STEP_REGISTRIES.items()}
 GROUPS = (*CHOICES, *STEPS)
-# Settings without which a choice is refused in a small run.
-NEEDS = {
-    "norm=ghost_batch": {"norm.ghost_size": "4"},
-    "architecture=blur_pool": {"model": "cnn"},
-    "architecture=squeeze_excitation": {"model": "cnn_pool"},
-    "architecture=weight_standardization": {"model": "cnn", "norm": "batch"},
-    "architecture=resnet_rs": {"model": "resnet18", "model.stem": "imagenet"},
-    "norm=own": {"model": "torchvision"},
-    "activation=own": {"model": "torchvision"},
-    "init=whitening": {"model": "airbench", "model.widths": "[8,8]"},
-    "init=airbench": {"model": "airbench", "model.widths": "[8,8]"},
-    "architecture=fixed_scale": {"model": "cnn", "norm": "batch"},
-    "architecture=airbench": {"model": "cnn", "norm": "batch"},
-    "model=airbench": {"model.widths": "[8,8]"},
-    "model=timm": {"model.arch": "test_resnet"},
-    "experiment=airbench94": {"model.widths": "[8,8]"},
-    "experiment=airbench_small": {"model.widths": "[8,8]"},
-    "experiment=airbench94_muon": {"model.widths": "[8,8]"},
-    "courses=early_dropout": {"model": "mlp", "dropout": "heavy"},
-    "courses=late_dropout": {"model": "mlp_deep", "dropout": "light"},
-    "courses=layer_freezing": {"model": "cnn"},
-    "courses=gradual_unfreezing": {"model": "cnn_pool"},
-    "courses=progressive_resizing": {"model": "resnet18"},
-    "courses=first_bias_freezing": {"model": "cnn"},
-}
+# Settings that a choice may need in a small run; the first are taken with which it is not refused.
+BASES: tuple[dict[str, str], ...] = (
+    {},
+    {"norm": "batch"},
+    {"dropout": "light"},
+    {"batch_size": "32"},
+    {"model": "cnn"},
+    {"model": "cnn_pool", "norm": "batch"},
+    {"model": "resnet18", "norm": "batch"},
+    {"model": "resnet18", "norm": "batch", "model.stem": "imagenet"},
+    {"model": "airbench", "model.widths": "[8,8]"},
+    {"model": "torchvision"},
+)
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
+@cache
 def presets(group: str) -> dict[str, dict[str, Any]]:
     """Return the presets of a group: the settings in each file of conf/<group>/, by the file's name."""
     return {path.stem: settings_in(path) for path in sorted((CONF / group).glob("*.yaml"))}
+
+
+@cache
+def overridden(model: str) -> dict[str, str]:
+    """Return the presets of other groups that a model's preset chooses, by group."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{model}.yaml"))
+    pairs = [item for entry in content.get("defaults", []) for item in entry.items()]
+    return {key.removeprefix("override /").partition("@")[0]: value for key, value in pairs}
 
 
 def settings_in(path: Path) -> dict[str, Any]:
     content = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items() if key != "defaults"}
+
+
+def needs(choice: str, given: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the settings that a choice needs beside those given, of a multilayer perceptron where no model is given.
+
+    Returns:
+        One of BASES; None where the choice is refused with each of them that agrees with the given settings.
+    """
+    own = dict([choice.split("=")])
+    for base in BASES:
+        if all(given.get(key, value) == value for key, value in base.items()):
+            case = {"model": "mlp"} | base | dict(given) | own
+            if not is_refused(tuple(sorted(case.items()))):
+                return base
+    return None
+
+
+@cache
+def baseline() -> dict[str, str]:
+    """Return the preset of each group in the baseline run."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    return {key: value for item in content["defaults"] if isinstance(item, dict) for key, value in item.items()}
+
+
+@cache
+def is_refused(case: tuple[tuple[str, str], ...]) -> bool:
+    """Return whether a small run is refused before training; composed without Hydra, which takes longer than all else.
+
+    Trained weights are not read.
+    """
+    chosen = baseline() | overridden(dict(case)["model"]) | dict(case)
+    config = from_plain({"batch_size": 16, "epochs": 12} | {group: presets(group)[chosen[group]] for group in GROUPS})
+    config.data.val_size = 24
+    settings = OmegaConf.from_dotlist([f"{key}={value}" for key, value in case if key not in GROUPS])
+    config = from_plain(cast(dict[str, Any], OmegaConf.to_container(settings)), config)
+    source: Any = None
+    cached = Cached(source, CONF, "", ["ant", "bee", "cat"], (3, 16, 16), 120, 30)
+    try:
+        check_shared_settings(config)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(build, "pretrained_state", lambda model: {})
+            build.check(config, build.choose_all(config), cached)
+    except UserError:
+        return True
+    return False

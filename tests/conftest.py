@@ -1,13 +1,16 @@
-"""Fixtures: a small image folder, a cache shared by all tests, and train.py as a real process."""
+"""Fixtures: a small image folder, a cache shared by all tests, train.py as a real process, and trained runs."""
 
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from processes import Program, environment
-from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES, Train
+from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES, Train, composed
+
+from sweeper.runs.run import Job, run
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +58,14 @@ def train(tmp_path: Path, small: list[str]) -> Train:
         return program.completed(timeout=300)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an output folder with a softmax and a convolutional network; do not change it."""
+    threads = torch.get_num_threads()
+    output_dir = tmp_path_factory.mktemp("trained")
+    for model in (["model=softmax", "optimizer.lr=0.0003"], ["model=cnn", "norm=batch", "model.channels=[4]"]):
+        run(composed(*small, *model, "epochs=1", f"output_dir={output_dir}"), Job("python train.py model=small"))
+    torch.set_num_threads(threads)
+    return output_dir

@@ -8,6 +8,7 @@ import pandas as pd
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.inference import Comparison
+from sweeper.summary.study import Method
 
 
 def table(*runs: dict[str, Any]) -> pd.DataFrame:
@@ -32,8 +33,8 @@ def runs(
     ]
 
 
-def found(frame: pd.DataFrame, baseline: dict[str, Any] | None = None, **options: Any) -> Effects:
-    return effects(frame, baseline, defaults={}, **options)
+def found(frame: pd.DataFrame, baseline: dict[str, Any] | None = None, **method: Any) -> Effects:
+    return effects(frame, baseline, defaults={}, method=Method(**method))
 
 
 def of_axis(result: Effects, axis: str, metric: str = "test_acc") -> Comparison:

@@ -1,5 +1,7 @@
 """What the tests of the report share: invented runs, hostile ones too, and the elements of a page."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -124,3 +126,24 @@ class Page(HTMLParser):
     def of(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
         pairs = zip(self.elements, self.texts, strict=True)
         return [(attributes, text) for (name, attributes), text in pairs if name == tag]
+
+
+def check_harmless(page: Page) -> None:
+    """Check that only the page's own script is executed, that nothing is fetched, and that the policy demands both."""
+    scripts = page.of("script")
+    assert [attributes.get("type") for attributes, _ in scripts] in ([None], ["application/json", None])
+    for tag, attributes in page.elements:
+        if tag == "img":
+            assert str(attributes.pop("src")).startswith("data:image/png;base64,")
+        assert tag not in ("iframe", "object", "embed", "form", "base")
+        assert not any(name.startswith("on") or name in ("style", "src", "action") for name in attributes)
+        assert str(attributes.get("href", "#")).startswith(("#", "data:,"))
+    (policy,) = [
+        str(attributes["content"])
+        for attributes, _ in page.of("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    for kind, text in (("style", page.of("style")[0][1]), ("script", scripts[-1][1])):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy

@@ -6,13 +6,23 @@ import runpy
 import shutil
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from hydra.core.utils import _save_config
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from processes import REPOSITORY, environment
 from support import Train, composed, copy_program
 
-from sweeper.cli import MOVED, preset_labels
+from sweeper.cli import format_error, friendly_errors, job_errors, preset_labels
+from sweeper.errors import Diverged, explain_memory
+from sweeper.explain import MOVED
 
 BAD = [
     ("model=zz", "unknown choice model=zz; choose from cnn, cnn_pool, mlp"),
@@ -59,7 +69,7 @@ BAD = [
     ("model=softmax model.hidden=[3]", "model.hidden=[3] is not used by model=softmax, which has no settings"),
     ("scheduler=onecycle scheduler.warmup_epochs=1", "scheduler.warmup_epochs=1.0 is not used by scheduler=onecycle"),
     ("data=digits data.root=x", "data.root=x is not used by data=digits"),
-    ("data.root=nowhere", "data.root=nowhere: folder nowhere/train not found"),
+    ("data.root=nowhere", "data.root=nowhere: folder not found; expected train/<class>/*"),
     ("data.val_size=120", "data.val_size=120 must be at most 118: there are 120 training images"),
     ("data.mean=[0.5]", "data.mean=[0.5] needs a number for each of the images' 3 channels"),
     ("model=cnn_pool data.image_size=1", "images of 1x1 pixels are too small"),
@@ -70,11 +80,72 @@ BAD = [
     ("optimizer.betas=[0.9]", "optimizer.betas=[0.9] must be two numbers"),
     ("optimizer=momentum optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov=true needs"),
     ("model=mlp model.hidden=[]", "model.hidden=[] must have at least one value"),
-    ("epochs", "missing EQUAL"),
     ("model=mlp,cnn", "model=mlp,cnn has several values; use -m to sweep over them: python "),
     ("lr=0.1", "unknown setting lr (did you mean optimizer.lr?)"),
-    ("dropout=0.3", "Config group override must be a string"),
 ]
+
+SLIPS = [  # of sweeps; those of `ALSO_OF_RUNS` are typed without -m as well
+    ("sweep.name=-x", "sweep.name=-x is invalid: must be at most 100 letters"),
+    (f"sweep.name={'漢' * 70}", "(200 bytes), the first a letter or digit"),
+    ("sweep.name=None", "sweep.name=None: None is written null; write sweep.name=null"),
+    ("patience=None", "patience=None: must be an integer; None is written null: patience=null"),
+    ("target_acc=None", "summary, effects, curves and report; None is written null"),
+    ("autocast=None", "autocast=None: None is written null; write autocast=null"),
+    ("device=None", "device=None is invalid: must be one of auto, cpu, cuda"),
+    ("output_dir=None", "output_dir=None: None is written null; it needs a value"),
+    ("data.cache=None", "data.cache=None: None is written null; write data.cache=null"),
+    ("output_dir=", "output_dir= is empty; it needs a value"),
+    ("data.cache=", "data.cache= is empty; write data.cache=null"),
+    ("output_dir='~/x'", "output_dir=~/x: ~ is not replaced here; write output_dir=/"),
+    ("output_dir=/proc/x", "output_dir=/proc/x cannot be written: "),
+    ("epochs", "a sweep's values are separated by commas; write epochs=VALUE"),
+    ("epochs 3", "epochs 3: a setting is KEY=VALUE without blanks"),
+    ("epochs==3", "write epochs=3"),
+    ("epochs =3", "write epochs=3"),
+    ("epochs= 3", "write epochs=3"),
+    ("seed=0,1,", "write seed=0,1"),
+    ("seed=0,,1", "write seed=0,1"),
+    ("activation=relu, selu", "write activation=relu,selu"),
+    ("epochs=1#2", "put in quotes"),
+    ("--epochs 3", "--epochs: there is no such flag, and settings have no dashes; write epochs=3"),
+    ("--epochs=3", "write epochs=3"),
+    ("epochs=1e3", "epochs=1e3: must be an integer; epochs=1000 is one"),
+    ("model.hidden=64", "[512,256]; write model.hidden=[64]"),
+    ("dropout=0.3", "dropout is a group; choose from heavy, light, none, or set dropout.rate=0.3"),
+    ("optimizer=0.1", "optimizer is a group; choose from adam, "),
+    ("experiment=[p1_softmax,p2_mlp]", "is a list; choose a single name, or sweep: -m experiment=p1_softmax,p2_mlp"),
+    ("model=[softmax,mlp]", "model=[softmax,mlp] is a list; choose a single name"),
+    ("hydra.run.dir=mine", "hydra.run.dir=mine is not used here; runs are in output_dir/runs: set output_dir=FOLDER"),
+    ("hydra.sweep.dir=mine", "hydra.sweep.dir=mine is not used here; "),
+    ("hydra.sweep.subdir=${hydra:job.num}", "is not used here; "),
+    ("hydra.output_subdir=.hydra", "hydra.output_subdir=.hydra is not used here; "),
+    ("hydra.job.chdir=true", "hydra.job.chdir=True is not used here; paths are relative to the working directory"),
+    ("hydra.launcher=parallel", "hydra.launcher=parallel: the choice of a group has a slash; write hydra/launcher="),
+    ("hydra.sweeper=optuna", "write hydra/sweeper=optuna"),
+    ("hydra.launcher.n_jobs=2", "hydra/launcher=basic has no n_jobs; it belongs to hydra/launcher=joblib, hydra/laun"),
+    ("hydra.sweeper.n_trials=2", "hydra/sweeper=grid has no n_trials; it belongs to hydra/sweeper=optuna"),
+    ("hydra/launcher=parallel hydra.launcher.njobs=2", "hydra/launcher=parallel has no njobs (did you mean n_jobs?)"),
+    ("hydra.job.env_set.X=1", "where one can be added, write +hydra.job.env_set.X=1"),
+    ("data.cache=${hydra:job.num}", "${hydra:job.num} differs from job to job and has no effect on a run; remove it"),
+    ("output_dir=${nope}", "output_dir: Interpolation key 'nope' not found"),
+    (
+        "output_dir=out/${seed} seed=1,2",
+        "output_dir is out/0, out/1, out/2 for runs of one sweep; choose one",
+    ),
+    (
+        "data=digits,image_folder data.root=x",
+        "sweep data=digits by itself, or write data.root into a preset",
+    ),
+]
+ALSO_OF_RUNS = (
+    "epochs=",
+    "experiment=",
+    "hydra.job.chdir",
+    "hydra.run.dir",
+    "output_dir=/",
+    "output_dir=${",
+    "data.cache=$",
+)
 
 
 def error_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -101,6 +172,21 @@ def test_bad_input_ends_in_a_sentence_and_leaves_nothing(
     assert sentence in message
     assert "\n" not in message
     assert not list(tmp_path.glob("outputs/runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "arguments", "sentence"),
+    [(["-m"], *slip) for slip in SLIPS] + [([], *slip) for slip in SLIPS if slip[0].startswith(ALSO_OF_RUNS)],
+)
+def test_a_slip_is_told_what_to_write(
+    flags: list[str], arguments: str, sentence: str, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = error_of([*flags, *small, "model=softmax", *arguments.split()], monkeypatch)
+    assert message.startswith("error: ")
+    assert sentence in message
+    assert "\n" not in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_starts_when_a_job_of_a_sweep_is_wrong(
@@ -157,7 +243,12 @@ MEANT_AS_SWEEPS = [
         ["activation=[relu,selu]"],
         "activation=[relu,selu] is a list; choose a single name, or sweep: -m activation=relu,selu",
     ),
-    (["hydra.sweeper.nope=1"], "error: Key 'nope' "),
+    (["hydra.sweeper.nope=1"], "error: hydra.sweeper.nope=1: hydra/sweeper=grid has no nope"),
+    (["hydra/launcher=parallel"], "hydra/launcher=parallel applies to sweeps only; add -m: {} hydra/launcher=parallel"),
+    (["hydra/sweeper=optuna"], "hydra/sweeper=optuna applies to sweeps only; add -m: "),
+    (["sweep.name=mine"], "sweep.name=mine applies to sweeps only; add -m: "),
+    (["sweep.max_retries=5"], "sweep.max_retries=5 applies to sweeps only; add -m: "),
+    (["sweep.wait=false"], "sweep.wait=false applies to sweeps only; add -m: "),
 ]
 
 
@@ -171,7 +262,7 @@ def test_a_single_run_with_overrides_of_a_sweep_is_refused(
     assert not list(tmp_path.glob("outputs/*"))  # Hydra makes the folder first
 
 
-@pytest.mark.parametrize("override", ["sweep.precision=0.01", "sweep.dry_run=true"])
+@pytest.mark.parametrize("override", ["sweep.precision=0.01", "sweep.dry_run=true", "sweep.name=mine"])
 def test_a_setting_of_the_grid_sweeper_is_refused_by_another(
     override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +270,15 @@ def test_a_setting_of_the_grid_sweeper_is_refused_by_another(
     message = error_of(["-m", "hydra/sweeper=basic", "model=softmax", "seed=0,1", override], monkeypatch)
     assert message == f"error: {override.partition('=')[0]} is not used by hydra/sweeper=basic; use hydra/sweeper=grid"
     assert not list(tmp_path.glob("outputs/runs"))
+
+
+@pytest.mark.parametrize("override", ["sweep.exclude=[{model:mlp}]", "sweep.zip=[[model,seed]]", "sweep.order=seeds"])
+def test_a_setting_of_the_grid_sweeper_is_refused_by_a_search(
+    override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = error_of(["-m", "hydra/sweeper=optuna", "model=softmax", "batch_size=8,16", override], monkeypatch)
+    assert message == f"error: {override.partition('=')[0]} is not used by hydra/sweeper=optuna; use hydra/sweeper=grid"
 
 
 @pytest.mark.parametrize("key", MOVED)
@@ -229,3 +329,62 @@ echo "${COMPREPLY[@]}"
         ["bash", "-c", script], cwd=REPOSITORY, env=environment(PATH=path), capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["model=cnn", "model=cnn_pool"]
+
+
+def test_the_error_of_a_job_keeps_no_model_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launchers keep the errors of all jobs until the sweep ends."""
+    overrides, runtime = SimpleNamespace(task=["seed=0"]), SimpleNamespace(choices={"hydra/sweeper": "grid"})
+    job = SimpleNamespace(mode=RunMode.MULTIRUN, overrides=overrides, runtime=runtime)
+    monkeypatch.setattr("sweeper.cli.HydraConfig", SimpleNamespace(get=lambda: job))
+    models: list[weakref.ref[Any]] = []
+
+    class Model:
+        def fit(self) -> None:
+            raise ZeroDivisionError
+
+    def train() -> None:
+        model = Model()
+        models.append(weakref.ref(model))
+        try:
+            model.fit()
+        except ZeroDivisionError as error:
+            raise Diverged("the loss is nan") from error
+
+    with pytest.raises(Diverged) as kept, job_errors(OmegaConf.create({"fail_fast": False})):
+        train()
+    assert isinstance(kept.value.__cause__, ZeroDivisionError)
+    assert [model() for model in models] == [None]
+
+
+def torch_allocates() -> None:
+    torch.empty(10**15)
+
+
+def python_allocates() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("allocate", "sentence"),
+    [
+        (torch_allocates, "not enough memory for 4000000000000000 bytes: choose a smaller model or batch_size"),
+        (python_allocates, "not enough memory: choose a smaller model or batch_size"),
+    ],
+)
+def test_a_model_larger_than_memory_is_a_sentence(
+    allocate: Callable[[], None], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPER_FRIENDLY_ERRORS", "1")
+    with pytest.raises(SystemExit, match=f"^error: {sentence}$"), friendly_errors():
+        allocate()
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        allocate()
+    assert format_error(raised.value) == sentence  # in a sweep
+    assert explain_memory(RuntimeError("shapes do not match")) == ""
+
+
+def test_a_folder_that_hydra_cannot_make_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "outputs").touch()
+    refused = pytest.raises(SystemExit, match=f"^error: output_dir={tmp_path}/outputs cannot be written: File exists$")
+    with refused, friendly_errors():
+        _save_config(OmegaConf.create(), "config.yaml", tmp_path / "outputs")

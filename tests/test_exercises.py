@@ -99,10 +99,8 @@ def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
             assert row[column] == averaged([float(value) for value in runs[column]], digits), column
 
 
-@pytest.mark.parametrize(("heading", "row"), EFFECTS)
-def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
-    axis, _, changed = row["change"].partition("=")
-    value, baseline = (PARSED.get(text, text) for text in (changed, row["baseline"]))
+def seed_means(heading: str, axis: str, value: str, baseline: str) -> tuple[int, list[float]]:
+    """Return the number of pairs of a change, and the mean of each seed's."""
     runs = swept(heading)
     runs = runs.assign(**{"dropout.rate": runs["dropout.rate"].replace("", "0")} if "dropout.rate" in runs else {})
     keys = [name for name in SETTINGS if name in runs and name != axis]
@@ -112,12 +110,42 @@ def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> Non
         if (*key, value) in accuracy.index and (*key, baseline) in accuracy.index:
             seed = str(key[keys.index("seed")])
             differences.setdefault(seed, []).append(accuracy[(*key, value)] - accuracy[(*key, baseline)])
-    assert sum(map(len, differences.values())) == int(row["pairs"])
-    means = [statistics.mean(found) for found in differences.values()]
-    low, high = stats.t.interval(
-        0.95, len(means) - 1, statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
-    )
-    assert (row["mean"], row["95% interval"]) == (f"{statistics.mean(means):+.4f}", f"[{low:+.4f}, {high:+.4f}]")
+    return sum(map(len, differences.values())), [statistics.mean(found) for found in differences.values()]
+
+
+def holm_adjusted(heading: str, change: tuple[str, str, str]) -> tuple[float, float]:
+    """Return a change's p, corrected by Holm's method for all changes of its section, and its Holm-adjusted level.
+
+    Args:
+        heading: of the section.
+        change: the setting, its value and its baseline.
+    """
+    runs, bases = swept(heading), {"model": "cnn_pool", change[0]: change[2]}
+    if heading == "Transfer":
+        bases = {"model.freeze_backbone": "False", "model.weights": "sha256:74bb001f"}
+    ps: dict[tuple[str, str], float] = {}
+    for axis, baseline in bases.items():
+        for value in {text or ("0" if axis == "dropout.rate" else "") for text in runs[axis]} - {baseline}:
+            ps[axis, value] = stats.ttest_1samp(seed_means(heading, axis, value, baseline)[1], 0).pvalue
+    ordered, corrected, number = sorted(ps, key=lambda key: ps[key]), [0.0], len(ps)
+    for rank, key in enumerate(ordered):
+        corrected.append(max(corrected[-1], min(1.0, ps[key] * (number - rank))))
+    significant = sum(p < 0.05 for p in corrected[1:])
+    rank = ordered.index(change[:2])
+    return corrected[1 + rank], 0.05 / max(1, number - min(rank, significant))
+
+
+@pytest.mark.parametrize(("heading", "row"), EFFECTS)
+def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
+    axis, _, changed = row["change"].partition("=")
+    value, baseline = (PARSED.get(text, text) for text in (changed, row["baseline"]))
+    pairs, means = seed_means(heading, axis, value, baseline)
+    assert (pairs, len(means)) == (int(row["pairs"]), int(row["seeds"]))
+    corrected, level = holm_adjusted(heading, (axis, value, baseline))
+    center, error = statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
+    low, high = stats.t.interval(1 - level, len(means) - 1, center, error)
+    assert (row["mean"], row["interval"]) == (f"{center:+.4f}", f"[{low:+.4f}, {high:+.4f}]")
+    assert row["p (Holm)"] == f"{corrected:.4f}"
 
 
 RESNETS = [row for heading, rows in PAGE if heading == "ResNet-18 from scratch" for row in rows]

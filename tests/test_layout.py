@@ -11,15 +11,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. Packages of a layer do not import each other; hydra_plugins and train.py are on top.
 LAYERS = (
-    ("errors", "files"),
+    ("errors", "streams"),
+    ("files",),
     ("ranges",),
-    ("config", "choice"),
+    ("config", "choice", "interpolations"),
     ("data", "models"),
     ("training",),
     ("runs",),
     ("sweep",),
     ("launch", "summary"),
-    ("cli", "__main__"),
+    ("trained", "typed"),
+    ("checks", "explain"),
+    ("cli", "__main__", "api"),
 )
 HEIGHT = {package: height for height, layer in enumerate(LAYERS) for package in layer}
 MODULES = {
@@ -32,7 +35,9 @@ WITHOUT_TORCH = sorted(
     for name in MODULES
     if name.startswith("sweeper.summary") or name in ("sweeper.files", "sweeper.errors", "sweeper.config")
 ) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "measures", "provenance")]
-WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.cli", "sweeper.__main__"]
+WITHOUT_TORCH += ["sweeper.runs.elsewhere", "sweeper.runs.stored_images", "sweeper.trained.commands"]
+WITHOUT_TORCH += ["sweeper.trained.mistakes", "sweeper.trained.pixels"]
+WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.api", "sweeper.cli", "sweeper.__main__"]
 
 
 def imported(name: str) -> set[str]:
@@ -99,6 +104,21 @@ def test_what_decides_results_is_written_so_that_the_fingerprint_reads_it(name: 
         else:
             assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant), statement.lineno
     assert len(defined) == len(set(defined))
+
+
+def test_no_text_depends_on_the_locale() -> None:
+    """A YAML file with an umlaut and the output of a command are read alike everywhere."""
+    for path in [*MODULES.values(), ROOT / "train.py", *(ROOT / "hydra_plugins").glob("*.py")]:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                modes = [str(item.value) for item in call.args if isinstance(item, ast.Constant)]
+                named = {keyword.arg for keyword in call.keywords}
+                owner = getattr(call.func.value, "id", "")
+                is_file = call.func.attr == "open" and owner not in ("os", "Image", "tarfile")
+                is_text = call.func.attr in ("read_text", "write_text") or (
+                    is_file and not any("b" in it for it in modes)
+                )
+                assert (not is_text and "text" not in named) or "encoding" in named, f"{path}:{call.lineno}"
 
 
 def test_hydra_plugins_are_shims() -> None:

@@ -1,14 +1,12 @@
-"""The command line of `python -m sweeper`: its help, and how a run is named."""
+"""The command line of `python -m sweeper`: its help."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from processes import REPOSITORY, environment
 
-from sweeper.__main__ import find_run
-from sweeper.errors import UserError
+COMMANDS = ("summary", "effects", "curves", "evaluate", "predict", "errors", "diff", "export")
 
 
 def sweeper(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,18 +17,7 @@ def sweeper(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_command_the_help_is_printed() -> None:
     done = sweeper()
     assert "Missing command" not in done.stdout + done.stderr
-    assert all(name in done.stdout + done.stderr for name in ("summary", "effects", "curves", "evaluate"))
-
-
-def test_a_run_is_named_by_its_directory_its_id_or_the_ids_last_digits(tmp_path: Path) -> None:
-    for name in ("mlp-s0-0a1", "cnn-s0-0b1"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-    run = tmp_path / "runs" / "mlp-s0-0a1"
-    for text in (run, Path("mlp-s0-0a1"), Path("a1")):
-        assert find_run(text, tmp_path) == run
-    assert find_run(Path("nowhere"), tmp_path) == Path("nowhere")
-    with pytest.raises(UserError, match=r"^1 matches 2 runs: cnn-s0-0b1, mlp-s0-0a1$"):
-        find_run(Path("1"), tmp_path)
+    assert all(name in done.stdout + done.stderr for name in COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [(), ("0a1", "--best")])

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sweeper.choice import Registry
 from sweeper.data.color import brightness, contrast, saturation
@@ -56,22 +57,21 @@ def resized_crop(images: Tensor, draws: Tensor, mean: Tensor, *, resized_crop: f
     aspect = CROPPED_ASPECT ** (2 * draws[:, 1] - 1)
     part_height = (area / aspect).sqrt().round().clamp(1, height)
     part_width = (area * aspect).sqrt().round().clamp(1, width)
-    rows = resizing((draws[:, 2] * (height - part_height + 1)).floor(), part_height, height)
-    columns = resizing((draws[:, 3] * (width - part_width + 1)).floor(), part_width, width)
-    resized = images.float().flatten(1, 2).bmm(columns.mT).view(images.shape)  # of each row
-    return (rows[:, None] @ resized).round_().to(torch.uint8)
+    x = sampled((draws[:, 3] * (width - part_width + 1)).floor(), part_width, width)
+    y = sampled((draws[:, 2] * (height - part_height + 1)).floor(), part_height, height)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # (N, H, W, 2)
+    return F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False).round_().to(torch.uint8)
 
 
-def resizing(first: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return the weights of `size` pixels in a bilinear resize of `length` (N,) of them, from `first` (N,) on.
+def sampled(first: Tensor, length: Tensor, size: int) -> Tensor:
+    """Return where a resize of `length` (N,) pixels, from `first` (N,) on, to `size` pixels takes these from.
 
     Returns:
-        (N, size, size): of the image's pixels (last) in the pixels of the result.
+        (N, size), counted as grid_sample does: the image's side is from -1 to 1.
     """
-    pixels = torch.arange(size, device=first.device)
-    source = (pixels + 0.5) * (length / size)[:, None] - 0.5
+    source = (torch.arange(size, device=first.device) + 0.5) * (length / size)[:, None] - 0.5
     source = first[:, None] + source.clamp(min=0).minimum(length[:, None] - 1)
-    return (1 - (source[:, :, None] - pixels).abs()).clamp(min=0)
+    return (2 * source + 1) / size - 1
 
 
 @needs_draws(1)

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,18 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.config import DataConfig
+from sweeper.data.image_folders import CACHE_TAG, few
 from sweeper.data.sources import DATASETS, Source
 from sweeper.data.split import stratified_split
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
+from sweeper.files import write_text
 
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 COMMON = ("cache", "val_size", "mean", "std")  # settings of every dataset
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images; may be deleted at any time.\n"
+TEST_FILES = "test_files.json"  # paths of the test images below the dataset's root, in order
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -89,13 +95,23 @@ def prepare(config: DataConfig) -> Cached:
         raise UserError("data.cache=null: name a folder for the decoded images")
     name = hashlib.sha256(f"{CACHE_VERSION} {source.key}".encode()).hexdigest()[:16]
     folder = Path(str(config.cache)) / f"{config.name}-{name}"
-    return read_index(source, folder) or decode(source, folder)
+    cached = read_index(source, folder) or decode(source, folder)
+    keep_names(cached)
+    return cached
+
+
+def keep_names(cached: Cached) -> None:
+    """Keep the names of the test images' files beside the images, for readers that find the cache alone."""
+    names = cached.folder / TEST_FILES
+    if cached.source.test_files and not names.exists():
+        with suppress(OSError):  # a cache that may only be read
+            write_text(names, json.dumps(list(cached.source.test_files)), sync=False)
 
 
 def read_index(source: Source, folder: Path) -> Cached | None:
     """Read the index of a cache folder; None where the cache is missing or incomplete."""
     try:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         (num_train, *shape), (num_test, *_) = index["shapes"]["train_images"], index["shapes"]["test_images"]
         return Cached(source, folder, index["fingerprint"], index["classes"], tuple(shape), num_train, num_test)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -116,6 +132,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        (folder.parent / CACHE_TAG).write_text(TAG_TEXT, encoding="utf-8")
         with FileLock(folder.with_suffix(".lock")):
             if not broken and (cached := read_index(source, folder)):
                 return cached  # another process was faster
@@ -127,7 +144,7 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
                 arrays = {name: np.load(partial / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
                 shapes = {name: list(array.shape) for name, array in arrays.items()}
                 index = {"fingerprint": fingerprint(arrays, classes), "classes": classes, "shapes": shapes}
-                (partial / "index.json").write_text(json.dumps(index))
+                (partial / "index.json").write_text(json.dumps(index), encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
             finally:
@@ -178,6 +195,40 @@ def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
 def resolve_val_size(config: DataConfig, cached: Cached) -> DataConfig:
     """Return the config with `val_size: null` as its number, a tenth of the training images."""
     return replace(config, val_size=cached.num_train // 10) if config.val_size is None else config
+
+
+def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> None:
+    """Report what follows from few images: no validation images of their own, or classes that are never trained on.
+
+    Args:
+        given: `val_size` before it was resolved.
+        config: with its number.
+    """
+    if config.val_size == 0:
+        if given is None:
+            warn_once(
+                log,
+                f"data.root={config.root}: {cached.num_train} training images are too few to hold a tenth out: the "
+                "test images are the validation images; data.val_size=N holds N out",
+            )
+    elif untrained := untrained_classes(cached.folder, cached.fingerprint, config.val_size or 0):
+        names = [cached.classes[label] for label in untrained]
+        warn_once(
+            log,
+            f"data.val_size={config.val_size} leaves no training image of {len(names)} of {len(cached.classes)} "
+            f"classes ({few(names)}): they have too few images",
+        )
+
+
+@cache
+def untrained_classes(folder: Path, fingerprint: str, val_size: int) -> list[int]:
+    """Return the classes whose training images are all held out, which no seed changes; none for a damaged cache."""
+    try:
+        labels = np.load(folder / "train_labels.npy")
+        train, _ = stratified_split(labels, val_size, seed=0)
+        return [int(label) for label in np.setdiff1d(labels, labels[train])]
+    except Exception:  # as in read_arrays; load repairs it
+        return []
 
 
 def check_data(config: DataConfig, num_train: int, channels: int) -> None:

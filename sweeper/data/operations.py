@@ -54,7 +54,7 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     x = torch.arange(width, device=images.device) - (width - 1) / 2  # (W,)
     y = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]  # (H, 1)
     grid = (x * of_x + shift + y * of_y).permute(0, 2, 3, 1)  # (N, H, W, 2)
-    return to_pixels(F.grid_sample(images.float(), grid, "nearest", "zeros", align_corners=False))
+    return whole_pixels(F.grid_sample(images.float(), grid, "nearest", "zeros", align_corners=False))
 
 
 def identity(images: Tensor, strength: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def equalize(images: Tensor, strength: Tensor) -> Tensor:
     brightest = images.flatten(2).amax(2, keepdim=True).long()
     step = (images[0, 0].numel() - histogram.gather(2, brightest)) // 255
     darker = histogram.cumsum(2).sub_(histogram)
-    table = darker.add_(step // 2).div_(step.clamp(min=1), rounding_mode="floor").clamp_(max=255)
+    table = (darker + step // 2).float().div_(step.clamp(min=1)).floor_().clamp_(max=255)  # exact, faster than integers
     table = torch.where(step == 0, torch.arange(256, device=images.device), table).to(torch.uint8)
     return table.flatten().index_select(0, pixels).view_as(images)
 
@@ -143,4 +143,9 @@ def per_image(values: Tensor) -> Tensor:
 
 def to_pixels(values: Tensor) -> Tensor:
     """Clip float32 values to those of a pixel and round down, in place before the conversion."""
-    return values.clamp_(0, 255).to(torch.int16).to(torch.uint8)  # faster than without int16
+    return whole_pixels(values.clamp_(0, 255))
+
+
+def whole_pixels(values: Tensor) -> Tensor:
+    """Convert float32 values from 0 to 255 to pixels, rounded down."""
+    return values.to(torch.int16).to(torch.uint8)  # faster than without int16

@@ -5,12 +5,13 @@ A function's keyword-only arguments are the settings that the choice uses.
 
 import hashlib
 import importlib.metadata
+import itertools
 import logging
 import os
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -22,13 +23,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweeper.choice import Registry
+from sweeper.data.image_files import as_array, lenient, read_image
+from sweeper.data.image_folders import list_images
 from sweeper.data.split import stratified_split
-from sweeper.errors import UserError, format_names
+from sweeper.data.unreadable import UnreadableImage, check_readable
+from sweeper.data.value_range import ValueRange
+from sweeper.errors import UserError
 
 log = logging.getLogger(__name__)
 
 Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+DECODER_VERSION = 2  # of what image_files makes of a file
 DOWNLOAD_TIMEOUT = 30  # seconds without a byte
 
 
@@ -40,82 +45,55 @@ class Source:
         key: text that changes when the files do; found without reading them.
         decode: fills the arrays train_images (N, C, H, W) uint8, train_labels (N,) int64, test_images and test_labels
             that it gets from `allocate`, and returns the classes' names.
+        test_files: paths of the test images below the dataset's root, in order; none where they are in an archive.
     """
 
     key: str
     decode: Callable[[Allocate], list[str]]
+    test_files: Sequence[str] = ()
 
 
-def image_folder(*, root: str, image_size: int, channels: int) -> Source:
+def image_folder(
+    *, root: str, image_size: int, channels: int, resize: str | None = None, value_range: list[float] | None = None
+) -> Source:
     """Any images in root/train/<class>/ and root/test/<class>/, resized to squares of `image_size` pixels.
 
     Raises:
-        UserError: a folder is missing or empty, or the classes of train/ and test/ differ. While decoding: an image
-            cannot be read.
+        UserError: see list_images. While decoding: images cannot be read, or see ValueRange.
     """
-    digest = hashlib.sha256()
-    files: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}  # (class, path): entries with sizes are large
-    for split, paths in files.items():
-        for name, file in labelled_files(Path(root), split):
-            stat = file.stat()
-            digest.update(os.fsencode(f"{split}/{name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
-            paths.append((name, file.path))
-    classes = sorted({name for name, _ in files["train"]})
-    tested = {name for name, _ in files["test"]}
-    if missing := set(classes) ^ tested:
-        where = "test" if missing - tested else "train"
-        raise UserError(f"{root}/{where} has no images of class {format_names(missing)}; both folders need every class")
+    listing = list_images(Path(root))
+    mode = "RGB" if channels == 3 else "L"
+    values = ValueRange(value_range)
+
+    def read(path: str) -> NDArray[np.uint8] | UnreadableImage:
+        try:
+            return read_image(path, mode, image_size, resize=resize, value_range=values)
+        except UnreadableImage as error:
+            return error
 
     def decode(allocate: Allocate) -> list[str]:
-        mode = "RGB" if channels == 3 else "L"
-        for split, found in files.items():
-            images = allocate(f"{split}_images", (len(found), channels, image_size, image_size), "uint8")
-            allocate(f"{split}_labels", (len(found),), "int64")[:] = [classes.index(name) for name, _ in found]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                decoded = pool.map(lambda item: read_image(item[1], mode, image_size), found)
-                for index, image in enumerate(decoded):
-                    images[index] = image
-        return classes
+        paths: list[str] = []
+        slots: list[NDArray[np.uint8]] = []
+        for split, files in (("train", listing.train), ("test", listing.test)):
+            labels = [label for name, found in files.items() for label in [listing.classes.index(name)] * len(found)]
+            paths += itertools.chain.from_iterable(files.values())
+            slots.append(allocate(f"{split}_images", (len(labels), channels, image_size, image_size), "uint8"))
+            allocate(f"{split}_labels", (len(labels),), "int64")[:] = labels
+        failures = []
+        with lenient(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            for slot, image in zip(itertools.chain.from_iterable(slots), pool.map(read, paths), strict=True):
+                if isinstance(image, UnreadableImage):
+                    failures.append(image)
+                else:
+                    slot[:] = image
+        check_readable(failures, len(paths))
+        values.check()
+        return listing.classes
 
-    return Source(f"image_folder {digest.hexdigest()} {image_size} {channels}", decode)
-
-
-def labelled_files(root: Path, split: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """Every image file of root/split as (class, file), sorted; hidden and other files are passed over."""
-    folder = root / split
-    if not folder.is_dir():
-        raise UserError(f"data.root={root}: folder {folder} not found; expected train/<class>/* and test/<class>/*")
-    kinds = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    if not kinds:
-        raise UserError(f"{folder} contains no class folders; expected train/<class>/* and test/<class>/*")
-    for name in kinds:
-        entries = [entry for entry in os.scandir(folder / name) if not entry.name.startswith(".")]
-        files = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
-        if not files:
-            raise UserError(f"{folder / name} contains no images ({format_names(SUFFIXES)})")
-        for file in sorted(files, key=lambda entry: entry.name):
-            yield name, file
-
-
-def read_image(path: str, mode: str, image_size: int) -> NDArray[np.uint8]:
-    """One image file as (C, H, W) uint8."""
-    try:
-        with Image.open(path) as image:
-            if image.mode == "F":
-                raise ValueError("its pixels are floating-point numbers of unknown range")
-            if image.mode.startswith("I"):  # 16 bits a pixel, which PIL would cut off and not scale
-                return as_array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode), image_size)
-            return as_array(image.convert(mode), image_size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image: {error}") from error
-
-
-def as_array(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
-    """A PIL image, resized where its size differs, as (C, H, W) uint8."""
-    if image.size != (image_size, image_size):
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    below = len(str(Path(root) / "x")) - 1  # characters before a name below the root
+    test_files = [path[below:].removeprefix("./") for paths in listing.test.values() for path in paths]
+    form = f"{image_size} {channels} {resize or 'squeeze'} {value_range}"
+    return Source(f"image_folder {DECODER_VERSION} {listing.key} {form}", decode, test_files)
 
 
 def digits(*, image_size: int) -> Source:

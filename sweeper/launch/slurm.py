@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sweeper.errors import UserError
+from sweeper.launch.slurm_environment import command_environment
 
 # States of a job that has ended, see squeue(1).
 TERMINAL_STATES = (
@@ -50,6 +51,12 @@ class Job:
         return self.state == "PENDING" and "held" in self.reason.lower()
 
 
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a Slurm command, whatever the user's variables for it are."""
+    env = command_environment()
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False)
+
+
 def call(*command: str) -> str:
     """Run a Slurm command and return its output.
 
@@ -61,7 +68,7 @@ def call(*command: str) -> str:
             f"hydra/launcher=slurm requires Slurm, but {command[0]} is not installed on this machine; "
             "run the sweep on a cluster's login node, or use hydra/launcher=parallel"
         )
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(*command)
     if done.returncode != 0:
         if NO_CONTROLLER in done.stderr:
             raise UserError(
@@ -99,7 +106,7 @@ def accounted_state(job_id: str) -> str | None:
     if shutil.which("sacct") is None:
         return None
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State", "--jobs", job_id]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(*command)
     words = done.stdout.split() if done.returncode == 0 else []
     return words[0] if words and words[0] in TERMINAL_STATES else None  # accounting may lag behind
 
@@ -110,7 +117,7 @@ def own_state(job_id: str) -> str | None:
     Slurm shows a job that is stopping as completing, whether it was cancelled, preempted or requeued. Where it was
     requeued, Slurm has already counted the next start.
     """
-    done = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=False)
+    done = run("scontrol", "show", "job", job_id)
     fields = dict(re.findall(r"\b(JobState|Restarts|Reason|PreemptTime)=(\w+)", done.stdout))
     if fields.get("JobState") == "COMPLETING" and fields.get("Restarts") == os.environ.get("SLURM_RESTART_COUNT", "0"):
         if fields.get("Reason") == "TimeLimit":
@@ -121,7 +128,7 @@ def own_state(job_id: str) -> str | None:
 
 def cancel(job_ids: Iterable[str]) -> None:
     if ids := sorted(job_ids):
-        subprocess.run(["scancel", *ids], capture_output=True, check=False)
+        run("scancel", *ids)
 
 
 def max_array_size() -> int:

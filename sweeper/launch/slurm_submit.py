@@ -22,6 +22,7 @@ from sweeper.errors import UserError
 from sweeper.launch.follow import follow, job_paths, wait_for_controller
 from sweeper.launch.hydra_app import HydraApp
 from sweeper.launch.slurm import max_array_size, parse_error, queue
+from sweeper.launch.slurm_environment import hidden_from_sbatch, overruling_variables
 from sweeper.launch.slurm_job import SlurmJob
 from sweeper.launch.slurm_settings import Settings, check_settings, executor_parameters
 from sweeper.launch.snapshot import snapshot, with_configs
@@ -115,6 +116,8 @@ class Submitter:
             wait_for_controller()
             return
         check_settings(self.settings)
+        for name in overruling_variables(executor_parameters(self.settings, "", Path())):
+            log.warning("%s=%s is ignored: the launcher sets that option, see hydra.launcher", name, os.environ[name])
         sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
         self.code = snapshot(sources["main"], self.folder)
 
@@ -158,8 +161,9 @@ class Submitter:
         app = HydraApp.here(context, self.config, self.task_function)
         job = SlurmJob(app, Path.cwd(), self.settings["concurrent"], self.settings["cpus_per_run"])
         executor = SlurmExecutor(self.folder / token, self.settings["max_timeouts"], python=PYTHON)
-        executor.update_parameters(**executor_parameters(self.settings, token, self.code))
-        with hidden_job_variables():
+        parameters = executor_parameters(self.settings, token, self.code)
+        executor.update_parameters(**parameters)
+        with hidden_from_sbatch(parameters):
             jobs = executor.map_array(job, packs)
         return jobs[0].job_id.partition("_")[0]
 
@@ -190,14 +194,3 @@ def warn_when_detached() -> Iterator[None]:
         if not isinstance(stopped, SystemExit) or stopped.code != 1:
             log.warning("jobs keep running; use scancel to cancel them")
         raise
-
-
-@contextmanager
-def hidden_job_variables() -> Iterator[None]:
-    """Hide from sbatch the job in which this process may be running, whose settings new jobs would inherit."""
-    names = [name for name in os.environ if name.startswith("SLURM_") and name not in ("SLURM_CONF", "SLURM_CLUSTERS")]
-    hidden = {name: os.environ.pop(name) for name in names} if "SLURM_JOB_ID" in os.environ else {}
-    try:
-        yield
-    finally:
-        os.environ |= hidden

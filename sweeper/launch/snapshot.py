@@ -40,7 +40,7 @@ def snapshot(conf: Path, into: Path) -> Path:
         path = partial / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    (partial / "sweeper" / "git.json").write_text(git)
+    (partial / "sweeper" / "git.json").write_text(git, encoding="utf-8")
     try:
         partial.rename(copy)
     except OSError:  # another submission created it at the same time

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,12 @@ from multiprocessing.connection import Connection
 import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
+from sweeper.errors import UserError
 from sweeper.runs.signals import STOPS, ignore_signal
+from sweeper.streams import protect_streams
 
+LONGEST_FOLDER = 70  # bytes: a socket's address has at most 104 to 108, and two names of multiprocessing are added
+SHORT_FOLDERS = ("/tmp", "/var/tmp")
 PRELOADED = ["sweeper.runs.run", "torch.utils.tensorboard"]  # what every run imports
 
 
@@ -29,12 +34,31 @@ def start_fork_server() -> None:
     inherited = {name: os.environ.get(name) for name in ("PYTHONPATH", "OPENBLAS_NUM_THREADS")}
     os.environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     try:
-        with blocked_signals():
+        with blocked_signals(), short_temporary_folder():
             forkserver.ensure_running()
     finally:
         os.environ.update({name: value for name, value in inherited.items() if value is not None})
         for name in (name for name, value in inherited.items() if value is None):
             del os.environ[name]
+
+
+@contextmanager
+def short_temporary_folder() -> Iterator[None]:
+    """Let multiprocessing make its socket where the address has room, whatever TMPDIR is.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        short = next((other for other in SHORT_FOLDERS if os.access(other, os.W_OK | os.X_OK)), None)
+        if short is None:
+            raise UserError(f"TMPDIR={folder} is too long for a socket: choose one of at most {LONGEST_FOLDER} bytes")
+        tempfile.tempdir = short
+    try:
+        yield
+    finally:
+        tempfile.tempdir = folder
 
 
 @contextmanager
@@ -50,11 +74,13 @@ def blocked_signals() -> Iterator[None]:
 def serve(connection: Connection, env: dict[str, str]) -> None:
     """Execute calls from the connection and send back their results, until the launcher closes it or dies.
 
-    Ctrl-C in a terminal reaches workers too; they ignore it, since the launcher passes it on as SIGTERM.
+    Ctrl-C in a terminal reaches workers too, as do signals of batch systems; they ignore all but SIGTERM, since the
+    launcher passes them on as SIGTERM.
     """
     import torch  # not needed by the launching process
 
-    for signum in (signal.SIGINT, signal.SIGUSR2):  # Slurm sends SIGUSR2 to all processes of a job
+    protect_streams()
+    for signum in (signum for signum in STOPS if signum != signal.SIGTERM):
         signal.signal(signum, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     os.environ |= env

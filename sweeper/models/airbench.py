@@ -1,4 +1,4 @@
-"""The network of airbench: few layers, fast to train to 94 % on CIFAR-10 (Jordan 2024)."""
+"""The network of airbench: few layers, fast to train to 94% on CIFAR-10 (Jordan 2024)."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -32,6 +32,7 @@ ArchitectureStep = Callable[[nn.Module, Layers], None]
 MODELS_WITH: Registry = {
     "residual blocks": ("resnet18",),
     "convolutions": ("cnn", "cnn_pool", "resnet18"),
+    "convolutions of any kind": ("cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
     "dropout": ("mlp", "cnn", "cnn_pool"),
     "several layers": ("mlp", "cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
     "a bias in the first layer": ("softmax", "mlp", "cnn", "cnn_pool", "airbench"),
@@ -239,7 +240,10 @@ def fixed_scale(model: nn.Module, layers: Layers, *, fixed_scale: bool) -> None:
     kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm
     scales = [module.weight for module in model.modules() if isinstance(module, kinds) and module.weight is not None]
     if not scales:
-        raise UserError("architecture.fixed_scale needs a norm: choose norm=batch, ghost_batch, layer or group")
+        raise UserError(
+            "architecture.fixed_scale needs norm=batch, ghost_batch, layer or group and a model that has norms: "
+            f"model={format_names(MODELS_WITH['several layers'])}"
+        )
     for scale in scales:
         scale.requires_grad_(False)
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.choice import Registry
-from sweeper.errors import UserError
+from sweeper.errors import UserError, format_names
+from sweeper.models.architecture import MODELS_WITH
 
 SomeImages = Callable[[int], Tensor]
 Init = Callable[[nn.Module, SomeImages], None]
@@ -47,7 +48,10 @@ def check_init(name: str, init: Any, model: nn.Module) -> None:
     """
     needs = getattr(init.func, "needs_convolutions", False)
     if needs and not any(isinstance(layer, nn.Conv2d) for layer in weight_layers(model)):
-        raise UserError(f"init={name} needs a model with convolutions; choose another init")
+        raise UserError(
+            f"init={name} needs a model with convolutions: "
+            f"model={format_names(MODELS_WITH['convolutions of any kind'])}"
+        )
     if init.func is whitening:
         freeze_whitened(model)
 
@@ -166,13 +170,13 @@ def freeze_whitened(model: nn.Module) -> nn.Conv2d:
     """
     first = next((layer for layer in weight_layers(model) if isinstance(layer, nn.Conv2d)), None)
     if first is None:
-        raise UserError("init=whitening needs a model with convolutions, such as model=airbench; choose another init")
+        raise UserError("init=whitening needs a model with convolutions: model=airbench")
     filters, needed = len(first.weight), 2 * first.weight[0].numel()
     if filters != needed:
         height, width = first.kernel_size
         raise UserError(
-            f"init=whitening needs a first convolution of {needed} filters of {height}x{width}, not {filters}, as "
-            "model=airbench has; choose that model or another init"
+            f"init=whitening needs a first convolution of {needed} filters of {height}x{width}, not {filters}: "
+            "model=airbench"
         )
     first.weight.requires_grad_(False)
     return first

@@ -7,14 +7,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from sweeper.errors import Diverged, Stopped
+from sweeper.errors import Diverged, Stopped, WriteError
 from sweeper.runs import checkpoint
 from sweeper.runs.console import Console, log_to
 from sweeper.runs.directory import RunDirectory
@@ -27,6 +27,7 @@ from sweeper.runs.states import State
 from sweeper.runs.teacher import describe_network
 from sweeper.runs.tensorboard import Events
 from sweeper.training.build import TrainingComponents
+from sweeper.training.device import describe_device
 from sweeper.training.loop import fit
 from sweeper.training.metrics import METRICS
 from sweeper.training.state import LoopState, Row, TrainState
@@ -71,6 +72,7 @@ class Attempt:
         Raises:
             UserError: a checkpoint is refused, or the images have changed meanwhile.
             Diverged: the loss is not finite.
+            WriteError: a checkpoint or a record cannot be written; another attempt resumes from the last checkpoint.
             SystemExit: a signal stopped the attempt; another attempt resumes.
         """
         with log_to(self.record.folder / "train.log"), StopFlag() as stop:
@@ -93,9 +95,14 @@ class Attempt:
                 self.record.write_metrics(self.loop.history)  # synced: nothing resumes from the checkpoint
                 self.write_status(State.DIVERGED, str(error))
                 raise Diverged(f"{self.record.run_id} diverged: {error}") from error
+            except WriteError as error:
+                reason = f"stopped at epoch {self.loop.epoch}: {error}"
+                self.write_failure(reason)
+                raise WriteError(
+                    f"{self.record.run_id} {reason}; make it writable and rerun the same command to resume"
+                ) from error
             except BaseException:
-                log.debug("failed", exc_info=True)
-                self.write_status(State.FAILED, traceback.format_exc())
+                self.write_failure(traceback.format_exc())
                 raise
             self.write_status(State.FINISHED)
         for path in (self.record.last, self.record.best):
@@ -109,6 +116,12 @@ class Attempt:
         self.record.write_status(
             state=state.value, attempt=self.number, epoch=loop.epoch, step=loop.step_in_epoch, error=error
         )
+
+    def write_failure(self, reason: str) -> None:
+        """Record that the attempt failed, where that can be written at all: else the run counts as lost."""
+        log.debug("failed", exc_info=True)
+        with suppress(WriteError):
+            self.write_status(State.FAILED, reason)
 
     def resume(self) -> None:
         """Resume from the newest valid checkpoint, with metrics and best.pt reconciled; else start from scratch."""
@@ -168,6 +181,8 @@ class Attempt:
         now = {"threads": torch.get_num_threads(), "torch": version("torch"), "host": socket.gethostname()}
         before = {"threads": described["threads"], "torch": described["versions"]["torch"], "host": described["host"]}
         now["compile"], before["compile"] = compile, described["config"].get("compile", False)
+        device = next(self.state.model.parameters()).device
+        now["device"], before["device"] = describe_device(device)["device"], described["device"]
         for name, value in now.items():
             if before[name] != value:
                 log.warning(
@@ -204,7 +219,8 @@ class Attempt:
                 raise Stopped
             if now - last_beat > HEARTBEAT:
                 last_beat = now
-                self.write_status(State.RUNNING)
+                with suppress(WriteError):  # if it lasts, the next checkpoint reports it
+                    self.write_status(State.RUNNING)
             console.step(loop)
 
         def after_epoch(row: Row) -> None:

@@ -4,10 +4,12 @@ A checkpoint is torch's zip file of tensors and plain values, followed by its SH
 written to a temporary name, synced and renamed, and the previous checkpoint is kept, so that a valid one always exists.
 """
 
+import errno
 import hashlib
 import io
 import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from torch import nn
 
 from sweeper.errors import UserError
+from sweeper.files import writing
 from sweeper.training.state import TrainState
 
 FORMAT = 2
@@ -60,21 +63,27 @@ def misfit(checkpoint: Checkpoint) -> UserError:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint atomically, and keep the previous one as previous_<name>."""
+    """Write the checkpoint atomically, and keep the previous one as previous_<name>.
+
+    Raises:
+        WriteError: it cannot be written; the checkpoints before are kept.
+    """
     partial = path.with_suffix(".partial")
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     try:
-        with partial.open("wb") as file:
+        with writing(path), partial.open("wb") as file:
             file.write(buffer.getbuffer())
             file.write(hashlib.sha256(buffer.getbuffer()).digest())
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            path.replace(previous(path))
-        partial.replace(path)
+        with writing(path):
+            if path.exists():
+                path.replace(previous(path))
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def previous(path: Path) -> Path:
@@ -91,12 +100,13 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is no such file.
-        Damaged: it is cut off, a byte is wrong, or it was never a checkpoint.
-        UserError: another program wrote it, it belongs to another run, or it holds objects that could run code.
+        Damaged: it is cut off, a byte is wrong, it was never a checkpoint, or the disk cannot read it.
+        UserError: another program wrote it, it belongs to another run, it holds objects that could run code, or this
+            user may not read it.
     """
-    content = path.read_bytes()
+    content = read(path)
     if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
-        if is_whole_zip(content):
+        if is_whole_zip(content) and not is_own(content):
             raise UserError(f"{path} was not written by this program and is not loaded; delete it")
         raise Damaged(f"{path} is damaged: its checksum is wrong")
     try:
@@ -112,6 +122,31 @@ def load(path: Path, run_id: str | None = None) -> Checkpoint:
     if run_id is not None and checkpoint.get("run_id") != run_id:
         raise UserError(f"{path} is a checkpoint of {checkpoint.get('run_id')}, not of {run_id}; delete it")
     return checkpoint
+
+
+def read(path: Path) -> bytes:
+    """Return the file's content.
+
+    Raises:
+        FileNotFoundError, Damaged, UserError: see `load`.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ESTALE):
+            raise Damaged(f"{path} is damaged: {error.strerror}") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def is_own(content: bytes) -> bool:
+    """Return whether a file without its checksum holds a checkpoint of this program: then it was cut off."""
+    try:
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # such as pickle.UnpicklingError
+        return False
+    return isinstance(checkpoint, dict) and checkpoint.get("format") == FORMAT and "run_id" in checkpoint
 
 
 def is_whole_zip(content: bytes) -> bool:

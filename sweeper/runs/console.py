@@ -5,10 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sweeper.files import writing
 from sweeper.training.state import LoopState, Row
 
 log = logging.getLogger(__name__)
@@ -16,10 +17,26 @@ log = logging.getLogger(__name__)
 REFRESH = 0.2  # seconds between two updates of the bar
 
 
+class LogFile(logging.FileHandler):
+    """A log file that ends nothing where it cannot be written: checkpoints and records report that."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Append the program's log, DEBUG included, to a file, with the time."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Append the program's log, DEBUG included, to a file, with the time.
+
+    Raises:
+        WriteError: the file cannot be opened.
+    """
+    with writing(path):
+        handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("sweeper")  # the parent of all loggers of this program
     level = root.level
@@ -43,7 +60,7 @@ class Console:
         self.next_refresh = 0.0
 
     def __enter__(self) -> "Console":
-        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # as in workers
+        if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):  # as in workers
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

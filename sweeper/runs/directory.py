@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.files import number, read_json, write_json, write_text
+from sweeper.files import number, read_json, write_json, write_text, writing
 
 LOST_AFTER = 60.0  # seconds without a heartbeat after which a missing process counts as gone
 LOST_ELSEWHERE_AFTER = 900.0  # the same for a process on another host, or whose ID was reused
@@ -41,9 +41,14 @@ class RunDirectory:
         return self.folder / "predictions.npz"
 
     def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> dict[str, Any]:
-        """Make the directory with Hydra's files and run.json, unless that exists; return run.json's content."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        (self.folder / ".hydra").mkdir(exist_ok=True)
+        """Make the directory with Hydra's files and run.json, unless that exists; return run.json's content.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        with writing(self.folder):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.folder / ".hydra").mkdir(exist_ok=True)
         for name, text in hydra_files.items():
             write_text(self.folder / ".hydra" / name, text)
         before = self.run()
@@ -53,6 +58,10 @@ class RunDirectory:
 
     def run(self) -> dict[str, Any] | None:
         return read_json(self.folder / "run.json")
+
+    def is_copy(self, run: dict[str, Any] | None) -> bool:
+        """Return whether the directory is a copy of a run's or was renamed: run.json has another ID than its name."""
+        return run is not None and run.get("run_id", self.run_id) != self.run_id
 
     def result(self) -> dict[str, Any] | None:
         return read_json(self.folder / "result.json")

@@ -1,22 +1,22 @@
 """Evaluate networks on test images, and compare a finished run's best.pt with its records."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from sweeper.config import LossConfig
 from sweeper.data import views as view_choices
 from sweeper.data.cache import load
-from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.elsewhere import Elsewhere
+from sweeper.runs.network import load_best
 from sweeper.runs.predictions import read_predictions
-from sweeper.runs.spec import resolve_recorded
-from sweeper.runs.states import state_of
+from sweeper.runs.spec import RunSpec, resolve_recorded
 from sweeper.training.build import TrainingComponents, build
 from sweeper.training.device import set_up_process
 from sweeper.training.loop import evaluate
@@ -44,6 +44,8 @@ class Reevaluation:
         num_changed: test images whose predicted class differs from the recorded one; None if no predictions are
             recorded.
         confusion: images by true class (rows) and predicted class (columns).
+        device_type: what it was evaluated on.
+        recorded_device: what it was trained on.
     """
 
     recorded_acc: float
@@ -51,30 +53,26 @@ class Reevaluation:
     num_changed: int | None
     classes: list[str]
     confusion: NDArray[np.int64]
+    device_type: str
+    recorded_device: str
 
 
-def evaluate_run(folder: Path) -> Reevaluation:
+def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reevaluation:
     """Load best.pt of a finished run and evaluate it on the test images.
 
+    Args:
+        record: of a run with a result, see sweeper.summary.find.find_finished.
+        where: the images and the device where they are not the recorded ones.
+
     Raises:
-        UserError: there is no such finished run, its checkpoint is not usable or its dataset has changed.
+        UserError: its checkpoint is not usable, or its dataset is missing or has changed.
     """
-    record = RunDirectory(folder)
-    run, result = record.run(), record.result()
-    if run is None:
-        raise UserError(f"{folder} not found: give a run ID, its last digits or a run directory")
-    if result is None:
-        state = state_of(record)
-        advice = "" if state in ("running", "diverged") else f"; to finish it: {run['command']}"
-        raise UserError(f"{folder.name} has no result (state: {state}){advice}")
-    loss = LossConfig("cross_entropy", label_smoothing=0.0)  # evaluation needs neither the loss nor its teacher
-    spec = resolve_recorded(record, compile=False, loss=loss)  # compiling takes longer than evaluating
-    try:
-        best = checkpoint.load(record.best, folder.name)
-    except (FileNotFoundError, checkpoint.Damaged) as error:
-        again = f"retrain with: {run['command']} sweep.reuse=none"
-        raise UserError(f"{record.best} is missing or damaged; {again}") from error
-    device = set_up_process(spec.config.device, run["threads"])
+    where = where or Elsewhere()
+    run, result = record.run() or {}, record.result() or {}
+    spec = resolve_for_evaluation(record, where)
+    best = load_best(record)
+    recorded_device = str(run["device_type"])
+    device = set_up_process(where.device or available(recorded_device), run["threads"])
     components = build(spec.config, spec.choices, load(spec.cached), device, load_pretrained=False)
     model = components.state.eval_model()
     checkpoint.load_weights(best, model)
@@ -83,4 +81,27 @@ def evaluate_run(folder: Path) -> Reevaluation:
     changed = None
     if recorded is not None and len(recorded[0]) == len(test.logits):
         changed = int((recorded[0].argmax(1) != test.logits.numpy().argmax(1)).sum())
-    return Reevaluation(result["test_acc"], acc(test), changed, run["dataset"]["classes"], test.confusion.numpy())
+    return Reevaluation(
+        result["test_acc"],
+        acc(test),
+        changed,
+        run["dataset"]["classes"],
+        test.confusion.numpy(),
+        device.type,
+        recorded_device,
+    )
+
+
+def resolve_for_evaluation(record: RunDirectory, where: Elsewhere) -> RunSpec:
+    """Resolve a recorded run without what evaluation does not need: its loss, whose teacher may be gone.
+
+    Raises:
+        UserError: its images are missing or have changed.
+    """
+    loss = LossConfig("cross_entropy", label_smoothing=0.0)
+    return resolve_recorded(record, where.data, compile=False, loss=loss)  # compiling takes longer than evaluating
+
+
+def available(device_type: str) -> str:
+    """Return the type of device where this machine has it, else cpu."""
+    return device_type if device_type == "cpu" or torch.cuda.is_available() else "cpu"

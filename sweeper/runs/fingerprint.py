@@ -16,7 +16,9 @@ from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
-NOT_FOLLOWED = ("data/sources",)  # decoding: its pixels are in the dataset's fingerprint
+# Decoding: its pixels are in the dataset's fingerprint.
+DECODING = ("sources", "image_files", "image_folders", "unreadable", "value_range")
+NOT_FOLLOWED = tuple(f"data/{name}" for name in DECODING)
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
 # The registry of each group, and the choice of an effective config that does not name the group. A group without one
 # is a slot that the model may lack.
@@ -40,6 +42,9 @@ STEPS = {
     "architecture": "models/architecture.STEPS",
     "courses": "training/courses.COURSES",
 }
+# What turns pixels into logits: roots beside the choices of the groups that a network is built from.
+NETWORK = ("models.build_model", "models/architecture.modify", "data/batches.Normalize")
+NETWORK_GROUPS = ("model", "activation", "norm", "dropout", "architecture")
 Code = dict[str, dict[str, str]]  # group -> definition -> hash
 
 
@@ -175,3 +180,18 @@ def changed_definitions(recorded: Any, code: Code) -> list[str]:
         return ["run.json"]  # not written by this program
     before, now = ({(group, name) for group in code for name in code[group].items()} for code in (recorded, code))
     return sorted({str(name) for _, (name, _) in before ^ now})
+
+
+def changed_network(run: dict[str, Any]) -> list[str]:
+    """Name the definitions of a run's network that changed since it was trained, sorted.
+
+    Of a stale run, other code may have changed, such as the training loop: its weights are usable then.
+    """
+    recorded, code = run.get("code"), code_of(run["effective"])
+    if not isinstance(recorded, dict) or not all(isinstance(group, dict) for group in recorded.values()):
+        return ["run.json"]
+    code["core"] = closure(NETWORK)
+    names = [name for name in code if name == "core" or name.partition(".")[0] in NETWORK_GROUPS]
+    now = {definition: digest for name in names for definition, digest in code[name].items()}
+    before = {definition: digest for group in recorded.values() for definition, digest in group.items()}
+    return sorted(name for name, digest in now.items() if before.get(name) != digest)

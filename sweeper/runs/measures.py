@@ -28,6 +28,13 @@ def top_k_acc(logits: Logits, labels: Labels, k: int = TOP_K) -> float:
     return float((rank < k).mean())
 
 
+def probabilities(logits: Logits) -> NDArray[np.float64]:
+    """Return the softmax of logits (N, K), in double precision."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
 def calibration_error(logits: Logits, labels: Labels, num_bins: int = NUM_BINS) -> float:
     """Return the expected calibration error (Guo et al., 2017, On Calibration of Modern Neural Networks), from 0 to 1.
 
@@ -42,8 +49,7 @@ def calibration_error(logits: Logits, labels: Labels, num_bins: int = NUM_BINS) 
     """
     if not np.isfinite(logits).all():
         return float("nan")
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    confidence = 1 / np.exp(shifted).sum(axis=1)  # (N,)
+    confidence = probabilities(logits).max(axis=1)  # (N,)
     correct = logits.argmax(axis=1) == labels
     bins = np.ceil(confidence * num_bins).astype(np.int64) - 1
     gaps = np.bincount(bins, weights=correct - confidence, minlength=num_bins)

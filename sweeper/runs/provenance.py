@@ -1,6 +1,7 @@
 """Provenance of a run: config, code, versions, machine and command. No torch here."""
 
 import json
+import os
 import platform
 import shlex
 import socket
@@ -13,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.runs.directory import RunDirectory
+
 if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
 
@@ -20,6 +23,26 @@ if TYPE_CHECKING:
 def command_as_typed(without: str | None = None) -> str:
     """Return the command that started this process, without an argument."""
     return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
+
+
+def in_folder(command: str, recorded: str | Path, output_dir: Path) -> str:
+    """Return a recorded command for outputs that have moved since: with the folder where they are now.
+
+    Args:
+        command: starts a run or a sweep.
+        recorded: the output folder that it was started with.
+        output_dir: the folder now.
+    """
+    moved = Path(recorded).resolve() != output_dir.resolve()
+    return f"{command} output_dir={shlex.quote(str(output_dir))}" if moved else command
+
+
+def command_of(record: RunDirectory) -> str:
+    """Return the command that repeats a recorded run, in the folder where the record is now."""
+    run = record.run() or {}
+    command, config, folder = run.get("command"), run.get("config"), record.folder.parent.parent
+    recorded = config.get("output_dir") if isinstance(config, dict) else None
+    return in_folder(str(command), folder if recorded is None else str(recorded), folder)
 
 
 def describe(
@@ -65,17 +88,27 @@ def describe(
 def git_state() -> dict[str, Any]:
     """Return the commit of the program's checkout and whether files differ from it; None outside a checkout.
 
-    A snapshot of the program for queued jobs records what it is a copy of, in git.json.
+    A repository around the program that does not track it is not its checkout. A snapshot of the program for queued
+    jobs records what it is a copy of, in git.json.
     """
     here = Path(__file__).parent.parent
     if (here / "git.json").exists():
-        recorded: dict[str, Any] = json.loads((here / "git.json").read_text())
+        recorded: dict[str, Any] = json.loads((here / "git.json").read_text(encoding="utf-8"))
         return recorded
 
+    # Set in a hook, they would name another repository.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
+        command = ["git", "-C", str(here), "--no-optional-locks", *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, check=True)
+        return done.stdout.decode(errors="replace")
 
     try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain"))}
+        git("ls-files", "--error-unmatch", Path(__file__).relative_to(here).as_posix())
+        return {
+            "commit": git("rev-parse", "HEAD").strip(),
+            "dirty": bool(git("status", "--porcelain", "--", str(here.parent))),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

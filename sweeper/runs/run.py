@@ -3,13 +3,14 @@
 import logging
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
 from sweeper.data.cache import load
-from sweeper.errors import Diverged
+from sweeper.errors import Diverged, WriteError
 from sweeper.runs import fingerprint
 from sweeper.runs.attempt import Attempt
 from sweeper.runs.directory import RunDirectory
@@ -49,6 +50,7 @@ def run(config: Config, job: Job) -> float:
     Raises:
         UserError: a setting is wrong; nothing was started.
         Diverged: the loss is not finite, now or in an earlier attempt.
+        WriteError: a checkpoint or a record cannot be written, now or in the middle of training.
         SystemExit: a signal stopped it; the same command resumes it.
     """
     spec = resolve(config, labels=job.labels)
@@ -58,12 +60,13 @@ def run(config: Config, job: Job) -> float:
     record = spec.record
     with run_lock(record):
         try:
-            decision = decide(record, spec.code, spec.config.sweep.reuse)
+            decision = decide(record, spec.code, spec.config.sweep.reuse, is_owned=lambda _: False)  # but by this one
             return reuse(record, decision) if decision.action is Action.SKIP else train(spec, decision, job)
         except Exception as error:
             error.add_note(record.run_id)
             if record.folder.exists() and record.status() is None:  # it failed before its attempt started
-                record.write_status(state="failed", attempt=0, epoch=1, step=0, error=traceback.format_exc())
+                with suppress(WriteError):
+                    record.write_status(state="failed", attempt=0, epoch=1, step=0, error=traceback.format_exc())
             raise
 
 
@@ -89,6 +92,8 @@ def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     if decision.starts_over:
         log.warning("%s: %s; retraining", record.run_id, decision.text)
         archive(record)
+    elif decision.reason is Reason.LOST:
+        log.warning("%s: %s", record.run_id, decision.text)
     described = describe(
         spec,
         command=job.command,

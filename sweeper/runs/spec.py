@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config, to_config, validate
-from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size
+from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size, warn_about_split
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
@@ -72,31 +72,44 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
         config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
         choices = choose_all(config)
     cached = cached or prepare(config.data)
+    given = config.data.val_size
     config = replace(config, data=resolve_val_size(config.data, cached))
     check_data(config.data, cached.num_train, cached.input_shape[0])
+    warn_about_split(given, config.data, cached)
+    check_cutout(config, min(cached.input_shape[1:]))
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
     return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
 
 
-def resolve_recorded(record: RunDirectory, **changes: Any) -> RunSpec:
+def resolve_recorded(record: RunDirectory, data: Mapping[str, Any] | None = None, **changes: Any) -> RunSpec:
     """Resolve the run that a directory records.
 
     Args:
         record: its run.json is read.
+        data: changes to the settings of data, such as another root.
         changes: to the recorded config.
 
     Raises:
-        UserError: another version wrote the record, the images have changed meanwhile, or see `resolve`.
+        UserError: another version wrote the record, the images have moved or changed meanwhile, or see `resolve`.
     """
     run = record.run() or {}
     try:
         config, fingerprint = to_config(run["config"]), run["dataset"]["fingerprint"]
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise UserError(f"{record.folder}/run.json was written by another version of this program") from error
-    spec = resolve(replace(config, **changes))
+    data = data or {}
+    config = replace(config, data=replace(config.data, **data), **changes)
+    try:
+        spec = resolve(config)
+    except UserError as error:
+        root = config.data.root
+        if "root" in data or root is None or Path(root).exists():
+            raise
+        raise UserError(f"the images of {record.run_id} are not in {root}; give data.root=DIR") from error
     if spec.cached.fingerprint != fingerprint:
-        raise UserError(f"data={config.data.name}: images differ from those that {record.run_id} was trained on")
+        named = f"data.root={data['root']}" if "root" in data else f"data={config.data.name}"
+        raise UserError(f"{named}: images differ from those that {record.run_id} was trained on")
     return spec
 
 
@@ -114,6 +127,8 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
             effective[group] = {key: value for key, value in values.items() if value is not None}
     effective["data"] = {key: value for key, value in effective["data"].items() if key not in of_data}
     effective["data"]["fingerprint"] = fingerprint
+    if effective["data"].get("resize") == "squeeze":  # as before there was a choice
+        del effective["data"]["resize"]
     missing = [slot for slot in SLOTS if slot not in keyword_only(choices.model)]
     idle = [group for group, (_, idle) in REGISTRIES.items() if idle is not None and effective[group]["name"] == idle]
     for group in (*missing, *idle):
@@ -153,12 +168,24 @@ def run_id(effective: dict[str, Any]) -> str:
     return f"{slug}-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded: a file name of other bytes, or in another locale, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_shared_settings(config: Config) -> None:
-    """Refuse a setting that has no effect because of another one.
+    """Refuse an output folder that TensorBoard cannot write, and a setting that another one leaves without effect.
 
     Raises:
-        UserError: there is such a setting.
+        UserError: there is one.
     """
+    if not is_unicode(config.output_dir):
+        shown = config.output_dir.encode(errors="backslashreplace").decode()
+        raise UserError(f"output_dir={shown} is not valid UTF-8; choose another name, or set a UTF-8 locale")
     norm, batch_size = config.norm, config.batch_size
     if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
         raise UserError(
@@ -182,3 +209,36 @@ def check_shared_settings(config: Config) -> None:
         raise UserError(
             f"selective_backprop={fraction} selects the whole batch of {batch_size}; choose a smaller fraction, or null"
         )
+    warmup, start, loss = config.scheduler.warmup_epochs, config.averaging.start, config.loss
+    if warmup is not None and warmup > config.epochs:
+        raise UserError(f"scheduler.warmup_epochs={warmup} is longer than the training of epochs={config.epochs}")
+    if start is not None and sum(epoch > start * config.epochs for epoch in range(1, config.epochs + 1)) < 2:
+        raise UserError(
+            f"averaging.start={start} leaves only the last of epochs={config.epochs} to average; choose a smaller "
+            "averaging.start or more epochs"
+        )
+    if loss.target_threshold is not None and config.mixing.name == "none":
+        raise UserError(
+            f"loss.target_threshold={loss.target_threshold} has no effect with mixing=none, whose targets are 0 or 1; "
+            "choose loss.target_threshold=null or another mixing"
+        )
+    if loss.alpha == 1 and (loss.label_smoothing or loss.class_weights is not None):
+        raise UserError(
+            "loss.alpha=1.0 leaves the targets out, so loss.label_smoothing and loss.class_weights have no effect; "
+            "choose a smaller alpha, or loss.label_smoothing=0 and loss.class_weights=null"
+        )
+
+
+def check_cutout(config: Config, side: int) -> None:
+    """Refuse a cutout that is larger than the images, which would cover most of them whole.
+
+    Args:
+        config: the config.
+        side: the images' shorter side in pixels.
+
+    Raises:
+        UserError: it is larger.
+    """
+    cutout = config.augmentation.cutout
+    if cutout is not None and cutout > side:
+        raise UserError(f"augmentation.cutout={cutout} is larger than the images, {side} pixels; choose at most {side}")

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sweeper.errors import UserError
+from sweeper.files import writing
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import Code, changed_definitions
 
@@ -67,6 +68,9 @@ STATES = {
 }
 
 
+LOST = "lost (its process was killed, possibly out of memory)"
+
+
 class Action(StrEnum):
     """The action for a combination of a sweep or for the run of a command."""
 
@@ -115,7 +119,8 @@ class Decision:
     @property
     def text(self) -> str:
         if self.action is Action.RESUME:
-            return f"{self.reason}, resumes at epoch {self.epoch}" if self.epoch else self.reason.value
+            reason = LOST if self.reason is Reason.LOST else self.reason.value
+            return f"{reason}, resumes at epoch {self.epoch}" if self.epoch else reason
         if self.reason is Reason.STALE:
             return f"stale ({', '.join(self.changed)} changed)"
         return "forced by sweep.reuse=none" if self.reason is Reason.FORCED else self.reason.value
@@ -133,7 +138,18 @@ def parse_state(text: Any) -> State:
     )  # a list, since the text may be any JSON value
 
 
-def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
+def has_owner(record: RunDirectory) -> bool:
+    """Return whether a process works on the run: it has the lock."""
+    try:
+        with lock_of(record).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def decide(
+    record: RunDirectory, code: Code, reuse: str, is_owned: Callable[[RunDirectory], bool] = has_owner
+) -> Decision:
     """Decide what to do with a requested run; plans print the decision, and runs obey it.
 
     Args:
@@ -141,9 +157,12 @@ def decide(record: RunDirectory, code: Code, reuse: str) -> Decision:
         code: today's code of the run.
         reuse: `same_code` reuses runs of today's code, `any` runs of any code, `none` no run that is
             done, finished or diverged.
+        is_owned: whether another process works on the run; a run that says running without one is lost.
     """
     status, run = record.status(), record.run()
     state = parse_state((status or {}).get("state"))
+    if state is State.RUNNING and not is_owned(record):
+        state = State.LOST
     changed = changed_since(record, run, code)
     if reuse == "none" and STATES[state].is_done:
         return Decision(Action.TRAIN, Reason.FORCED)
@@ -212,9 +231,15 @@ def reconcile_state(record: RunDirectory, reason: str, then: State = State.FAILE
 
 
 def archive(record: RunDirectory) -> None:
-    """Move a run's directory to <output_dir>/stale/, where nothing counts it."""
+    """Move a run's directory to <output_dir>/stale/, where nothing counts it.
+
+    Raises:
+        WriteError: it cannot be moved.
+    """
     stale = record.folder.parent.parent / "stale"
-    stale.mkdir(exist_ok=True)
+    with writing(stale):
+        stale.mkdir(exist_ok=True)
     numbers = [path.suffix[1:] for path in stale.glob(f"{record.run_id}.*")]
     number = 1 + max((int(number) for number in numbers if number.isdigit()), default=0)
-    shutil.move(record.folder, stale / f"{record.run_id}.{number}")
+    with writing(record.folder):
+        shutil.move(record.folder, stale / f"{record.run_id}.{number}")

@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean, median, quantiles
+from typing import Any
 
 import torch
 
 from sweeper.data.batches import AUGMENTED_BYTES, CHUNK
 from sweeper.data.cache import load
-from sweeper.errors import Stopped
+from sweeper.errors import Stopped, UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.spec import resolve_recorded
 from sweeper.runs.teacher import load_teacher
@@ -56,10 +57,10 @@ class Trainer:
         UserError: the record is of another version, or its images or its teacher are missing or have changed.
     """
 
-    def __init__(self, record: RunDirectory, device: torch.device) -> None:
+    def __init__(self, record: RunDirectory, device: torch.device, data: Mapping[str, Any] | None = None) -> None:
         self.device = device
         others = torch.cuda.memory_allocated() if device.type == "cuda" else 0
-        spec = resolve_recorded(record)
+        spec = resolve_recorded(record, data)
         teacher = load_teacher(spec.config, spec.cached)
         components = build(spec.config, spec.choices, load(spec.cached), device, load_pretrained=False, teacher=teacher)
         self.state, self.loader = components.state, components.train_loader
@@ -115,7 +116,10 @@ class Trainer:
 
 
 def measure(
-    reference: RunDirectory, others: Sequence[RunDirectory], report: Callable[[str], None] = lambda line: None
+    reference: RunDirectory,
+    others: Sequence[RunDirectory],
+    report: Callable[[str], None] = lambda line: None,
+    data: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, StepCost], dict[str, object]]:
     """Measure the training step of runs, on the reference's device with its number of threads.
 
@@ -123,6 +127,7 @@ def measure(
         reference: the run that all others are compared with.
         others: of the same dataset.
         report: called with a line of progress before each of them.
+        data: changed settings of data, such as the root where the images are now.
 
     Returns:
         The cost of each run by its ID, the reference's first; and the device, see
@@ -132,13 +137,16 @@ def measure(
         UserError: the device is not available here, or see Trainer.
     """
     run = reference.run() or {}
-    device = set_up_process(str(run.get("device_type") or "auto"), run.get("threads"))
-    base = Trainer(reference, device)
+    kind = str(run.get("device_type") or "auto")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{reference.run_id} was trained on a GPU, and there is none here; measure where there is one")
+    device = set_up_process(kind, run.get("threads"))
+    base = Trainer(reference, device, data)
     measured: dict[str, tuple[float, float, int, int | None]] = {}
     seconds: list[float] = []
     for index, record in enumerate(others):
         report(f"measuring {index + 1} of {len(others)}: {record.run_id}")
-        trainer = Trainer(record, device)
+        trainer = Trainer(record, device, data)
         ratios, spreads = [], []
         for blocks in alternate(base, trainer):
             seconds += [before for before, _ in blocks]

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sweeper.files import writing
 from sweeper.runs.directory import flat_settings
 
 SCALARS = {
@@ -29,22 +30,27 @@ class Events:
         folder: emptied first.
         created: when the run was created, in seconds since 1970.
         rows: the metrics of the epochs done.
+
+    Raises:
+        WriteError: the file cannot be written, here and in each method.
     """
 
     def __init__(self, folder: Path, created: float, rows: list[dict[str, Any]]) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         shutil.rmtree(folder, ignore_errors=True)
-        self.writer = SummaryWriter(str(folder))
-        self.clock = created
+        with writing(folder):
+            self.writer = SummaryWriter(str(folder))
+        self.folder, self.clock = folder, created
         for row in rows:
             self.write(row)
 
     def write(self, row: dict[str, Any]) -> None:
         self.clock += row["train_seconds"]
-        for tag, key in SCALARS.items():
-            self.writer.add_scalar(tag, row[key], row["epoch"], walltime=self.clock)
-        self.writer.flush()
+        with writing(self.folder):
+            for tag, key in SCALARS.items():
+                self.writer.add_scalar(tag, row[key], row["epoch"], walltime=self.clock)
+            self.writer.flush()
 
     def write_hparams(self, effective: dict[str, Any], result: dict[str, Any]) -> None:
         """Write the effective config and the results for the HParams tab, in this same event file."""
@@ -52,13 +58,15 @@ class Events:
 
         file_writer: Any = self.writer._get_file_writer()
         measures = {f"result/{key}": result[key] for key in RESULTS}
-        for summary in hparams(flat_settings(effective), measures):
-            file_writer.add_summary(summary)
-        for tag, value in measures.items():
-            self.writer.add_scalar(tag, value, result["best_epoch"], walltime=self.clock)
+        with writing(self.folder):
+            for summary in hparams(flat_settings(effective), measures):
+                file_writer.add_summary(summary)
+            for tag, value in measures.items():
+                self.writer.add_scalar(tag, value, result["best_epoch"], walltime=self.clock)
 
     def __enter__(self) -> "Events":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.writer.close()
+        with writing(self.folder):
+            self.writer.close()

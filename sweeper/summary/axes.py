@@ -7,14 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
 from sweeper.config import Config
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
-from sweeper.summary.columns import PROVENANCE, SLOTS, format_value, is_implied, is_missing, is_result
+from sweeper.summary.columns import PROVENANCE, SLOTS, format_override, is_implied, is_result
 
 CONF = Path(__file__).parents[2] / "conf"
 CODE_OF = "code of "  # and a group: the column with the digest of that group's code
@@ -136,13 +135,6 @@ def parses_to(text: str, value: Any) -> bool:
         except ValueError:
             return False
     return "".join(text.split()).lower() == "".join(format_override(value).split()).lower()
-
-
-def format_override(value: Any) -> str:
-    """Format a value as it is typed on the command line."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    return "null" if is_missing(value) else format_value("", value)
 
 
 def config_defaults() -> dict[str, Any]:

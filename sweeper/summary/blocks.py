@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.summary.axes import format_override, sort_key
+from sweeper.summary.axes import sort_key
+from sweeper.summary.columns import format_override
 from sweeper.summary.pairing import Difference
 
 MAX_NAMED = 5  # seeds or cells in a note
@@ -53,9 +54,11 @@ def complete_blocks(differences: Sequence[Difference], names: Sequence[str]) -> 
         return Blocks(ordered, seeds, cells)
     kept_cells, kept_seeds = choose_blocks(present)
     labels = name_cells(cells, names)
+    used: list[int] = np.flatnonzero(kept_cells).tolist()
     lacking: dict[tuple[str, ...], list[str]] = {}
     for index in np.flatnonzero(~kept_seeds):
-        lacks = tuple(label for cell, label in enumerate(labels) if kept_cells[cell] and not present[cell, index])
+        absent = [cell for cell in used if not present[cell, index]]
+        lacks = tuple(name_absent(absent, used, cells, names, labels))
         lacking.setdefault(lacks, []).append(format_override(seeds[index]))
     left_out = [
         f"{'seed' if len(found) == 1 else 'seeds'} {shorten(found)} ({'lacks' if len(found) == 1 else 'lack'} "
@@ -63,8 +66,8 @@ def complete_blocks(differences: Sequence[Difference], names: Sequence[str]) -> 
         for lacks, found in lacking.items()
     ]
     for index in np.flatnonzero(~kept_cells):
-        absent = [format_override(seeds[seed]) for seed in np.flatnonzero(kept_seeds & ~present[index])]
-        left_out.append(f"{labels[index]} (lacks {'seed' if len(absent) == 1 else 'seeds'} {shorten(absent)})")
+        without = [format_override(seeds[seed]) for seed in np.flatnonzero(kept_seeds & ~present[index])]
+        left_out.append(f"{labels[index]} (lacks {'seed' if len(without) == 1 else 'seeds'} {shorten(without)})")
     kept = [pair for pair in ordered if kept_cells[rows[pair.cell]] and kept_seeds[columns[pair.seed]]]
     return Blocks(
         kept,
@@ -99,9 +102,28 @@ def drop_last(mask: np.ndarray, lacks: np.ndarray) -> None:
 
 
 def name_cells(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
-    """Name each cell by the settings in which cells differ, a model by its name only: `cnn, batch_size=64`."""
+    """Name each cell by the settings in which cells differ, a model by its name only: `cnn batch_size=64`."""
     varying = [index for index in range(len(names)) if len({cell[index] for cell in cells}) > 1]
-    return [", ".join(name_value(names[index], cell[index]) for index in varying) or "results" for cell in cells]
+    return [" ".join(name_value(names[index], cell[index]) for index in varying) or "results" for cell in cells]
+
+
+def name_absent(
+    absent: Sequence[int], kept: Sequence[int], cells: Sequence[Cell], names: Sequence[str], labels: Sequence[str]
+) -> list[str]:
+    """Name the cells that a seed lacks, by a single setting if they are exactly the cells with some of its values.
+
+    Args:
+        absent, kept: indices of the cells that the seed lacks and of the cells that the comparison uses.
+        cells: all cells.
+        names: of the settings in a cell.
+        labels: of the cells.
+    """
+    for index, name in enumerate(names):
+        values = {cells[cell][index] for cell in absent}
+        with_values = [cell for cell in kept if cells[cell][index] in values]
+        if len(with_values) == len(absent) < len(kept):
+            return [name_value(name, value) for value in sorted(values, key=sort_key)]
+    return [labels[cell] for cell in absent]
 
 
 def name_value(name: str, value: Any) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.average import keys
-from sweeper.summary.axes import format_override
-from sweeper.summary.columns import is_measure, is_missing, setting_columns
+from sweeper.summary.columns import format_override, is_measure, is_missing, setting_columns
 
 MAX_ERRORS = 10  # runs whose error is shown
 

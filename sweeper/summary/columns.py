@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# For effects alone, in no table: the validation accuracy of each epoch, a text; the numbers of images; the median over
-# the epochs of training speed, and what it depends on: host, device and threads.
-HIDDEN = ("val_curve", "test_images", "val_images", "images_per_second", "machine")
+# Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
+# median over the epochs of training speed, and what it depends on: host, device and threads.
+HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine")
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
 MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece")
 LOW_IS_BEST = ("test_loss", "test_ece")
@@ -115,6 +115,13 @@ def format_value(name: str, value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value)) if abs(value) < 1e15 else f"{value:g}"
     return str(value)
+
+
+def format_override(value: Any) -> str:
+    """Format a value as it is typed on the command line."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    return "null" if is_missing(value) else format_value("", value)
 
 
 def format_mean(name: str, value: Any, std: Any) -> str:

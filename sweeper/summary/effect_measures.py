@@ -205,8 +205,8 @@ def epochs_to_target(runs: Runs, rows: Sequence[int]) -> list[float]:
     return [min(epoch, budget + 1) if is_reached else budget + 1 for epoch, is_reached in reached]
 
 
-ACCURACY = ("helps", "hurts", "gains more", "gains less")
-EPOCHS = ("slower", "faster", "saves fewer epochs", "saves more epochs")
+ACCURACY = ("helps", "hurts", "effect better", "effect worse")
+EPOCHS = ("slower", "faster", "effect slower", "effect faster")
 USUAL: dict[str, Metric] = {  # compared unless other measures are requested
     "test_acc": column_metric(
         *("test_acc", ACCURACY),

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from sweeper.summary.axes import format_override
+from sweeper.errors import format_names
+from sweeper.summary.columns import format_override
 from sweeper.summary.cost import CAPTION, format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
-from sweeper.summary.inference import LEVEL, MODEL, Comparison
+from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
 from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.sweep.precision import MOST, seeds_for
 
@@ -34,9 +35,7 @@ def caption(found: Effects) -> list[str]:
         "mean: change minus baseline, over pairs of runs that are equal in everything else, including the seed; pairs "
         "with the same seed are not independent, so their mean is one observation",
         "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
-        ANYTIME if found.is_anytime else FIXED,
-        f"interval: at the Holm-adjusted level of p, so it excludes 0 exactly where p is below {LEVEL}"
-        + (" (the highest evidence so far counts)" if found.is_anytime else ""),
+        *inferred(found),
     ]
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
@@ -51,6 +50,25 @@ def caption(found: Effects) -> list[str]:
         )
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
+
+
+def inferred(found: Effects) -> list[str]:
+    """Explain p and interval, and for which numbers of seeds they are valid."""
+    lines = [
+        ANYTIME if found.method.is_anytime else FIXED,
+        f"interval: at the Holm-adjusted level of p, so it excludes 0 exactly where p is below {LEVEL}; coverage is at "
+        f"least {1 - LEVEL:.0%}" + (" (the highest evidence so far counts)" if found.method.is_anytime else ""),
+    ]
+    if (precision := found.method.fixed_width) is None:
+        return lines
+    return [
+        f"test_acc: sweep.precision={precision:g} chose the number of seeds by their spread; the interval is the mean "
+        f"±{precision:g}, or ± the half-width reached, with at least 95% coverage; there is no p, since a t-test is "
+        "not valid after such a stop",
+        "other tables, and the lines of models: since the number of seeds depends on the spread, coverage may be only "
+        "90 to 95%, and p too small; --anytime is valid for any number of seeds",
+        *lines,
+    ]
 
 
 def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
@@ -76,23 +94,44 @@ def shorten(lines: Sequence[str]) -> list[str]:
 
 
 def incomplete(every: Sequence[Comparison]) -> list[str]:
-    """Name the seeds and models that were left out so that every seed has every model."""
-    lines = [
-        f"{name_change(comparison)}{on_data(comparison, every)}: left out {'; '.join(comparison.left_out)}"
-        for comparison in every
-        if comparison.left_out
-    ]
-    return shorten(list(dict.fromkeys(lines)))
+    """Name the seeds and models that were left out so that every seed has every model, per measure if they differ."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for comparison in every:
+        name = f"{name_change(comparison)}{on_data(comparison, every)}"
+        text = "; ".join(comparison.left_out)
+        found.setdefault(name, {}).setdefault(text, []).append(METRICS[comparison.metric].title)
+    return shorten(
+        [
+            f"{name}{f' by {format_names(measures)}' if len(texts) > 1 else ''}: left out {text}"
+            for name, texts in found.items()
+            for text, measures in texts.items()
+            if text
+        ]
+    )
 
 
 def dependent(comparisons: Sequence[Comparison]) -> list[str]:
-    """Name the settings on which the sign of a change depends, other than the model, with the remedy."""
+    """Name the numeric settings, such as the learning rate, over which a change's mean changes sign, and the remedy."""
     lines = [
-        f"{name_change(comparison)} depends on {comparison.axis}: use --tune {comparison.axis} to compare at the best"
+        f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; use --tune {comparison.axis} to "
+        "compare each configuration at its best"
         for comparison in comparisons
-        if comparison.metric == "test_acc" and comparison.is_significant and comparison.axis not in (None, MODEL)
+        if comparison.metric == "test_acc" and comparison.is_significant and has_numbers(comparison)
     ]
     return shorten(list(dict.fromkeys(lines)))
+
+
+def has_numbers(comparison: Comparison) -> bool:
+    """Return whether the parts of a comparison belong to a numeric setting."""
+    return bool(comparison.parts) and all(is_number(part.name.rpartition("=")[2]) for part in comparison.parts)
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def limited(comparisons: Sequence[Comparison]) -> list[str]:
@@ -126,7 +165,8 @@ def new_models(comparisons: Sequence[Comparison]) -> list[str]:
         if found:
             where = on_data(table[0], comparisons)
             lines.append(
-                f"test_acc{where} on a new model like these, {1 - LEVEL:.0%} prediction interval: {', '.join(found)}"
+                f"test_acc{where} on a new model like these, {1 - LEVEL:.0%} prediction intervals (each): "
+                f"{', '.join(found)}"
             )
     return lines
 
@@ -163,7 +203,7 @@ def plans(found: Effects) -> list[str]:
         tested = [comparison for comparison in table if comparison.p is not None]
         spreads: dict[str, list[Comparison]] = {}
         for comparison in tested:
-            if comparison.spread:
+            if comparison.spread and not comparison.has_chance:  # chance makes differences far from normal
                 spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
         shown, needed, seeds = [], [], set()
         for axis, of_axis in spreads.items():
@@ -175,11 +215,12 @@ def plans(found: Effects) -> list[str]:
             seeds.add(fewest)
             shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
             needed.append(f"{number:,} ({axis})" if number < MOST else f"over {MOST:,} ({axis})")
-        if shown and not found.is_anytime:
+        if shown and not found.method.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
                 f"about {' or '.join(shown)} is significant with {POWER:.0%} power; ±{metric.half_width:g} "
                 f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in total"
+                + (f": sweep.precision={metric.half_width:g} adds them" if table[0].metric == TEST_ACC else "")
             )
     return lines

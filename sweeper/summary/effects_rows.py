@@ -7,9 +7,10 @@ import pandas as pd
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.export import as_csv
-from sweeper.summary.inference import LEVEL, Comparison, Part
+from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import t_interval
 from sweeper.summary.output import json_text
+from sweeper.summary.parts import Part
 from sweeper.summary.verdicts import verdict
 
 # A row with a `model` has the pairs of that model alone; its interval low_family to high_family holds for all of them.
@@ -27,8 +28,17 @@ COLUMNS = (
         "lower",
         "tied",
     ),
-    *("value_reached", "baseline_reached", "value_diverged", "baseline_diverged", "value_limited", "baseline_limited"),
-    *("step_time_ratio", "parameters_ratio", "left_out", "anytime", "p", "p_holm", "result"),
+    *(
+        "value_reached",
+        "baseline_reached",
+        "value_diverged",
+        "baseline_diverged",
+        "value_failed",
+        "baseline_failed",
+        "value_limited",
+        "baseline_limited",
+    ),
+    *("step_time_ratio", "parameters_ratio", "left_out", "anytime", "precision", "p", "p_holm", "result"),
 )
 
 
@@ -52,12 +62,16 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
     ends["_images"] = comparison.other_images
     for suffix, interval in ends.items():
         row[f"low{suffix}"], row[f"high{suffix}"] = interval or (None, None)
-    for name in ("reached", "diverged", "limited"):
+    for name in ("reached", "diverged", "failed", "limited"):
         if (tally := getattr(comparison, name)) is not None:
             row |= {f"value_{name}": tally.value, f"baseline_{name}": tally.baseline}
     if comparison.cost is not None:
         row |= {"step_time_ratio": comparison.cost.step_time, "parameters_ratio": comparison.cost.parameters}
-    row |= {"left_out": "; ".join(comparison.left_out) or None, "anytime": comparison.is_anytime}
+    row |= {
+        "left_out": "; ".join(comparison.left_out) or None,
+        "anytime": comparison.is_anytime,
+        "precision": comparison.precision,
+    }
     return row | {"p_holm": comparison.corrected, "result": verdict(comparison)}
 
 

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.axes import format_override
-from sweeper.summary.columns import CLASS_ACC
+from sweeper.summary.columns import CLASS_ACC, format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS, USUAL
@@ -26,6 +25,7 @@ from sweeper.summary.intervals import Interval
 from sweeper.summary.measure_columns import CLASS_ACCS, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import printable, write_output
+from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
 
@@ -132,25 +132,14 @@ def known_measures(names: Sequence[str], frame: pd.DataFrame) -> list[str]:
 FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 
 
-def warn_of_precision(precision: float) -> str:
-    """Return the warning that intervals and p of a sweep with sweep.precision are not valid."""
-    return (
-        f"the number of seeds was chosen by sweep.precision={precision:g}, which stops when the observed spread "
-        "is small: intervals cover 90 to 92% instead of 95%, and p is too small; report the mean and half-width that "
-        "the sweep printed, or use --anytime"
-    )
-
-
 def show_effects(
     output_dir: Path,
     only: set[str] | None,
     baseline: Sequence[str],
     *,
     where: Sequence[str] = (),
-    tuned: Sequence[str] = (),
     measures: Sequence[str] = (),
-    is_anytime: bool = False,
-    precision: float | None = None,
+    method: Method | None = None,
     format: str = "table",
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
@@ -162,10 +151,8 @@ def show_effects(
         only: ids of the runs that are wanted; None for all.
         baseline: texts AXIS=VALUE.
         where: texts COLUMN=VALUE that the runs meet.
-        tuned: settings that every configuration has at its best value, see `effects`.
         measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the default ones.
-        is_anytime: whether p and intervals stay valid when seeds are added after a look.
-        precision: the sweep.precision that decided on the number of seeds; None where there was none.
+        method: how runs are compared otherwise; None: the defaults.
         format: one of FORMATS.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
@@ -182,21 +169,16 @@ def show_effects(
     found = effects(
         frame,
         given,
-        tuned=tuned,
-        is_anytime=is_anytime,
-        measures=known_measures(measures, frame) or tuple(USUAL),
+        method=replace(method or Method(), measures=known_measures(measures, frame) or tuple(USUAL)),
         correctness=correctness_of(frame, output_dir / "runs"),
         skipped=skipped,
         options=options,
     )
-    if precision is not None and not is_anytime:
-        found = replace(found, notes=[*found.notes, warn_of_precision(precision)])
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
-    console = Console()
     if output is not None:
         write_output(output, FORMATS[format](found))
-    elif format == "table" and console.is_terminal:
-        print_effects(found, console)
+    elif format == "table" and sys.stdout.isatty():
+        print_effects(found, Console())
     else:
         print(FORMATS[format](found), end="")

@@ -27,10 +27,12 @@ class Skipped:
 
     Attributes:
         old: runs of version 0.1.
+        copies: folders that have another name than their run's ID, such as backups.
         unreadable: folders that hold no readable run.
     """
 
     old: Sequence[str] = ()
+    copies: Sequence[str] = ()
     unreadable: Sequence[str] = ()
 
     @property
@@ -50,6 +52,7 @@ class Skipped:
     @property
     def captions(self) -> list[str]:
         lines = [self.old_runs] if self.old else []
+        lines += [f"Left out (copies, not named by their run's ID): {', '.join(self.copies)}"] if self.copies else []
         return lines + ([f"Left out (not readable as runs): {', '.join(self.unreadable)}"] if self.unreadable else [])
 
 
@@ -71,13 +74,17 @@ def gather(
     index = Index(runs.parent / INDEX, options or ConvergenceOptions())
     found: list[RunRow] = []
     old: list[str] = []
+    copies: list[str] = []
     unreadable: list[str] = []
     for name in sorted(entry.name for entry in scan(runs) if only is None or entry.name in only):
-        run = index.read(RunDirectory(runs / name))
+        record = RunDirectory(runs / name)
+        run = index.read(record)
         if run is not None:
             found.append(run)
+        elif record.is_copy(record.run()):
+            copies.append(name)
         else:
-            (old if is_old(runs / name) else unreadable).append(name)
+            (old if is_old(record.folder) else unreadable).append(name)
     index.save(None if only is not None else {run.row["run_id"] for run in found})
     code_columns = CodeColumns()
     for run in found:
@@ -85,7 +92,7 @@ def gather(
     apply_labels(found)
     rows = [run.row for run in found]
     settings = [name for name in column_names(rows) if name not in RESULTS]
-    return pd.DataFrame(rows, columns=[*settings, *RESULTS]), Skipped(old, unreadable)
+    return pd.DataFrame(rows, columns=[*settings, *RESULTS]), Skipped(old, copies, unreadable)
 
 
 def column_names(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -5,20 +5,18 @@ without any effect would double their number and lower p. So the pairs of each s
 seeds (Ibragimov and Mueller, 2010).
 """
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from sweeper.summary.anytime import anytime_p, confidence_sequence
-from sweeper.summary.axes import format_override
-from sweeper.summary.blocks import Blocks, complete_blocks, means_by
+from sweeper.summary.blocks import complete_blocks
 from sweeper.summary.cost import Cost, cost_of
 from sweeper.summary.effect_measures import METRICS, Runs
 from sweeper.summary.intervals import (
     Interval,
+    fixed_width,
     holm,
     holm_levels,
     mean_of,
@@ -31,32 +29,11 @@ from sweeper.summary.intervals import (
 from sweeper.summary.other_images import ImageVariance, Pair, for_other_images
 from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
+from sweeper.summary.parts import MODEL, Part, agree, parts_of
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
 TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the epoch limit ended
 TARGET = "epochs_to_target"  # the metric that a run may lack
-MODEL = "model"  # the axis whose values each have a line
-
-
-@dataclass(frozen=True)
-class Part:
-    """The pairs of a comparison that share a value of another setting, such as a model.
-
-    Attributes:
-        name: the value.
-        means: of its pairs for each seed, in the order of the seeds.
-        spread: standard deviation of these.
-        family: interval of their mean that holds simultaneously for all such parts of the table (Bonferroni).
-    """
-
-    name: str
-    means: tuple[float, ...]
-    spread: float | None
-    family: Interval | None = None
-
-    @property
-    def mean(self) -> float:
-        return mean_of(self.means)
 
 
 @dataclass(frozen=True)
@@ -75,11 +52,15 @@ class Comparison:
         axis, parts: the first other setting, models before others, whose parts' means differ in sign; else none.
         averaged: settings of the axes' own choices over which runs were averaged.
         left_out: seeds and cells that are not in complete blocks.
-        diverged, limited, reached: see sweeper.summary.outcomes.
+        diverged, failed, limited, reached: see sweeper.summary.outcomes.
+        is_scored: whether diverged runs count as chance accuracy.
+        is_screen: whether the pairs also differ in other settings, balanced only over all runs of a seed.
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
+        precision: the half-width for which the number of seeds was chosen, only with test_acc; None: there is none.
         images: the variance between test images, of test_acc where all of the runs' predictions are there.
         cost: of one change, with test_acc.
-        p: two-sided; None with one seed, and where all seeds agree to the last digit and the resolution is not known.
+        p: two-sided; None with one seed, with a precision, or if all seeds agree to the last digit and the resolution
+            is not known.
         corrected: p by Holm's method over all comparisons (or interactions) of the table that have a p.
         level: the Holm-adjusted level of p; LEVEL where there is none.
     """
@@ -99,9 +80,13 @@ class Comparison:
     averaged: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     diverged: Tally | None = None
+    failed: Tally | None = None
     limited: Tally | None = None
     reached: Tally | None = None
+    is_scored: bool = False
+    is_screen: bool = False
     is_anytime: bool = False
+    precision: float | None = None
     images: ImageVariance | None = None
     cost: Cost | None = None
     p: float | None = None
@@ -140,7 +125,19 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
+        if self.precision is not None:
+            return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
         return self.corrected is not None and self.corrected < LEVEL
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether it includes a diverged run, counted as chance accuracy."""
+        return self.is_scored and self.diverged is not None and not self.diverged.is_empty
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether the precision was reached, if there is one."""
+        return self.precision is None or self.interval == (self.mean - self.precision, self.mean + self.precision)
 
     @property
     def models_up(self) -> int:
@@ -149,11 +146,13 @@ class Comparison:
     @property
     def new_model(self) -> Interval | None:
         """The prediction interval for the effect on a new model, see `new_model_interval`."""
-        return new_model_interval([model.mean for model in self.models], LEVEL)
+        return new_model_interval([model.mean for model in self.models], LEVEL) if self.seeds > 1 else None
 
     def interval_at(self, level: float) -> Interval | None:
         if self.is_anytime:
             return confidence_sequence(self.means, level, self.floor)
+        if self.precision is not None:
+            return fixed_width(self.mean, self.spread, self.seeds, self.precision)
         return t_interval(self.mean, self.spread, self.seeds, level)
 
 
@@ -167,8 +166,11 @@ def compare(
     data: str = "",
     own: Sequence[str] = (),
     diverged: Tally | None = None,
-    is_anytime: bool = False,
+    failed: Tally | None = None,
+    is_scored: bool = False,
     is_screen: bool = False,
+    is_anytime: bool = False,
+    precision: float | None = None,
 ) -> Comparison:
     """Return the statistics of one comparison, its p not yet corrected.
 
@@ -180,9 +182,9 @@ def compare(
         runs: the results, for the resolution of the metric; None: not known.
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
-        diverged: see Comparison.
-        is_anytime: see Comparison.
-        is_screen: whether the pairs differ in other tricks as well.
+        diverged, failed, is_scored, is_screen, is_anytime: see Comparison.
+        precision: see Comparison; ignored by comparisons that did not determine the number of seeds: those of other
+            measures, and those with a diverged run.
     """
     blocks = complete_blocks(differences, names)
     seeds: dict[Any, list[float]] = {}
@@ -202,6 +204,9 @@ def compare(
     disagreeing = [name for name, parts in divided.items() if not agree([part.mean for part in parts])]
     axis = min(disagreeing, key=lambda name: (name != MODEL, name), default=None)
     is_main = metric == TEST_ACC and len(changes) == 1
+    if not is_main or (diverged is not None and not diverged.is_empty):
+        precision = None
+    p = anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means))
     rows = sorted({row for pair in blocks.differences for row in pair.rows})
     base_rows = sorted({row for pair in blocks.differences for row in pair.base_rows})
     return Comparison(
@@ -220,12 +225,16 @@ def compare(
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
         left_out=tuple(blocks.left_out),
         diverged=diverged,
+        failed=failed,
         limited=count_limited(runs, rows, base_rows) if runs is not None and metric == TEST_ACC else None,
         reached=count_reached(runs, rows, base_rows) if runs is not None and metric == TARGET else None,
+        is_scored=is_scored,
+        is_screen=is_screen,
         is_anytime=is_anytime,
+        precision=precision,
         images=image_variance_of(blocks.differences, runs) if is_main else None,
         cost=cost_of(blocks.differences, runs, is_screen=is_screen) if is_main and runs is not None else None,
-        p=anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means)),
+        p=p if precision is None else None,
     )
 
 
@@ -238,29 +247,6 @@ def image_variance_of(differences: Sequence[Difference], runs: Runs | None) -> I
         for pair in differences
     ]
     return runs.correctness.variance(pairs)
-
-
-def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tuple[Part, ...]:
-    """Return the parts of a comparison by the values of a setting, a model named by its value alone.
-
-    Args:
-        name: of the setting.
-        index: of the setting in a cell.
-        blocks: of the comparison.
-        floor: the standard deviation that rounding alone gives a difference.
-    """
-    prefix, cells = "" if name == MODEL else f"{name}=", Counter(cell[index] for cell in blocks.cells)
-    parts = []
-    for value, unrounded in means_by(blocks.differences, index).items():
-        means = tuple(round(mean, DECIMALS) for mean in unrounded)
-        least = None if floor is None else floor / math.sqrt(cells[value])
-        parts.append(Part(f"{prefix}{format_override(value)}", means, spread_of(means, least)))
-    return tuple(parts)
-
-
-def agree(means: Sequence[float]) -> bool:
-    """Return whether all means have the same sign."""
-    return all(mean > 0 for mean in means) or all(mean < 0 for mean in means)
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

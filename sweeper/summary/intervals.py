@@ -7,6 +7,8 @@ from statistics import fmean
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from sweeper.sweep.precision import half_width
+
 Interval = tuple[float, float]
 
 
@@ -44,6 +46,18 @@ def t_interval(mean: float, spread: float | None, number: int, level: float) -> 
     if not spread:
         return None
     half = float(stdtrit(number - 1, 1 - level / 2)) * spread / math.sqrt(number)
+    return mean - half, mean + half
+
+
+def fixed_width(mean: float, spread: float | None, number: int, precision: float) -> Interval | None:
+    """Return the interval for a number of seeds that sweep.precision chose.
+
+    Returns:
+        mean +- precision if that was reached, else mean +- the half-width of its rule; None without a spread.
+    """
+    if not spread:
+        return None
+    half = max(precision, half_width(spread, number))
     return mean - half, mean + half
 
 

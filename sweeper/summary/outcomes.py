@@ -1,4 +1,4 @@
-"""How the runs of a comparison ended: diverged, stopped by the epoch limit, reached the target."""
+"""How the runs of a comparison ended: diverged, failed, stopped by the epoch limit, reached the target."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,16 @@ class Tally:
         return self.value == self.baseline == 0
 
 
-def count_diverged(found: Iterable[Stratum], values: Corner, base: Corner, finished: Collection[int]) -> Tally:
-    """Count the runs that diverged, over the pairs (or quadruples) all of whose runs finished or diverged.
+def count_among(found: Iterable[Stratum], values: Corner, base: Corner, counted: Collection[int]) -> Tally:
+    """Count the runs that ended in a certain way, over the pairs (or quadruples) all of whose runs have ended.
 
     The comparison itself has only the pairs whose runs all finished, which are the survivors.
+
+    Args:
+        found: the strata of the runs that finished, diverged or failed.
+        values: of the compared axes.
+        base: the baseline's value of each axis.
+        counted: rows of the runs that ended in this way.
     """
     counts = [0, 0, 0, 0]
     for stratum in found:
@@ -41,7 +47,7 @@ def count_diverged(found: Iterable[Stratum], values: Corner, base: Corner, finis
         if all(rows for rows, _ in signed):
             for rows, sign in signed:
                 side = 0 if sign > 0 else 2
-                counts[side] += sum(row not in finished for row in rows)
+                counts[side] += sum(row in counted for row in rows)
                 counts[side + 1] += len(rows)
     return Tally(*counts)
 

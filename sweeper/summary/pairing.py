@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.axes import CODE_OF, format_override, is_axis, sort_key, values_of
+from sweeper.summary.axes import CODE_OF, is_axis, sort_key, values_of
+from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import Metric, Runs
 
 MAX_NAMED_VALUES = 5  # in a note

@@ -19,11 +19,13 @@ from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import write_output
 from sweeper.summary.report_cost import cost_pictures
 from sweeper.summary.report_curves import curve_data
+from sweeper.summary.report_errors import mistakes
 from sweeper.summary.report_question import format_time, question, shown_axes
 from sweeper.summary.report_runs import confusion, failures, provenance
 from sweeper.summary.report_tables import columns_of, effect_tables, rows_of
+from sweeper.summary.study import Method
 from sweeper.summary.table import DEFAULT_SORT, lay_out, read_runs
-from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
+from sweeper.sweep.saved import find_sweep, own_jobs, precision_of, read_plan
 
 TEMPLATE = "report.html.jinja"
 CURVES_DRAWN = 8  # at first, the best
@@ -66,7 +68,8 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
     shown = table[DEFAULT_SORT].dropna()
     sorted_by = DEFAULT_SORT if shown.is_monotonic_decreasing else None  # uneven seeds: by adjusted means
     correctness = correctness_of(frame, output_dir / "runs")
-    compared = effects(frame, correctness=correctness, skipped=skipped, options=options)
+    method = Method(precision=precision_of(output_dir, sweep))
+    compared = effects(frame, method=method, correctness=correctness, skipped=skipped, options=options)
     states = zip(statuses, frame["state"], strict=True)
     ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]
     return (
@@ -86,6 +89,7 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
             curves=curve_data(learning_curves(output_dir, frame)),
             drawn=CURVES_DRAWN,
             confusion=confusion(frame, records),
+            mistakes=mistakes(frame, records),
             failures=failures(frame, statuses),
             provenance=provenance(frame, runs),
             commands=[plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs}),

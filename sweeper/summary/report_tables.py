@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from sweeper.files import number
-from sweeper.summary.axes import format_override
-from sweeper.summary.columns import RESULTS, is_missing, is_number, text_cells
+from sweeper.summary.columns import RESULTS, format_override, is_missing, is_number, text_cells
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_text import families, format_cost, format_p, shows_cost
-from sweeper.summary.inference import Comparison, Part
+from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
+from sweeper.summary.parts import Part
 from sweeper.summary.report_question import distinct
 from sweeper.summary.verdicts import verdict
 

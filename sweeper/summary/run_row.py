@@ -39,9 +39,9 @@ class RunRow:
 
 
 def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
-    """Read one run; return None where its directory does not describe a run of this version."""
+    """Read one run; return None where its directory does not describe a run of this version, or is a copy of one."""
     run, status, result = record.run(), record.status() or {}, record.result() or {}
-    if run is None or not isinstance(run.get("effective"), dict):
+    if run is None or not isinstance(run.get("effective"), dict) or record.is_copy(run):
         return None
     effective, code, versions = run["effective"], run.get("code"), run.get("versions")
     rows = record.metrics()
@@ -92,9 +92,12 @@ def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, 
 
 
 def image_counts(dataset: Any) -> dict[str, Any]:
-    """Return how many images the run's accuracies are measured on."""
-    parts = ("test", "val") if isinstance(dataset, dict) else ()
-    return {f"{part}_images": result_number(dataset.get(part)) for part in parts}
+    """Return the number of images that the run's accuracies are measured on, and of classes."""
+    if not isinstance(dataset, dict):
+        return {}
+    classes = dataset.get("classes")
+    counts = {f"{part}_images": result_number(dataset.get(part)) for part in ("test", "val")}
+    return counts | {"num_classes": len(classes) if isinstance(classes, list) and classes else None}
 
 
 def median_speed(rows: list[dict[str, Any]]) -> float | None:

@@ -1,55 +1,46 @@
 """Comparisons of screened tricks: the contrasts of each seed in place of pairs."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.axes import format_override
-from sweeper.summary.effect_measures import Runs
+from sweeper.summary.columns import format_override
 from sweeper.summary.inference import Comparison, compare, corrected
+from sweeper.summary.outcomes import Tally
 from sweeper.summary.pairing import DECIMALS, Change, Difference
 from sweeper.summary.screening import Screening, Trick, screen
+from sweeper.summary.study import Study
 
 METRIC = "test_acc"
 
 
-def find_screens(
-    settings: pd.DataFrame,
-    runs: Runs,
-    finished: Collection[int],
-    baseline: Mapping[str, Any],
-    datasets: Collection[Any],
-) -> dict[Any, Screening]:
-    """Return the screens whose runs are no pairs, by their dataset.
-
-    Args:
-        settings: of finished and diverged runs, see sweeper.summary.axes.settings_of.
-        runs: their results.
-        finished: rows of the finished runs.
-        baseline: for each axis the value that its others are compared with.
-        datasets: all datasets.
-    """
-    found = {}
-    for data in datasets:
-        part = settings[settings["data"] == data] if "data" in settings else settings
-        known = {row: runs.number(METRIC, row) if row in finished else None for row in part.index}
-        screening = screen(part, pd.Series(known, dtype=float), baseline)
+def find_screens(study: Study) -> dict[Any, Screening]:
+    """Return the screens whose runs do not form pairs, by dataset."""
+    found, known = {}, study.known(METRIC)
+    for data in study.datasets:
+        part = rows_of(study.settings, data)
+        results = {row: study.runs.number(METRIC, row) if row in known else None for row in part.index}
+        screening = screen(part, pd.Series(results, dtype=float), study.baseline)
         if screening is not None and not screening.is_full and any(screening.effects.values()):
             found[data] = screening
     return found
 
 
-def compare_screened(screening: Screening, runs: Runs, data: str, *, is_anytime: bool) -> list[Comparison]:
+def rows_of(settings: pd.DataFrame, data: Any) -> pd.DataFrame:
+    """Return the settings of the runs on a dataset."""
+    return settings[settings["data"] == data] if "data" in settings else settings
+
+
+def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comparison]:
     """Compare every trick on and off; a seed's mean over its runs with and without is its contrast.
 
     Args:
+        study: the runs of all datasets.
         screening: of the runs of one dataset.
-        runs: their results.
-        data: the dataset's name.
-        is_anytime: see Comparison.
+        data: the dataset.
     """
-    table = []
+    table, runs, settings = [], study.runs, rows_of(study.settings, data)
     for trick in screening.effects:
         differences = [
             Difference(round(on - off, DECIMALS), seed, (), (row,), (base_row,))
@@ -58,10 +49,28 @@ def compare_screened(screening: Screening, runs: Runs, data: str, *, is_anytime:
             if (on := runs.number(METRIC, row)) is not None and (off := runs.number(METRIC, base_row)) is not None
         ]
         change = Change(*trick[0])
-        table.append(
-            compare(METRIC, (change,), differences, runs=runs, data=data, is_anytime=is_anytime, is_screen=True)
+        sides = [settings.index[settings[change.axis] == value] for value in (change.value, change.baseline)]
+        comparison = compare(
+            METRIC,
+            (change,),
+            differences,
+            runs=runs,
+            data=study.datasets[data],
+            diverged=tally(sides, study.diverged),
+            failed=tally(sides, study.failed),
+            is_scored=bool(study.scored),
+            is_screen=True,
+            is_anytime=study.method.is_anytime,
+            precision=study.method.fixed_width,
         )
+        table.append(comparison)
     return corrected(table)
+
+
+def tally(sides: Sequence[Collection[int]], counted: Collection[int]) -> Tally:
+    """Count the runs that ended in a certain way, with and without a trick, over all seeds of a screen."""
+    on, off = (sum(row in counted for row in side) for side in sides)
+    return Tally(on, len(sides[0]), off, len(sides[1]))
 
 
 def describe_screen(screening: Screening, data: str) -> list[str]:

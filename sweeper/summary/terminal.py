@@ -1,6 +1,7 @@
 """The table in the terminal, as wide as that is."""
 
 import io
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -31,15 +32,17 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
     """
     if output is not None:
         file = io.StringIO()
-        Console(width=width_of(table), file=file).print(as_grid(table), markup=False)
+        Console(width=width_of(table), file=file, force_terminal=False, color_system=None).print(
+            as_grid(table), markup=False
+        )
         write_output(output, f"{file.getvalue()}{caption}\n")
         return
-    console = Console()
+    console, is_terminal = Console(), sys.stdout.isatty()  # rich may have been told that a file is one
     left_out: list[str] = []
     if len(table) > MAX_ROWS:
         caption = f"The first {MAX_ROWS} of {len(table)} rows; --format csv prints all\n{caption}"
         table = table.head(MAX_ROWS)
-    if not console.is_terminal:
+    if not is_terminal:
         console = Console(width=width_of(table))
     elif width_of(table) > console.width:
         if "run_id" in table:
@@ -51,7 +54,7 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
     if left_out:
         caption += f"\nToo wide, left out: {', '.join(left_out)}; see summary.csv"
     console.print(as_grid(table.drop(columns=left_out)), markup=False)
-    console.print(Text(caption, style="dim italic"), soft_wrap=not console.is_terminal)
+    console.print(Text(caption, style="dim italic"), soft_wrap=not is_terminal)
 
 
 def as_grid(table: pd.DataFrame) -> Table:

@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.axes import format_override, is_axis, sort_key
+from sweeper.summary.axes import is_axis, sort_key
 from sweeper.summary.blocks import name_value
+from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import strata
 
@@ -49,14 +50,20 @@ def check_tuned(tuned: Sequence[str], axes: Sequence[str], given: Mapping[str, A
 
 
 def tune(
-    settings: pd.DataFrame, runs: Runs, finished: set[int], tuned: Sequence[str], axes: Sequence[str]
+    settings: pd.DataFrame,
+    runs: Runs,
+    finished: set[int],
+    failed: set[int],
+    tuned: Sequence[str],
+    axes: Sequence[str],
 ) -> tuple[pd.DataFrame, list[str]]:
     """Keep the runs at the best point of each configuration, and drop the tuned settings.
 
     Args:
-        settings: of finished and diverged runs; those of a diverged run count as the worst of their grid.
+        settings: of finished, diverged and failed runs. A diverged run counts as the worst of its grid; a failed run
+            is ignored in the choice.
         runs: their results.
-        finished: rows of the finished runs.
+        finished, failed: rows of these runs.
         tuned: names of the tuned settings.
         axes: what is compared.
 
@@ -78,11 +85,11 @@ def tune(
     found: dict[tuple[Any, ...], Configuration] = {}
     lacking = 0
     for key, indices in grouped.items():
-        configuration = choose(indices, points, seeds, accs)
+        configuration = choose([i for i in indices if settings.index[i] not in failed], points, seeds, accs)
         if configuration is None:
             lacking += 1
             continue
-        rows = [int(settings.index[index]) for index in configuration.rows[configuration.best]]
+        rows = [int(settings.index[index]) for index in indices if points[index] == configuration.best]
         kept += rows
         sizes |= dict.fromkeys(rows, len(configuration.rows))
         found[key] = configuration
@@ -99,7 +106,7 @@ def choose(
     rows: dict[Point, list[int]] = {}
     for index in indices:
         rows.setdefault(points[index], []).append(index)
-    common = set.intersection(*({seeds[index] for index in found} for found in rows.values()))
+    common = set.intersection(*({seeds[index] for index in found} for found in rows.values())) if rows else set()
     if not common:
         return None
     means = {

@@ -1,31 +1,42 @@
 """The result of a comparison in words that claim no more than the data support."""
 
-from sweeper.summary.axes import format_override
+from collections.abc import Sequence
+
+from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
+from sweeper.summary.parts import Part
 
 
 def verdict(comparison: Comparison) -> str:
     """Return the result as the end of a sentence."""
     if comparison.seeds == 1:
         return f"one {'pair' if comparison.pairs == 1 else 'seed'}: more seeds needed"
-    if comparison.p is None:
+    if comparison.p is None and comparison.interval is None:
         return "the same in every seed: no spread to test against"
-    if not comparison.is_significant:
-        words = "not significant"
-        words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
-        return words + diverged(comparison)
     if comparison.averaged:
         names = " and ".join(comparison.averaged)
         return f"no verdict: averaged over {names}; use {' '.join(f'--tune {name}' for name in comparison.averaged)}"
-    words = direction(comparison)
-    if comparison.diverged is not None and not comparison.diverged.is_empty:
-        words += " where all runs finish" if len(comparison.changes) > 1 else " where both runs finish"
-    if comparison.parts:
-        digits = METRICS[comparison.metric].digits.format
-        low, high = (pick(comparison.parts, key=lambda part: part.mean) for pick in (min, max))
-        words += f" on average: from {digits(low.mean)} ({low.name}) to {digits(high.mean)} ({high.name})"
-    return words + diverged(comparison)
+    if not comparison.is_significant:
+        words = "not significant" + (on_average(comparison, comparison.models) if are_opposed(comparison) else "")
+        words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
+        return words + missing(comparison)
+    words = direction(comparison) + where(comparison)
+    words += on_average(comparison, comparison.parts) if comparison.parts else ""
+    return words + missing(comparison)
+
+
+def on_average(comparison: Comparison, parts: Sequence[Part]) -> str:
+    """Return the range of the parts' means."""
+    digits = METRICS[comparison.metric].digits.format
+    low, high = (pick(parts, key=lambda part: part.mean) for pick in (min, max))
+    return f" on average: from {digits(low.mean)} ({low.name}) to {digits(high.mean)} ({high.name})"
+
+
+def are_opposed(comparison: Comparison) -> bool:
+    """Return whether the simultaneous intervals of the models are above 0 for one model and below 0 for another."""
+    intervals = [model.family for model in comparison.models if model.family is not None]
+    return any(low > 0 for low, _ in intervals) and any(high < 0 for _, high in intervals)
 
 
 def direction(comparison: Comparison) -> str:
@@ -37,7 +48,19 @@ def direction(comparison: Comparison) -> str:
     return f"{metric.more if up else metric.less} with {value} than with {baseline}"
 
 
-def diverged(comparison: Comparison) -> str:
-    """Return how many runs diverged, as the end of a result; empty where none did."""
-    tally = comparison.diverged
-    return "" if tally is None or tally.is_empty else f"; diverged: {tally.text}"
+def where(comparison: Comparison) -> str:
+    """Return the pairs to which a result is restricted; empty if no pair lacks a result."""
+    diverged, failed = (tally is not None and not tally.is_empty for tally in (comparison.diverged, comparison.failed))
+    several = comparison.is_screen or len(comparison.changes) > 1
+    restricted = failed or (diverged and not comparison.has_chance)
+    return f" where {'all' if several else 'both'} runs finish" if restricted else ""
+
+
+def missing(comparison: Comparison) -> str:
+    """Return the end of a result: a precision not reached, the counts of diverged and failed runs; empty if none."""
+    words = "" if comparison.is_precise else "; precision not reached"
+    if comparison.diverged is not None and not comparison.diverged.is_empty:
+        words += f"; diverged{', as chance' if comparison.is_scored else ''}: {comparison.diverged.text}"
+    if comparison.failed is not None and not comparison.failed.is_empty:
+        words += f"; failed: {comparison.failed.text}"
+    return words

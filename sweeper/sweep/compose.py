@@ -15,6 +15,7 @@ from typing import Any
 
 import joblib
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.singleton import Singleton
@@ -26,8 +27,10 @@ from sweeper import config as schema
 from sweeper.config import Config, from_plain, to_config
 from sweeper.errors import UserError
 from sweeper.files import read_json, write_json
+from sweeper.interpolations import raw_values, refuse_unstable
 from sweeper.sweep.expand import Job
 
+OF_HYDRA = "${hydra:"  # the beginning of an interpolation
 PARALLEL_FROM = 100  # number of combinations from which starting processes pays off
 Whole = tuple[DictConfig, dict[str, str]]  # a composed config, and the preset of each group
 
@@ -51,6 +54,7 @@ class Composer:
         self.loader: ConfigLoader = loader
         self.master = master
         self.by_groups: dict[tuple[str, ...], Whole] = {}
+        self.referring: dict[tuple[str, ...], bool] = {}
         self.remembered: dict[str, dict[str, Any]] = {}
         self.composed: dict[str, dict[str, Any]] = {}
         self.parser = OverridesParser.create(config_loader=loader)
@@ -72,10 +76,12 @@ class Composer:
 
     def compose(self, job: Job) -> Composed:
         groups, values, is_simple = self.split(job)
-        if not is_simple:
+        if not is_simple or any(OF_HYDRA in text for text in job):
             return as_composed(self.by_hydra(tuple(job)))
         if groups not in self.by_groups:
             self.by_groups[groups] = self.by_hydra(groups)
+        if self.refers_to_hydra(groups):
+            return as_composed(self.by_hydra(tuple(job)))
         whole, presets = copy.deepcopy(self.by_groups[groups])
         try:
             for override in values:
@@ -92,6 +98,13 @@ class Composer:
         values = [item for item in overrides if item.package is None and not self.is_group(item.key_or_group)]
         groups = tuple(text for text, item in zip(job, overrides, strict=True) if item not in values)
         return groups, values, all(item.type == OverrideType.CHANGE for item in overrides)
+
+    def refers_to_hydra(self, groups: tuple[str, ...]) -> bool:
+        """Return whether a value of a file refers to Hydra's own config, which each job has by itself."""
+        if groups not in self.referring:
+            whole, _ = self.by_groups[groups]
+            self.referring[groups] = any(OF_HYDRA in value for value in raw_values(whole).values())
+        return self.referring[groups]
 
     def compose_groups(self, jobs: Sequence[Job]) -> None:
         """Compose the new combinations of groups on all cores, where there are many."""
@@ -116,19 +129,21 @@ class Composer:
 
     def save(self, file: Path) -> None:
         """Write the configs for the next plan."""
-        configs = {
-            job: config for job, config in self.composed.items() if "${" not in job
-        }  # an interpolation may change
+        if any(self.referring.values()):  # what they refer to may change, and so may an interpolation
+            return
+        configs = {job: config for job, config in self.composed.items() if "${" not in job}
         write_json(file, {"sources": self.sources(), "configs": configs})
 
     def sources(self) -> str:
         """Hash the sources of a config besides the job: YAML files, schema, versions, Hydra's overrides."""
         hydra = self.master.hydra
-        parts = [version("hydra-core"), version("omegaconf"), Path(schema.__file__).read_text()]
+        parts = [version("hydra-core"), version("omegaconf"), Path(schema.__file__).read_text(encoding="utf-8")]
         parts += [*hydra.overrides.hydra, str(hydra.job.config_name)]
         for source in hydra.runtime.config_sources:
             files = sorted(Path(source.path).rglob("*.yaml")) if source.schema == "file" else []
-            parts += [str(path) for path in files] + [path.read_text() for path in files]
+            parts += [str(path) for path in files] + [
+                path.read_text(encoding="utf-8", errors="replace") for path in files
+            ]
         named = {name for part in parts for name in re.findall(r"oc\.env:\s*(\w+)", part)}
         parts += [f"{name}={os.environ.get(name)}" for name in sorted(named)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -141,6 +156,10 @@ def compose_whole(loader: ConfigLoader, master: DictConfig, job: tuple[str, ...]
         raise UserError("an experiment that defines its own sweep cannot be swept over; run it separately")
     choices = composed.hydra.runtime.choices.items()
     presets = {str(group): str(preset) for group, preset in choices if hasattr(Config(), str(group))}
+    values = raw_values(composed)
+    refuse_unstable(values, in_sweep=True)
+    if any(OF_HYDRA in value for value in values.values()):
+        HydraConfig.instance().set_config(composed)  # what they refer to, until the next job is composed
     with open_dict(composed):
         del composed["hydra"]
     return composed, presets

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config, validate
-from sweeper.errors import UserError
+from sweeper.errors import UserError, WriteError, format_names
 from sweeper.runs.provenance import command_as_typed
+from sweeper.runs.signals import handled_stops
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.designs import describe_design
@@ -73,6 +74,7 @@ def run_sweep(
             raise UserError("a swept parameter expands to no values")
         compose.compose_groups(jobs)
         new = make_plan(jobs, compose, concurrency or 1)
+        check_output_dir(new, base)
         plan += new
         to_run = sorted((planned for planned in new if planned.is_to_run), key=running_order(base.sweep.order, plan))
         if not to_run and rounds.extend(plan):
@@ -86,6 +88,7 @@ def run_sweep(
         log.info("\n".join(filter(None, lines)))
         if base.sweep.dry_run:
             return []
+        make_output_dir(Path(base.output_dir))
         save_plan(folder, plan, command_as_typed(), concurrency)
         compose.save(folder / CONFIGS)
         if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
@@ -104,6 +107,18 @@ def run_sweep(
     return returns
 
 
+def make_output_dir(output_dir: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"output_dir={output_dir} cannot be written: {error.strerror}") from error
+
+
 def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
     """Check the sweep's own settings, before they are used.
 
@@ -115,6 +130,20 @@ def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
         key = override.get_key_element()
         if override.is_sweep_override() and key.lstrip("+").startswith("sweep."):
             raise UserError(f"{override.input_line}: a setting of the sweep itself cannot be swept; choose one value")
+
+
+def check_output_dir(plan: Sequence[Planned], base: Config) -> None:
+    """Check that all runs of a sweep have one output folder, where its plan and its table are.
+
+    Raises:
+        UserError: they have several.
+    """
+    folders = {base.output_dir, *(planned.config.output_dir for planned in plan)}
+    if len(folders) > 1:
+        raise UserError(
+            f"output_dir is {format_names(folders)} for runs of one sweep; choose one folder for all, such as "
+            f"output_dir=outputs: runs do not mix, and python -m sweeper summary --where KEY=VALUE selects some"
+        )
 
 
 def describe_sweep(overrides: Sequence[Override], base: Config) -> str:
@@ -192,7 +221,7 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
     def stop(signum: int, _: Any) -> None:
         sys.exit(128 + signum)
 
-    before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
+    before = {which: signal.signal(which, stop) for which in handled_stops()}
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
@@ -208,18 +237,27 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
             signal.signal(which, handler)
 
 
-def conclude(plan: Sequence[Planned], base: Config, print_table: PrintTable, answer: str = "") -> None:
-    """Print the sweep's table, and the effects of sweep.precision below it.
+def conclude(
+    plan: Sequence[Planned],
+    base: Config,
+    print_table: PrintTable,
+    answer: str = "",
+    expected: Collection[State] = (State.FINISHED,),
+) -> None:
+    """Print the sweep's table and the answer below it.
+
+    Args:
+        expected: the states that are no failure of the sweep.
 
     Raises:
-        UserError: runs are not finished.
+        UserError: runs are in other states.
     """
     states = {planned.run_id: recorded_state(planned) for planned in plan if planned.has_own_run}
     if set(states.values()) - {State.WAITING}:
         print_table(Path(base.output_dir), {planned.run_id for planned in plan if planned.run_id})
     if answer:
         log.info(answer)
-    unfinished = [f"{name} ({state})" for name, state in states.items() if state is not State.FINISHED]
+    unfinished = [f"{name} ({state})" for name, state in states.items() if state not in expected]
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""
         raise UserError(

@@ -21,12 +21,14 @@ class Effect:
         differences: of each seed whose runs are finished, the mean over its pairs.
         diverged: number of seeds in which a run diverged.
         rounding: standard deviation of a difference that is due to the number of test images.
+        is_average: whether a seed has several pairs, which differ from each other in other swept settings.
     """
 
     name: str
     differences: tuple[float, ...]
     diverged: int
     rounding: float
+    is_average: bool
 
     @property
     def is_known(self) -> bool:
@@ -94,16 +96,18 @@ def measure(
     differences: list[float] = []
     diverged = 0
     rounding = 0.0
+    is_average = False
     for pairs in seeds:
         compared = [(one, other) for one, other in pairs if "" != one.run_id != other.run_id != ""]
         found = [(results[one.run_id], results[other.run_id]) for one, other in compared]
         known = [one - other for one, other in found if isinstance(one, float) and isinstance(other, float)]
         diverged += any(State.DIVERGED in pair for pair in found)
+        is_average |= len(compared) > 1
         if known and len(known) == len(found):
             assert compared[0][0].spec is not None
             rounding = rounding_of(1 / compared[0][0].spec.cached.num_test, len(compared))
             differences.append(fmean(known))
-    return Effect(name, tuple(differences), diverged, rounding)
+    return Effect(name, tuple(differences), diverged, rounding, is_average)
 
 
 def format_effect(effect: Effect, precision: float) -> str:
@@ -113,5 +117,7 @@ def format_effect(effect: Effect, precision: float) -> str:
         return f"{effect.name}: no interval ({finished})"
     mean, reached = fmean(effect.differences), effect.half_width <= precision
     width = precision if reached else effect.half_width
-    result = "helps" if mean > width else "hurts" if mean < -width else "not significant"
+    result = "not significant"
+    if abs(mean) > width:
+        result = ("helps" if mean > 0 else "hurts") + (" on average" if effect.is_average else "")
     return f"{effect.name}: {mean:+.4f} ± {width:.4f}, {result}{'' if reached else '; precision not reached'}"

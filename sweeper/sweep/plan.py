@@ -12,8 +12,8 @@ from pathlib import Path
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
 from sweeper.data.cache import Cached
-from sweeper.errors import UserError
-from sweeper.files import number, write_json
+from sweeper.errors import UnusedSetting, UserError
+from sweeper.files import number, write_json, writing
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, decide
@@ -80,7 +80,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
     """
     combinations = []
     for job in jobs:
-        with error_context(job):
+        with error_context(job, jobs):
             combinations.append(compose(job))
     check_exclusions(combinations)
     prepared: dict[str, Cached] = {}
@@ -107,7 +107,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
         return planned
 
     for job, composed in zip(jobs, combinations, strict=True):
-        with error_context(job):
+        with error_context(job, jobs):
             plan.append(add(job, composed))
     check_design(plan)
     if not seen:
@@ -163,12 +163,19 @@ def check_design(plan: Sequence[Planned]) -> None:
 
 
 @contextmanager
-def error_context(job: Job) -> Iterator[None]:
-    """Add the job to the message of an error that occurs in it."""
+def error_context(job: Job, jobs: Sequence[Job]) -> Iterator[None]:
+    """Add the job to the message of an error in it, and what to write where only other jobs use a setting."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{error} (in {' '.join(job)}; nothing was started)") from error
+        instead = ""
+        group = error.choice.partition("=")[0] if isinstance(error, UnusedSetting) else ""
+        if isinstance(error, UnusedSetting) and any(
+            text.startswith(f"{group}=") and text not in job for other in jobs for text in other
+        ):
+            preset = f"a preset of your own, DIR/{group}/NAME.yaml, and add --config-dir DIR {group}=NAME"
+            instead = f"; sweep {error.choice} by itself, or write {error.key} into {preset}"
+        raise UserError(f"{error}{instead} (in {' '.join(job)}; nothing was started)") from error
 
 
 def no_effect_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
@@ -249,7 +256,8 @@ def listing_order(planned: Planned) -> tuple[int, bool]:
 
 def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
     """Write sweep.json: the sweep's combinations, the run and the action of each, and what it asks for."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         {
             "overrides": planned.overrides,
@@ -266,4 +274,5 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
     asked = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
-    write_json(folder / "sweep.json", content | asked | {"jobs": jobs})
+    where = {"outputs": plan[0].config.output_dir}
+    write_json(folder / "sweep.json", content | where | asked | {"jobs": jobs})

@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeper.errors import UserError, format_names
 from sweeper.files import SCHEMA, number, read_json
+from sweeper.runs.provenance import in_folder
 from sweeper.runs.states import Action, Reason
 
 JOBS = "jobs.json"  # next to a plan: its jobs in Slurm
@@ -30,7 +31,7 @@ def find_sweep(output_dir: Path, name: str | None) -> Path:
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
-    """Read a sweep's sweep.json.
+    """Read a sweep's sweep.json; its command names the output folder where that has moved.
 
     Raises:
         UserError: it is missing, damaged or of another version.
@@ -41,6 +42,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
             f"{folder / 'sweep.json'} is damaged or was written by another version: remove {folder}, or choose another "
             "name with sweep.name=NAME; the runs are stored elsewhere and are kept"
         )
+    if isinstance(recorded := plan.get("outputs"), str):
+        plan["command"] = in_folder(plan["command"], recorded, folder.parent.parent)
     return plan
 
 
@@ -53,7 +56,7 @@ def earlier_plan(folder: Path) -> dict[str, Any] | None:
     file = folder / "sweep.json"
     try:
         schema = json.loads(file.read_text(encoding="utf-8")).get("schema")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a file where the output folder should be is reported later
         return None
     except (OSError, ValueError, AttributeError):
         schema = None

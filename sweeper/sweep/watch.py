@@ -169,6 +169,8 @@ def format_hms(seconds: float) -> str:
 def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
     """Print the runs of a sweep; in a terminal, redraw them until all have ended.
 
+    A terminal that cannot redraw (TERM=dumb) gets a line for each change of the counts instead, and the table again.
+
     Raises:
         UserError: there is no such sweep.
     """
@@ -185,11 +187,34 @@ def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
         for part in draw(folder.name, plan, statuses, len(statuses)):
             console.print(part, soft_wrap=isinstance(part, Text))
         return
+    if console.is_dumb_terminal:
+        follow_in_lines(folder, console)
+        return
     try:
         with Live(draw_fitting(folder.name, plan, statuses, console), console=console, auto_refresh=False) as display:
             while not all(status.is_terminal for status in statuses):
                 time.sleep(REFRESH)
                 plan, statuses = now()
                 display.update(draw_fitting(folder.name, plan, statuses, console), refresh=True)
+    except KeyboardInterrupt:
+        pass  # the sweep keeps running
+
+
+def follow_in_lines(folder: Path, console: Console) -> None:
+    """Print the table, then a line whenever a run changes its state, and at the end the table again."""
+    counts = ""
+    try:
+        while True:
+            plan = read_plan(folder)
+            statuses = collect(folder, plan)
+            has_ended = all(status.is_terminal for status in statuses)
+            if not counts or has_ended:
+                console.print(*draw(folder.name, plan, statuses, len(statuses)))
+            elif format_counts(statuses) != counts:
+                console.print(Text(format_progress(plan, statuses)), soft_wrap=True)
+            if has_ended:
+                return
+            counts = format_counts(statuses)
+            time.sleep(REFRESH)
     except KeyboardInterrupt:
         pass  # the sweep keeps running

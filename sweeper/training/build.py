@@ -277,7 +277,12 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     shapes = [(name, nn.Parameter(torch.zeros(()).expand(weight.shape))) for name, weight in trained_parameters(model)]
     optimizer = build_optimizer(config, choices, shapes)
     steps_per_epoch = count_steps(config, cached)
-    follow(optimizer, choices.scheduler(steps_per_epoch, steps_per_epoch * config.epochs))
+    total_steps = steps_per_epoch * config.epochs
+    follow(optimizer, choices.scheduler(steps_per_epoch, total_steps))
+    if config.averaging.interval is not None and config.averaging.interval > total_steps:
+        raise UserError(
+            f"averaging.interval={config.averaging.interval} is longer than the training of {total_steps} steps"
+        )
     if (weights := choices.loss.keywords.get("class_weights")) is not None:
         check_class_weights(weights, len(cached.classes))
     return model

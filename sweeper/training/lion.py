@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeper.training.without_dynamo import WithoutDynamo
+from sweeper.training.without_dynamo import WithoutDynamo, loss_of
 
 
 class Lion(WithoutDynamo):
@@ -22,10 +22,7 @@ class Lion(WithoutDynamo):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:

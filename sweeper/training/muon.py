@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeper.training.without_dynamo import WithoutDynamo
+from sweeper.training.without_dynamo import WithoutDynamo, loss_of
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024: steepest at 0, and near 1 after a few steps
 
@@ -43,10 +43,7 @@ class Muon(WithoutDynamo):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         groups = self.param_groups
         for group in groups:
             for weight in group["params"] if group["ns_steps"] else ():

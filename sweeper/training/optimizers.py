@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from sweeper.choice import Registry, keyword_only
 from sweeper.errors import UserError, format_names
+from sweeper.models.architecture import MODELS_WITH
 from sweeper.training.lion import Lion
 from sweeper.training.muon import Muon, NormalizedMuon, is_hidden_matrix
 from sweeper.training.parameter_groups import NamedParameters
@@ -165,8 +166,8 @@ def muon(
     hidden = is_hidden_matrix([parameter for _, parameter in named])
     if not any(hidden):
         raise UserError(
-            "optimizer=muon needs a trained matrix besides the first convolution and the last layer; "
-            "choose a deeper model or another optimizer"
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: "
+            f"model={format_names(MODELS_WITH['several layers'])} with enough trained layers"
         )
     if (betas is None) == (aux == "adamw"):
         raise UserError(f"optimizer.betas={betas} does not fit optimizer.aux={aux}: adamw needs them, sgd has none")
@@ -207,8 +208,8 @@ def normalized_muon(
     vectors = [item for item in named if item[1].ndim == 1]
     if len(matrices) < 2:
         raise UserError(
-            "optimizer=normalized_muon needs a trained matrix besides the last layer; "
-            "choose a deeper model or another optimizer"
+            "optimizer=normalized_muon needs a trained matrix besides the last layer: "
+            f"model={format_names(MODELS_WITH['several layers'])} with enough trained layers"
         )
     hidden = {"ns_steps": ns_steps, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0}
     groups = [group | hidden for group in single_group(matrices[:-1])]
@@ -223,7 +224,7 @@ def normalized_muon(
 
 
 def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, Any]) -> Optimizer:
-    """Build the update rule that sam and asam wrap.
+    """Build the update rule that sam wraps.
 
     Args:
         settings: None where not given.
@@ -251,9 +252,11 @@ def sam(
     betas: list[float] | None,
     weight_decay: float,
     rho: float,
+    adaptive: bool,
     interval: int,
 ) -> Optimizer:
-    """Sharpness-aware minimization: update w with the gradient at w + rho g / |g| (Foret et al. 2021).
+    """Sharpness-aware minimization: update w with the gradient at w + rho g / |g| (Foret et al. 2021); if `adaptive`,
+    large weights are moved further on the way there (ASAM, Kwon et al. 2021).
 
     Args:
         base: the update rule; `momentum`, `nesterov` and `betas` are given where it uses them.
@@ -263,24 +266,7 @@ def sam(
         UserError: see `base_optimizer`.
     """
     settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
-    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=False)
-
-
-def asam(
-    parameters: NamedParameters,
-    *,
-    base: str,
-    lr: float,
-    momentum: float | None,
-    nesterov: bool | None,
-    betas: list[float] | None,
-    weight_decay: float,
-    rho: float,
-    interval: int,
-) -> Optimizer:
-    """Adaptive SAM: the neighborhood of a weight grows with its size (Kwon et al. 2021). See `sam`."""
-    settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
-    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=True)
+    return SAM(base_optimizer(base, parameters, settings), rho=rho, interval=interval, adaptive=adaptive)
 
 
 OPTIMIZERS: Registry = {
@@ -295,5 +281,4 @@ OPTIMIZERS: Registry = {
     "muon": muon,
     "normalized_muon": normalized_muon,
     "sam": sam,
-    "asam": asam,
 }

@@ -13,7 +13,8 @@ ETA = 0.01  # added to the size of a weight by ASAM, as in its paper
 class SAM(Optimizer):
     """SAM (Foret et al. 2021) and ASAM (Kwon et al. 2021): step with the gradient of a nearby point of higher loss.
 
-    The point is w + rho T^2 g / |T g|, with T = 1 for SAM and T = |w| + 0.01 for ASAM.
+    The point is w + rho T^2 g / |T g|, with T = 1 for SAM and T = |w| + 0.01 for ASAM. Both gradients are of one
+    function: dropout draws the same in the second pass as in the first, as in the code of Foret et al.
 
     Args:
         base: the optimizer that makes the step; its parameter groups are shared.
@@ -32,9 +33,11 @@ class SAM(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
         assert closure is not None
-        with torch.enable_grad():
+        sharp = self.num_steps % self.interval == 0
+        on_gpu = [weight.device for weight in self.param_groups[0]["params"][:1] if weight.is_cuda]
+        with torch.random.fork_rng(on_gpu, enabled=sharp), torch.enable_grad():
             loss = closure()
-        if self.num_steps % self.interval == 0:
+        if sharp:
             every = [weight for group in self.param_groups for weight in group["params"] if weight.grad is not None]
             before = [weight.clone() for weight in every]
             torch._foreach_add_(every, self.ascent(every))

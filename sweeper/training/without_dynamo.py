@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -10,6 +12,12 @@ def unwrap(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method of torch's optimizers without its wrapper for torch.compile."""
     unwrapped: Callable[..., Any] = getattr(method, "__wrapped__", method)
     return unwrapped
+
+
+def loss_of(closure: Callable[[], Tensor] | None) -> Tensor | None:
+    """Compute the loss and the gradients within an optimizer's step; None where they were computed before it."""
+    with torch.enable_grad():
+        return None if closure is None else closure()
 
 
 class WithoutDynamo(Optimizer):

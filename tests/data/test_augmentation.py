@@ -98,7 +98,7 @@ def test_a_reflected_border_is_that_of_numpy(shape: Shape, padding: int) -> None
         assert np.array_equal(cropped[n], padded[:, top : top + shape[2], left : left + shape[3]])
 
 
-@pytest.mark.parametrize("shape", [(40, 3, 16, 16), (40, 1, 9, 14)])
+@pytest.mark.parametrize("shape", [(40, 3, 16, 16), (40, 1, 9, 14), (40, 1, 3, 4)])
 @pytest.mark.parametrize("smallest", [0.08, 0.5, 1.0])
 def test_resized_crop_against_torchvision(shape: Shape, smallest: float) -> None:
     """At most one level off: torchvision resizes uint8 in whole numbers."""
@@ -130,9 +130,10 @@ def slow_erasing(images: Tensor, draws: Tensor, rate: float) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [(60, 3, 16, 16), (60, 1, 5, 8), (7, 3, 1, 1)])
-@pytest.mark.parametrize("rate", [0.3, 1.0])
+@pytest.mark.parametrize("rate", [0.25, 1.0])
 def test_erasing_against_slow_reference(shape: Shape, rate: float) -> None:
     images, draws, mean = random_batch(shape, 6)
+    draws[0, 0] = 0.25
     covered = slow_erasing(images, draws, rate)[:, None]
     expected = torch.where(covered, mean[:, None, None], images)
     assert torch.equal(erasing(images, draws, mean, erasing=rate), expected)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,20 @@ from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES
 
 import sweeper.data.cache
 from sweeper.config import DataConfig
-from sweeper.data.cache import ARRAYS, Cached, Dataset, load, prepare, read_arrays, read_index, validation_split
+from sweeper.data.cache import (
+    ARRAYS,
+    Cached,
+    Dataset,
+    load,
+    prepare,
+    read_arrays,
+    read_index,
+    untrained_classes,
+    validation_split,
+    warn_about_split,
+)
 from sweeper.data.sources import Source
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
 
 NUM_TRAIN, NUM_TEST = TRAIN_IMAGES * len(CLASSES), TEST_IMAGES * len(CLASSES)
 
@@ -71,6 +83,12 @@ def test_images_are_decoded_once_and_mapped(config: DataConfig, root: Path, deco
     assert (dataset.input_shape, len(dataset.train), len(dataset.test)) == ((3, 8, 8), NUM_TRAIN, NUM_TEST)
     assert all(isinstance(array, np.memmap) for array in (read_arrays(cached) or {}).values())
     assert decodings == [cached.folder]
+
+
+def test_a_cache_beside_the_classes_is_no_class(config: DataConfig, root: Path) -> None:
+    unsplit = dataclasses.replace(config, root=str(root / "train"), cache=str(root / "train" / "cache"))
+    (root / "test").rename(root / "other")
+    assert prepare(unsplit).classes == prepare(unsplit).classes == list(CLASSES)
 
 
 def test_writing_into_the_tensors_does_not_reach_the_cache(config: DataConfig, root: Path) -> None:
@@ -172,7 +190,7 @@ def test_a_cache_without_a_whole_index_is_decoded_again(
 @pytest.mark.parametrize(
     ("lose", "sentence"),
     [
-        (shutil.rmtree, r"\.png cannot be read as an image"),
+        (shutil.rmtree, r"^150 of 150 images cannot be read; \S+ \S+ \S+ them: \S+000\.png \(No such file"),
         (lambda root: change_pixel(root, "test"), r"was damaged and its source has changed; rerun the command"),
     ],
     ids=["gone", "changed"],
@@ -201,7 +219,7 @@ def test_a_failed_decoding_leaves_no_cache(config: DataConfig, root: Path, file:
     (root / file).write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"{file} cannot be read as an image"):
         prepare(config)
-    assert [path.name for path in Path(str(config.cache)).iterdir() if path.suffix != ".lock"] == []
+    assert [path.name for path in Path(str(config.cache)).iterdir() if path.suffix not in (".lock", ".TAG")] == []
     (root / file).write_bytes(whole)
     assert is_whole(load(prepare(config)), root)
 
@@ -231,6 +249,38 @@ def test_without_held_out_images_the_test_images_are_used_for_validation(config:
     train, images, val = validation_split(dataset, dataclasses.replace(config, val_size=0), seed=0)
     assert images is dataset.test
     assert (train.tolist(), val.tolist()) == (list(range(NUM_TRAIN)), list(range(NUM_TEST)))
+
+
+@pytest.mark.parametrize(
+    ("given", "val_size", "sentence"),
+    [
+        (None, 0, r"^data\.root=\S*: 120 training images are too few to hold a tenth out: the test images are"),
+        (0, 0, ""),
+        (None, 12, ""),
+        (24, 24, ""),
+        (118, 118, r"^data\.val_size=118 leaves no training image of 1 of 3 classes \(ant\): they have too few images"),
+    ],
+)
+def test_a_split_that_surprises_is_reported(
+    config: DataConfig, caplog: pytest.LogCaptureFixture, given: int | None, val_size: int, sentence: str
+) -> None:
+    cached = prepare(config)
+    warn_once.cache_clear()
+    caplog.clear()
+    for _ in range(2):
+        warn_about_split(given, dataclasses.replace(config, val_size=val_size), cached)
+    assert len(caplog.messages) == (sentence != "")
+    assert re.search(sentence, "".join(caplog.messages))
+
+
+def test_a_class_with_one_image_may_have_none_to_train_on(root: Path, config: DataConfig) -> None:
+    for file in sorted((root / "train" / "ant").iterdir())[1:]:
+        file.unlink()
+    cached = prepare(config)
+    assert untrained_classes(cached.folder, cached.fingerprint, 60) == [0]
+    assert untrained_classes(cached.folder, cached.fingerprint, 1) == []
+    (cached.folder / "train_labels.npy").write_bytes(b"damaged")
+    assert untrained_classes(cached.folder, cached.fingerprint, 61) == []
 
 
 @pytest.mark.parametrize(

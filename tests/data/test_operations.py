@@ -63,7 +63,9 @@ def pictures(shape: Shape) -> Tensor:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("shape", [(3, 3, 16, 16), (3, 1, 9, 14), (1, 3, 40, 32), (2, 3, 2, 2), (2, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 16, 16), (3, 1, 9, 14), (1, 3, 40, 32), (1, 3, 3, 5), (1, 1, 2, 5), (2, 1, 1, 1)]
+)
 def test_an_operation_is_that_of_torchvision(name: str, shape: Shape) -> None:
     reference, values, tolerance = CASES[name]
     images = pictures(shape)
@@ -87,5 +89,6 @@ def test_every_operation_is_compared() -> None:
 def test_an_operation_keeps_its_images(name: str) -> None:
     images = pictures((3, 3, 8, 8))
     before = images.clone()
-    changed(name, images, torch.full((12,), CASES[name][1][1]))
+    result = changed(name, images, torch.full((12,), CASES[name][1][1]))
+    assert torch.equal(changed(name, images[3:4], torch.full((1,), CASES[name][1][1])), result[3:4])  # one by itself
     assert torch.equal(images, before)

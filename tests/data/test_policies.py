@@ -41,7 +41,7 @@ def test_trivial_augment_against_torchvision(space: str) -> None:
     A shear by 28 of 30 levels hits the middle between two pixels, where the last bit of the strength decides.
     """
     policy = TrivialAugmentWide() if space == "wide" else RandAugment()
-    choices = [(number, level, sign) for number in range(14) for level in range(31) for sign in (0.0, LAST)]
+    choices = [(number, level, sign) for number in range(14) for level in range(31) for sign in (0.0, 0.5)]
     draws = torch.tensor([[(number + 0.5) / 14, (level + 0.5) / 31, sign] for number, level, sign in choices])
     images = pictures(len(choices))
     result = trivial_augment(images, draws, MEAN, trivial_augment=space)
@@ -52,6 +52,17 @@ def test_trivial_augment_against_torchvision(space: str) -> None:
     difference = (result.int() - torch.stack(expected).int()).abs()
     assert float((difference > 0).float().mean()) < 1e-2
     assert float((difference > 1).float().mean()) < 1e-4
+
+
+@pytest.mark.parametrize("space", ["wide", "standard"])
+def test_the_largest_strengths_are_torchvisions(space: str) -> None:
+    policy: Any = TrivialAugmentWide() if space == "wide" else RandAugment()
+    for operation, (name, (magnitudes, signed)) in zip(OPERATIONS, policy._AUGMENTATION_SPACE.items(), strict=True):
+        if (values := magnitudes(31, 331, 662)) is not None:
+            last = float(values[-1])
+            largest = {"Posterize": 8 - last, "Solarize": 255 * (1 - last)}.get(name, last)
+            assert operation.largest(space, torch.Size((1, 3, 331, 662))) == pytest.approx(largest)
+            assert operation.signed == signed
 
 
 @pytest.mark.parametrize("magnitude", [0, 9, 30])

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from sweeper.data.sources import Source, digits, image_folder
 from sweeper.errors import UserError
 
 
-def folder(root: Path, *, image_size: int = 8, channels: int = 3) -> Source:
-    return image_folder(root=str(root), image_size=image_size, channels=channels)
+def folder(root: Path, *, image_size: int = 8, channels: int = 3, **options: Any) -> Source:
+    return image_folder(root=str(root), image_size=image_size, channels=channels, **options)
 
 
 def save(file: Path, seed: int = 0) -> None:
@@ -62,14 +63,14 @@ def test_images_become_squares_with_the_given_channels(
 @pytest.mark.parametrize("mode_and_suffix", ["1 png", "L BMP", "P gif", "RGBA PNG", "CMYK jpeg"])
 def test_every_kind_of_image_becomes_color(root: Path, mode_and_suffix: str) -> None:
     mode, suffix = mode_and_suffix.split()
-    Image.new(mode, (8, 6), 1).save(root / "train" / "bee" / f"x.{suffix}")
+    Image.new("RGB", (8, 6), (250, 128, 3)).convert(mode).save(root / "train" / "bee" / f"x.{suffix}")
     assert np.array_equal(decoded(folder(root))[0]["train_images"][4], read(root / "train" / "bee" / f"x.{suffix}"))
 
 
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (shutil.rmtree, r"data\.root=\S*images: folder \S*images/train not found"),
+        (shutil.rmtree, r"data\.root=\S*images: folder not found; expected train/<class>/\* and"),
         (lambda root: shutil.rmtree(root / "test"), r"data\.root=\S*images: folder \S*images/test not found"),
         (
             lambda root: [(root / "test" / name).rename(root / name) for name in ("ant", "bee")],
@@ -94,6 +95,41 @@ def test_an_unreadable_image_is_named(root: Path, content: str) -> None:
     file.write_bytes({"empty": b"", "text": b"no image", "cut": png[:-60], "flipped": flipped}[content])
     with pytest.raises(UserError, match=r"test/bee/0\.png cannot be read as an image"):
         decoded(folder(root))
+
+
+def test_all_unreadable_images_of_both_splits_are_named_at_once(root: Path) -> None:
+    for name in ("train/ant/0.png", "train/bee/1.png", "test/bee/0.png"):
+        (root / name).write_bytes((root / name).read_bytes()[:40])
+    with pytest.raises(
+        UserError, match=r"^3 of 6 images .*train/ant/0\.png \(.*train/bee/1\.png \(.*test/bee/0\.png \("
+    ):
+        decoded(folder(root))
+
+
+def test_a_dataset_has_one_range_of_values(root: Path) -> None:
+    values = np.full((8, 8), 4095, np.uint16)
+    Image.fromarray(values).save(root / "train/ant/0.png")
+    with pytest.raises(UserError, match=r"above 4095 of 65535.*set data\.value_range=\[0,4095\]"):
+        decoded(folder(root))
+    images = decoded(folder(root, value_range=[0, 4095]))[0]["train_images"]
+    assert (images[0] == 255).all()
+    assert np.array_equal(images[1], read(root / "train/ant/1.png"))  # 8 bits have a range of their own
+    Image.fromarray(values + 60_000).save(root / "test/ant/0.png")
+    assert (decoded(folder(root))[0]["train_images"][0] == 15).all()
+    with pytest.raises(UserError, match=r"data\.value_range=\[5, 1\] must be two values"):
+        folder(root, value_range=[5, 1])
+
+
+def test_images_are_squeezed_unless_told_otherwise(root: Path) -> None:
+    squeezed, explicit, cropped, padded = (
+        decoded(folder(root, resize=resize))[0]["test_images"] for resize in (None, "squeeze", "crop", "pad")
+    )
+    assert np.array_equal(squeezed, explicit)
+    with Image.open(root / "test/ant/0.png") as image:
+        square = image.convert("RGB").resize((8, 8), Image.Resampling.BILINEAR, box=(1, 0, 7, 6))
+    assert np.array_equal(cropped[0], np.asarray(square).transpose(2, 0, 1))
+    assert not padded[:, :, [0, 7]].any()
+    assert padded[:, :, 1:7].any()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +158,9 @@ def test_hidden_and_other_files_are_ignored(root: Path, name: str) -> None:
 def test_the_key_changes_with_the_files(root: Path, change: Callable[[Path], object]) -> None:
     key = folder(root).key
     assert folder(root).key == key
-    assert len({key, folder(root, image_size=9).key, folder(root, channels=1).key}) == 3
+    others: dict[str, Any] = {"image_size": 9, "channels": 1, "resize": "crop", "value_range": [0, 9]}
+    assert len({key, *(folder(root, **{name: value}).key for name, value in others.items())}) == 5
+    assert folder(root, resize="squeeze").key == key
     change(root)
     assert folder(root).key != key
 

@@ -1,5 +1,6 @@
 """How Slurm's answers are read, and settings checked. What a real Slurm makes of them is tested in tests/slurm."""
 
+import os
 import sys
 from pathlib import Path
 from subprocess import run
@@ -12,6 +13,7 @@ from processes import REPOSITORY
 from sweeper.errors import UserError
 from sweeper.launch import slurm_settings
 from sweeper.launch.slurm import Job, parse_error, queue
+from sweeper.launch.slurm_environment import hidden_from_sbatch
 from sweeper.launch.slurm_settings import check_settings, executor_parameters
 
 
@@ -113,6 +115,52 @@ def test_a_pack_gets_the_resources_of_its_concurrent_runs(settings: dict[str, An
     assert executor_parameters(packed | {"additional_parameters": {"no_requeue": True}}, "", Path())[
         "additional_parameters"
     ] == {"no-requeue": True}
+
+
+VARIABLES = (
+    "PARTITION",
+    "ACCOUNT",
+    "TIMELIMIT",
+    "ARRAY_INX",
+    "WAIT",
+    "NO_REQUEUE",
+    "MEM_PER_CPU",
+    "GRES",
+    "CONSTRAINT",
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, {"PARTITION", "ACCOUNT", "MEM_PER_CPU", "CONSTRAINT"}),
+        ({"partition": "low", "account": "a"}, {"MEM_PER_CPU", "CONSTRAINT"}),
+        ({"memory": 4, "gpus_per_run": 0}, {"PARTITION", "ACCOUNT", "GRES", "CONSTRAINT"}),
+        ({"additional_parameters": {"constraint": "a100"}}, {"PARTITION", "ACCOUNT", "MEM_PER_CPU"}),
+    ],
+)
+def test_no_variable_overrules_a_setting(
+    changes: dict[str, Any], kept: set[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(f"SBATCH_{name}", "x")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_CONF", "here")
+    parameters = executor_parameters(settings | changes, "token", Path())
+    before = dict(os.environ)
+    with hidden_from_sbatch(parameters):
+        assert {name for name in os.environ if name.startswith("SBATCH_")} == {f"SBATCH_{name}" for name in kept}
+        assert "SLURM_JOB_ID" not in os.environ and os.environ["SLURM_CONF"] == "here"
+    assert dict(os.environ) == before
+
+
+def test_no_variable_changes_what_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "squeue"
+    command.write_text("#!/bin/sh\nprintf '1|%s|a|b|gr\\374\\337e\\n' \"${SQUEUE_PARTITION:-RUNNING}\"\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SQUEUE_PARTITION", "other")
+    assert queue() == {"1": Job("RUNNING", "a", "b", "gr\ufffd\ufffde")}
 
 
 def test_the_process_that_manages_a_pack_imports_no_torch() -> None:

@@ -3,11 +3,15 @@
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from processes import REPOSITORY
 
+from sweeper.errors import UserError
+from sweeper.launch.worker_process import LONGEST_FOLDER, short_temporary_folder
 from sweeper.launch.workers import Died
+from sweeper.runs.signals import STOPS
 
 
 @pytest.mark.parametrize(
@@ -35,4 +39,22 @@ pid = forkserver._forkserver._forkserver_pid
 print([int(mask, 16) >> (signum - 1) & 1 for signum in STOPS])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[1, 1, 1]"
+    assert done.stdout.strip() == str([1] * len(STOPS))
+
+
+@pytest.mark.parametrize("length", [20, LONGEST_FOLDER, LONGEST_FOLDER + 1, 200])
+def test_sockets_are_made_where_their_address_fits(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = f"/tmp/{'x' * (length - 5)}"
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+    with short_temporary_folder():
+        assert tempfile.gettempdir() == (folder if length <= LONGEST_FOLDER else "/tmp")
+        assert len(tempfile.gettempdir()) + len("/pymp-XXXXXXXX/listener-XXXXXXXX") < 104
+    assert tempfile.gettempdir() == folder
+
+
+def test_without_a_short_folder_a_long_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "x" * 200)
+    monkeypatch.setattr("sweeper.launch.worker_process.SHORT_FOLDERS", ("/nowhere",))
+    refused = pytest.raises(UserError, match=r"^TMPDIR=x+ is too long for a socket: choose one of at most 70 bytes$")
+    with refused, short_temporary_folder():
+        pass

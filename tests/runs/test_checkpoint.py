@@ -1,6 +1,8 @@
 """Checkpoints: everything is restored, damage is noticed, nothing foreign is executed."""
 
+import errno
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -16,8 +18,8 @@ from support import composed
 from torch import Tensor, nn
 
 from sweeper.data.batches import Step
-from sweeper.errors import UserError
-from sweeper.runs.checkpoint import Checkpoint, Damaged, capture, load, load_weights, restore, save
+from sweeper.errors import UserError, WriteError
+from sweeper.runs.checkpoint import FORMAT, Checkpoint, Damaged, capture, load, load_weights, restore, save
 from sweeper.training.averaging import Averaging
 from sweeper.training.build import choose_all
 from sweeper.training.state import LoopState, TrainState
@@ -165,6 +167,30 @@ def test_a_file_cut_off_anywhere_is_noticed(whole: tuple[bytes, Checkpoint], tmp
     assert {outcome(tmp_path / "last.pt", content[:cut], expected) for cut in cuts} == {"noticed"}
 
 
+@pytest.mark.parametrize("left", range(32))
+def test_a_file_cut_off_in_its_checksum_is_damaged_and_not_foreign(
+    left: int, whole: tuple[bytes, Checkpoint], tmp_path: Path
+) -> None:
+    content, _ = whole
+    (tmp_path / "last.pt").write_bytes(content[: len(content) - 32 + left])
+    with pytest.raises(Damaged, match=r"last\.pt is damaged: its checksum is wrong"):
+        load(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.EIO, Damaged), (errno.ESTALE, Damaged), (errno.EACCES, UserError)]
+)
+def test_a_file_that_cannot_be_read_is_damaged_only_where_the_disk_is(
+    number: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(error, match=rf"last\.pt .*{os.strerror(number)}"):
+        load(tmp_path / "last.pt")
+
+
 @pytest.mark.parametrize("bits", [0xFF, 0x10, 0x01])
 def test_a_wrong_byte_is_noticed_or_does_not_matter(bits: int, whole: tuple[bytes, Checkpoint], tmp_path: Path) -> None:
     content, expected = whole
@@ -242,6 +268,25 @@ def test_an_incomplete_checkpoint_is_refused(content: Checkpoint) -> None:
         restore(content, trained())
     with pytest.raises(UserError, match="the checkpoint of another run does not fit this model"):
         load_weights(content, trained().model)
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.open"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_whole(
+    call: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path, content = tmp_path / "last.pt", {"format": FORMAT, "weights": torch.zeros(3)}
+    for _ in range(2):
+        save(path, content)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with monkeypatch.context() as broken:
+        broken.setattr(call, fail)
+        with pytest.raises(WriteError, match=rf"last\.pt cannot be written: {os.strerror(number)}"):
+            save(path, content)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from choices import NEEDS
+from choices import needs
 from processes import REPOSITORY
 from support import composed
 
@@ -31,7 +31,6 @@ SPECIAL = {
     "model=mlp": ("model.hidden=[8]",),
     "model=mlp_deep": ("model.hidden=[8,8]",),
     "model=resnet18_pretrained": ("model.weights=WEIGHTS", "model.freeze_backbone=true"),
-    "norm=group": ("norm.num_groups=2",),
 }
 # Executed without being part of a run's code, and why.
 EXCEPTIONS = {
@@ -86,11 +85,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_executed_definition_is_in_the_code_of_the_run(preset: str, weights: Path) -> None:
-    needed = NEEDS.get(preset, {})
-    model = () if preset.startswith("model=") or "model" in needed else ("model=mlp", "model.hidden=[8]")
+    needed = (None if preset.startswith("model=") else needs(preset, {})) or {}
+    model = () if preset.startswith("model=") or "model" in needed else ("model=mlp", "model.hidden=[16]")
     special = [override.replace("WEIGHTS", str(weights)) for override in SPECIAL.get(preset, ())]
-    needs = [f"{key}={value}" for key, value in needed.items()]
-    config = composed(*model, *SMALL, preset, *needs, *special)
+    others = [f"{key}={value}" for key, value in needed.items()]
+    config = composed(*model, *SMALL, preset, *others, *special)
     choices = choose_all(config)
 
     def train() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from choices import CHOICES, NEEDS, presets
+from choices import CHOICES, needs, presets
 from choices import STEPS as STEP_GROUPS
 from support import assert_equal, composed, finish, outcome, rows, runs, start, the_run
 from torchvision.models import resnet18
@@ -25,12 +25,13 @@ from sweeper.training.metrics import METRICS
 VALUES = {group: list(presets(group)) for group in ("model", *STEP_GROUPS, *CHOICES) if group != "data"}
 VALUES["select"] = [f"val_{name}" for name in METRICS]
 
-# Settings that a small and short run needs. A choice that is not here runs with its preset's settings. By default a
-# run saves at every step, and so resumes in the middle of an epoch.
-SMALL = NEEDS | {
+# Settings that make a run small and short. A choice that is not here runs with its preset's settings, and with those
+# that it needs. By default a run saves at every step, and so resumes in the middle of an epoch.
+SMALL = {
     "model=mlp": {"model.hidden": "[32]"},
     "model=mlp_deep": {"model.hidden": "[32,16]", "checkpoint_minutes": "5"},
     "model=resnet18": {"model.stem": "imagenet", "norm": "batch", "epochs": "3", "checkpoint_minutes": "5"},
+    "model=airbench": {"model.widths": "[8,8]"},
     "model=torchvision": {"epochs": "3", "checkpoint_minutes": "5"},
     "model=timm": {"model.arch": "test_resnet", "epochs": "3", "checkpoint_minutes": "5"},
     "model=resnet18_pretrained": {
@@ -43,14 +44,6 @@ SMALL = NEEDS | {
     "averaging=swa": {"averaging.start": "0.1"},
     "loss=distillation": {"loss.teacher": "TEACHER"},
 }  # fmt: skip
-# Values that some models do not take.
-UNFIT = {
-    "optimizer=muon": ("softmax", "resnet18_pretrained"),
-    "optimizer=muon_sgd": ("softmax", "resnet18_pretrained"),
-    "optimizer=normalized_muon": ("softmax", "resnet18_pretrained"),
-    "architecture=logit_scale": ("resnet18_pretrained",),
-    "init=dirac": ("softmax", "mlp", "mlp_deep"),
-}
 OPTIONS = {
     "options": {
         "model": "mlp", "model.hidden": "[16]", "norm": "batch", "scheduler": "cosine",
@@ -75,30 +68,28 @@ def distributed() -> dict[str, Case]:
     most_slots = max(VALUES["model"], key=lambda model: (len(slots_of(model)), model == "mlp"))
     cases: dict[str, Case] = {}
     while any(left.values()):
-        needed = [needed_model(group, value) for group in VALUES for value in left[group]]
+        needed = [(needs(f"{group}={value}", {}) or {}).get("model") for group in VALUES for value in left[group]]
         model = left["model"].pop(0) if left["model"] else next(filter(None, needed), most_slots)
         case = {"model": model} | SMALL.get(f"model={model}", {})
         lacking = {*SLOTS} - slots_of(model)
         for group, values in VALUES.items():
             if group in case or group in lacking:
                 continue
-            fitting = [value for value in values if needed_model(group, value) in (None, model)]
-            fitting = [value for value in fitting if model not in UNFIT.get(f"{group}={value}", ())]
-            new = sorted({*left[group]} & {*fitting}, key=partial(priority, group))
-            case[group] = new[0] if new else fitting[len(cases) % len(fitting)]
-            left[group] = [value for value in left[group] if value != case[group]]
-            case = SMALL.get(f"{group}={case[group]}", {}) | case
+            turn = len(cases) % len(values)
+            for value in [*sorted(left[group], key=partial(is_plain, group)), *values[turn:], *values[:turn]]:
+                small = SMALL.get(f"{group}={value}", {}) | case
+                if (base := needs(f"{group}={value}", small)) is not None:
+                    case = small | base | {group: value}
+                    break
+        for group, value in case.items():
+            left[group] = [other for other in left.get(group, ()) if other != value]
         cases[f"{model}_{len(cases)}"] = dict(sorted(case.items()))
     return cases
 
 
-def priority(group: str, value: str) -> tuple[bool, bool, str]:
-    """Sort values that few models take first."""
-    return needed_model(group, value) is None, f"{group}={value}" not in UNFIT, value
-
-
-def needed_model(group: str, value: str) -> str | None:
-    return SMALL.get(f"{group}={value}", {}).get("model")
+def is_plain(group: str, value: str) -> bool:
+    """Sort values that need others first."""
+    return needs(f"{group}={value}", {}) == {}
 
 
 CASES = distributed()

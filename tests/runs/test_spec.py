@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from choices import CHOICES, STEPS, presets
+from PIL import Image
 from support import composed
 
 from sweeper.choice import SLOTS, keyword_only
@@ -63,6 +64,8 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("activation=selu init=lecun_normal", "activation=selu"),
         ("experiment=p4_cnn", "model=cnn optimizer=adam patience=5"),
         ("data.mean=[0,0,0] data.std=[1,1,1]", "data.mean=[0.0,0.0,0.0] data.std=[1.0,1.0,1.0]"),
+        ("data=image_folder", "data=image_folder data.resize=null"),
+        ("data=image_folder data.resize=squeeze", "data=image_folder data.resize=null"),
         ("loss.label_smoothing=0", "loss.label_smoothing=0.0"),
         ("norm=batch norm.momentum=null", "norm=batch"),
         ("architecture=blur_pool architecture.blur_pool=false", "architecture=none"),
@@ -249,6 +252,15 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
     assert resolve(resolved.config).run_id == resolved.run_id
 
 
+def test_a_dataset_without_validation_images_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for file in ("ant/0", "ant/1", "bee/0", "bee/1", "bee/2"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{file}.png")
+    config = composed("data=image_folder", f"data.root={tmp_path}", f"data.cache={tmp_path}/.cache", "model=softmax")
+    assert resolve(config).config.data.val_size == 0
+    assert "3 training images are too few to hold a tenth out" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -258,11 +270,23 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
         ("norm=batch norm.num_groups=2", "norm.num_groups=2 is not used by norm=batch"),
         ("data.val_size=120", "data.val_size=120"),
         ("data.mean=[0,0]", "data.mean"),
+        ("output_dir='gr\udcf6\udcdfe'", r"output_dir=gr\udcf6\udcdfe is not valid UTF-8"),
+        ("data.mean=[125.3,123.0,113.9]", "data.mean=125.3 is out of range: must be from 0 to 1, since pixels are"),
+        ("data.std=[63,62.1,66.7]", "data.std=63.0 is out of range: must be above 0 and at most 1, since pixels are"),
         ("norm=ghost_batch", "norm.ghost_size=16 does not split batches of batch_size=16; choose at most 8"),
         ("batch_size=2 selective_backprop=0.5", "selective_backprop=0.5 selects the whole batch of 2"),
         ("selective_backprop=1", "selective_backprop=1.0 is out of range: must be above 0 and below 1"),
         ("courses.early_dropout=1.5", "courses.early_dropout=1.5 is out of range: must be above 0 and at most 1"),
         ("architecture.stochastic_depth=0", "architecture.stochastic_depth=0.0 is out of range"),
+        ("epochs=2 scheduler.warmup_epochs=2.5", "scheduler.warmup_epochs=2.5 is longer than the training of epochs=2"),
+        ("epochs=4 averaging=swa", "averaging.start=0.75 leaves only the last of epochs=4 to average"),
+        (
+            "loss=binary_cross_entropy loss.target_threshold=0.2",
+            "loss.target_threshold=0.2 has no effect with mixing=none",
+        ),
+        ("loss=distillation loss.alpha=0", "loss.alpha=0.0 is out of range: must be above 0 and at most 1"),
+        ("loss=distillation loss.alpha=1 loss.label_smoothing=0.1", "loss.alpha=1.0 leaves the targets out"),
+        ("loss=distillation loss.alpha=1 loss.class_weights=balanced", "loss.alpha=1.0 leaves the targets out"),
         (f"{FROZEN} norm.momentum=0.2", "norm.momentum=0.2 has no effect with model.freeze_backbone=true"),
         (f"{FROZEN} norm=ghost_batch norm.ghost_size=4", "norm.ghost_size=4 has no effect with model.freeze_backbone"),
     ],
@@ -270,3 +294,15 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
 def test_a_config_that_cannot_run_is_refused(overrides: str, sentence: str, small: list[str]) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
         resolve(composed(*small, *overrides.split()))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "epochs=2 scheduler.warmup_epochs=2",
+        "epochs=4 averaging=swa averaging.start=0.74",
+        "mixing=cutmix loss=binary_cross_entropy loss.target_threshold=0.2",
+    ],
+)
+def test_a_config_that_can_just_run_is_accepted(overrides: str, small: list[str]) -> None:
+    assert resolve(composed(*small, *overrides.split())).run_id

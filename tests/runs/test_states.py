@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sweeper.runs.states import (
     State,
     archive,
     decide,
+    lock_of,
     parse_state,
     reconcile_state,
     run_lock,
@@ -93,9 +95,20 @@ def test_a_decision_follows_from_state_code_and_reuse(state: str, reuse: str, re
     assert decide(record, CODE, reuse) == NEW
     leave(record, state)
     expected = TABLE[state][reuse]
-    assert decide(record, CODE, reuse) == expected
     stays = expected == FORCED or (reuse == "any" and STATES[State(state)].is_done)
-    assert decide(record, OTHER_CODE, reuse) == (expected if stays else STALE)
+    with lock_of(record) if state == "running" else nullcontext():
+        assert decide(record, CODE, reuse) == expected
+        assert decide(record, OTHER_CODE, reuse) == (expected if stays else STALE)
+
+
+def test_a_run_that_says_running_and_has_no_owner_is_lost(record: RunDirectory) -> None:
+    """As after a memory limit that ended the whole sweep at once."""
+    leave(record, "running")
+    decision = decide(record, CODE, "same_code")
+    assert decision == resume(Reason.LOST)
+    assert decision.text == "lost (its process was killed, possibly out of memory), resumes at epoch 3"
+    with lock_of(record):  # this process owns it
+        assert decide(record, CODE, "same_code", is_owned=lambda _: False) == decision
 
 
 def test_a_run_that_is_created_and_not_started_is_new(record: RunDirectory) -> None:
@@ -284,6 +297,7 @@ def finished(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
         ("finished", {"code": CODE}, "any", "finished", "already finished"),
         ("interrupted", {}, "same_code", "interrupted, resumes at epoch 3", "resuming at epoch 3, step 0"),
         ("failed", {}, "none", "failed, resumes at epoch 3", "resuming at epoch 3, step 0"),
+        ("running", {}, "none", "lost (its process", "lost (its process was killed, possibly out of memory), resumes"),
         ("diverged", {}, "same_code", "diverged", "already diverged: None"),
     ],
 )

@@ -174,7 +174,9 @@ def test_records_that_cannot_be_repeated_are_user_errors(records: list[RunDirect
     with pytest.raises(UserError, match=r"^data=image_folder: images differ from those that other was trained on$"):
         measure(records[0], [other])
     if not torch.cuda.is_available():
-        with pytest.raises(UserError, match=r"^device=cuda: no CUDA device available"):
+        with pytest.raises(
+            UserError, match=r"^gpu was trained on a GPU, and there is none here; measure where there is one$"
+        ):
             measure(changed("gpu", device_type="cuda"), [])
 
 

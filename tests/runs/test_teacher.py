@@ -95,7 +95,7 @@ def test_a_student_trains_and_is_evaluated_without_its_teacher(small: list[str],
     assert spec.record.is_finished()
     moved = best.rename(best.with_name("moved.pt"))
     try:
-        evaluation = evaluate_run(spec.record.folder)
+        evaluation = evaluate_run(spec.record)
     finally:
         moved.rename(best)
     assert evaluation.test_acc == evaluation.recorded_acc

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import REPOSITORY
+from processes import REPOSITORY, environment
 from support import TIMINGS, copy_program, status
 
 from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, is_identical, slurm, squeue, thaw
@@ -89,6 +89,27 @@ def test_queued_jobs_run_the_code_that_was_submitted(
         for folder in (*pair, *(undisturbed / "outputs" / "runs").iterdir())
     ]
     assert all(code == codes[0] for code in codes)
+
+
+def test_seeds_are_added_until_a_precision_is_reached(
+    cluster: Environment, sweep: Sweeps, cache: Path, tmp_path: Path
+) -> None:
+    """The command is killed in its first round. Its rounds and its result equal those without Slurm."""
+    precise = ("norm=none,batch", "epochs=2", "sweep.precision=0.005", "sweep.max_seeds=6", "sweep.name=precise")
+    there = sweep(*precise).start()
+    there.until(lambda: "submitted 8 runs" in there.output, "the first round")
+    there.stop()
+    answer = there.start().end().partition("sweep.precision=0.005 on test_acc, 6 seeds:")[2]
+    here = Sweep(environment(), tmp_path / "here", [*SMALL, f"data.cache={cache}", *precise]).start()
+    assert answer and answer.splitlines()[:2] == here.end().rpartition("on test_acc, 6 seeds:")[2].splitlines()[:2]
+    assert len(there.runs) == len(here.runs) == 12
+    assert [status(run)["attempt"] for run in there.runs] == [1] * 12
+    effects = [json.loads(sweeper(each, "effects", "precise", "--format", "json")) for each in (there, here)]
+    first, other = (
+        {name: found["comparisons"][0][name] for name in ("mean", "low", "precision", "p", "result")}
+        for found in effects
+    )
+    assert first == other and (first["precision"], first["p"]) == (0.005, None)
 
 
 def test_an_interrupted_or_killed_command_finds_its_jobs(

@@ -232,7 +232,7 @@ def test_effects_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
                 else [("softmax", None), ("mlp", "relu")]
             )
             reached = [sum(runs[*key, seed]["epochs_to_target"] is not None for seed in (0, 1)) for key in keys]
-            assert line[6] == f"{reached[0]} of 2 against {reached[1]} of 2" and line[6] in cells
+            assert line[6] == f"{reached[0]} of 2 vs. {reached[1]} of 2" and line[6] in cells
 
 
 def test_the_reports_curves_are_those_of_the_records(sweep: Path, runs: Runs) -> None:

@@ -9,10 +9,10 @@ import pytest
 from processes import REPOSITORY
 from records import finish, make
 
-from sweeper.__main__ import best_directory
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.best import adjust, best_run
+from sweeper.summary.find import best_record
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.report_runs import confusion
 from sweeper.summary.table import lay_out, read_runs
@@ -136,10 +136,10 @@ def test_the_report_shows_the_best_run(tmp_path: Path) -> None:
     frame, _ = read_runs(tmp_path)
     shown = confusion(frame, [RunDirectory(tmp_path / "runs" / str(run_id)) for run_id in frame["run_id"]])
     assert shown is not None and shown["run_id"] == "cnn-0" == best_run(frame)  # 0.03 above the mean of its split
-    assert best_directory(tmp_path) == tmp_path / "runs" / "cnn-0"
+    assert best_record(tmp_path).folder == tmp_path / "runs" / "cnn-0"
     with pytest.raises(UserError, match="is finished"):
         make(tmp_path / "other", "gone", [0.99], "failed")
-        best_directory(tmp_path / "other")
+        best_record(tmp_path / "other")
 
 
 def test_learning_curves_are_in_the_order_of_the_table(tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def test_seeds_without_all_models_are_left_out_and_named() -> None:
     assert "norm=batch: left out seeds 2, 3 (lack cnn_pool, mlp, mlp_deep)" in caption(result)
 
 
+def test_seeds_that_lack_all_runs_of_a_setting_are_reported_by_that_setting() -> None:
+    rows = [run for rate in (0.1, 0.01) for run in by_model({"cnn": [0.01] * 4, "mlp": [0.02] * 4}, optimizer__lr=rate)]
+    kept = [run for run in rows if run["seed"] < 2 or run["model"] == "cnn"]
+    line = "norm=batch: left out seeds 2, 3 (lack mlp)"
+    assert line in caption(found(table(*kept), {"norm": "none", "model": "cnn", "optimizer.lr": 0.1}))
+    kept = [run for run in rows if run["seed"] < 3 or (run["model"], run["optimizer__lr"]) != ("mlp", 0.1)]
+    line = "norm=batch: left out seed 3 (lacks mlp optimizer.lr=0.1)"
+    assert line in caption(found(table(*kept), {"norm": "none", "model": "cnn", "optimizer.lr": 0.1}))
+
+
 def test_a_model_without_most_seeds_is_left_out() -> None:
     gains = {"cnn": [0.01, 0.02, 0.03, 0.02], "mlp": [0.02, 0.01, 0.02, 0.03], "vit": [0.5]}
     result = found(table(*by_model(gains)), {"norm": "none"})
@@ -107,8 +117,16 @@ def test_models_that_disagree_make_an_effect_on_average() -> None:
     assert verdict(one) == "helps on average: from -0.0120 (mlp_deep) to +0.0200 (cnn)"
     low, high = one.new_model or (0, 0)
     assert (high - low) / 2 == pytest.approx(0.05461204, abs=5e-9)
-    assert any(line.endswith("95% prediction interval: norm=batch -0.0439 to +0.0654") for line in caption(result))
+    line = "95% prediction intervals (each): norm=batch -0.0439 to +0.0654"
+    assert any(each.endswith(line) for each in caption(result))
     assert "│ 3 of 4 up │" in as_table(result)
+
+
+def test_significantly_opposed_models_are_named_without_a_significant_mean() -> None:
+    one = of_axis(found(table(*exactly({"cnn": 0.02, "mlp": -0.02})), {"norm": "none", "model": "cnn"}), "norm")
+    assert verdict(one) == "not significant on average: from -0.0200 (mlp) to +0.0200 (cnn)"
+    one = of_axis(found(table(*exactly({"cnn": 0.002, "mlp": -0.002})), {"norm": "none", "model": "cnn"}), "norm")
+    assert verdict(one) == "not significant"  # the models' intervals contain 0
 
 
 def test_models_that_agree_make_an_effect() -> None:
@@ -146,8 +164,12 @@ def test_settings_that_disagree_make_an_effect_on_average_too() -> None:
     result = found(table(*rows), {"activation": "relu", "optimizer.lr": 0.005})
     one = of_axis(result, "activation")
     assert verdict(one) == "hurts on average: from -0.2993 (optimizer.lr=0.05) to +0.0227 (optimizer.lr=0.0005)"
-    note = "activation=selu depends on optimizer.lr: use --tune optimizer.lr to compare at the best"
+    note = (
+        "activation=selu: its mean changes sign over optimizer.lr; "
+        "use --tune optimizer.lr to compare each configuration at its best"
+    )
     assert note in caption(result)
+    assert not any("--tune activation" in line for line in caption(result))
 
 
 # Datasets.

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from processes import REPOSITORY
 
-from sweeper.summary.columns import RESULTS
+from sweeper.summary.columns import RESULTS, format_override
 from sweeper.summary.effects import effects
+from sweeper.summary.effects_text import format_p
 from sweeper.summary.inference import Comparison
+from sweeper.summary.study import Method
 from sweeper.summary.verdicts import verdict
 
 SWEPT: Mapping[str, Mapping[str, str | float]] = {
@@ -49,6 +51,32 @@ def test_intervals_are_those_of_the_specification(
     assert (one.pairs, one.seeds, len(one.models)) == (12, 3, 4)
     assert one.family == pytest.approx(family, abs=5.1e-5) and one.new_model == pytest.approx(new_model, abs=5.1e-4)
     assert verdict(one) == result
+    low, high = one.family or (0.0, 0.0)
+    cells = (
+        f"{axis}={value}",
+        format_override(one.changes[0].baseline),
+        f"{one.mean:+.4f}",
+        f"[{low:+.4f}, {high:+.4f}]",
+    )
+    row = f"| {' | '.join((*cells, format_p(one.corrected), result))} |"
+    assert row in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "method", "cells"),
+    [
+        (5, Method(), ("-0.1334", "[-0.1843, -0.0826]", "0.0016", "hurts")),
+        (3, Method(), ("-0.1412", "[-0.2915, +0.0091]", "0.0563", "not significant")),
+        (5, Method(is_anytime=True), ("-0.1334", "[-0.2317, -0.0352]", "0.0228", "hurts")),
+    ],
+)
+def test_the_documented_effects_of_transfer(seeds: int, method: Method, cells: tuple[str, ...]) -> None:
+    frame = pd.read_csv(REPOSITORY / "docs/transfer.csv")
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *RESULTS])))
+    result = effects(frame[frame["seed"] < seeds], method=method)
+    (one,) = [one for one in result.comparisons if one.metric == "test_acc" and one.changes[0].axis == "model.weights"]
+    low, high = one.family or (0.0, 0.0)
+    assert (f"{one.mean:+.4f}", f"[{low:+.4f}, {high:+.4f}]", format_p(one.corrected), verdict(one)) == cells
 
 
 def test_runs_that_the_epoch_limit_ended_are_counted() -> None:

@@ -9,6 +9,7 @@ from paired import found, of_axis, runs, table
 
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effect_measures import METRICS, Runs
+from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.effects_text import as_table
 from sweeper.summary.inference import Comparison
@@ -79,6 +80,22 @@ def test_runs_without_a_curve_are_left_out_of_convergence_only() -> None:
     assert of_axis(result, "activation").seeds == 3
     assert of_axis(result, "activation", "epochs_to_level").seeds == 2
     assert "1 finished run without a learning curve" in result.notes
+
+
+def test_omissions_from_only_some_measures_name_these_measures() -> None:
+    rows = [
+        run
+        for model in ("cnn", "mlp")
+        for run in runs("activation", {"relu": [1, 2, 3], "selu": [2, 4, 5]}, model=model, val_curve=text(BASE))
+    ]
+    frame = table(*rows)
+    frame.loc[0, "val_curve"] = None
+    lines = caption(found(frame, {"activation": "relu", "model": "cnn"}))
+    line = "activation=selu by epochs to a common val_acc, mean best-so-far val_acc: left out seed 0 (lacks cnn)"
+    assert line in lines
+    frame.loc[0, "test_acc"] = None
+    lines = caption(found(frame, {"activation": "relu", "model": "cnn"}))
+    assert "activation=selu: left out seed 0 (lacks cnn)" in lines
 
 
 # Targets.

@@ -155,7 +155,8 @@ def test_captions_give_no_number_of_seeds_that_depends_on_the_effect() -> None:
     assert captions[0] == captions[1]
     # sd 0.003367; detectable with 4 seeds: 2.13 sd; half-width 3.182 sd / sqrt 4 = 0.0054, 2.776 sd / sqrt 5 = 0.0042.
     assert "with 4 seeds a true difference of about 0.0072 (activation) is significant with 80% power" in captions[0]
-    assert "±0.005 (95%, each) needs about 5 (activation) seeds in total" in captions[0]
+    needed = "±0.005 (95%, each) needs about 5 (activation) seeds in total: sweep.precision=0.005 adds them"
+    assert needed in captions[0]
     assert "for these 10,000 test images" in captions[0] and "use --anytime" in captions[0]
 
 

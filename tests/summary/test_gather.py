@@ -253,13 +253,13 @@ def test_a_run_of_another_schema_is_unreadable(tmp_path: Path) -> None:
 
 def test_what_effects_alone_need_is_in_the_frame_and_in_no_table(tmp_path: Path) -> None:
     accs = [0.1, 1 / 3, 0.3]
-    finish(tmp_path, "finished", accs, run={"dataset": {"test": 297, "val": 200}})
+    finish(tmp_path, "finished", accs, run={"dataset": {"test": 297, "val": 200, "classes": ["ant", "bee"]}})
     make(tmp_path, "running", [0.5], "running", seed=1)
     for _ in range(2):  # from the records, then from the index
         frame, skipped = read_runs(tmp_path)
         row, other = (frame[frame["run_id"] == run_id].iloc[0] for run_id in ("finished", "running"))
         assert [float(acc) for acc in row["val_curve"].split()] == accs and pd.isna(other["val_curve"])
-        assert (row["test_images"], row["val_images"]) == (297, 200)
+        assert (row["test_images"], row["val_images"], row["num_classes"]) == (297, 200, 2)
     shown, _ = lay_out(frame, skipped)
     summarize(tmp_path)
     header = (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[0]

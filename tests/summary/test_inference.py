@@ -100,6 +100,29 @@ def test_seeds_added_after_looking_have_an_anytime_valid_p() -> None:
     assert one.p is not None and one.p > 0.1 and one.interval is None  # three seeds can say nothing
 
 
+def test_a_number_of_seeds_chosen_by_a_precision_has_no_p() -> None:
+    gains = [0.012, 0.004, 0.010, 0.006, 0.009, 0.005, 0.011, 0.007]
+    frame = table(*runs("activation", {"relu": [0.5] * 8, "selu": [0.5 + gain for gain in gains]}))
+    (one,) = found(frame[frame["seed"] < 5], precision=0.005).comparisons
+    assert one.mean == pytest.approx(0.0082) and one.p is None and one.corrected is None and verdict(one) == "helps"
+    assert one.interval == one.family == pytest.approx((0.0032, 0.0132))
+    (one,) = found(frame[frame["seed"] < 4], precision=0.005).comparisons
+    assert one.interval == pytest.approx((0.008 - 0.007113, 0.008 + 0.007113), abs=5e-7)
+    assert verdict(one) == "helps; precision not reached"
+    (one,) = found(frame[frame["seed"] < 5], precision=0.009).comparisons
+    assert verdict(one) == "not significant" and one.interval == pytest.approx((-0.0008, 0.0172))
+
+
+def test_other_comparisons_of_a_sweep_with_a_precision_have_a_p() -> None:
+    frame = table(*runs("activation", {"relu": [1, 2, 3, None], "selu": [2, 4, 6, None]}, epochs_to_target=3))
+    frame.loc[7, "state"] = "diverged"
+    frame.loc[3, "test_acc"] = 4
+    for one in found(frame, precision=9.0).comparisons:
+        assert one.p is not None and one.precision is None  # an effect with a diverged run adds no seeds
+    (one, _) = found(frame[frame["seed"] < 3], precision=9.0, is_anytime=True).comparisons
+    assert one.p is not None and one.precision is None
+
+
 def test_a_second_axis_without_effect_lowers_no_p() -> None:
     accs = {"relu": [0.50, 0.60, 0.55], "selu": [0.51, 0.62, 0.58]}
     (alone,) = found(table(*runs("activation", accs))).comparisons

@@ -40,11 +40,11 @@ def test_an_interaction_is_the_difference_of_differences() -> None:
     ]
     assert one.pairs == 3 and one.mean == pytest.approx(10 / 3) and one.spread == pytest.approx(math.sqrt(1 / 3))
     assert one.p == pytest.approx(stats.ttest_1samp([3, 3, 4], 0).pvalue)
-    assert verdict(one) == "gains more with mlp than with cnn"
+    assert verdict(one) == "effect better with mlp than with cnn"
     (turned,) = found(grid_of(CROSSED), {"model": "mlp", "activation": "relu"}).interactions
-    assert verdict(turned) == "gains less with cnn than with mlp" and turned.mean == pytest.approx(-10 / 3)
+    assert verdict(turned) == "effect worse with cnn than with mlp" and turned.mean == pytest.approx(-10 / 3)
     (epochs,) = found(grid_of(CROSSED, "epochs_to_target"), {"model": "cnn", "activation": "relu"}).interactions
-    assert verdict(epochs) == "saves fewer epochs with mlp than with cnn"
+    assert verdict(epochs) == "effect slower with mlp than with cnn"
 
 
 def test_interactions_have_a_family_of_their_own() -> None:
@@ -109,4 +109,4 @@ def test_an_interaction_over_models_that_disagree_is_one_on_average() -> None:
     result = found(table(*rows), {"norm": "none", "activation": "relu", "model": "cnn"})
     (one,) = [one for one in result.interactions if {change.axis for change in one.changes} == {"activation", "norm"}]
     assert one.models_up == 1
-    assert verdict(one) == "gains more with batch than with none on average: from -0.0100 (mlp) to +0.0300 (cnn)"
+    assert verdict(one) == "effect better with batch than with none on average: from -0.0100 (mlp) to +0.0300 (cnn)"

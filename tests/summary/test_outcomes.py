@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from paired import found, of_axis, runs, table
 
+from sweeper.errors import UserError
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
+from sweeper.summary.study import Method
 from sweeper.summary.verdicts import verdict
 
 
@@ -49,7 +51,54 @@ def test_a_value_without_a_finished_run_is_named() -> None:
     frame = diverging([None, None])
     other = table(*runs("activation", {"tanh": [0.52, 0.53]})).assign(run_id=["a", "b"])
     result = found(pd.concat([frame, other], ignore_index=True), {"activation": "relu"})
-    assert "activation=selu: no run finished, all diverged" in result.notes
+    assert "activation=selu: no run finished, 2 diverged" in result.notes
+    frame.loc[frame["seed"].eq(1) & frame["activation"].eq("selu"), "state"] = "failed"
+    result = found(pd.concat([frame, other], ignore_index=True), {"activation": "relu"})
+    assert "activation=selu: no run finished, 1 diverged, 1 failed" in result.notes
+
+
+def test_failed_runs_are_counted() -> None:
+    frame = diverging([0.02, None, 0.018, None, 0.019])
+    frame.loc[frame["state"].eq("diverged") & frame["seed"].eq(3), "state"] = "failed"
+    one = of_axis(found(frame), "activation")
+    assert one.failed is not None and (one.failed.value, one.failed.of_value, one.failed.baseline) == (1, 5, 0)
+    assert verdict(one) == "helps where both runs finish; diverged: 1 of 5 vs. 0 of 5; failed: 1 of 5 vs. 0 of 5"
+    assert list(to_frame(found(frame)).iloc[0][["value_failed", "baseline_failed"]]) == [1, 0]
+    frame = frame.replace({"state": {"diverged": "failed"}})
+    assert verdict(of_axis(found(frame), "activation")) == "helps where both runs finish; failed: 2 of 5 vs. 0 of 5"
+    running = frame.replace({"state": {"failed": "running"}})  # not due to the change
+    assert verdict(of_axis(found(running), "activation")) == "helps"
+
+
+def test_diverged_runs_can_count_as_chance() -> None:
+    frame = diverging([0.02, None, 0.018, None, 0.019]).assign(num_classes=10, val_curve="0.5")
+    frame.loc[frame["state"].eq("diverged"), "val_curve"] = None
+    result = found(frame, is_chance=True)
+    one = of_axis(result, "activation")
+    assert one.means == (0.02, -0.4, 0.018, -0.4, 0.019)
+    assert verdict(one) == "not significant; diverged, as chance: 2 of 5 vs. 0 of 5"
+    assert any(
+        note.startswith("2 diverged runs count as chance accuracy, 1 / number of classes") for note in result.notes
+    )
+    assert not any("test_acc: with" in line for line in caption(result))  # the differences are far from normal
+    curves = of_axis(result, "activation", "mean_val_acc")
+    assert curves.seeds == 3 and not curves.is_scored  # only accuracies have a known chance level
+    hurt = of_axis(found(diverging([-0.39, None, -0.41]).assign(num_classes=10), is_chance=True), "activation")
+    assert verdict(hurt) == "hurts; diverged, as chance: 1 of 3 vs. 0 of 3"
+    unknown = of_axis(found(diverging([0.02, None, 0.018]), is_chance=True), "activation")
+    assert unknown.seeds == 2 and verdict(unknown).startswith("helps where both runs finish")
+
+
+def test_a_value_without_a_finished_run_is_compared_as_chance() -> None:
+    frame = diverging([None, None], [0.5, 0.6]).assign(num_classes=4)
+    assert found(frame).nothing is not None
+    assert of_axis(found(frame, {"activation": "relu"}, is_chance=True), "activation").means == (-0.25, -0.35)
+
+
+def test_diverged_as_chance_requires_a_measure_with_a_known_chance_level() -> None:
+    sentence = "--diverged-as-chance affects only test_acc and test_balanced_acc; add one of them with --measure"
+    with pytest.raises(UserError, match=sentence):
+        Method(measures=["test_ece"], is_chance=True)
 
 
 def test_an_interaction_counts_runs_that_diverge() -> None:
@@ -63,7 +112,7 @@ def test_an_interaction_counts_runs_that_diverge() -> None:
     frame.loc[frame["seed"].eq(3) & frame["activation"].eq("selu") & frame["model"].eq("mlp"), "state"] = "diverged"
     frame["test_images"] = 1000
     (one,) = found(frame, {"activation": "relu", "model": "cnn"}).interactions
-    assert verdict(one) == "gains more with mlp than with cnn where all runs finish; diverged: 1 of 8 vs. 0 of 8"
+    assert verdict(one) == "effect better with mlp than with cnn where all runs finish; diverged: 1 of 8 vs. 0 of 8"
 
 
 @pytest.mark.parametrize(

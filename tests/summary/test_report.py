@@ -1,7 +1,5 @@
 """The report: everything is on one page, and only its own script is executed."""
 
-import base64
-import hashlib
 import json
 import math
 import os
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 from processes import REPOSITORY, environment
 from records import finish
-from reports import ALERT, HOSTILE, Page, exercises, hostile, make
+from reports import ALERT, HOSTILE, Page, check_harmless, exercises, hostile, make
 
 from sweeper.__main__ import main
 from sweeper.errors import UserError
@@ -37,25 +35,6 @@ def quick_files() -> Iterator[None]:
 def report(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-X", "importtime", "-m", "sweeper", "report", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
-
-
-def check_harmless(page: Page) -> None:
-    """Check that only the page's own script is executed, that nothing is fetched, and that the policy demands both."""
-    scripts = page.of("script")
-    assert [attributes.get("type") for attributes, _ in scripts] in ([None], ["application/json", None])
-    for tag, attributes in page.elements:
-        assert tag not in ("img", "iframe", "object", "embed", "form", "base")
-        assert not any(name.startswith("on") or name in ("style", "src", "action") for name in attributes)
-        assert str(attributes.get("href", "#")).startswith(("#", "data:,"))
-    (policy,) = [
-        str(attributes["content"])
-        for attributes, _ in page.of("meta")
-        if attributes.get("http-equiv") == "Content-Security-Policy"
-    ]
-    assert "default-src 'none'" in policy and "unsafe" not in policy
-    for kind, text in (("style", page.of("style")[0][1]), ("script", scripts[-1][1])):
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert f"{kind}-src 'sha256-{digest}'" in policy
 
 
 def test_everything_is_on_the_page(tmp_path: Path) -> None:

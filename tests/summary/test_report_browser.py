@@ -156,7 +156,7 @@ def test_curves_are_toggled_switched_and_read(page: Chrome) -> None:
     ActionChains(page).move_to_element(chart.find_element(By.CSS_SELECTOR, ".series .dot")).perform()
     assert readout.text.startswith("model=cnn, optimizer.lr=0.01 (finished): epoch 1")
     ActionChains(page).move_to_element(page.find_element(By.TAG_NAME, "h1")).perform()
-    assert readout.text.startswith("Point at a line")
+    assert readout.text.startswith("Hover over a line")
 
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (400, "light"), (1280, "dark")])

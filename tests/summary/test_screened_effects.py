@@ -1,5 +1,6 @@
 """Effects of a screen, through `effects`: contrasts of each seed in place of pairs."""
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from scipy import stats
 
 from sweeper.files import write_json
 from sweeper.summary.effects_text import show_effects
+from sweeper.summary.outcomes import Tally
+from sweeper.summary.report import render
+from sweeper.summary.study import Method
+from sweeper.summary.verdicts import verdict
 from sweeper.sweep.designs import screening
 from sweeper.sweep.saved import precision_of
 
@@ -48,7 +53,8 @@ def test_a_screen_is_compared_by_the_contrasts_of_its_seeds() -> None:
     assert result.interactions == []
     assert result.notes == [
         "digits: a screen of 7 tricks with 24 runs per seed; each effect is averaged over the other tricks; "
-        "interactions are not estimated"
+        "interactions are not estimated",
+        "Intervals are for these 10,000 test images and do not cover the choice of other test images",
     ]
 
 
@@ -58,6 +64,14 @@ def test_a_seed_with_a_diverged_run_is_left_out_by_name() -> None:
     result = found(table(*made), BASELINE)
     assert {comparison.seeds for comparison in result.comparisons} == {3}
     assert "digits: seed 1 is left out, 1 of its runs is missing" in result.notes
+    for comparison in result.comparisons:
+        sign = screening(7)[30 - 24, TRICKS.index(comparison.changes[0].axis)]
+        expected = (1, 48, 0, 48) if sign > 0 else (0, 48, 1, 48)
+        assert comparison.diverged == Tally(*expected)
+    norm = sorted(TRICKS).index("norm")
+    assert verdict(result.comparisons[norm]).startswith("helps where all runs finish; diverged: ")
+    scored = found(table(*(run | {"num_classes": 10} for run in made)), BASELINE, is_chance=True)
+    assert {comparison.seeds for comparison in scored.comparisons} == {4}
 
 
 def test_settings_that_change_together_are_named() -> None:
@@ -92,8 +106,17 @@ def test_a_sweep_with_a_precision_says_what_to_report(
     for seed in range(2):
         for lr in (0.1, 0.2):
             finish(tmp_path, f"run-{seed}-{lr}", [0.5], test_acc=0.5 + lr * seed, seed=seed, batch_size=lr)
-    show_effects(tmp_path, None, [], is_anytime=anytime, precision=precision)
-    assert ("the number of seeds was chosen by sweep.precision=0.01" in capsys.readouterr().out) == warns
+    folder = tmp_path / "sweeps" / "mine"
+    folder.mkdir(parents=True)
+    job = {"action": "train", "reason": "new", "epochs": 1, "changed": [], "overrides": []}
+    job |= dict.fromkeys(("epoch", "seconds", "heartbeat"))
+    jobs = [job | {"run_id": path.name} for path in (tmp_path / "runs").iterdir()]
+    plan = {"command": "c", "created": 1.0, "concurrency": 1, "jobs": jobs, "precision": precision}
+    write_json(folder / "sweep.json", plan)
+    text = html.unescape(render(tmp_path, "mine"))
+    assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in text) == (precision is not None)
+    show_effects(tmp_path, None, [], method=Method(is_anytime=anytime, precision=precision))
+    assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in capsys.readouterr().out) == warns
 
 
 @pytest.mark.parametrize("asked", [{}, {"precision": None}, {"precision": 0.01}])

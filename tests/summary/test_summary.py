@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sweeper.summary.export import FORMATS
 from sweeper.summary.output import write_output
 from sweeper.summary.report import write_report
 from sweeper.summary.table import lay_out, read_runs
+from sweeper.summary.terminal import print_table
 
 
 def summary(output_dir: Path, *flags: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -67,6 +69,18 @@ def test_every_run_has_a_row_best_first(tmp_path: Path) -> None:
     assert "7 runs: 1 diverged, 2 failed, 1 finished, 1 lost, 1 running, 1 unknown" in text
     assert "Left out (not readable as runs): corrupt, foreign" in text
     assert [line.split(" | ")[0] for line in text.splitlines()[2:9]] == [f"| {name}" for name in frame["run_id"]]
+
+
+def test_a_backup_of_a_run_is_not_another_run(tmp_path: Path) -> None:
+    for name in ("a-run", "b-run"):
+        make(tmp_path, name, [0.5], run={"run_id": name}, seed=int(name == "b-run"))
+    shutil.copytree(tmp_path / "runs" / "a-run", tmp_path / "runs" / "a-run.bak")
+    (tmp_path / "runs" / "b-run").rename(tmp_path / "runs" / "renamed")
+    for _ in range(2):  # from the records, then from the index
+        frame, skipped = read_runs(tmp_path)
+        assert frame["run_id"].tolist() == ["a-run"]
+        assert (skipped.copies, skipped.unreadable) == (["a-run.bak", "renamed"], [])
+        assert "Left out (copies, not named by their run's ID): a-run.bak, renamed" in summarize(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -210,18 +224,40 @@ def test_texts_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = summarize(tmp_path).splitlines()
     assert lines[2].startswith("| a\\|b | one\\|two three | 0.5000 |") and lines[3].startswith("| [red]c | mlp |")
     printed = capsys.readouterr().out
-    assert all(text in printed for text in ("[red]c", "note=[/b]", "runs: [blue]foreign"))
+    assert all(text in printed for text in ("[red]c", "note=[/b]", "runs): [blue]foreign"))
 
 
 @pytest.mark.parametrize(
     "width, left_out", [(80, "parameters, train_seconds, convergence_seconds;"), (100, "parameters;")]
 )
-def test_a_narrow_terminal_gets_the_columns_that_matter(width: int, left_out: str, tmp_path: Path) -> None:
+def test_a_narrow_terminal_gets_the_columns_that_matter(
+    width: int, left_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(tmp_path, "a-run", [0.5])
-    done = summary(tmp_path, FORCE_COLOR="1", COLUMNS=str(width), TERM="xterm")
-    printed = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(*lay_out(*read_runs(tmp_path)))
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, printed.splitlines())) <= width and "0.5000" in printed and "a-run" in printed
     assert f"Too wide, left out: {left_out} see summary.csv" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize("width", [None, "40"])
+def test_a_file_gets_every_column_even_with_colors(
+    width: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path, "a-run-of-a-long-name", [0.5])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    if width is not None:
+        monkeypatch.setenv("COLUMNS", width)
+    table, caption = lay_out(*read_runs(tmp_path))
+    print_table(table, caption)
+    print_table(table, caption, tmp_path / "table.txt")
+    written, printed = (tmp_path / "table.txt").read_text(), capsys.readouterr().out
+    assert "\x1b" not in written
+    for text in (written, re.sub(r"\x1b\[[0-9;]*m", "", printed)):
+        assert "a-run-of-a-long-name" in text and "parameters" in text and "left out" not in text
 
 
 def test_the_files_do_not_depend_on_the_order_of_creation(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_a_choice_whose_own_settings_vary_has_no_verdict_until_they_are_tuned() 
     one = of_axis(found(frame, {"optimizer": "sgd"}), "optimizer")
     assert one.is_significant and one.mean < -0.2
     assert verdict(one) == "no verdict: averaged over optimizer.lr; use --tune optimizer.lr"
+    alike = of_axis(found(frame.assign(test_acc=frame["seed"] / 10), {"optimizer": "sgd"}), "optimizer")
+    assert not alike.is_significant and verdict(alike).startswith("no verdict: averaged over")
     (one,) = found(frame, {"optimizer": "sgd"}, **TUNED).comparisons
     accs = frame.set_index(["optimizer", "optimizer.lr", "seed"])["test_acc"]
     expected = [accs["adam", 0.001, seed] - accs["sgd", 0.1, seed] for seed in range(3)]
@@ -102,6 +104,18 @@ def test_a_diverged_run_is_the_worst_of_its_grid() -> None:
     frame.loc[frame["state"] == "diverged", ["test_acc", "best_val_acc"]] = None
     (one,) = found(frame, {"activation": "relu"}, **TUNED).comparisons
     assert one.means == (0.012, 0.011, 0.013) and one.diverged is not None and one.diverged.is_empty
+
+
+def test_a_failed_run_is_ignored_in_the_choice_and_counted() -> None:
+    frame = table(*activations())
+    for name, value, baseline in (("selu", 1, 0), ("relu", 0, 0)):
+        failed = frame.copy()
+        rows = failed["activation"].eq(name) & failed["optimizer.lr"].eq(0.0005) & failed["seed"].eq(2)
+        failed.loc[rows, "state"] = "failed"
+        failed.loc[rows, ["test_acc", "best_val_acc"]] = None
+        (one,) = found(failed, {"activation": "relu"}, **TUNED).comparisons
+        assert one.means == ((0.012, 0.011) if value else (0.012, 0.011, 0.013))  # the rates are chosen as before
+        assert one.failed is not None and (one.failed.value, one.failed.baseline) == (value, baseline)
 
 
 def test_grids_of_different_sizes_are_refused() -> None:

@@ -3,6 +3,7 @@
 import copy
 import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import Code
 from sweeper.runs.run import Job, run
 from sweeper.runs.spec import RunSpec
-from sweeper.runs.states import Action, Decision, Reason, State, archive
+from sweeper.runs.states import Action, Decision, Reason, State, archive, lock_of
 from sweeper.summary.terminal import print_runs
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composed
@@ -188,7 +189,9 @@ def test_the_duration_of_a_plan(seconds: Sequence[float | None], concurrency: in
 def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
     decisions = {"a": NEW, "b": resumed(3), "c": STALE, "d": FINISHED, "e": DIVERGED, "f": DUPLICATE, "g": EXCLUDED}
     combinations = [
-        Planned([f"seed={key}"], Config(epochs=7), spec_of(f"id-{key}"), decision, seconds=1.5)
+        Planned(
+            [f"seed={key}"], Config(epochs=7, output_dir=str(tmp_path)), spec_of(f"id-{key}"), decision, seconds=1.5
+        )
         for key, decision in decisions.items()
     ]
     combinations[0].seconds, combinations[-1].spec, combinations[1].heartbeat = None, None, 9.5
@@ -210,7 +213,7 @@ def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
         for key, decision in decisions.items()
     ]
     expected = {"schema": 2, "name": "a-sweep", "command": "python train.py -m", "concurrency": 2, "jobs": jobs}
-    assert saved == expected | {"design": "product", "precision": None}
+    assert saved == expected | {"outputs": str(tmp_path), "design": "product", "precision": None}
     assert own_jobs(saved) == jobs[:5]
 
 
@@ -254,8 +257,9 @@ def test_an_interrupted_run_is_estimated_from_where_it_resumes(config: Config) -
 
 @pytest.mark.parametrize("state", RECORDED)
 def test_every_resumed_run_is_estimated_from_where_it_resumes(state: State, config: Config) -> None:
-    leave(config, state, 4)
-    planned = plan_of(config)
+    record = leave(config, state, 4)
+    with lock_of(record) if state is State.RUNNING else nullcontext():
+        planned = plan_of(config)
     assert (planned.decision, planned.seconds) == (resumed(4, Reason(state)), PER_RUN + 6 * 96 * 0.25)
 
 

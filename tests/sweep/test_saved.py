@@ -138,3 +138,12 @@ def test_duplicate_and_excluded_combinations_have_no_own_run(
     save(tmp_path, jobs)
     watch(tmp_path, "a-sweep", once=True)
     assert [line[0] for line in cells(capsys.readouterr().out)] == ["seed=train", "seed=resume", "seed=skip"]
+
+
+def test_the_command_of_a_sweep_that_moved_names_its_folder(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "my outputs"
+    folder = save(before, [job("a")], outputs=str(before))
+    assert read_plan(folder)["command"] == "python train.py -m seed=1,2"
+    before.rename(after)
+    folder = after / "sweeps" / folder.name
+    assert read_plan(folder)["command"] == f"python train.py -m seed=1,2 output_dir='{after}'"

@@ -71,6 +71,31 @@ def test_runs_that_a_new_plan_adds_are_watched_too(tmp_path: Path, monkeypatch: 
     assert "2 runs: 1 failed, 1 finished" in watched_live(tmp_path, monkeypatch, plan_again)
 
 
+def test_a_terminal_that_cannot_redraw_gets_a_line_for_each_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    save(tmp_path, [job("a", "seed=0"), job("b", "seed=1")])
+    states = iter([["running", "running"], ["running", "running"], ["finished", "running"], ["finished", "failed"]])
+
+    def train(_: float) -> None:
+        for name, state in zip("ab", next(states), strict=True):
+            make(tmp_path, name, state)
+
+    drawn = watched_live(tmp_path, monkeypatch, train)
+    assert [line for line in drawn.splitlines() if line.startswith("2 runs")] == [
+        "2 runs: 2 waiting; nothing is running; to resume: python train.py -m seed=1,2",
+        "2 runs: 2 running",
+        "2 runs: 1 running, 1 finished",
+        "2 runs: 1 failed, 1 finished",
+    ]
+    assert [row[:2] for row in cells(drawn)] == [
+        *(["seed=0", "waiting"], ["seed=1", "waiting"]),
+        *(["seed=1", "failed"], ["seed=0", "finished"]),
+    ]
+    assert "\x1b" not in drawn
+
+
 @pytest.mark.parametrize("forced", [False, True])
 def test_outside_of_a_terminal_the_table_is_printed_once(
     forced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

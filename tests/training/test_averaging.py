@@ -122,6 +122,7 @@ def test_ema_against_the_formula(warmup: bool) -> None:
         }
     assert_state(averaging.eval_model(model), expected)
     assert int(averaging.eval_model(model).state_dict()["2.num_batches_tracked"]) == 9
+    assert not any(parameter.requires_grad for parameter in averaging.eval_model(model).parameters())
 
 
 @pytest.mark.parametrize("start, epochs", [(0.0, [1, 2, 3]), (0.3, [1, 2, 3]), (1 / 3, [2, 3]), (0.99, [3])])

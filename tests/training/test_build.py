@@ -169,9 +169,12 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
 @pytest.mark.parametrize(
     "overrides, sentence",
     [
-        ("model=softmax optimizer=muon", "optimizer=muon needs a trained matrix besides"),
+        (
+            "model=softmax optimizer=muon",
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: model=cnn, ",
+        ),
         ("model=softmax optimizer=sam optimizer.base=adam", "optimizer.momentum=0.9: optimizer.base=adam uses"),
-        ("model=softmax init=dirac", "init=dirac needs a model with convolutions"),
+        ("model=softmax init=dirac", "init=dirac needs a model with convolutions: model=cnn, cnn_pool, resnet18"),
         ("model=softmax optimizer.layer_decay=0.5", "optimizer.layer_decay=0.5 needs a model with several trained"),
         ("optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=false needs optimizer.weight_decay"),
         (
@@ -183,6 +186,10 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
             "scheduler.min_momentum=0.8 must be below",
         ),
         ("scheduler=trapezoid epochs=2 scheduler.warmup_epochs=2", "scheduler.warmup_epochs=2.0 and scheduler.decay"),
+        (
+            "epochs=2 averaging=lookahead averaging.interval=13",
+            "averaging.interval=13 is longer than the training of 12",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(overrides: str, sentence: str, small: list[str]) -> None:
@@ -193,7 +200,8 @@ def test_what_does_not_fit_is_refused_before_training(overrides: str, sentence: 
 
 def test_what_fits_is_accepted_with_the_shapes_of_the_model(small: list[str]) -> None:
     settings = (
-        "optimizer=muon init=lsuv scheduler=trapezoid epochs=2 scheduler.warmup_epochs=1.5 loss.class_weights=balanced"
+        "optimizer=muon init=lsuv scheduler=trapezoid epochs=2 scheduler.warmup_epochs=1.5 loss.class_weights=balanced "
+        "averaging=lookahead averaging.interval=12"
     )
     config = composed(*small, *settings.split())
     model = check(config, choose_all(config), prepare(config.data))

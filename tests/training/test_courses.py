@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import SEED, equal, network, recipe, sgd, stopped, trained
+from tiny import SEED, equal, network, recipe, sgd, stopped, task, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
@@ -19,6 +19,7 @@ from sweeper.errors import UserError
 from sweeper.models import MODELS
 from sweeper.models.architecture import MODELS_WITH
 from sweeper.training.courses import COURSES, start_courses, trained_layers
+from sweeper.training.loop import train_epoch
 from sweeper.training.state import TrainState
 
 TOTAL = 20
@@ -157,6 +158,7 @@ def test_images_grow(height: int, sides: list[int]) -> None:
         course(model, at(index))
         model(images)
     assert [size[0] for size in model.sizes] == sides
+    assert model.images is images  # at last
     course(model, at(0))
     copied = copy.deepcopy(model)  # as averaged weights are
     copied(images)
@@ -174,6 +176,20 @@ def test_small_images_are_means_of_pixels_at_half_the_size() -> None:
     kernel = (taps[:, None] * taps).expand(2, 1, 4, 4)
     expected = F.conv2d(images[:, :, 1:, 1:], kernel, stride=2, groups=2)  # pixels 1 to 6 of 8
     torch.testing.assert_close(model.images[:, :, 1:7, 1:7], expected)
+
+
+def test_a_teacher_and_the_selection_of_images_see_whole_images_while_the_network_trains_on_small_ones() -> None:
+    model, teacher = AnySize(), AnySize().eval()
+    course = start("progressive_resizing", model, 0.5)
+    loader = task()[0]
+    loader.data.images = torch.randint(256, (36, 2, 8, 8), dtype=torch.uint8)
+
+    def matched(logits: Tensor, targets: Tensor, *, teacher: Tensor) -> Tensor:
+        return (logits - teacher).square().mean()
+
+    how = recipe(courses=[course], criterion=matched, teacher=teacher, selective_backprop=0.5)
+    train_epoch(TrainState(model, sgd(model)), how, loader)
+    assert teacher.sizes == [(8, 8)] * 3 and model.sizes == [(8, 8), (4, 4)] * 3
 
 
 @pytest.mark.parametrize("name", [name for name in COURSES if name != "progressive_resizing"])

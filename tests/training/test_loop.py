@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from sweeper.data.batches import Step
 from sweeper.errors import Diverged
 from sweeper.training.loop import evaluate, fit, num_selected
+from sweeper.training.losses import distillation
+from sweeper.training.sam import SAM
 from sweeper.training.state import Row, TrainState
 
 
@@ -59,6 +62,39 @@ def test_selective_backprop_resumes_exactly_and_mixes_after_the_selection(calls:
     cut = stopped(start(network()), how, calls=calls)
     assert equal(trained(cut, how).model, whole.model)
     assert num_selected(64, 0.3) == 20 and num_selected(5, 0.1) == 2
+
+
+def test_selected_images_are_those_of_a_teacher_and_of_both_passes_of_sam() -> None:
+    """w <- w - lr g(w + rho g(w) / |g(w)|), with g of one loss: both passes have its images, teacher and dropout."""
+    teacher, model = network().eval(), network()
+    nn.init.normal_(teacher.get_parameter("5.weight"), generator=torch.Generator().manual_seed(0))
+    criterion = partial(distillation, temperature=2.0, alpha=0.6, label_smoothing=0.1)
+    weights, buffers = list[Tensor](model.parameters()), list(model.buffers())
+
+    def gradients(images: Tensor, targets: Tensor) -> Any:
+        return torch.autograd.grad(criterion(model(images), targets, teacher=teacher(images)), weights)
+
+    for number, (images, targets) in enumerate(task()[0].epoch(1)):
+        chosen = largest_first(model, images, targets, 3 if len(images) == 6 else 4)
+        draws, before = torch.get_rng_state(), [weight.detach().clone() for weight in weights]
+        model.train()
+        up = gradients(images[chosen], targets[chosen])
+        statistics = [buffer.clone() for buffer in buffers]
+        length = float(torch.cat([gradient.flatten() for gradient in up]).norm())
+        with torch.no_grad():
+            torch._foreach_add_(weights, up, alpha=0.5 / length)
+        torch.set_rng_state(draws)
+        down = gradients(images[chosen], targets[chosen])
+        with torch.no_grad():
+            torch._foreach_copy_(weights, torch._foreach_add(before, down, alpha=-LR * decaying(number, [])))
+            torch._foreach_copy_(buffers, statistics)
+    trained_model = network()
+    groups: Any = [{"params": trained_model.parameters(), "lr_factor": 1.0}]
+    optimizer = SAM(torch.optim.SGD(groups, lr=LR), rho=0.5, interval=1, adaptive=False)
+    how = recipe(criterion=criterion, teacher=teacher, selective_backprop=0.4)
+    trained(TrainState(trained_model, optimizer), how, epochs=1)
+    for one, other in zip(trained_model.state_dict().values(), model.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])

@@ -65,7 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"label_smoothing": 0.1},
     "binary_cross_entropy": {"label_smoothing": 0.1, "target_threshold": None},
     "focal": {"gamma": 2.0},
-    "distillation": {"temperature": 2.0, "alpha": 0.6, "label_smoothing": 0.1, "teacher": data()[0].roll(1, 0)},
+    "distillation": {"temperature": 2.5, "alpha": 0.6, "label_smoothing": 0.1, "teacher": data()[0].roll(1, 0)},
 }
 
 
@@ -113,10 +113,11 @@ def test_losses_against_the_formula_and_indices_against_probabilities(name: str,
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.5])
 def test_thresholded_targets_are_hard(threshold: float) -> None:
     logits, _, probabilities = data()
+    probabilities[0] = torch.tensor([0.5, 0.3, 0.2, 0.0, 0.0])  # the thresholds themselves
     settings = {"label_smoothing": 0.0, "target_threshold": threshold}
     loss = LOSSES["binary_cross_entropy"](logits, probabilities, **settings)
     hard = (probabilities > threshold).float()
-    assert not hard.all() or threshold == 0
+    assert not hard.all() and not (probabilities >= threshold).equal(probabilities > threshold)
     expected = 5 * nn.BCEWithLogitsLoss()(logits, hard)
     torch.testing.assert_close(loss, expected)
 
@@ -141,7 +142,7 @@ def test_balanced_weights_are_scikit_learns() -> None:
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
     assert resolve_class_weights("balanced", labels, 3).tolist() == pytest.approx(expected.tolist())
     assert resolve_class_weights("balanced", labels, 4)[3] == 7 / 4  # a class without images counts as if it had one
-    assert resolve_class_weights([1, 0.5, 2], labels, 3).tolist() == [1, 0.5, 2]
+    assert resolve_class_weights([1, 0.0, 2], labels, 3).tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("setting", [[1, 2], [1, 2, 3, 4], [0, 0, 0], ["balanced"] * 3, 2, 0.5])

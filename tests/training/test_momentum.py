@@ -70,3 +70,11 @@ def test_momentum_not_above_the_minimum_is_refused(name: str, settings: dict[str
     optimizer = OPTIMIZERS[name]([("weight", nn.Parameter(torch.ones(2)))], lr=LR, weight_decay=0.0, **settings)
     with pytest.raises(UserError, match=r"^scheduler\.min_momentum=0\.8 must be below the optimizer's momentum"):
         follow(optimizer, cycle(3, 9, min_momentum=0.8))
+
+
+def test_each_group_needs_momentum_above_the_smallest() -> None:
+    """Muon's own is 0.95; that of its AdamW, the first of the betas, is 0.9."""
+    assert follow(optimizer_of(network(), "muon"), cycle(3, 9, min_momentum=0.89)) is not None
+    with pytest.raises(UserError, match=r"not 0\.9$"):
+        follow(optimizer_of(network(), "muon"), cycle(3, 9, min_momentum=0.92))
+    assert momentum_of({"lr": 0.1}) == 0

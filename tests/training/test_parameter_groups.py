@@ -106,3 +106,12 @@ def test_a_setting_without_effect_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"^optimizer.{next(iter(settings))}=.*{sentence}"):
         refined(model, weight_decay, **settings)
+
+
+def test_the_decay_of_a_single_group_can_be_turned_off() -> None:
+    model = network()
+    weights, others = ([it for it in model.parameters() if (it.ndim > 1) == matrices] for matrices in (True, False))
+    groups = [{"params": weights, "weight_decay": 0.0}, {"params": others, "weight_decay": 0.1}]
+    optimizer = SGD([group | {"lr_factor": 1.0} for group in groups], lr=0.1)
+    refine_groups(optimizer, list(model.named_parameters()), **OFF | {"decay_norm_and_bias": False})
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.0]

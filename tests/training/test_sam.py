@@ -16,18 +16,18 @@ from sweeper.training.state import TrainState
 
 SETTINGS: dict[str, Any] = {
     "base": "momentum", "lr": LR, "momentum": 0.9, "nesterov": False, "betas": None, "weight_decay": 0.01, "rho": 0.5,
-    "interval": 1,
+    "adaptive": False, "interval": 1,
 }  # fmt: skip
 
 
-def build(model: nn.Module, name: str = "sam", **changes: Any) -> Optimizer:
-    optimizer: Optimizer = OPTIMIZERS[name](list(model.named_parameters()), **SETTINGS | changes)
+def build(model: nn.Module, **changes: Any) -> Optimizer:
+    optimizer: Optimizer = OPTIMIZERS["sam"](list(model.named_parameters()), **SETTINGS | changes)
     return optimizer
 
 
-def start(name: str = "sam", **changes: Any) -> TrainState:
+def start(**changes: Any) -> TrainState:
     model = network()
-    return TrainState(model, build(model, name, **changes))
+    return TrainState(model, build(model, **changes))
 
 
 def loss_of(weights: list[Tensor], number: int) -> Tensor:
@@ -51,11 +51,11 @@ def slow_gradients(weights: list[Tensor], number: int, adaptive: bool, rho: floa
 
 
 @pytest.mark.parametrize("interval", [1, 2, 3])
-@pytest.mark.parametrize("name", ["sam", "asam"])
-def test_steps_against_the_formula(name: str, interval: int) -> None:
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_steps_against_the_formula(adaptive: bool, interval: int) -> None:
     model = nn.ParameterList([torch.tensor([0.3, -1.0, 2.0]), torch.tensor([[0.5, 0.7]])])
     weights, reference = list(model), [nn.Parameter(weight.detach().clone()) for weight in model]
-    optimizer = build(model, name, interval=interval)
+    optimizer = build(model, adaptive=adaptive, interval=interval)
     expected = SGD(reference, lr=LR, momentum=0.9, weight_decay=0.01)
     for number in range(5):
         calls = list[float]()
@@ -71,7 +71,7 @@ def test_steps_against_the_formula(name: str, interval: int) -> None:
         loss: Any = optimizer.step(closure)  # type: ignore[arg-type]
         sharp = number % interval == 0
         assert len(calls) == 1 + sharp and float(loss.detach()) == calls[0]
-        gradients = slow_gradients(before, number, name == "asam", SETTINGS["rho"] if sharp else 0.0)
+        gradients = slow_gradients(before, number, adaptive, SETTINGS["rho"] if sharp else 0.0)
         for weight, gradient in zip(reference, gradients, strict=True):
             weight.grad = gradient
         expected.step()
@@ -91,6 +91,26 @@ def test_batch_statistics_are_those_of_the_first_pass() -> None:
     assert int(ours["2.num_batches_tracked"]) == 1
     assert not equal(states[0].model, states[1].model)
     assert states[1].model.get_submodule("2").track_running_stats
+
+
+def test_both_gradients_of_a_step_have_the_same_dropout() -> None:
+    """The draws of a training are those without SAM, too."""
+    model, drawn = nn.Linear(2, 1), list[float]()
+    optimizer = build(model, interval=2)
+
+    def closure() -> Tensor:
+        drawn.append(float(torch.rand(())))
+        optimizer.zero_grad()
+        loss: Tensor = model(torch.ones(1, 2)).sum()
+        loss.backward()
+        return loss
+
+    torch.manual_seed(0)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(0)
+    for _ in expected:
+        optimizer.step(closure)  # type: ignore[arg-type]
+    assert drawn == [expected[number] for number in (0, 0, 1, 2, 2)]
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3, 6, 7])
@@ -127,6 +147,8 @@ def test_zero_gradients_move_nothing() -> None:
 
     optimizer.step(closure)  # type: ignore[arg-type]
     assert torch.equal(weight, torch.ones(3))
+    optimizer.zero_grad()
+    assert weight.grad is None
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def our_rates(multiplier: LRMultiplier, val_accs: Sequence[float]) -> list[float
                 partial(lr_scheduler.OneCycleLR, max_lr=PEAK, total_steps=TOTAL, pct_start=rise, cycle_momentum=False),
                 "step",
             )
-            for rise in (0.3, 0.05, 0.5, 0.9)
+            for rise in (0.3, 0.05, 0.5, 0.9, 0.975)
         ),
         *(
             (
@@ -201,6 +201,14 @@ def test_as_in_torch(name: str, settings: dict[str, Any], theirs: Callable[[Opti
         settings = {"warmup_epochs": 0, **settings}
     multiplier = SCHEDULERS[name](STEPS, TOTAL, **settings)
     assert our_rates(multiplier, VAL_ACCS) == pytest.approx(torch_rates(theirs, each=each), rel=1e-12)
+
+
+def test_the_shortest_cycles() -> None:
+    """A rise of one step begins at the peak, where torch divides by zero; a cosine of one step stays at it."""
+    rise = onecycle(STEPS, TOTAL, pct_start=1 / TOTAL, div_factor=25.0, final_div_factor=1e4)
+    assert rise(0, []) == 1 and 0.99 < rise(1, []) < 1
+    restarts = cosine_restarts(STEPS, TOTAL, warmup_epochs=0, first_cycle=1 / STEPS, cycle_factor=1, min_factor=0.1)
+    assert [restarts(step, []) for step in range(TOTAL)] == [1.0] * TOTAL
 
 
 @pytest.mark.parametrize("rise", [0.05, 0.3, 0.9])

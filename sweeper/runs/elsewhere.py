@@ -1,0 +1,64 @@
+"""Overrides for a trained run whose images moved, or on another machine. No torch here: readers start fast."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeper.errors import UserError, format_names
+
+KEYS = ("data.root", "data.cache", "device")
+DEVICES = ("auto", "cpu", "cuda")
+OVERRIDE = re.compile(r"([a-z_0-9.]+)=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where the images of a run are now, and what computes.
+
+    Attributes:
+        data: changed settings of data: `root`, `cache`.
+        device: auto, cpu or cuda; None for the recorded one.
+    """
+
+    data: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+
+
+def split_overrides(words: Sequence[str], allowed: Collection[str] = KEYS) -> tuple[list[str], Elsewhere]:
+    """Separate `KEY=VALUE` from the other words of a command line; the name of an existing file is no override.
+
+    Args:
+        words: as typed.
+        allowed: the keys that have an effect on this command, of KEYS.
+
+    Raises:
+        UserError: a key or a value is unknown, or has no effect on this command.
+    """
+    others, given = [], {}
+    for word in words:
+        match = OVERRIDE.fullmatch(word)
+        if match is None or Path(word).exists():
+            others.append(word)
+            continue
+        key, value = match.groups()
+        if key not in allowed:
+            why = "has no effect on this command" if key in KEYS else "is no setting of this command"
+            raise UserError(f"{word}: {key} {why}; choose from {format_names(allowed)}")
+        if not value:
+            raise UserError(f"{word}: {key} needs a value")
+        given[key] = value
+    device = given.pop("device", None)
+    if device is not None:
+        check_device(device)
+    return others, Elsewhere({key.removeprefix("data."): value for key, value in given.items()}, device)
+
+
+def check_device(device: str) -> None:
+    """Refuse an unknown device.
+
+    Raises:
+        UserError: it is unknown.
+    """
+    if device not in DEVICES:
+        raise UserError(f"device={device} is invalid: must be one of {format_names(DEVICES)}")

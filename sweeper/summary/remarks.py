@@ -1,0 +1,57 @@
+"""Notes on why runs are left out of comparisons, and on what limits the results."""
+
+from collections import Counter
+
+from sweeper.summary.axes import sort_key
+from sweeper.summary.columns import format_override, is_implied
+from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.study import Study
+
+
+def remarks(study: Study) -> list[str]:
+    """Describe why runs are left out of some comparisons, and which runs are averaged."""
+    lines, settings = [], study.finished_settings
+    for name in study.method.measures:
+        if name in ("epochs_to_level", "epochs_to_target"):
+            continue  # missing where mean_val_acc is missing; often not requested
+        what = "a learning curve" if name == "mean_val_acc" else name
+        lacking = sum(not METRICS[name].is_known(study.runs, row) for row in study.finished)
+        lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
+    for axis in study.baseline:
+        own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
+        lines += [f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one"] if own else []
+        for value in sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key):
+            rows = study.settings.index[study.settings[axis] == value]
+            states = Counter("diverged" if row in study.diverged else "failed" for row in rows)
+            counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+            lines.append(f"{axis}={format_override(value)}: no run finished, {counts}")
+    return lines
+
+
+def limits(study: Study) -> list[str]:
+    """Describe what limits the results of all comparisons."""
+    lines, frame = [], study.runs.frame.loc[sorted(study.finished)]
+    if scored := len(study.scored):
+        runs = "1 diverged run counts" if scored == 1 else f"{scored} diverged runs count"
+        lines.append(
+            f"{runs} as chance accuracy, 1 / number of classes; such differences are far from normal, so p and "
+            "intervals are approximate"
+        )
+    if images := count_test_images(study):
+        lines.append(f"Intervals are for these {images} test images and do not cover the choice of other test images")
+    if stale := int(frame["stale"].eq(True).sum()):
+        lines.append(f"{stale} of the finished runs are stale; pairs share all code except that of the compared choice")
+    if "data.val_size" in frame and frame["data.val_size"].eq(0).any():
+        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+    return lines
+
+
+def count_test_images(study: Study) -> str:
+    """Return how many test images each dataset has, as text; empty where that was not recorded."""
+    counts: dict[str, str] = {}
+    for row in sorted(study.finished & {*study.settings.index}):
+        number = study.runs.number("test_images", row)
+        data = study.settings["data"][row] if "data" in study.settings else None
+        counts |= {study.datasets[data]: f"{number:,.0f}"} if number else {}
+    several = len(study.datasets) > 1
+    return " and ".join(f"{number} ({data})" if several else number for data, number in sorted(counts.items()))

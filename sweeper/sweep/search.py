@@ -1,0 +1,271 @@
+"""A search with Optuna, whose trials are planned, trained, retried and recorded as the combinations of a sweep are."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from sweeper.config import Config
+from sweeper.errors import UserError
+from sweeper.files import write_text
+from sweeper.runs.provenance import command_as_typed
+from sweeper.runs.states import Action, Decision, Reason, State
+from sweeper.sweep.compose import Composer
+from sweeper.sweep.durations import format_duration
+from sweeper.sweep.execute import (
+    Launch,
+    PrintTable,
+    check_output_dir,
+    check_sweep_settings,
+    clean_stop,
+    conclude,
+    derived_name,
+    launch_all,
+    recorded_state,
+)
+from sweeper.sweep.expand import Job, expand
+from sweeper.sweep.plan import Planned, make_plan, save_plan
+from sweeper.sweep.search_space import Space, as_text, describe_space, ends_of, space_of
+from sweeper.sweep.study import Search, ask, ended_trials, open_study, unfinished_trials
+
+log = logging.getLogger(__name__)
+
+RESULTS = "optimization_results.yaml"  # in the sweep's folder, as Hydra's own Optuna plugin writes it
+UNRELATED = ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "data.root", "data.cache")
+
+
+@dataclass
+class Tried:
+    """A trial and its runs, one for each seed and dataset; none where its settings were refused."""
+
+    trial: optuna.Trial
+    runs: list[Planned]
+
+    def __str__(self) -> str:
+        params = " ".join(f"{key}={as_text(value)}" for key, value in self.trial.params.items())
+        return f"trial {self.trial.number}: {params} ({', '.join(dict.fromkeys(run.text for run in self.runs))})"
+
+    @property
+    def value(self) -> float | None:
+        """The mean of the runs' best validation accuracies; None where one has not finished."""
+        results = [planned.record.result() for planned in self.runs if recorded_state(planned) is State.FINISHED]
+        accuracies = [float(result["best_val_acc"]) for result in results if result is not None]
+        return fmean(accuracies) if accuracies and len(accuracies) == len(self.runs) else None
+
+
+class Searcher:
+    """The trials of a search, from the overrides of its command.
+
+    Args:
+        overrides: the command's.
+        compose: makes the config of a job.
+        search: the settings of the search.
+
+    Raises:
+        UserError: a setting or the space is wrong.
+    """
+
+    def __init__(self, overrides: Sequence[Override], compose: Composer, search: Search) -> None:
+        search.validate()
+        self.overrides, self.compose, self.search = overrides, compose, search
+        (fixed,) = expand(override for override in overrides if not override.is_sweep_override())
+        self.base: Config = compose(fixed).config
+        check_sweep_settings(overrides, self.base)
+        self.space: Space = space_of(overrides)
+        self.first = {key: ends_of(distribution)[0] for key, distribution in self.space.items()}
+        name = self.base.sweep.name or f"optuna-{derived_name(overrides)}"
+        self.folder = Path(self.base.output_dir) / "sweeps" / name
+        self.plan: list[Planned] = []
+        self.seen: set[str] = set()
+
+    def open_study(self) -> None:
+        """Open the study; a dry run has one in memory, so that a database is not written.
+
+        Raises:
+            UserError: see `sweeper.sweep.study.open_study`.
+        """
+        shared = [
+            str(override.input_line)
+            for override in self.overrides
+            if override.get_key_element() not in (*self.space, *UNRELATED)
+            and not override.get_key_element().startswith("sweep.")
+        ]
+        self.study = open_study(self.search, self.folder.name, sorted(shared), in_memory=self.base.sweep.dry_run)
+        self.owner = str(self.folder.resolve())
+        self.unfinished = unfinished_trials(self.study, self.owner)
+
+    def jobs_of(self, params: Mapping[str, Any]) -> list[Job]:
+        """Return the jobs of a trial, one for each seed and dataset."""
+        values = {key: self.compose.parse(f"{key}={as_text(value)}") for key, value in params.items()}
+        return expand(values.get(override.get_key_element(), override) for override in self.overrides)
+
+    def plan_ends(self) -> list[Planned]:
+        """Plan every listed value and the ends of every interval, the other keys at their first, to check them.
+
+        Raises:
+            UserError: one of them cannot run.
+        """
+        ends = [self.first | {key: end} for key, distribution in self.space.items() for end in ends_of(distribution)]
+        jobs = [job for params in ends for job in self.jobs_of(params)]
+        self.compose.compose_groups(jobs)
+        return make_plan(jobs, self.compose)
+
+    def next_trials(self, number: int) -> list[Tried]:
+        """Plan the next trials, first those that were not finished; none at the end.
+
+        Settings that are refused together, though each was valid with others, end their own trial.
+        """
+        trials, self.unfinished = self.unfinished[:number], self.unfinished[number:]
+        left = min(number - len(trials), self.search.n_trials - len(self.study.trials))
+        trials += [ask(self.study, self.space, self.owner) for _ in range(left)]
+        tried = []
+        for trial in trials:
+            try:
+                tried.append(Tried(trial, self.planned(trial.params)))
+            except UserError as error:
+                log.warning("trial %d cannot run: %s", trial.number, error)
+                tried.append(Tried(trial, []))
+        return tried
+
+    def planned(self, params: Mapping[str, Any]) -> list[Planned]:
+        """Plan the runs of a trial; those that an earlier trial has are duplicates."""
+        runs = []
+        for planned in make_plan(self.jobs_of(params), self.compose):
+            if planned.run_id in self.seen:
+                decision, text = Decision(Action.DUPLICATE, Reason.NEW), f"duplicate of {planned.run_id}"
+                runs.append(replace(planned, decision=decision, detail=text))
+            else:
+                runs.append(planned)
+            self.seen.add(planned.run_id)
+        self.plan += runs
+        return runs
+
+    def plan_earlier(self) -> None:
+        """Add the runs of the trials that ended before, so that the table has them."""
+        for frozen in ended_trials(self.study):
+            with suppress(UserError):  # it was refused
+                self.planned(frozen.params)
+
+    def tell(self, tried: Tried) -> None:
+        """Give the study the value of a trial, or that it failed."""
+        state = TrialState.FAIL if tried.value is None else TrialState.COMPLETE
+        self.study.tell(tried.trial.number, tried.value, state=state, skip_if_finished=True)
+
+    def compare(self, tried: Tried) -> str:
+        """Return the value of a trial that has ended, and whether it is the best one."""
+        if tried.value is None:
+            return f"trial {tried.trial.number} failed"
+        best = self.study.best_trial
+        rank = "the best so far" if best.number == tried.trial.number else f"the best is trial {best.number}"
+        return f"trial {tried.trial.number}: val_acc {tried.value:.4f}; {rank}"
+
+    def describe(self, at_a_time: int, concurrency: int | None, ends: Sequence[Planned]) -> str:
+        """Return what is searched, how, and about how long it takes by the runs at the ends of the space."""
+        search, ended = self.search, len(ended_trials(self.study))
+        sampler = type(self.study.sampler).__name__
+        batch = f", {at_a_time} at a time" if at_a_time > 1 else ""
+        before = f" ({ended} ended before)" if ended else ""
+        lines = [
+            f"sweep {self.folder.name}",
+            f"search for the best val_acc, {search.n_trials} trials{before}{batch}, {sampler}:",
+        ]
+        lines.append(describe_space(self.space))
+        crossed = [
+            str(item.input_line)
+            for item in self.overrides
+            if item.is_sweep_override() and item.get_key_element() not in self.space
+        ]
+        if crossed:
+            lines.append(
+                f"each trial is trained with all of {' '.join(crossed)} and has their mean; these are not searched"
+            )
+        known = [planned.seconds for planned in ends if planned.seconds is not None]
+        if known:
+            runs = (search.n_trials - ended) * len(self.jobs_of(self.first))
+            lines.append(f"at most {format_duration(runs * fmean(known) / min(concurrency or 1, runs or 1))}")
+        return "\n".join(lines)
+
+    def answer(self) -> str:
+        """Return the best trial, and write it beside the plan.
+
+        Raises:
+            UserError: no trial has finished.
+        """
+        ended = ended_trials(self.study)
+        failed = sum(frozen.state is TrialState.FAIL for frozen in ended)
+        if failed == len(ended):
+            states = Counter(str(recorded_state(planned)) for planned in self.plan if planned.has_own_run)
+            runs = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            raise UserError(
+                f"none of {len(ended)} trials has finished (runs: {runs}); search other values, such as smaller "
+                "learning rates"
+            )
+        best = self.study.best_trial
+        content = {"name": "optuna", "best_params": best.params, "best_value": best.value}
+        write_text(self.folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(content)))
+        params = " ".join(f"{key}={as_text(value)}" for key, value in best.params.items())
+        but = f"; {failed} failed" if failed else ""
+        return f"best of {len(ended)} trials{but}: trial {best.number}, val_acc {best.value:.4f}, with {params}"
+
+
+def run_search(
+    overrides: list[Override],
+    compose: Composer,
+    launch: Launch,
+    concurrency: int | None,
+    print_table: PrintTable,
+    search: Search,
+) -> Sequence[JobReturn]:
+    """Search the swept values for the best validation accuracy, and print the table of the trials' runs.
+
+    A trial is trained with every seed and dataset of the command and has the mean of their accuracies; it fails where
+    a run diverges or fails. Finished runs are reused. A search that is started again has the same trials, since its
+    sampler is seeded; with a database it resumes the trials that were not finished.
+
+    Args:
+        overrides, compose, launch, concurrency, print_table: see `sweeper.sweep.execute.run_sweep`.
+        search: the settings of the search.
+
+    Raises:
+        UserError: a setting is wrong, in which case nothing was started; no trial finished, or runs failed.
+        SystemExit: a signal stopped the search; the same command resumes it.
+    """
+    searcher = Searcher(overrides, compose, search)
+    base, folder = searcher.base, searcher.folder
+    ends = searcher.plan_ends()
+    check_output_dir(ends, base)
+    searcher.open_study()
+    at_a_time = search.n_jobs or max(1, (concurrency or 1) // len(searcher.jobs_of(searcher.first)))
+    log.info(searcher.describe(at_a_time, concurrency, ends))
+    searcher.plan_earlier()
+    returns: list[JobReturn] = []
+    while tried := searcher.next_trials(at_a_time):
+        to_run = [planned for item in tried for planned in item.runs if planned.is_to_run]
+        if to_run or base.sweep.dry_run:
+            log.info("\n".join(map(str, tried)))
+        if base.sweep.dry_run:
+            log.info("later trials follow from the results of these")
+            return []
+        if to_run:
+            save_plan(folder, searcher.plan, command_as_typed(), concurrency)
+            with clean_stop(searcher.plan, folder):
+                returns += launch_all(to_run, base, launch, folder) or []
+        for item in tried:
+            searcher.tell(item)
+        if to_run:
+            log.info("\n".join(map(searcher.compare, tried)))
+    if searcher.plan:
+        save_plan(folder, searcher.plan, command_as_typed(), concurrency)
+    answer = searcher.answer()
+    conclude(searcher.plan, base, print_table, answer, expected=(State.FINISHED, State.DIVERGED))
+    return returns

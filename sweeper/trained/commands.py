@@ -1,0 +1,161 @@
+"""python -m sweeper evaluate | predict | errors | diff | export: use what was trained."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeper.errors import UserError, format_names
+
+app = typer.Typer()
+
+OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
+RUN = "A run's ID, its last digits, best, or a run directory"
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN [KEY=VALUE]", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda."),
+]
+Top = Annotated[int, typer.Option(min=1, help="Number of classes of each image, the most probable.")]
+
+
+def one_run(words: list[str], command: str) -> str:
+    """Return the only word.
+
+    Raises:
+        UserError: there are none or several.
+    """
+    if len(words) != 1:
+        given = format_names(words) if words else "none"
+        raise UserError(f"{command} needs one run (its ID, the ID's last digits, best, or its directory), not {given}")
+    return words[0]
+
+
+@app.command()
+def evaluate(
+    arguments: Words = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
+    ] = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
+    from sweeper.runs.elsewhere import split_overrides
+    from sweeper.summary.find import BEST, find_finished
+
+    words, where = split_overrides(arguments or [])
+    if bool(words) == best:
+        raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
+    record = find_finished(BEST if best else one_run(words, "evaluate"), output_dir)
+    from sweeper.runs.evaluate import evaluate_run
+    from sweeper.trained.evaluation_text import check_evaluation, print_evaluation
+
+    evaluation = evaluate_run(record, where)
+    print_evaluation(record.run_id, evaluation)
+    check_evaluation(evaluation, record.predictions)
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}; RUN,RUN,...: the mean of their probabilities.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER", help="Image files; folders with all below.")],
+    top: Top = 3,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead: .csv or .json.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Print the most probable classes of images; exit with status 1 if a file cannot be read."""
+    from sweeper.runs.elsewhere import check_device, split_overrides
+    from sweeper.summary.find import find_ensemble
+    from sweeper.trained.predict_text import check_output, print_predictions, show_unreadable, write_predictions
+
+    paths, where = split_overrides(images, ["device"])
+    check_device(device)
+    check_output(output)
+    records = find_ensemble(run, output_dir)
+    from sweeper.runs.network import load_network
+    from sweeper.trained.images import find_images
+    from sweeper.trained.predict import check_classes, predict
+    from sweeper.trained.progress import progress
+    from sweeper.training.device import set_up_process
+
+    files = find_images([Path(path) for path in paths])
+    set_up_process(where.device or device, None)
+    networks = [load_network(record, where.device or device) for record in records]
+    check_classes(networks)
+    with progress(len(files)) as advance:
+        found = predict(networks, files, advance)
+    if output is None:
+        print_predictions(found, top)
+    else:
+        write_predictions(output, found, [network.run_id for network in networks], top)
+        print(output)
+    show_unreadable(found)
+
+
+@app.command()
+def errors(
+    arguments: Words = None,
+    true: Annotated[str | None, typer.Option(help="Only images of this class.")] = None,
+    predicted: Annotated[str | None, typer.Option(help="Only images predicted as this class.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=400, help="Number of images in the picture.")] = 40,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead: .png or .csv.")] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Show the test images that a run predicts wrongly, most confident first: a picture and a CSV of their files."""
+    from sweeper.runs.elsewhere import split_overrides
+    from sweeper.summary.find import find_finished
+    from sweeper.trained.mistakes import write_mistakes
+
+    words, where = split_overrides(arguments or [], ["data.root", "data.cache"])
+    record = find_finished(one_run(words, "errors"), output_dir)
+    for line in write_mistakes(record, where, output_dir / "errors", output, true=true, predicted=predicted, top=top):
+        print(line)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}.")],
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Show what differs between two runs: settings, code, data, machine, curves, test accuracy (McNemar's test)."""
+    from sweeper.summary.differences import compare_runs
+    from sweeper.summary.differences_text import as_json, print_differences
+    from sweeper.summary.find import find_run
+
+    if format not in ("table", "json"):
+        raise UserError(f"--format {format}: unknown format; choose from json, table")
+    found = compare_runs(*(find_run(name, output_dir) for name in (first, second)))
+    if format == "json":
+        sys.stdout.write(as_json(found))
+    else:
+        print_differences(found)
+    if found.untested is not None:
+        raise UserError(f"no test of the accuracies: {found.untested}")
+
+
+@app.command()
+def export(
+    arguments: Words = None,
+    format: Annotated[str, typer.Option(help="torch, safetensors or onnx.")] = "torch",
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of OUTPUT_DIR/exports/RUN.*.")] = None,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Write a run's network to a file for programs without this package, and a JSON file with its classes beside it."""
+    from sweeper.runs.elsewhere import split_overrides
+    from sweeper.summary.find import find_finished
+
+    words, where = split_overrides(arguments or [], ["data.root", "data.cache"])
+    record = find_finished(one_run(words, "export"), output_dir)
+    from sweeper.runs.network import load_network
+    from sweeper.trained.export import check_file, export
+    from sweeper.trained.pixels import pixels_to_compare
+
+    path = check_file(format, output, output_dir / "exports" / record.run_id)
+    trained = load_network(record, "cpu")
+    pixels, named = pixels_to_compare(record, where, trained.input_shape)
+    difference = export(trained, format, path, pixels)
+    print(f"{path}\n{path.with_suffix('.json')}")
+    print(f"largest difference of a logit on {named}: {difference:.2g}")

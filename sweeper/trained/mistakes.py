@@ -1,0 +1,60 @@
+"""The files of `python -m sweeper errors`: a picture of the most confident mistakes, and a CSV of all."""
+
+import re
+from pathlib import Path
+
+from sweeper.errors import UserError
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.elsewhere import Elsewhere
+from sweeper.summary.export import as_csv
+from sweeper.summary.output import write_output
+from sweeper.summary.wrong_images import find_mistakes
+from sweeper.trained.pixels import images_of
+
+SUFFIXES = (".png", ".csv")
+
+
+def write_mistakes(
+    record: RunDirectory,
+    where: Elsewhere,
+    folder: Path,
+    output: Path | None = None,
+    *,
+    true: str | None = None,
+    predicted: str | None = None,
+    top: int,
+) -> list[str]:
+    """Write the wrong test images of a run.
+
+    Args:
+        record: of a finished run.
+        where: the images where they are not the recorded ones.
+        folder: gets RUN.png and RUN.csv, with the chosen classes in their names.
+        output: one file instead, its type by its suffix.
+        true, predicted: names of classes; only images of this true class, or predicted as this class.
+        top: number of images in the picture.
+
+    Returns:
+        The lines to print: a sentence, then the files.
+
+    Raises:
+        UserError: the images or the predictions are missing, a class is unknown, or the output is of another type.
+    """
+    name = "-".join([record.run_id, *(re.sub(r"\W+", "_", chosen) for chosen in (true, predicted) if chosen)])
+    files = [output] if output else [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    if files[0].suffix.lower() not in SUFFIXES:
+        raise UserError(f"--output {output}: unsupported file type; choose from {', '.join(SUFFIXES)}")
+    mistakes = find_mistakes(record, images_of(record, where), true, predicted)
+    of_class = "" if true is None else f" of class {true}"
+    as_class = "" if predicted is None else f" as {predicted}"
+    line = f"wrongly predicted{as_class}: {len(mistakes.frame):,} of {mistakes.num_images:,} test images{of_class}"
+    if mistakes.frame.empty:
+        return [line]
+    for file in files:
+        if file.suffix.lower() == ".csv":
+            write_output(file, as_csv(mistakes.frame))
+        else:
+            from sweeper.summary.contact_sheet import write_sheet  # imports matplotlib
+
+            write_sheet(file, mistakes, top)
+    return [line, *map(str, files)]

@@ -1,0 +1,83 @@
+"""Predictions as a table in the terminal, as CSV and as JSON."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.errors import UserError, format_names
+from sweeper.summary.export import as_csv
+from sweeper.summary.output import json_text, printable, write_output
+from sweeper.trained.predict import Predictions
+
+SUFFIXES = (".csv", ".json")
+MAX_ROWS = 100
+
+
+def check_output(output: Path | None) -> None:
+    """Refuse a file of another type than CSV or JSON, before any work.
+
+    Raises:
+        UserError: it is of another type.
+    """
+    if output is not None and output.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--output {output}: unsupported file type; choose from {format_names(SUFFIXES)}")
+
+
+def write_predictions(output: Path, found: Predictions, run_ids: Sequence[str], top: int) -> None:
+    """Write the most probable classes of every readable file; JSON has the runs and the unreadable files too."""
+    table = found.top(top)
+    if output.suffix.lower() == ".csv":
+        write_output(output, as_csv(table.reset_index()))
+        return
+    ranks = range(1, 1 + table.shape[1] // 2)
+    images = [
+        {
+            "image": image,
+            "predictions": [
+                {"class": row[f"class_{rank}"], "probability": row[f"probability_{rank}"]} for rank in ranks
+            ],
+        }
+        for image, row in zip(table.index, table.to_dict(orient="records"), strict=True)
+    ]
+    unreadable = [{"image": str(file), "reason": reason} for file, reason in found.unreadable.items()]
+    write_output(output, json_text({"runs": list(run_ids), "images": images, "unreadable": unreadable}))
+
+
+def print_predictions(found: Predictions, top: int) -> None:
+    """Print the most probable classes of the first files, each with its probability."""
+    table = found.top(top)
+    grid = Table()
+    grid.add_column("image", overflow="fold")
+    ranks = range(1, 1 + table.shape[1] // 2)
+    for rank in ranks:
+        grid.add_column("class" if rank == 1 else f"{rank}.")
+        grid.add_column("p", justify="right", no_wrap=True)
+    for image, row in zip(table.index[:MAX_ROWS], table.head(MAX_ROWS).to_dict(orient="records"), strict=True):
+        cells = [Text(printable(str(image)))]
+        for rank in ranks:
+            cells += [Text(printable(str(row[f"class_{rank}"]))), Text(f"{row[f'probability_{rank}']:.4f}")]
+        grid.add_row(*cells)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=10_000)  # a line a file, whoever reads it
+    if len(table):
+        console.print(grid)
+    if len(table) > MAX_ROWS:
+        print(f"The first {MAX_ROWS} of {len(table):,} images; --output FILE.csv has all")
+
+
+def show_unreadable(found: Predictions) -> None:
+    """Name the files that cannot be read, and count them.
+
+    Raises:
+        UserError: there are some.
+    """
+    for reason in found.unreadable.values():
+        print(printable(reason), file=sys.stderr)
+    if found.unreadable:
+        num_files = len(found.unreadable) + len(found.probabilities)
+        raise UserError(f"{len(found.unreadable):,} of {num_files:,} files cannot be read; the rest is predicted")

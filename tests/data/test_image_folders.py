@@ -1,0 +1,296 @@
+"""Folders of images: what is read, what is passed over with a word, what is refused with a remedy."""
+
+import logging
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import sweeper.errors
+from sweeper.data.image_folders import Listing, list_images
+from sweeper.errors import UserError
+
+
+def make(root: Path, *names: str) -> Path:
+    """Make empty files; listing reads no content."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two images per class in train/ and an image in test/."""
+    names = [f"train/{name}/{number}.png" for name in ("ant", "bee") for number in (0, 1)]
+    return make(tmp_path / "imgs", *names, "test/ant/0.png", "test/bee/0.png")
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return what was reported since the last call."""
+    sweeper.errors.warn_once.cache_clear()
+
+    def text() -> str:
+        lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        caplog.clear()
+        return "\n".join(lines)
+
+    return text
+
+
+def names_of(listing: Listing, root: Path) -> tuple[list[str], list[str]]:
+    """The images of both splits, relative to the root."""
+    train, test = (
+        [os.path.relpath(path, root) for paths in split.values() for path in paths]
+        for split in (listing.train, listing.test)
+    )
+    return train, test
+
+
+def test_an_ordinary_folder_is_listed_by_name_and_without_a_word(root: Path, warned: Callable[[], str]) -> None:
+    listing = list_images(root)
+    assert listing.classes == ["ant", "bee"]
+    train = ["train/ant/0.png", "train/ant/1.png", "train/bee/0.png", "train/bee/1.png"]
+    assert names_of(listing, root) == (train, ["test/ant/0.png", "test/bee/0.png"])
+    assert warned() == ""
+
+
+def test_images_below_a_class_folder_are_read(root: Path, warned: Callable[[], str]) -> None:
+    make(root, "train/ant/day2/7.png", "train/ant/day2/morning/8.jpg")
+    train, _ = names_of(list_images(root), root)
+    assert train[:4] == [f"train/ant/{name}" for name in ("0.png", "1.png", "day2/7.png", "day2/morning/8.jpg")]
+    shutil.rmtree(root / "train/ant/day2/morning")
+    (root / "train/ant/0.png").unlink()
+    (root / "train/ant/1.png").unlink()
+    assert names_of(list_images(root), root)[0][0] == "train/ant/day2/7.png"
+    assert warned() == ""
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "JPE", "avif", "JP2", "tga", "dib", "apng", "pnm", "JPEG", "Webp"])
+def test_every_common_suffix_is_read(root: Path, suffix: str) -> None:
+    make(root, f"train/bee/x.{suffix}")
+    assert f"train/bee/x.{suffix}" in names_of(list_images(root), root)[0]
+
+
+def test_other_files_are_counted_by_kind_once(root: Path, warned: Callable[[], str]) -> None:
+    make(root, "train/ant/0.txt", "train/ant/1.TXT", "train/ant/deep/x.txt", "train/ant/hash", "train/bee/IMG.HEIC")
+    make(root, "test/bee/photo.JPG.1", "train/stray.png", "README.md", "train/labels.csv", "extra/ant/0.png")
+    (root / "train/bee/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(root / "train/bee/pipe.png")
+    list_images(root)
+    head, _, kinds = warned().partition("passed over: .txt files (3), ")  # most first
+    assert head == f"data.root={root}: "
+    assert set(kinds.split(", ")) == {
+        "images outside of class folders (1)",
+        "files without a suffix (1)",
+        ".heic files (1)",
+        ".jpg.1 files (1)",
+        "broken links (1)",
+        "special files (1)",
+        "folders beside the splits (1)",
+    }
+    list_images(root)
+    assert warned() == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "#recycle", ".ipynb_checkpoints", "__MACOSX", ".Trash-1000", "lost+found", "System Volume Information"],
+)
+@pytest.mark.parametrize("place", ["train", "test", "train/ant", "."])
+def test_folders_of_systems_are_passed_over(root: Path, place: str, name: str, warned: Callable[[], str]) -> None:
+    before = names_of(list_images(root), root)
+    make(root, f"{place}/{name}/0.png", f"{place}/{name}/sub/1.png")
+    listing = list_images(root)
+    assert (listing.classes, names_of(listing, root)) == (["ant", "bee"], before)
+    assert warned() == ""
+
+
+def test_a_folder_named_like_an_image_is_a_folder(root: Path) -> None:
+    make(root, "train/ant/2.png/inner.png")
+    (root / "train/bee/empty.jpg").mkdir()
+    train, _ = names_of(list_images(root), root)
+    assert "train/ant/2.png/inner.png" in train
+    assert len(train) == 5
+
+
+def test_links_are_followed_but_not_in_a_circle(root: Path, tmp_path: Path, warned: Callable[[], str]) -> None:
+    make(tmp_path / "elsewhere", "x.png")
+    (root / "train/ant/more").symlink_to(tmp_path / "elsewhere")
+    (root / "train/ant/again").symlink_to(root / "train/ant")
+    (root / "test/cat").symlink_to(tmp_path / "elsewhere")
+    (root / "train/cat").symlink_to(tmp_path / "elsewhere")
+    listing = list_images(root)
+    assert listing.classes == ["ant", "bee", "cat"]
+    assert [Path(path).name for path in listing.train["ant"]] == ["0.png", "1.png", "x.png"]
+    assert warned().endswith("passed over: links to a folder above (1)")
+
+
+COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+
+
+@pytest.mark.parametrize(("train", "test"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (DECOMPOSED, DECOMPOSED)])
+def test_a_name_of_composed_and_of_decomposed_letters_is_one_class(root: Path, train: str, test: str) -> None:
+    make(root, f"train/{train}/0.png", f"test/{test}/0.png")
+    assert list_images(root).classes == ["ant", "bee", train]  # as it is spelled in train/
+
+
+def test_both_forms_of_a_name_in_a_split_are_one_class(root: Path) -> None:
+    make(root, f"train/{COMPOSED}/0.png", f"train/{DECOMPOSED}/1.png", f"test/{COMPOSED}/0.png")
+    listing = list_images(root)
+    assert listing.classes == ["ant", "bee", DECOMPOSED]  # the first of the two
+    assert len(listing.train[DECOMPOSED]) == 2
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("TRAINING", "test")])
+def test_splits_have_other_usual_names(root: Path, names: tuple[str, str]) -> None:
+    expected = [[name.partition("/")[2] for name in split] for split in names_of(list_images(root), root)]
+    (root / "train").rename(root / "x")
+    (root / "test").rename(root / "y")
+    (root / "x").rename(root / names[0])
+    (root / "y").rename(root / names[1])
+    found = [[name.partition("/")[2] for name in split] for split in names_of(list_images(root), root)]
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_validation_images_of_a_folder_are_passed_over_or_test_images(
+    root: Path, name: str, warned: Callable[[], str]
+) -> None:
+    before = list_images(root)
+    shutil.copytree(root / "test", root / name)
+    assert list_images(root) == before
+    assert warned() == f"data.root={root}: {name}/ is passed over: validation images are held out of train/"
+    shutil.rmtree(root / "test")
+    assert names_of(list_images(root), root)[1] == [f"{name}/ant/0.png", f"{name}/bee/0.png"]
+    assert warned() == f"data.root={root}: no test/: the images of {name}/ are the test images"
+
+
+def test_a_folder_without_splits_is_split_at_random_and_always_alike(tmp_path: Path, warned: Callable[[], str]) -> None:
+    sizes = {"ant": 20, "bee": 2, "cat": 9}
+    root = make(tmp_path / "imgs", *(f"{name}/{k:02}.png" for name, size in sizes.items() for k in range(size)))
+    listing = list_images(root)
+    assert {name: len(paths) for name, paths in listing.test.items()} == {"ant": 4, "bee": 1, "cat": 1}
+    train, test = names_of(listing, root)
+    assert sorted([*train, *test]) == sorted(f"{name}/{k:02}.png" for name, size in sizes.items() for k in range(size))
+    assert (train, test) == (sorted(train), sorted(test))
+    assert test[:4] != sorted(train + test)[:4]
+    assert warned() == f"data.root={root}: no train/ and test/: a random fifth of each class are the test images"
+    assert list_images(root) == listing
+    shutil.copytree(root, tmp_path / "copy")
+    assert names_of(list_images(tmp_path / "copy"), tmp_path / "copy") == (train, test)
+
+
+REFUSED = {  # what is removed, what is made, the sentence
+    "no folder": (["."], [], r"data\.root=\S*imgs: folder not found; expected train/<class>/\*"),
+    "an empty folder": (["train", "test"], [], r"imgs contains no class folders; expected train/<class>/\*"),
+    "images alone": (["train", "test"], ["0.jpg"], r"imgs contains 1 images and no class folders; expected"),
+    "train only": (["test"], [], r"folder \S*imgs/test not found; expected"),
+    "test only": (["train"], [], r"folder \S*imgs/train not found; expected"),
+    "a class of other files": (
+        [],
+        ["train/cat/a.heic", "train/cat/b.heic"],
+        r"train/cat contains no images \(.*\.png.*\), but \.heic files \(2\); expected",
+    ),
+    "a flat split": (
+        ["test"],
+        ["val/0.JPEG", "val/1.JPEG"],
+        r"imgs/val contains 2 images and no class folders; expected",
+    ),
+    "another class": (
+        ["test/bee"],
+        ["test/Bee/0.png"],
+        r"imgs/train has no images of class Bee, but of bee; both folders need every class",
+    ),
+    "classes of images": (
+        ["test"],
+        ["test/images/0.png"],
+        r"imgs/train has no images of class images, but of ant, bee; both folders need every class",
+    ),
+    "many classes": (
+        [],
+        [f"train/{number:03}/0.png" for number in range(200)],
+        r"imgs/test has no images of class 000, 001, 002, 003, 004 and 195 more; both",
+    ),
+    "splits of other names": (
+        ["train", "test"],
+        ["training_set/ant/0.png", "test_set/ant/0.png"],
+        r"data\.root=\S*imgs look like splits \(test_set, training_set\); name them train/ and test/",
+    ),
+    "one class": (
+        ["train/bee", "test/bee"],
+        [],
+        r"imgs/train has images of one class, ant; training needs at least two classes",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_folder_that_cannot_be_meant_is_refused_with_a_remedy(root: Path, kind: str) -> None:
+    removed, made, sentence = REFUSED[kind]
+    for name in removed:
+        shutil.rmtree(root / name)
+    make(root, *made)
+    with pytest.raises(UserError, match=sentence):
+        list_images(root)
+
+
+def test_a_class_may_be_named_like_a_split(tmp_path: Path) -> None:
+    root = make(tmp_path / "imgs", *(f"{name}/{number}.png" for name in ("bus", "train") for number in (0, 1)))
+    assert list_images(root).classes == ["bus", "train"]
+
+
+def test_test_images_without_classes_are_no_test_images(root: Path, warned: Callable[[], str]) -> None:
+    (root / "test").rename(root / "val")
+    make(root, "test/0.png", "test/1.png")
+    assert names_of(list_images(root), root)[1] == ["val/ant/0.png", "val/bee/0.png"]
+    assert warned() == f"data.root={root}: no class folders in test/: the images of val/ are the test images"
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match="test contains 2 images and no class folders"):
+        list_images(root)
+    assert len(names_of(list_images(root / "train"), root)[1]) == 2  # one of each class
+
+
+def test_an_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.root=\S*imgs\.zip: is not a folder; unpack it"):
+        list_images(make(tmp_path, "imgs.zip") / "imgs.zip")
+
+
+def test_a_class_whose_name_is_no_text_is_refused(root: Path) -> None:
+    (root / "train" / os.fsdecode(b"caf\xe9")).mkdir()
+    with pytest.raises(UserError, match=r"class folder \S*train/caf\? is not UTF-8; rename it"):
+        list_images(root)
+
+
+def test_a_folder_below_the_right_one_is_refused_with_its_name(root: Path) -> None:
+    with pytest.raises(UserError, match=r"train is one split; choose the folder above it, data\.root=\S*/imgs$"):
+        list_images(root / "train")
+
+
+def test_a_folder_above_the_right_one_is_refused_with_its_name(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no train/, but imgs/ has; choose data\.root=\S*/imgs"):
+        list_images(tmp_path)
+    shutil.rmtree(root / "test")
+    shutil.move(root / "train", tmp_path / "flowers" / "images")
+    shutil.rmtree(root)
+    with pytest.raises(UserError, match=r"has one class folder, images; choose data\.root=\S*/flowers/images"):
+        list_images(tmp_path / "flowers")
+
+
+def test_a_class_of_one_image_cannot_be_split(tmp_path: Path) -> None:
+    root = make(tmp_path / "imgs", "ant/0.png", "ant/1.png", "bee/0.png")
+    with pytest.raises(UserError, match=r"imgs/bee has one image; a class needs two"):
+        list_images(root)
+
+
+def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"data\.root=\S*imgs cannot be read: .*Permission denied"):
+        list_images(root)

@@ -1,0 +1,71 @@
+"""The report's thumbnails: the pixels of the best run's most confident mistakes, inside the page."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from reports import ALERT, Page, check_harmless, make
+
+from sweeper.files import write_json
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.predictions import write_predictions
+from sweeper.summary.report import render
+from sweeper.summary.report_errors import LARGEST, SHOWN, as_source
+
+
+def prepare(output_dir: Path, names: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Make a run whose 40 test images are all wrong, the later the more confidently, and their cache."""
+    record = make(output_dir, "mlp-0a1", [0.5])
+    folder = output_dir / "cache" / "digits-1"
+    folder.mkdir(parents=True)
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+    labels = np.zeros(40, np.int64)
+    np.save(folder / "test_images.npy", images)
+    np.save(folder / "test_labels.npy", labels)
+    (folder / "index.json").write_text(json.dumps({"fingerprint": "f00d"}))
+    (folder / "test_files.json").write_text(json.dumps(names))
+    logits = np.zeros((40, 3), np.float32)
+    logits[:, 2] = np.arange(1, 41) / 10
+    write_predictions(record.predictions, logits, labels)
+    write_json(record.folder / "run.json", (record.run() or {}) | {"config": {"data": {"cache": str(folder.parent)}}})
+    return images
+
+
+def decode(source: str | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with Image.open(io.BytesIO(base64.b64decode(str(source).partition(",")[2]))) as image:
+        return np.asarray(image).transpose(2, 0, 1)
+
+
+def test_the_thumbnails_are_the_most_confident_mistakes(tmp_path: Path) -> None:
+    images = prepare(tmp_path, [f"test/{ALERT}{number}.png" for number in range(40)])
+    page = Page(render(tmp_path))
+    shown = [attributes for attributes, _ in page.of("img")]
+    assert len(shown) == SHOWN
+    for rank, attributes in enumerate(shown):
+        assert np.array_equal(decode(attributes["src"]), images[39 - rank])
+        assert attributes["alt"] == f"test/{ALERT}{39 - rank}.png"
+    check_harmless(page)
+    text = " ".join(" ".join(page.texts).split())
+    assert "40 of 40 test images are wrong. The 24 of highest probability" in text
+    assert "ant not cat (0.96)" in text
+
+
+def test_without_images_or_predictions_there_is_no_section(tmp_path: Path) -> None:
+    prepare(tmp_path, [])
+    assert "Mistakes of the best run" in render(tmp_path)
+    record = RunDirectory(tmp_path / "runs" / "mlp-0a1")
+    content = record.predictions.read_bytes()
+    record.predictions.write_bytes(b"torn")
+    assert "Mistakes of the best run" not in render(tmp_path)
+    record.predictions.write_bytes(content)
+    (tmp_path / "cache" / "digits-1" / "test_images.npy").unlink()
+    assert "Mistakes of the best run" not in render(tmp_path)
+
+
+def test_large_images_are_made_small() -> None:
+    assert decode(as_source(np.zeros((3, 2 * LARGEST, LARGEST), np.uint8))).shape == (3, LARGEST, LARGEST // 2)
+    gray = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    assert np.array_equal(decode(as_source(gray)), np.broadcast_to(gray, (3, 4, 4)))
