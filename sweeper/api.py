@@ -18,6 +18,7 @@ from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.find import BEST, find_ensemble, find_finished, find_run
 from sweeper.summary.measure_columns import with_measures
 from sweeper.summary.other_images import correctness_of
+from sweeper.summary.study import Method
 from sweeper.summary.table import read_runs
 from sweeper.summary.table import where as select
 from sweeper.summary.wrong_images import find_mistakes
@@ -89,8 +90,8 @@ class Results:
         """
         frame = self.read(measures)
         correctness = correctness_of(frame, self.output_dir / "runs")
-        chosen = tuple(measures) or tuple(USUAL)
-        return to_frame(effects(frame, baseline, measures=chosen, is_anytime=anytime, correctness=correctness))
+        method = Method(measures=tuple(measures) or tuple(USUAL), is_anytime=anytime)
+        return to_frame(effects(frame, baseline, method=method, correctness=correctness))
 
     def load(self, run: str = BEST, device: str = "auto") -> "TrainedNetwork":
         """Return a finished run's network in evaluation mode, with its `transform` and its `classes`.
