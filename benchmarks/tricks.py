@@ -47,6 +47,8 @@ BASES: tuple[Overrides, ...] = (
     {"model": MODEL, "optimizer": "adamw"},
     {"model": MODEL, "augmentation": "flip"},
     {"model": "resnet18", "model.stem": "imagenet"},
+    {"model": "airbench"},
+    {"model": "torchvision"},
 )
 CHANGING = ("courses", "averaging")  # groups whose cost changes as training proceeds
 WITHOUT_WEIGHTS = {"model.weights": "null"}  # of a pretrained model: they would be downloaded, and cost no step

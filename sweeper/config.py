@@ -71,9 +71,12 @@ class ModelConfig:
     name: str = setting("architecture", "")
     hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
     channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
+    widths: list[int] | None = setting("filters of each group of convolutions", check=at_least(1))
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
+    arch: str | None = setting("name of a network of torchvision or timm")
     weights: str | None = setting(
-        "initial weights: null (from scratch), imagenet, or a file such as another run's best.pt"
+        "initial weights: null (from scratch), imagenet (resnet18), pretrained (torchvision, timm), or a file such as "
+        "another run's best.pt"
     )
     stem: str | None = setting(
         "imagenet: 7x7, stride 2, max pooling; cifar: 3x3, stride 1", check=one_of("imagenet", "cifar")
@@ -97,6 +100,8 @@ class OptimizerConfig:
         "optimizer of all parameters but hidden matrices: adamw or sgd", check=one_of("adamw", "sgd")
     )
     aux_lr: float | None = setting("peak learning rate of the auxiliary optimizer", check=above(0))
+    aux_momentum: float | None = setting("momentum coefficient of the auxiliary optimizer", check=from_up_to(0, 1))
+    bias_lr: float | None = setting("peak learning rate of biases and norms", check=above(0))
     base: str | None = setting(
         "optimizer that sam wraps: sgd, momentum, adam, adamw", check=one_of("sgd", "momentum", "adam", "adamw")
     )
@@ -180,6 +185,10 @@ class ArchitectureConfig:
     stochastic_depth: float | None = setting(
         "probability of dropping the last residual branch in training; lower in earlier ones", check=inside(0, 1)
     )
+    fixed_scale: bool | None = setting("the scale of norms is not trained")
+    logit_scale: float | None = setting(
+        "factor of the logits", check=Check("above 0 and not 1", lambda value: value > 0 and value != 1)
+    )
 
 
 @dataclass
@@ -197,6 +206,9 @@ class CoursesConfig:
         "fraction of training over which layers are unfrozen one by one, starting at the last", check=above_up_to(0, 1)
     )
     progressive_resizing: float | None = setting("initial side length of the images, as a fraction", check=inside(0, 1))
+    first_bias_freezing: float | None = setting(
+        "fraction of training after which the bias of the first layer is frozen", check=inside(0, 1)
+    )
 
 
 @dataclass
@@ -204,6 +216,9 @@ class InitConfig:
     """The initial weights."""
 
     name: str = setting("how weights are initialized; default: as torch does, or as the activation needs", "")
+    eps: float | None = setting("added to the variances of patches before they are scaled to 1", check=above(0))
+    others: str | None = setting("init of the convolutions that do not whiten", check=one_of("default", "dirac"))
+    head_std: float | None = setting("standard deviation of the last layer's weights; null: torch's", check=above(0))
 
 
 @dataclass

@@ -43,6 +43,8 @@ BASES: tuple[dict[str, str], ...] = (
     {"model": "cnn_pool", "norm": "batch"},
     {"model": "resnet18", "norm": "batch"},
     {"model": "resnet18", "norm": "batch", "model.stem": "imagenet"},
+    {"model": "airbench", "model.widths": "[8,8]"},
+    {"model": "torchvision"},
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -51,6 +53,14 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 def presets(group: str) -> dict[str, dict[str, Any]]:
     """Return the presets of a group: the settings in each file of conf/<group>/, by the file's name."""
     return {path.stem: settings_in(path) for path in sorted((CONF / group).glob("*.yaml"))}
+
+
+@cache
+def overridden(model: str) -> dict[str, str]:
+    """Return the presets of other groups that a model's preset chooses, by group."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{model}.yaml"))
+    pairs = [item for entry in content.get("defaults", []) for item in entry.items()]
+    return {key.removeprefix("override /").partition("@")[0]: value for key, value in pairs}
 
 
 def settings_in(path: Path) -> dict[str, Any]:
@@ -87,7 +97,7 @@ def is_refused(case: tuple[tuple[str, str], ...]) -> bool:
 
     Trained weights are not read.
     """
-    chosen = baseline() | dict(case)
+    chosen = baseline() | overridden(dict(case)["model"]) | dict(case)
     config = from_plain({"batch_size": 16, "epochs": 12} | {group: presets(group)[chosen[group]] for group in GROUPS})
     config.data.val_size = 24
     settings = OmegaConf.from_dotlist([f"{key}={value}" for key, value in case if key not in GROUPS])

@@ -12,12 +12,23 @@ from typing import Any
 from torch import nn
 
 from sweeper.choice import Registry, keyword_only
+from sweeper.models.airbench import airbench
 from sweeper.models.cnn import cnn, cnn_pool
 from sweeper.models.linear import Shape, softmax
 from sweeper.models.mlp import mlp
 from sweeper.models.resnet import resnet18
+from sweeper.models.zoo import timm, torchvision
 
-MODELS: Registry = {"softmax": softmax, "mlp": mlp, "cnn": cnn, "cnn_pool": cnn_pool, "resnet18": resnet18}
+MODELS: Registry = {
+    "softmax": softmax,
+    "mlp": mlp,
+    "cnn": cnn,
+    "cnn_pool": cnn_pool,
+    "resnet18": resnet18,
+    "airbench": airbench,
+    "torchvision": torchvision,
+    "timm": timm,
+}
 
 
 def build_model(

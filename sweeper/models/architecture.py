@@ -32,10 +32,38 @@ ArchitectureStep = Callable[[nn.Module, Layers], None]
 MODELS_WITH: Registry = {
     "residual blocks": ("resnet18",),
     "convolutions": ("cnn", "cnn_pool", "resnet18"),
+    "convolutions of any kind": ("cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
     "dropout": ("mlp", "cnn", "cnn_pool"),
-    "several layers": ("mlp", "cnn", "cnn_pool", "resnet18"),
+    "several layers": ("mlp", "cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
+    "a bias in the first layer": ("softmax", "mlp", "cnn", "cnn_pool", "airbench"),
     "images of any size": ("resnet18",),
 }
+
+
+def takes_steps(*names: str) -> Callable[[Any], Any]:
+    """Mark a model's function with the steps that it takes; without it, the steps check the network themselves."""
+
+    def mark(function: Any) -> Any:
+        function.steps = names
+        return function
+
+    return mark
+
+
+def check_steps(name: str, model: Any, steps: Mapping[str, ArchitectureStep]) -> None:
+    """Check that a model takes the steps that are on.
+
+    Args:
+        name: of the model.
+        model: the choice (functools.partial).
+
+    Raises:
+        UserError: it does not take one.
+    """
+    taken = getattr(model.func, "steps", steps)
+    for step in steps:
+        if step not in taken:
+            raise UserError(f"architecture.{step} does not apply to model={name}, which takes {format_names(taken)}")
 
 
 def modify(model: nn.Module, steps: Mapping[str, ArchitectureStep], layers: Layers) -> None:
@@ -203,6 +231,32 @@ def stochastic_depth(model: nn.Module, layers: Layers, *, stochastic_depth: floa
         attach(block.bn2, "stochastic_depth", StochasticDepth(stochastic_depth * number / len(blocks), "row"))
 
 
+def fixed_scale(model: nn.Module, layers: Layers, *, fixed_scale: bool) -> None:
+    """Keep the scale of every norm as it is at first, at 1, and train its bias alone (Jordan 2024).
+
+    Raises:
+        UserError: no norm has a scale.
+    """
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm
+    scales = [module.weight for module in model.modules() if isinstance(module, kinds) and module.weight is not None]
+    if not scales:
+        raise UserError(
+            "architecture.fixed_scale needs norm=batch, ghost_batch, layer or group and a model that has norms: "
+            f"model={format_names(MODELS_WITH['several layers'])}"
+        )
+    for scale in scales:
+        scale.requires_grad_(False)
+
+
+def logit_scale(model: nn.Module, layers: Layers, *, logit_scale: float) -> None:
+    """Multiply the logits by a constant, so that the network is less certain at first (Jordan 2024)."""
+    model.register_forward_hook(partial(scaled, logit_scale))
+
+
+def scaled(factor: float, _: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    return output * factor
+
+
 def residual_blocks(model: nn.Module, step: str, kind: str = "residual blocks") -> list[Any]:
     """Return the residual blocks of a network, from the input on.
 
@@ -244,4 +298,6 @@ STEPS: Registry = {
     "blur_pool": blur_pool,
     "squeeze_excitation": squeeze_excitation,
     "stochastic_depth": stochastic_depth,
+    "fixed_scale": fixed_scale,
+    "logit_scale": logit_scale,
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sweeper.choice import Registry
 from sweeper.errors import UserError, format_names
@@ -18,6 +19,8 @@ from sweeper.models.architecture import MODELS_WITH
 SomeImages = Callable[[int], Tensor]
 Init = Callable[[nn.Module, SomeImages], None]
 LSUV_IMAGES = 128
+WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32 * 32  # at most
+WHITENING_CHUNK = 250  # images whose patches are in memory at once
 
 
 def weight_layers(model: nn.Module) -> Iterator[nn.Linear | nn.Conv2d]:
@@ -41,13 +44,16 @@ def check_init(name: str, init: Any, model: nn.Module) -> None:
         init: the choice (functools.partial).
 
     Raises:
-        UserError: it needs convolutions, and the model has none.
+        UserError: it needs convolutions, and the model has none; or whitening does not fit the first.
     """
     needs = getattr(init.func, "needs_convolutions", False)
     if needs and not any(isinstance(layer, nn.Conv2d) for layer in weight_layers(model)):
         raise UserError(
-            f"init={name} needs a model with convolutions: model={format_names(MODELS_WITH['convolutions'])}"
+            f"init={name} needs a model with convolutions: "
+            f"model={format_names(MODELS_WITH['convolutions of any kind'])}"
         )
+    if init.func is whitening:
+        freeze_whitened(model)
 
 
 def zero_bias(layer: nn.Linear | nn.Conv2d) -> None:
@@ -128,6 +134,64 @@ def lsuv(model: nn.Module, images: SomeImages) -> None:
         hook.remove()
 
 
+def whitening(model: nn.Module, images: SomeImages, *, eps: float, others: str, head_std: float | None = None) -> None:
+    """Let the first convolution whiten the patches of training images, and freeze it (Jordan 2024, airbench).
+
+    Its filters are the eigenvectors e of the covariance of 5,000 images' patches (fewer of large images; the mean is
+    not subtracted), each as e / sqrt(eigenvalue + eps) and as the negative of it, by falling eigenvalue. Its bias
+    keeps its value and is trained.
+
+    Args:
+        others: "dirac" changes the other convolutions as the init of that name, "default" keeps them.
+        head_std: standard deviation that the weights of the last linear layer are scaled to; None keeps them.
+
+    Raises:
+        UserError: see `freeze_whitened`.
+    """
+    if others == "dirac":
+        dirac(model, images)
+    first = freeze_whitened(model)
+    side = images(1).shape[-2:].numel()
+    covariance = patch_covariance(images(min(WHITENING_IMAGES, max(1, WHITENING_PIXELS // side))), first.kernel_size)
+    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)  # ascending; vectors are columns
+    filters = (eigenvectors / (eigenvalues + eps).sqrt()).T.flip(0)
+    with torch.no_grad():
+        first.weight.copy_(torch.cat([filters, -filters]).view_as(first.weight))
+        if head_std is not None:
+            head = [layer for layer in weight_layers(model) if isinstance(layer, nn.Linear)][-1]
+            head.weight.mul_(head_std / head.weight.std())
+
+
+def freeze_whitened(model: nn.Module) -> nn.Conv2d:
+    """Freeze the weights of the first convolution and return it; the model may be on torch's meta device.
+
+    Raises:
+        UserError: there is none, or it has not twice as many filters as a patch has numbers.
+    """
+    first = next((layer for layer in weight_layers(model) if isinstance(layer, nn.Conv2d)), None)
+    if first is None:
+        raise UserError("init=whitening needs a model with convolutions: model=airbench")
+    filters, needed = len(first.weight), 2 * first.weight[0].numel()
+    if filters != needed:
+        height, width = first.kernel_size
+        raise UserError(
+            f"init=whitening needs a first convolution of {needed} filters of {height}x{width}, not {filters}: "
+            "model=airbench"
+        )
+    first.weight.requires_grad_(False)
+    return first
+
+
+def patch_covariance(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return the mean outer product (D, D) float64 of all patches of images (N, C, H, W), D = C * size numbers each."""
+    total, count = torch.zeros(()), 0
+    for chunk in images.split(WHITENING_CHUNK):
+        patches = F.unfold(chunk, size).transpose(0, 1).flatten(1)  # (D, patches)
+        total = total + (patches @ patches.T).double()
+        count += patches.shape[1]
+    return total / count
+
+
 INITS: Registry = {
     "default": default,
     "lecun_normal": lecun_normal,
@@ -136,4 +200,5 @@ INITS: Registry = {
     "orthogonal": orthogonal,
     "dirac": dirac,
     "lsuv": lsuv,
+    "whitening": whitening,
 }

@@ -14,6 +14,11 @@ from sweeper.choice import Registry
 from sweeper.errors import UserError
 
 
+def own(num_features: int = 0, dims: int = 2) -> nn.Module:
+    """The activations or norms that a network of a library has by itself."""
+    return nn.Identity()  # in its place, where it is asked for a layer
+
+
 def relu() -> nn.Module:
     """max(0, x) (Nair & Hinton 2010)."""
     return nn.ReLU()
@@ -51,6 +56,7 @@ ACTIVATIONS: Registry = {
     "gelu": gelu,
     "silu": silu,
     "tanh": tanh,
+    "own": own,
 }
 
 
@@ -126,7 +132,14 @@ def group(num_features: int, dims: int, *, num_groups: int) -> nn.Module:
     return nn.GroupNorm(num_groups, num_features)
 
 
-NORMS: Registry = {"none": none, "batch": batch, "ghost_batch": ghost_batch, "layer": layer, "group": group}
+NORMS: Registry = {
+    "none": none,
+    "batch": batch,
+    "ghost_batch": ghost_batch,
+    "layer": layer,
+    "group": group,
+    "own": own,
+}
 
 
 def dropout(kind: type[nn.Dropout] | type[nn.AlphaDropout], *, rate: float) -> nn.Module:

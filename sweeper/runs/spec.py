@@ -161,11 +161,11 @@ def without_negative_zero(value: Any) -> Any:
 
 def run_id(effective: dict[str, Any]) -> str:
     """Return `<readable slug>-<10 hex digits>`; the digits follow from the canonical JSON of the effective config."""
-    words = [effective["model"]["name"]]
+    words = [effective["model"][key] for key in ("name", "arch") if key in effective["model"]]
     usual = {"norm": "none", "scheduler": "constant", "loss": "cross_entropy"}
     for group in ("activation", "norm", "init", "optimizer", "scheduler", "mixing", "loss", "averaging", "views"):
         name = effective.get(group, {}).get("name")
-        words += [name] if name is not None and name != usual.get(group) else []
+        words += [name] if name not in (None, "own", usual.get(group)) else []
     rate = effective.get("dropout", {}).get("rate", 0)
     words += [f"dropout{rate:g}"] if rate > 0 else []
     for group in STEPS:
@@ -207,6 +207,11 @@ def check_shared_settings(config: Config) -> None:
         raise UserError(
             f"norm.{key}={value} has no effect with model.freeze_backbone=true, which freezes batch norm; choose "
             f"norm=batch and norm.{key}=null"
+        )
+    if config.architecture.zero_gamma and config.architecture.fixed_scale:
+        raise UserError(
+            "architecture.fixed_scale keeps the scales that architecture.zero_gamma sets to 0, so that no residual "
+            "branch would count; set one of them to null"
         )
     fraction = config.selective_backprop
     if fraction is not None and num_selected(batch_size, fraction) >= batch_size:

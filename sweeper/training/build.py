@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sweeper.choice import choose, choose_steps
+from sweeper.choice import choose, choose_steps, keyword_only
 from sweeper.config import Config
 from sweeper.data.augmentation import STEPS, check_augmentation
 from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches, generator_for
@@ -24,7 +24,7 @@ from sweeper.data.views import VIEWS
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
 from sweeper.models.architecture import STEPS as ARCHITECTURE_STEPS
-from sweeper.models.architecture import Layers, modify
+from sweeper.models.architecture import Layers, check_steps, modify
 from sweeper.models.init import INITS, check_init
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
 from sweeper.training.averaging import AVERAGINGS
@@ -257,6 +257,8 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     if config.compile and shutil.which(shlex.split(compiler)[0]) is None:
         raise UserError(f"compile=true needs a C++ compiler, and {compiler} is not installed; choose compile=false")
     check_augmentation(choices.augmentation, cached.input_shape)
+    check_own_layers(config, choices)
+    check_steps(config.model.name, choices.model, choices.architecture)
     with torch.device("meta"):
         model = seeded_model(config, choices, cached)
     check_init(config.init.name, choices.init, model)
@@ -284,6 +286,18 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     if (weights := choices.loss.keywords.get("class_weights")) is not None:
         check_class_weights(weights, len(cached.classes))
     return model
+
+
+def check_own_layers(config: Config, choices: Choices) -> None:
+    """Check that a network whose own activation or norm is asked for has one.
+
+    Raises:
+        UserError: it is built of the layers that the slots choose.
+    """
+    for slot in ("activation", "norm"):
+        is_own = getattr(config, slot).name == "own"
+        if is_own and slot in keyword_only(choices.model) and config.model.arch is None:
+            raise UserError(f"{slot}=own is for model=timm and torchvision; choose another for {config.model.name}")
 
 
 def count_steps(config: Config, cached: Cached) -> int:

@@ -118,6 +118,27 @@ def last_layers_trained(model: nn.Module, course: str, num_trained: Callable[[fl
     return course_of_layers
 
 
+def first_bias_freezing(model: nn.Module, *, first_bias_freezing: float) -> Course:
+    """Freeze the bias of the first layer after a fraction of the training (Jordan 2024, for whitened images).
+
+    Raises:
+        UserError: the first layer has no trained bias.
+    """
+    first: Any = next(layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d))
+    bias = getattr(first, "offset", first.bias)
+    if bias is None or not bias.requires_grad:
+        raise UserError(
+            "courses.first_bias_freezing needs a network that trains a bias in its first layer: "
+            f"model={models_with('a bias in the first layer')}"
+        )
+
+    def course_of_bias(model: nn.Module, step: Step) -> None:
+        if step.index >= first_bias_freezing * step.total:
+            bias.requires_grad_(False)
+
+    return course_of_bias
+
+
 def trained_layers(model: nn.Module) -> list[list[nn.Parameter]]:
     """Return the trained parameters by layer, from the input on: a weight with its bias and the norm that follows."""
     layers: list[list[nn.Parameter]] = []
@@ -186,4 +207,5 @@ COURSES: Registry = {
     "layer_freezing": layer_freezing,
     "gradual_unfreezing": gradual_unfreezing,
     "progressive_resizing": progressive_resizing,
+    "first_bias_freezing": first_bias_freezing,
 }

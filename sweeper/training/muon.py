@@ -69,3 +69,15 @@ class Muon(WithoutDynamo):
         rows, columns = matrix.shape
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(direction, alpha=-group["lr"] * math.sqrt(max(1, rows / columns)))
+
+
+class NormalizedMuon(Muon):
+    """Muon whose matrices have a norm of sqrt(rows) before each step, and no weight decay (Jordan 2024, airbench)."""
+
+    def step_matrix(self, weight: Tensor, group: dict[str, Any]) -> None:
+        if weight.grad is None:
+            return
+        rows, columns = len(weight), weight[0].numel()
+        weight.mul_(math.sqrt(rows) / weight.norm())
+        lr = group["lr"] / math.sqrt(max(1, rows / columns))  # a step has norm 1, whatever the shape
+        super().step_matrix(weight, group | {"lr": lr, "weight_decay": 0.0})

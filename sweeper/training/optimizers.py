@@ -16,7 +16,7 @@ from sweeper.choice import Registry, keyword_only
 from sweeper.errors import UserError, format_names
 from sweeper.models.architecture import MODELS_WITH
 from sweeper.training.lion import Lion
-from sweeper.training.muon import Muon, is_hidden_matrix
+from sweeper.training.muon import Muon, NormalizedMuon, is_hidden_matrix
 from sweeper.training.parameter_groups import NamedParameters
 from sweeper.training.sam import SAM
 from sweeper.training.without_dynamo import WithoutDynamo, unwrap
@@ -77,6 +77,10 @@ class MuonAdamW(Muon, AdamW):
 
 class MuonSGD(Muon, SGD):
     """Muon on hidden matrices, SGD on the other parameters."""
+
+
+class NormalizedMuonSGD(NormalizedMuon, SGD):
+    """Muon on matrices of constant norm, SGD on the other parameters."""
 
 
 def single_group(parameters: NamedParameters) -> list[dict[str, Any]]:
@@ -178,6 +182,47 @@ def muon(
     return MuonSGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 
 
+def normalized_muon(
+    parameters: NamedParameters,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    ns_steps: int,
+    aux_lr: float,
+    aux_momentum: float,
+    bias_lr: float,
+    weight_decay: float,
+) -> Optimizer:
+    """Muon on filters and matrices of constant norm, SGD on the rest (Jordan 2024, airbench94_muon).
+
+    Before each step, a matrix of n rows is scaled to a norm of sqrt(n). The rest are the last matrix, and biases and
+    norms, which have a rate of their own; weight decay is an L2 penalty on them, for biases and norms so that the decay
+    of a step is that of the last matrix.
+
+    Raises:
+        UserError: the model has no trained matrix besides the last.
+    """
+    named = list(parameters)
+    matrices = [item for item in named if item[1].ndim > 1]
+    vectors = [item for item in named if item[1].ndim == 1]
+    if len(matrices) < 2:
+        raise UserError(
+            "optimizer=normalized_muon needs a trained matrix besides the last layer: "
+            f"model={format_names(MODELS_WITH['several layers'])} with enough trained layers"
+        )
+    hidden = {"ns_steps": ns_steps, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0}
+    groups = [group | hidden for group in single_group(matrices[:-1])]
+    for part, rate in ((matrices[-1:], aux_lr), (vectors, bias_lr)):
+        decay = weight_decay * aux_lr / rate
+        groups += [
+            group | {"lr_factor": rate / lr, "ns_steps": 0, "weight_decay": decay} for group in single_group(part)
+        ]
+    groups = [group for group in groups if group["params"]]
+    nesterov = nesterov and aux_momentum > 0
+    return NormalizedMuonSGD(groups, lr=lr, momentum=aux_momentum, nesterov=nesterov, fused=True)
+
+
 def base_optimizer(base: str, parameters: NamedParameters, settings: dict[str, Any]) -> Optimizer:
     """Build the update rule that sam wraps.
 
@@ -234,5 +279,6 @@ OPTIMIZERS: Registry = {
     "rmsprop": rmsprop,
     "lion": lion,
     "muon": muon,
+    "normalized_muon": normalized_muon,
     "sam": sam,
 }

@@ -16,7 +16,7 @@ from torchvision.ops import SqueezeExcitation, stochastic_depth
 from sweeper.choice import keyword_only
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
-from sweeper.models.architecture import MODELS_WITH, STEPS, BlurPool2d, Layers, modify
+from sweeper.models.architecture import MODELS_WITH, STEPS, BlurPool2d, Layers, check_steps, modify
 from sweeper.models.layers import NORMS, dropout, relu
 from sweeper.models.resnet import load_pretrained
 
@@ -26,17 +26,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cnn": {"channels": [8, 8], "kernel_size": 3},
     "cnn_pool": {"channels": [8, 8], "kernel_size": 3},
     "resnet18": {"weights": None, "stem": "cifar", "freeze_backbone": False},
+    "airbench": {"widths": [4, 4]},
+    "torchvision": {"arch": "mobilenet_v3_small", "weights": None, "freeze_backbone": False},
+    "timm": {"arch": "test_resnet", "weights": None, "freeze_backbone": False},
 }
 VALUES = {key: value for preset in presets("architecture").values() for key, value in preset.items() if value}
-VALUES |= {"stochastic_depth": 0.4}
+VALUES |= {"stochastic_depth": 0.4, "logit_scale": 0.5}
 
 
 def build(name: str, *steps: str, norm: str = "batch", side: int = 16, **changes: Any) -> Any:
     """Build a model for three classes, with steps."""
     slots = {"activation": relu, "norm": NORMS[norm], "dropout": partial(dropout, rate=0.0)}
     torch.manual_seed(0)
+    chosen = {step: partial(STEPS[step], **{step: VALUES[step]}) for step in steps}
+    check_steps(name, partial(MODELS[name]), chosen)
     model = build_model(partial(MODELS[name], **SETTINGS[name] | changes), (3, side, side), 3, **slots)
-    modify(model, {step: partial(STEPS[step], **{step: VALUES[step]}) for step in steps}, Layers(relu, NORMS[norm]))
+    modify(model, chosen, Layers(relu, NORMS[norm]))
     return model
 
 
@@ -74,13 +79,13 @@ def test_stochastic_depth_drops_branches_with_a_rate_that_rises_linearly() -> No
     assert torch.equal(model.eval()(images()), plain.eval()(images()))
 
 
-def test_stochastic_depth_takes_weights_of_a_plain_network(tmp_path: Any) -> None:
+def test_which_steps_take_weights_of_a_plain_network(tmp_path: Any) -> None:
     plain = build("resnet18")
     torch.save(plain.state_dict(), tmp_path / "weights.pt")
-    for step in ("pooled_shortcuts", "weight_standardization", "blur_pool", "squeeze_excitation", "stochastic_depth"):
+    for step in {*STEPS} - {"deep_stem", "zero_gamma"}:
         with torch.device("meta"):
             model = build("resnet18", step)
-        if step == "stochastic_depth":
+        if step in ("stochastic_depth", "fixed_scale", "logit_scale"):
             assert load_pretrained(model, str(tmp_path / "weights.pt"), {"name": "batch"})
         else:
             with pytest.raises(UserError, match="does not fit this model"):
@@ -277,7 +282,10 @@ def test_a_step_is_refused_for_other_models_than_it_names(step: str) -> None:
         else:
             fitting.append(name)
     models = ", ".join(sorted(fitting))
-    assert fitting and all(re.fullmatch(rf"architecture\.{step} needs .*: model={models}", it) for it in sentences)
+    sentence = (
+        rf"architecture\.{step} (needs .*: model={models}|does not apply to model=\w+, which takes fixed_scale.*)"
+    )
+    assert fitting and all(re.fullmatch(sentence, it) for it in sentences)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +294,7 @@ def test_a_step_is_refused_for_other_models_than_it_names(step: str) -> None:
         (["deep_stem"], {}, "choose model.stem=imagenet"),
         (["zero_gamma"], {"norm": "none"}, "architecture.zero_gamma needs a norm"),
         (["weight_standardization"], {"norm": "none"}, "needs a norm after each convolution"),
+        (["fixed_scale"], {"norm": "none"}, "architecture.fixed_scale needs norm=batch"),
         (["zero_gamma"], {"weights": "imagenet"}, "which model.weights overwrites"),
         (
             ["stochastic_depth"],
@@ -302,3 +311,21 @@ def test_contradictions_are_refused(steps: list[str], changes: dict[str, Any], s
 def test_models_with_dropout_and_several_layers_are_named() -> None:
     assert {name for name in MODELS if "dropout" in keyword_only(MODELS[name])} == {*MODELS_WITH["dropout"]}
     assert {*MODELS} - {*MODELS_WITH["several layers"]} == {"softmax"}
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18", "airbench"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_a_fixed_scale_is_not_trained_and_biases_are(name: str, norm: str) -> None:
+    model, plain = build(name, "fixed_scale", norm=norm), build(name, norm=norm)
+    norms = {
+        key for key, layer in model.named_modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm)
+    }
+    frozen = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert norms and frozen == {f"{key}.weight" for key in norms}
+    assert torch.equal(model(images()), plain(images()))
+
+
+@pytest.mark.parametrize("name", ["softmax", "cnn", "airbench"])
+def test_logits_are_scaled_in_copies_too(name: str) -> None:
+    model, plain = build(name, "logit_scale").eval(), build(name).eval()
+    assert torch.equal(copy.deepcopy(model)(images()), plain(images()) * 0.5)

@@ -106,12 +106,84 @@ def test_the_first_filters_of_dirac_pass_their_inputs_on() -> None:
 
 def test_dirac_without_convolutions_is_refused() -> None:
     model = nn.Linear(3, 2)
-    for name in INITS:
+    for name in {*INITS} - {"whitening"}:
         with (
             pytest.raises(UserError, match=r"^init=dirac needs a model with conv") if name == "dirac" else nullcontext()
         ):
             check_init(name, partial(INITS[name]), model)
     check_init("dirac", partial(INITS["dirac"]), network())
+
+
+def patches_of(images: Tensor, size: int) -> Tensor:
+    """Collect every patch (patches, C * size * size) of images, one by one."""
+    rows, columns = (side - size + 1 for side in images.shape[2:])
+    cut = [images[:, :, i : i + size, j : j + size].flatten(1) for i in range(rows) for j in range(columns)]
+    return torch.cat(cut)
+
+
+def whitenable(size: int = 2) -> nn.Sequential:
+    torch.manual_seed(0)
+    filters = 2 * 3 * size * size
+    return nn.Sequential(
+        nn.Conv2d(3, filters, size),
+        nn.GELU(),
+        nn.Conv2d(filters, 30, 3),
+        nn.Flatten(),
+        nn.Linear(30 * (7 - size) ** 2, 3),
+    )
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_whitened_patches_are_uncorrelated(size: int) -> None:
+    """The filters are eigenvectors of all patches, by falling variance v, scaled to v / (v + eps); then negatives."""
+    model, plain = whitenable(size), whitenable(size)
+    INITS["whitening"](model, some_images, eps=0.01, others="default")
+    filters = model.get_parameter("0.weight").detach().flatten(1)
+    patches = patches_of(some_images(5000), size)
+    outputs = patches @ filters[: len(filters) // 2].T
+    moments = (patches.T @ patches / len(patches)).double()
+    variances = torch.linalg.eigvalsh(moments).flip(0)
+    expected = (variances / (variances + 0.01)).float()
+    torch.testing.assert_close(outputs.T @ outputs / len(outputs), expected.diag(), atol=1e-5, rtol=1e-4)
+    assert torch.equal(filters[len(filters) // 2 :], -filters[: len(filters) // 2])
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["0.weight"]
+    others = [name for name in plain.state_dict() if name != "0.weight"]
+    assert all(torch.equal(model.state_dict()[name], plain.state_dict()[name]) for name in others)
+
+
+def test_whitening_with_dirac_and_a_scaled_head() -> None:
+    model, plain, dirac = whitenable(), whitenable(), whitenable()
+    INITS["whitening"](model, some_images, eps=0.01, others="dirac", head_std=0.5)
+    INITS["dirac"](dirac, no_images)
+    assert torch.equal(model.get_parameter("2.weight"), dirac.get_parameter("2.weight"))
+    assert not torch.equal(model.get_parameter("0.weight"), dirac.get_parameter("0.weight"))
+    head, before = model.get_parameter("4.weight").detach(), plain.get_parameter("4.weight").detach()
+    assert float(head.std()) == pytest.approx(0.5)
+    torch.testing.assert_close(head / before, torch.full_like(head, 0.5 / float(before.std())))
+
+
+def test_whitening_takes_fewer_large_images() -> None:
+    asked = []
+
+    def large(number: int) -> Tensor:
+        asked.append(number)
+        return torch.randn(min(number, 3), 3, 320, 160)
+
+    INITS["whitening"](whitenable(), large, eps=0.01, others="default")
+    assert asked == [1, 100]
+
+
+def test_whitening_is_refused_where_the_first_convolution_has_other_filters() -> None:
+    for model, sentence in (
+        (network(), "needs a first convolution of 150 filters of 5x5, not 64"),
+        (nn.Linear(3, 2), "needs a model with convolutions"),
+    ):
+        with pytest.raises(UserError, match=f"^init=whitening {sentence}"):
+            check_init("whitening", partial(INITS["whitening"], eps=0.01, others="default"), model)
+    model = whitenable()
+    check_init("whitening", partial(INITS["whitening"], eps=0.01, others="default"), model)
+    assert not model.get_parameter("0.weight").requires_grad  # as it will be in training
 
 
 def test_outputs_of_every_layer_have_variance_one_after_lsuv() -> None:
@@ -150,11 +222,12 @@ def test_lsuv_does_not_scale_a_layer_without_signal() -> None:
 def test_every_choice_is_reproducible_and_finite(preset: str) -> None:
     choice: Any = choose("init", InitConfig(**presets("init")[preset]), INITS)
     states = []
+    make = whitenable if choice.func is INITS["whitening"] else network
     for _ in range(2):
-        model = network()
+        model = make()
         choice(model, some_images)
         states.append(model.state_dict())
-    assert states[0].keys() == network().state_dict().keys()
+    assert states[0].keys() == make().state_dict().keys()
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]) and bool(value.float().isfinite().all())
     assert model(some_images(4)).shape == (4, 3)

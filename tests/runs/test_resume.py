@@ -27,10 +27,25 @@ VALUES["select"] = [f"val_{name}" for name in METRICS]
 
 # Settings that make a run small and short. A choice that is not here runs with its preset's settings, and with those
 # that it needs. By default a run saves at every step, and so resumes in the middle of an epoch.
+PLAIN = {
+    "augmentation": "none",
+    "architecture": "none",
+    "courses": "none",
+    "init": "default",
+    "optimizer": "adam",
+    "scheduler": "constant",
+    "mixing": "none",
+    "loss": "cross_entropy",
+    "averaging": "none",
+    "views": "none",
+}  # for networks that take long to build, which the search for cases does for every value
 SMALL = {
     "model=mlp": {"model.hidden": "[32]"},
     "model=mlp_deep": {"model.hidden": "[32,16]", "checkpoint_minutes": "5"},
     "model=resnet18": {"model.stem": "imagenet", "norm": "batch", "epochs": "3", "checkpoint_minutes": "5"},
+    "model=airbench": {"model.widths": "[8,8]"},
+    "model=torchvision": PLAIN | {"epochs": "3", "checkpoint_minutes": "5"},
+    "model=timm": PLAIN | {"model.arch": "test_resnet", "epochs": "3", "checkpoint_minutes": "5"},
     "model=resnet18_pretrained": {
         "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "norm": "batch", "augmentation": "none",
         "views": "none", "epochs": "3",

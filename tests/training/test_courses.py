@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from sweeper.choice import keyword_only
 from sweeper.data.batches import Step
 from sweeper.errors import UserError
 from sweeper.models import MODELS
@@ -192,8 +194,14 @@ def test_a_teacher_and_the_selection_of_images_see_whole_images_while_the_networ
 
 @pytest.mark.parametrize("name", [name for name in COURSES if name != "progressive_resizing"])
 def test_a_course_resumes_exactly(name: str) -> None:
+    def untrained() -> Any:
+        model: Any = network()
+        if name == "first_bias_freezing":
+            model[2] = nn.Identity()  # batch norm takes the mean, and so the bias, away
+        return model
+
     def fresh() -> tuple[TrainState, Any]:
-        model = network()
+        model = untrained()
         return TrainState(model, sgd(model)), recipe(courses=[start(name, model, 0.6)])
 
     whole = trained(*fresh())
@@ -202,8 +210,32 @@ def test_a_course_resumes_exactly(name: str) -> None:
     resumed, how = fresh()
     resumed.load_state_dict(saved)
     assert equal(trained(resumed, how).model, whole.model)
-    plain = network()
+    plain = untrained()
     assert not equal(whole.model, trained(TrainState(plain, sgd(plain)), recipe()).model)
+
+
+@pytest.mark.parametrize("value, frozen_from", [(0.3, 6), (0.31, 7), (0.5, 10)])
+def test_the_first_bias_is_frozen_for_good(value: float, frozen_from: int) -> None:
+    model = stack()
+    course = start("first_bias_freezing", model, value)
+    for index in range(TOTAL):
+        course(model, at(index))
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        assert frozen == ({"0.bias"} if index >= frozen_from else set())
+
+
+def test_models_with_a_bias_in_the_first_layer_are_named() -> None:
+    from sweeper.models.layers import none, relu
+
+    slots = {"activation": relu, "norm": none, "dropout": nn.Identity}
+    settings = {"hidden": [4], "channels": [4, 4], "kernel_size": 3, "widths": [4]}
+    settings |= {"weights": None, "stem": "cifar", "freeze_backbone": False}
+    for name in {*MODELS} - {"torchvision", "timm"}:
+        used = keyword_only(MODELS[name])
+        with torch.device("meta"):
+            model = MODELS[name]((3, 8, 8), 3, **{key: it for key, it in (slots | settings).items() if key in used})
+        with nullcontext() if name in MODELS_WITH["a bias in the first layer"] else pytest.raises(UserError):
+            start("first_bias_freezing", model, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +243,16 @@ def test_a_course_resumes_exactly(name: str) -> None:
     [
         ("early_dropout", stack(), r"needs dropout.rate above 0 \(model=cnn, cnn_pool, mlp\)"),
         ("late_dropout", stack(), r"or architecture.stochastic_depth \(model=resnet18\)"),
-        ("layer_freezing", nn.Linear(2, 3), "trains several layers: model=cnn, cnn_pool, mlp, resnet18 "),
+        (
+            "layer_freezing",
+            nn.Linear(2, 3),
+            "trains several layers: model=airbench, cnn, cnn_pool, mlp, resnet18, timm, torchvision ",
+        ),
+        (
+            "first_bias_freezing",
+            nn.Linear(2, 3, bias=False),
+            "first layer: model=airbench, cnn, cnn_pool, mlp, softmax$",
+        ),
         ("gradual_unfreezing", nn.Linear(2, 3), "trains several layers"),
         ("progressive_resizing", stack(), "images of any size: model=resnet18 "),
     ],

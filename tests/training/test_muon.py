@@ -147,3 +147,41 @@ def test_a_weight_without_a_gradient_stays() -> None:
     weight.grad, before = None, weight.detach().clone()
     optimizer.step()
     assert torch.equal(weight, before) and len(optimizer.param_groups) == 2
+
+
+def test_the_groups_of_normalized_muon() -> None:
+    """It has all matrices but the last; that one and vectors have rates of their own, and the same decay of a step."""
+    settings = {"lr": 0.2, "momentum": 0.6, "nesterov": True, "ns_steps": 3, "aux_lr": 4.0, "aux_momentum": 0.8}
+    model = network()
+    named = list(model.named_parameters())
+    optimizer = OPTIMIZERS["normalized_muon"](named, **settings, bias_lr=0.5, weight_decay=0.1)
+    names = {parameter: name for name, parameter in named}
+    found = [
+        (
+            [names[p] for p in group["params"]],
+            group["ns_steps"],
+            group["momentum"],
+            group["lr_factor"],
+            group["weight_decay"],
+        )
+        for group in optimizer.param_groups
+    ]
+    vectors = ["0.bias", "1.weight", "1.bias", "2.bias", "3.bias", "5.bias"]
+    assert found == [
+        (["0.weight", "2.weight", "3.weight"], 3, 0.6, 1.0, 0.0),
+        (["5.weight"], 0, 0.8, 20.0, 0.1),
+        (vectors, 0, 0.8, 2.5, 0.1 * 4.0 / 0.5),
+    ]
+    before = {name: parameter.detach().clone() for name, parameter in named}
+    set_gradients([parameter for _, parameter in named], 0)
+    named[0][1].grad = None
+    optimizer.step()
+    assert torch.equal(named[0][1], before["0.weight"])
+    weight: Any = model.get_parameter("2.weight")
+    rescaled = before["2.weight"] * 2 / before["2.weight"].norm()  # four filters
+    direction = orthogonalize(weight.grad.flatten(1) * 1.6, 3).view(weight.shape)
+    torch.testing.assert_close(weight.detach(), rescaled - 0.2 * direction)
+    with pytest.raises(UserError, match=r"^optimizer=normalized_muon needs a trained matrix besides the last layer"):
+        OPTIMIZERS["normalized_muon"](
+            list(nn.Linear(4, 2).named_parameters()), **settings, bias_lr=1.0, weight_decay=0.0
+        )

@@ -1,0 +1,75 @@
+"""Other activations and norms in a network of a library, whose layers were chosen by its authors."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweeper.errors import UserError
+
+# Classes of torch and timm, by name. Gates, which are sigmoids, and activations with weights are not among them.
+ACTIVATION_LAYERS = re.compile(
+    r"(?:ReLU6?|LeakyReLU|ELU|SELU|CELU|SiLU|Swish|GELU|GELUTanh|QuickGELU|Mish|HardMish|Hardswish|HardSwish)(?:Me)?"
+)
+IN_CODE = re.compile(r"\b(?:F|functional|torch)\.(?:relu6?|leaky_relu|elu|selu|celu|silu|gelu|mish|hardswish)_?\(")
+
+
+def replace_activations(network: nn.Module, activation: Callable[[], nn.Module], arch: str) -> None:
+    """Replace every activation of a network.
+
+    Args:
+        arch: the network's name, for error messages.
+
+    Raises:
+        UserError: some are no layers of their own, so that they would stay.
+    """
+    layers = dict(network.named_modules(remove_duplicate=False))
+    found = [name for name, layer in layers.items() if is_activation(layer)]
+    others = {type(layer) for layer in layers.values() if not is_activation(layer)}
+    if not found or any(IN_CODE.search(inspect.getsource(kind.forward)) for kind in others):
+        raise UserError(f"model.arch={arch} does not offer other activations; choose activation=own")
+    for name in found:
+        network.set_submodule(name, activation())
+
+
+def replace_norms(network: nn.Module, norm: Callable[[int, int], nn.Module], arch: str) -> None:
+    """Replace every batch norm of a network; new scales and biases begin as the old ones.
+
+    Args:
+        arch: the network's name, for error messages.
+
+    Raises:
+        UserError: it has none, or norms of other kinds as well.
+    """
+    layers = dict(network.named_modules(remove_duplicate=False))
+    found: dict[str, Any] = {name: layer for name, layer in layers.items() if is_batch_norm(layer)}
+    others = [layer for layer in layers.values() if layer not in found.values() and is_norm(layer)]
+    if not found or others:
+        raise UserError(
+            f"model.arch={arch} does not offer other norms, since it has not batch norm alone; choose norm=own"
+        )
+    for name, layer in found.items():
+        new = norm(layer.num_features, 2)
+        if getattr(new, "weight", None) is not None:
+            with torch.no_grad():
+                for key, value in layer.named_parameters(recurse=False):
+                    new.get_parameter(key).copy_(value)
+        network.set_submodule(name, new if type(layer) is nn.BatchNorm2d else nn.Sequential(new, layer.drop, layer.act))
+
+
+def is_batch_norm(layer: nn.Module) -> bool:
+    """Return whether a layer is batch norm, or timm's layer of batch norm and activation."""
+    return type(layer) is nn.BatchNorm2d or (
+        isinstance(layer, nn.BatchNorm2d) and type(layer).__name__ == "BatchNormAct2d"
+    )
+
+
+def is_norm(layer: nn.Module) -> bool:
+    return "Norm" in type(layer).__name__ and any(True for _ in layer.parameters(recurse=False))
+
+
+def is_activation(layer: nn.Module) -> bool:
+    return ACTIVATION_LAYERS.fullmatch(type(layer).__name__) is not None

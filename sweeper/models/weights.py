@@ -1,0 +1,119 @@
+"""Trained weights from elsewhere: files of several layouts, brought to the names and shapes of a network."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweeper.errors import UserError
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+NESTED = ("model", "state_dict", "model_state_dict")  # where checkpoints keep the weights; Lightning: state_dict
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.")  # of DataParallel, torch.compile, Lightning, and of our own
+COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
+
+
+def read_weights(file: str) -> State:
+    """Read the state dict in a file: of torch.save, of a checkpoint that has it inside, or safetensors.
+
+    Tensors and plain values only: nothing in the file is executed. Names lose the prefix that all of them have.
+
+    Raises:
+        UserError: the file is missing or unreadable, or holds no state dict.
+    """
+    if not Path(file).is_file():
+        raise UserError(f"model.weights={file}: there is no such file; choose null, pretrained or an existing file")
+    content = read_safetensors(file) if file.endswith(".safetensors") else read_pickled(file)
+    for key in NESTED:
+        content = content[key] if isinstance(content, Mapping) and isinstance(content.get(key), Mapping) else content
+    pairs = list(content.items()) if isinstance(content, Mapping) else []
+    if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
+        raise UserError(f"model.weights={file} holds no state dict")
+    return without_prefix(file, dict(pairs))
+
+
+def read_pickled(file: str) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, the longest a page of advice
+        raise UserError(
+            f"model.weights={file} cannot be read as tensors and plain values: {first_line(error)}"
+        ) from error
+
+
+def read_safetensors(file: str) -> Any:
+    try:
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    except ImportError as error:
+        raise UserError(f"model.weights={file} needs the package safetensors: pip install 'sweeper[zoo]'") from error
+    except Exception as error:
+        raise UserError(f"model.weights={file} cannot be read as safetensors: {error}") from error
+
+
+def without_prefix(file: str, state: State) -> State:
+    """Remove the known prefixes that all names have, and say so."""
+    removed = ""
+    while prefix := next((it for it in PREFIXES if all(name.startswith(it) for name in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+        removed += prefix
+    if removed:
+        log.info("model.weights=%s: names without their prefix %s", file, removed)
+    return state
+
+
+def fit_weights(state: State, own: Mapping[str, Tensor], without: Mapping[str, Tensor], described: str) -> State:
+    """Return the tensors of a state dict that a network takes, by the network's names.
+
+    Filters of a first convolution that see three colors are summed where the network sees gray, which for gray images
+    is the same. A known layout of other names is converted.
+
+    Args:
+        own: the network's state dict; it may be on the meta device.
+        without: the tensors of it that are left out: the last layer, which is trained anew.
+        described: the weights and the network, for error messages.
+
+    Raises:
+        UserError: names or shapes differ.
+    """
+    kept = {name: value for name, value in own.items() if name not in without and COUNTER not in name}
+    state = {name: value for name, value in convert(state, own).items() if COUNTER not in name}
+    missing = [name for name in kept if name not in state]
+    unknown = [name for name in state if name not in own]
+    if missing or unknown:
+        raise UserError(
+            f"{described}: names differ, the first being {(missing or ['none'])[0]} in the network and "
+            f"{(unknown or ['none'])[0]} in the weights"
+        )
+    fitted = {name: state[name] for name in kept}
+    for name, value in kept.items():
+        if value.ndim == 4 and value.shape[1] == 1 and state[name].shape == (len(value), 3, *value.shape[2:]):
+            fitted[name] = state[name].sum(1, keepdim=True)
+        if fitted[name].shape != value.shape:
+            shapes = f"{list(value.shape)} in the network and {list(fitted[name].shape)} in the weights"
+            raise UserError(f"{described}: shapes differ, the first being that of {name}, {shapes}")
+    return fitted
+
+
+def convert(state: State, own: Mapping[str, Tensor]) -> State:
+    """Rename the tensors of a known layout to the network's names; leave others as they are."""
+    return efficientnet_pytorch(state, own) if "_conv_stem.weight" in state else state
+
+
+def efficientnet_pytorch(state: State, own: Mapping[str, Tensor]) -> State:
+    """Rename the layout of the package efficientnet_pytorch, which has timm's layers in the same order."""
+    ours, theirs = ([name for name in names if COUNTER not in name] for names in (own, state))
+    if len(ours) != len(theirs):
+        return state
+    log.info("model.weights: names of the package efficientnet_pytorch, converted by their order")
+    return {name: state[other] for name, other in zip(ours, theirs, strict=True)}
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
