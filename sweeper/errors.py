@@ -69,8 +69,15 @@ def exit_with_error(sentence: str) -> None:
 
 
 def release_frames(error: BaseException) -> None:
-    """Clear the variables of the functions that an error left: launchers keep errors, and with them model and data."""
+    """Drop the functions that an error left, closures included: launchers keep errors, and with them model and data.
+
+    A cleared frame still holds its function, and this its closure's variables, so tracebacks are cut as well.
+    """
     traceback.clear_frames(error.__traceback__)
+    link = error.__traceback__
+    while link is not None:
+        following, link.tb_next = link.tb_next, None
+        link = following
     for earlier in dict.fromkeys((error.__cause__, error.__context__)):
         if earlier is not None:
             release_frames(earlier)
