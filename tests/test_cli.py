@@ -25,12 +25,12 @@ from sweeper.errors import Diverged, explain_memory
 from sweeper.explain import MOVED
 
 BAD = [
-    ("model=zz", "unknown choice model=zz; choose from cnn, cnn_pool, mlp"),
+    ("model=zz", "unknown choice model=zz; choose from airbench, cnn, cnn_pool, mlp"),
     ("model=cnnpool", "did you mean cnn_pool?"),
     ("experiment=p9", "unknown choice experiment=p9"),
     ("hydra/launcher=zz", "unknown choice hydra/launcher=zz"),
     ("modle=mlp", "unknown setting modle (did you mean model?); valid: activation, "),
-    ("optimizer.learning_rate=1", "unknown setting optimizer.learning_rate; valid: optimizer.alpha, "),
+    ("optimizer.learning_rate=1", "unknown setting optimizer.learning_rate (did you mean optimizer.lr?)"),
     ("model.hiden=[3]", "unknown setting model.hiden (did you mean model.hidden?)"),
     ("+extra=1", "unknown setting extra"),
     ("epochs=many", "epochs=many: must be an integer"),
