@@ -23,6 +23,7 @@ from sweeper.summary.report_errors import mistakes
 from sweeper.summary.report_question import format_time, question, shown_axes
 from sweeper.summary.report_runs import confusion, failures, provenance
 from sweeper.summary.report_tables import columns_of, effect_tables, rows_of
+from sweeper.summary.sentences import answers
 from sweeper.summary.study import Method
 from sweeper.summary.table import DEFAULT_SORT, lay_out, read_runs
 from sweeper.sweep.saved import find_sweep, own_jobs, precision_of, read_plan
@@ -78,6 +79,7 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
         .render(
             title=f"Sweep {sweep}" if sweep else "All runs",
             sweep=sweep,
+            answers=answers(compared),
             axes=shown_axes(frame),
             question=question(frame, runs, plan),
             notes=notes.split("\n"),
