@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.columns import HIDDEN, is_number, text_cells
+from sweeper.summary.columns import HIDDEN, digits_of, is_deviation, is_number, text_cells
 from sweeper.summary.output import json_text, write_output
 
+LARGEST_WHOLE = 2.0**53  # above, not every integer is a floating-point number
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates a cell that begins with one of these
 
 
@@ -21,6 +22,7 @@ def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_d
 
 def as_csv(table: pd.DataFrame) -> str:
     """Return the table in full precision, no cell a formula."""
+    table = with_whole_numbers(table)
     columns = {name: table[name] for name in map(str, table) if any(map(is_formula, table[name].tolist()))}
     safe = table.assign(**{name: column.map(escape_formula) for name, column in columns.items()})
     return safe.rename(columns=escape_formula).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
@@ -44,7 +46,26 @@ def as_latex(table: pd.DataFrame, caption: str) -> str:
 
 def as_json(table: pd.DataFrame, caption: str) -> str:
     """Return {"caption": lines, "rows": [{column: value}]}, in full precision, missing values as null."""
-    return json_text({"caption": caption.splitlines(), "rows": table.astype(object).to_dict(orient="records")})
+    return json_text(
+        {"caption": caption.splitlines(), "rows": with_whole_numbers(table).astype(object).to_dict(orient="records")}
+    )
+
+
+def with_whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with whole numbers as such where gaps made a column's integers floating-point numbers.
+
+    Accuracies, losses and seconds stay as they are.
+    """
+    columns = {}
+    for name in map(str, table):
+        column = table[name]
+        if digits_of(name) is not None or is_deviation(name) or not pd.api.types.is_float_dtype(column):
+            continue
+        known = column.dropna()
+        if len(known) < len(column) and len(known) and (known.abs() < LARGEST_WHOLE).all() and (known % 1 == 0).all():
+            cells = [None if pd.isna(cell) else int(cell) for cell in column.tolist()]
+            columns[name] = pd.Series(cells, column.index, dtype=object)
+    return table.assign(**columns)
 
 
 def is_formula(value: Any) -> bool:
