@@ -25,8 +25,8 @@ from sweeper.summary.columns import (
 )
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
-from sweeper.summary.notation import normalized
 from sweeper.summary.output import printable
+from sweeper.sweep.notation import normalized
 
 DEFAULT_SORT = "best_val_acc"
 

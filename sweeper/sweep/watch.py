@@ -19,8 +19,8 @@ from sweeper.errors import UserError, format_names
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.states import STATES, Action, State, parse_state
-from sweeper.summary.notation import normalized
 from sweeper.sweep.durations import format_duration, makespan
+from sweeper.sweep.notation import normalized
 from sweeper.sweep.saved import find_sweep, own_jobs, queued_runs, read_plan
 
 REFRESH = 1.0  # seconds between reads of the records
