@@ -15,6 +15,7 @@ from sweeper.summary.columns import (
     HIDDEN,
     PROVENANCE,
     SLOTS,
+    format_override,
     format_value,
     high_is_best,
     is_implied,
@@ -25,6 +26,7 @@ from sweeper.summary.columns import (
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
+from sweeper.sweep.notation import normalized
 
 DEFAULT_SORT = "best_val_acc"
 
@@ -52,7 +54,9 @@ def read_runs(
 
 
 def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """Return the runs that meet every condition `column=value`; a value is compared as the table shows it.
+    """Return the runs that meet every condition `column=value`.
+
+    A value is written as the table shows it or as on the command line, in any notation: 1e-3, 0.001, [8,8], null.
 
     Raises:
         UserError: a condition has no `=`, or names no column, or no run has that value.
@@ -63,11 +67,18 @@ def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
             raise UserError(f"--where {condition}: must be COLUMN=VALUE, such as model=mlp")
         require_columns(frame, [name])
         texts = frame[name].map(lambda cell, name=name: format_value(name, cell))
-        chosen = (texts == value) | (frame[name].map(str) == value)
+        chosen = (texts == value) | frame[name].map(lambda cell, value=value: is_written(cell, value))
         if not chosen.any():
             raise UserError(f"--where {condition}: no such run; values of {name}: {format_names(set(texts))}")
         frame = frame[chosen]
     return frame
+
+
+def is_written(value: Any, text: str) -> bool:
+    """Return whether a text is a value in the notation of the command line, Python or JSON."""
+    if is_missing(value):
+        return text.lower() in ("null", "none", "-")
+    return normalized(format_override(value)) == normalized(text) or normalized(str(value)) == normalized(text)
 
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(name for name, _, _ in Scan().images(path))
+            below = sorted(name for name, *_ in Scan().images(path))
             if not below:
                 raise UserError(f"{path} contains no images ({format_names(SUFFIXES)})")
             found += [path / name for name in below]
