@@ -94,7 +94,7 @@ def choices_of(runs: Sequence[Steps], known: Collection[Steps], singles: Collect
 
 
 def name_choice(steps: Steps, names: Sequence[str], known: dict[Steps, str]) -> str:
-    """Return a choice's preset, or its settings as they are typed where it has none: {flip:random,crop_padding:2}."""
+    """Return a choice's preset, or its settings as they are typed where it has none: {crop_padding:2,flip:random}."""
     texts = [
         f"{name.partition('.')[2]}:{format_override(value)}"
         for name, value in zip(names, steps, strict=True)
