@@ -72,13 +72,12 @@ def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     Settings that are axes beside their group of steps count as what they change of its choice where that is an axis.
     """
     own = {*axes, *(f"{CODE_OF}{axis}" for axis in axes), *(f"{WITH}{axis}" for axis in axes)}
-    for group in STEP_GROUPS:
-        own |= {f"{CODE_OF}{group}"} if any(axis.startswith(f"{group}.") for axis in axes) else set()
-        own |= set() if group in axes else {name for name in settings if str(name).startswith(f"{WITH}{group}.")}
+    own |= {f"{CODE_OF}{group}" for group in STEP_GROUPS if any(axis.startswith(f"{group}.") for axis in axes)}
+    unused = tuple(f"{WITH}{group}." for group in STEP_GROUPS if group not in axes)
     return [
         name
         for name in map(str, settings)
-        if name not in own and not name.startswith(tuple(f"{axis}." for axis in axes))
+        if name not in own and not name.startswith((*unused, *(f"{axis}." for axis in axes)))
     ]
 
 

@@ -38,8 +38,8 @@ def with_step_choices(settings: pd.DataFrame, presets: Sequence[Any], apart: Col
         known = label_steps(runs, [label.get(group) for label in labels])
         if not known:
             continue
-        singles = single_settings(runs, known)
-        singles = [index for index, name in enumerate(names) if index in singles or name in apart]
+        varied = single_settings(runs, known)
+        singles = [index for index, name in enumerate(names) if index in varied or name in apart]
         choices = choices_of(runs, known, singles)
         if len({*choices.values()}) < 2:
             continue
@@ -67,7 +67,7 @@ def label_steps(runs: Sequence[Steps], labels: Sequence[Any]) -> dict[Steps, str
 
 def single_settings(runs: Sequence[Steps], known: Collection[Steps]) -> set[int]:
     """Return the indices of the settings in which alone a run without a label differs from another run."""
-    found, different = set(), {*runs}
+    found, different = set[int](), {*runs}
     for index in range(len(runs[0])):
         others: dict[Steps, list[Steps]] = {}
         for steps in different:
