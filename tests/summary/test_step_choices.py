@@ -13,13 +13,15 @@ from sweeper.summary.run_row import step_presets
 from sweeper.summary.table import where
 from sweeper.sweep.designs import screening
 
-FLIP, CROP = {"flip": "random"}, {"crop_padding": 4}
+Steps = dict[str, Any]
+FLIP: Steps = {"flip": "random"}
+CROP: Steps = {"crop_padding": 4}
 FLIP_CROP = FLIP | CROP
-TRIVIAL = FLIP_CROP | {"trivial_augment": "wide"}
-PRESETS = {"none": {}, "flip": FLIP, "flip_crop": FLIP_CROP, "trivial_augment": TRIVIAL}
+TRIVIAL: Steps = {**FLIP_CROP, "trivial_augment": "wide"}
+PRESETS: dict[str, Steps] = {"none": {}, "flip": FLIP, "flip_crop": FLIP_CROP, "trivial_augment": TRIVIAL}
 
 
-def augmented(steps: dict[str, Any], acc: float, group: str = "augmentation", **same: Any) -> list[dict[str, Any]]:
+def augmented(steps: Steps, acc: float, group: str = "augmentation", **same: Any) -> list[dict[str, Any]]:
     """Return runs of two seeds with these steps, labeled where they equal a preset."""
     label = next((name for name, preset in PRESETS.items() if preset == steps), None)
     label = same.pop("label", label)
@@ -58,7 +60,7 @@ def test_presets_are_compared_with_the_baseline_alone() -> None:
 
 
 def test_the_product_of_single_settings_has_the_pairs_of_each() -> None:
-    accs = [({}, 0.0), (FLIP, 0.125), (CROP, 0.25), (FLIP_CROP, 0.5)]
+    accs: list[tuple[Steps, float]] = [({}, 0.0), (FLIP, 0.125), (CROP, 0.25), (FLIP_CROP, 0.5)]
     result = effects(table(*(run for steps, acc in accs for run in augmented(steps, acc))))
     assert changes(result.comparisons) == {
         "augmentation.crop_padding=4.0<None": (0.3125, 4),
@@ -70,7 +72,7 @@ def test_the_product_of_single_settings_has_the_pairs_of_each() -> None:
 
 
 def test_a_setting_varied_without_a_preset_is_an_axis_beside_presets() -> None:
-    accs = [({}, 0.0), (CROP, 0.25), (TRIVIAL, 0.5), (TRIVIAL | {"crop_padding": 2}, 0.625)]
+    accs: list[tuple[Steps, float]] = [({}, 0.0), (CROP, 0.25), (TRIVIAL, 0.5), (TRIVIAL | {"crop_padding": 2}, 0.625)]
     result = effects(table(*(run for steps, acc in accs for run in augmented(steps, acc))))
     assert means(result) == {
         "augmentation=trivial_augment<none": 0.5,  # not the mean over the runs that change crop_padding
@@ -82,8 +84,8 @@ def test_a_setting_varied_without_a_preset_is_an_axis_beside_presets() -> None:
 
 
 def test_a_choice_is_compared_where_a_setting_changes_both_sides_equally() -> None:
-    cut = {"cutout": 8}
-    accs = [({}, 0.0), (TRIVIAL, 0.25), (cut, 0.125), (TRIVIAL | cut, 0.5)]
+    cut: Steps = {"cutout": 8}
+    accs: list[tuple[Steps, float]] = [({}, 0.0), (TRIVIAL, 0.25), (cut, 0.125), (TRIVIAL | cut, 0.5)]
     result = effects(table(*(run for steps, acc in accs for run in augmented(steps, acc))))
     assert changes(result.comparisons) == {
         "augmentation=trivial_augment<none": (0.3125, 4),  # (0.25 - 0 + 0.5 - 0.125) / 2
@@ -159,7 +161,7 @@ def test_a_screen_of_presets_has_an_effect_for_each() -> None:
 
 
 def test_cost_and_where_know_the_choice() -> None:
-    same = {"machine": "here", "parameters": 10}
+    same: dict[str, Any] = {"machine": "here", "parameters": 10}
     frame = table(
         *augmented({}, 0.5, images_per_second=100, **same), *augmented(TRIVIAL, 0.5, images_per_second=80, **same)
     )
