@@ -77,7 +77,8 @@ def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     return [
         name
         for name in map(str, settings)
-        if name not in own and not name.startswith((*unused, *(f"{axis}." for axis in axes)))
+        if name not in own
+        and not name.startswith((*unused, *(f"{start}{axis}." for axis in axes for start in ("", CODE_OF))))
     ]
 
 

@@ -143,6 +143,9 @@ def test_each_group_of_steps_has_its_own_axis() -> None:
         frame = table(*augmented({}, 0.5, group, label="none"), *augmented({"a": 1, "b": 2}, 0.75, group, label="both"))
         frame["code"] = [json.dumps({"core": "c", group: str(number // 2)}) for number in range(4)]
         assert means(effects(frame)) == {f"{group}=both<none": 0.25}
+        codes: list[dict[str, str]] = [{}, {}, {f"{group}.a": "new"}, {f"{group}.a": "new"}]  # of a single step
+        frame["code"] = [json.dumps({"core": "c", **code}) for code in codes]
+        assert means(effects(frame)) == {f"{group}=both<none": 0.25}
 
 
 def test_a_screen_of_presets_has_an_effect_for_each() -> None:
