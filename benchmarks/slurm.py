@@ -47,7 +47,8 @@ def cluster() -> Iterator[dict[str, str]]:
 def sweep(env: dict[str, str], folder: Path, *overrides: str) -> dict[str, float]:
     """Run `python train.py -m` in a folder; return when it had its plan and when it had submitted, in seconds."""
     folder.mkdir()
-    command = [sys.executable, str(REPOSITORY / "train.py"), "-m", f"data.cache={folder.parent / 'cache'}", *overrides]
+    program = [sys.executable, str(REPOSITORY / "train.py"), "-m", "hydra/hydra_logging=default"]  # has the time
+    command = [*program, f"data.cache={folder.parent / 'cache'}", *overrides]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")

@@ -39,14 +39,14 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
-        from sweeper.summary.terminal import print_runs
+        from sweeper.summary.conclusion import print_conclusion
         from sweeper.sweep.execute import run_sweep
 
         overrides, compose, concurrency = self.prepare(arguments)
         if not self.config.sweep.wait and not hasattr(self.launcher, "launch_runs"):
             name = self.config.hydra.runtime.choices["hydra/launcher"]
             log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
-        return run_sweep(overrides, compose, self.launch, concurrency, print_runs)
+        return run_sweep(overrides, compose, self.launch, concurrency, print_conclusion)
 
     def prepare(self, arguments: list[str]) -> "tuple[list[Override], Composer, int | None]":
         """Return the sweep's overrides, parsed, the composer of its jobs, and how many of them run at a time."""

@@ -1,4 +1,4 @@
-"""python -m sweeper: read recorded runs (summary, effects, cost, report, curves, watch), and use what they trained."""
+"""python -m sweeper: read recorded runs, list and watch sweeps, and use what was trained."""
 
 import io
 import signal
@@ -182,6 +182,7 @@ def cost(
 @app.command()
 def report(
     sweep: SweepName = None,
+    where: Where = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of OUTPUT_DIR/report.html.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
@@ -191,12 +192,13 @@ def report(
     from sweeper.summary.report import write_report
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
-    print(write_report(output_dir, sweep, output, options))
+    print(write_report(output_dir, sweep, output, options, where or []))
 
 
 @app.command()
 def curves(
     sweep: SweepName = None,
+    where: Where = None,
     top: Annotated[int, typer.Option(help="Number of configurations to plot, the best by val_acc.")] = 16,
     output: Annotated[Path | None, typer.Option(help="Write to this .png, .svg or .pdf file instead.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -204,12 +206,13 @@ def curves(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Plot accuracy and loss, averaged over seeds, against epochs and training time, into OUTPUT_DIR/curves/."""
+    from sweeper.summary import table
     from sweeper.summary.curves import write_curves
-    from sweeper.summary.table import read_runs
     from sweeper.sweep.saved import ids_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
-    frame, _ = read_runs(output_dir, ids_of(output_dir, sweep), options)
+    frame, _ = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
+    frame = table.where(frame, where or []).reset_index(drop=True)
     title = "Learning curves" if sweep is None else f"Learning curves of {sweep}"
     for file in write_curves(output_dir, frame, title=title, top=top, output=output, options=options):
         print(file)
@@ -218,13 +221,22 @@ def curves(
 @app.command()
 def watch(
     sweep: SweepName = None,
+    where: Where = None,
     once: Annotated[bool, typer.Option("--once", help="Print the table once and exit.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Show the runs of a sweep (default: the latest) until all have ended."""
     from sweeper.sweep.watch import watch
 
-    watch(output_dir, sweep, once=once)
+    watch(output_dir, sweep, once=once, where=where or [])
+
+
+@app.command(name="list")
+def list_sweeps(output_dir: OutputDir = Path("outputs")) -> None:
+    """List the sweeps, the latest first: date, number of runs, state."""
+    from sweeper.sweep.listing import print_sweeps
+
+    print_sweeps(output_dir)
 
 
 app.add_typer(trained)

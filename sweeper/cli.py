@@ -52,7 +52,10 @@ def register_schema() -> None:
 def help_text() -> str:
     """Return the page that `python train.py --help` prints; Hydra fills in the groups."""
     width = max(len(key) for key, _, _ in settings(Config()))
-    meanings = "\n".join(f"  {key:<{width}}  {item.metadata['help']}" for key, item, _ in settings(Config()))
+    meanings = "\n".join(
+        f"  {key:<{width}}  {item.metadata['help']}{default_text(key, value)}"
+        for key, item, value in settings(Config())
+    )
     return f"""Train one image classifier, or sweep over combinations of training tricks.
 
 == Groups (choose with GROUP=NAME) ==
@@ -68,6 +71,15 @@ $APP_CONFIG_GROUPS
 
 Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$$(python train.py -sc install=bash)"
 """
+
+
+def default_text(key: str, value: Any) -> str:
+    """Return the end of a setting's description: its default. The settings of a choice have those of its file."""
+    group, dot, _ = key.partition(".")
+    if (dot and group != "sweep") or value is None or value in ("", []):
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f" [default: {text}]".replace("$", "$$")
 
 
 def remove_optuna_plugin(store: ConfigStore) -> None:

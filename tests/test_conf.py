@@ -83,6 +83,13 @@ def test_every_setting_has_a_help_text() -> None:
     assert all(key in help_text() for key, _, _ in settings(Config()))
 
 
+def test_help_has_the_defaults_that_no_choice_replaces() -> None:
+    lines = {line.split()[0]: line for line in help_text().splitlines() if line.startswith("  ")}
+    assert lines["epochs"].endswith(f" [default: {Config().epochs}]")
+    assert lines["sweep.max_retries"].endswith(" [default: 1]") and lines["sweep.dry_run"].endswith(" [default: false]")
+    assert "[default" not in lines["sweep.name"] + lines["optimizer.lr"] + lines["optimizer.name"]
+
+
 @pytest.mark.parametrize("key", ["epochs", "seed", "optimizer.lr", "dropout.rate", "data.val_size"])
 def test_a_value_that_is_not_finite_or_too_small_is_a_user_error(key: str) -> None:
     for value in ("nan", "-1e9") if key in ("optimizer.lr", "dropout.rate") else ("-1000000000",):

@@ -37,7 +37,14 @@ WITHOUT_TORCH = sorted(
 ) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "measures", "provenance")]
 WITHOUT_TORCH += ["sweeper.runs.elsewhere", "sweeper.runs.stored_images", "sweeper.trained.commands"]
 WITHOUT_TORCH += ["sweeper.trained.mistakes", "sweeper.trained.pixels"]
-WITHOUT_TORCH += ["sweeper.sweep.saved", "sweeper.sweep.watch", "sweeper.api", "sweeper.cli", "sweeper.__main__"]
+WITHOUT_TORCH += [
+    "sweeper.sweep.saved",
+    "sweeper.sweep.watch",
+    "sweeper.sweep.listing",
+    "sweeper.api",
+    "sweeper.cli",
+    "sweeper.__main__",
+]
 
 
 def imported(name: str) -> set[str]:

@@ -147,8 +147,7 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
     if config.loss.teacher is not None and Path(config.loss.teacher).is_file():
         effective["loss"]["teacher"] = digest_of(config.loss.teacher)
-    unsigned: dict[str, Any] = without_negative_zero(effective)
-    return unsigned
+    return {key: without_negative_zero(value) for key, value in effective.items()}
 
 
 def without_negative_zero(value: Any) -> Any:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from sweeper.config import Config
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
-from sweeper.summary.columns import PROVENANCE, SLOTS, format_override, is_implied, is_result
+from sweeper.summary.columns import PROVENANCE, SLOTS, STEP_GROUPS, WITH, format_override, is_implied, is_result
 
 CONF = Path(__file__).parents[2] / "conf"
 CODE_OF = "code of "  # and a group: the column with the digest of that group's code
@@ -45,7 +45,7 @@ def group_digests(code: str | None) -> dict[str, str]:
 
 def is_axis(name: str) -> bool:
     """Return whether values of the column may be compared."""
-    return name not in PAIRED_BY and not name.startswith(CODE_OF)
+    return name not in PAIRED_BY and not name.startswith((CODE_OF, WITH))
 
 
 def axes_of(settings: pd.DataFrame) -> list[str]:
@@ -140,7 +140,7 @@ def parses_to(text: str, value: Any) -> bool:
 def config_defaults() -> dict[str, Any]:
     """Return the presets in the defaults list of conf/config.yaml and their settings; empty without that file.
 
-    The settings of a group of steps, which has no name, are null where the preset leaves them out.
+    The settings of a group of steps are null where the preset leaves them out.
     """
     file = CONF / "config.yaml"
     entries = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
@@ -151,7 +151,8 @@ def config_defaults() -> dict[str, Any]:
             if chosen.is_file() and isinstance(content := OmegaConf.to_container(OmegaConf.load(chosen)), dict):
                 off = {} if "name" in content else asdict(getattr(Config(), str(group)))
                 settings = flat_settings({str(group): off | content})
-                defaults |= settings | ({str(group): str(preset)} if str(group) in settings else {})
+                is_choice = str(group) in settings or group in STEP_GROUPS
+                defaults |= settings | ({str(group): str(preset)} if is_choice else {})
     return defaults
 
 

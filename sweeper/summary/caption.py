@@ -8,6 +8,7 @@ import pandas as pd
 from sweeper.summary.average import keys
 from sweeper.summary.columns import format_override, is_measure, is_missing, setting_columns
 
+FEW_IMAGES = 500  # below, the standard error of an accuracy is up to 0.022 and more
 MAX_ERRORS = 10  # runs whose error is shown
 
 
@@ -35,7 +36,7 @@ def caption(
     lines += implied
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")
-    lines += optimistic(frame, by, configurations)
+    lines += optimistic(frame, by, configurations) + few_images(frame)
     failed = frame[["run_id", "state", "error"]].dropna().itertuples(index=False)
     errors = [f"{run_id} {state}: {error}" for run_id, state, error in failed]
     lines += errors[:MAX_ERRORS] + ([f"and {len(errors) - MAX_ERRORS} more with errors"] * (len(errors) > MAX_ERRORS))
@@ -59,6 +60,31 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
         lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+    return lines
+
+
+def few_images(frame: pd.DataFrame) -> list[str]:
+    """Warn of accuracies over fewer than FEW_IMAGES images, with a run's standard error from the choice of images.
+
+    It is that of a share p of n images, sqrt(p (1 - p) / n), the largest of the finished runs.
+    """
+    lines, finished = [], frame[frame["state"] == "finished"]
+    for column, images, advice in (
+        ("best_val_acc", "val_images", "the epoch and the run that are best by it may not be"),
+        ("test_acc", "test_images", "the ± over seeds does not include it"),
+    ):
+        if images not in finished or column not in finished:
+            continue
+        accs, counts = (pd.to_numeric(finished[name], errors="coerce") for name in (column, images))
+        few = (counts > 0) & (counts < FEW_IMAGES) & accs.between(0, 1)
+        if few.any():
+            errors = (accs * (1 - accs) / counts)[few] ** 0.5
+            what = "validation" if images == "val_images" else "test"
+            number = f"{counts[few].min():.0f}"
+            lines.append(
+                f"Only {number} {what} images: {column} has a standard error of {errors.max():.3f} from their choice "
+                f"alone; {advice}"
+            )
     return lines
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 # Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
-# median over the epochs of training speed, and what it depends on: host, device and threads.
-HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine")
+# median over the epochs of training speed, and what it depends on: host, device and threads; the presets of groups of
+# steps.
+HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine", "presets")
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
 MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece")
 LOW_IS_BEST = ("test_loss", "test_ece")
@@ -38,6 +39,8 @@ ACCURACIES = ("best_val_acc", "test_acc", "test_acc_views")
 TEXTS = ("state", "stale", *PROVENANCE, "error", *HIDDEN)
 AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
 RESERVED = {"run_id", "runs", *RESULTS, *(f"{name}_std" for name in RESULTS)}
+STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a step; the group's code is their order
+WITH = "with "  # and a setting of these: the column with its value where it is not that of its choice
 SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks the slot: no difference between runs
 
 FORMATS = {

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sweeper.summary.columns import format_value
 from sweeper.summary.differences import Differences, Pair, TestDifference
-from sweeper.summary.effects_text import format_p
+from sweeper.summary.effects_lines import format_p
 from sweeper.summary.output import json_text, printable
 
 MAX_CLASSES, MAX_CODE = 5, 10

@@ -26,6 +26,7 @@ from sweeper.summary.outcomes import count_among
 from sweeper.summary.pairing import Change, Stratum, cell_columns, differences, strata, unmatched
 from sweeper.summary.remarks import limits, remarks
 from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
+from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, without_datasets
 from sweeper.summary.tuning import check_tuned, tune
 
@@ -99,7 +100,8 @@ def effects(
     ended = frame[frame["state"].isin(ENDED)].sort_values("run_id").reset_index(drop=True)
     finished, diverged, failed = ({*ended.index[ended["state"] == state]} for state in ENDED)
     scored = score_chance(ended, diverged) if method.is_chance else set()
-    results, settings = Runs(ended, options, correctness), settings_of(ended)
+    results = Runs(ended, options, correctness)
+    settings = with_step_choices(settings_of(ended), ended["presets"].tolist(), {*method.tuned, *(baseline or {})})
     usable = sorted(finished | scored)
     axes = axes_of(settings.loc[usable])
     if not axes:

@@ -1,5 +1,6 @@
 """Effects as rows of CSV and JSON, in full precision."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import t_interval
 from sweeper.summary.output import json_text
 from sweeper.summary.parts import Part
+from sweeper.summary.sentences import answers
 from sweeper.summary.verdicts import verdict
 
 # A row with a `model` has the pairs of that model alone; its interval low_family to high_family holds for all of them.
@@ -93,9 +95,10 @@ def to_frame(found: Effects) -> pd.DataFrame:
 
 
 def as_json(found: Effects) -> str:
-    """Return everything, with the rows of `to_frame`, those of models as `by_model`; missing values as null."""
+    """Return everything, with the rows of `to_frame`, those of models as `by_model`; missing values are null."""
     names = ("nothing", "baseline", "runs", "left_out", "notes")
     content: dict[str, Any] = {name: getattr(found, name) for name in names}
+    content["answers"] = [asdict(answer) for answer in answers(found)]
     for name in ("comparisons", "interactions"):
         content[name] = [json_row(comparison) for comparison in getattr(found, name)]
     return json_text(content)

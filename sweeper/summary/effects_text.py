@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -18,16 +20,21 @@ from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS, USUAL
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption, tables
+from sweeper.summary.effects_lines import format_interval, format_p, print_lines
 from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
-from sweeper.summary.intervals import Interval
 from sweeper.summary.measure_columns import CLASS_ACCS, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import printable, write_output
+from sweeper.summary.sentences import answers
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
+
+MOST_WIDTH = 100_000
+RESULT_WIDTH = 28  # characters in which a result is legible
+INDENT = 2  # of a sentence's further lines
 
 
 def title_of(table: Sequence[Comparison], several: bool) -> str:
@@ -85,31 +92,54 @@ def format_cost(comparison: Comparison) -> str:
     return format_ratio(None if comparison.cost is None else comparison.cost.step_time)
 
 
-def format_interval(interval: Interval | None, digits: str) -> str:
-    return "-" if interval is None else f"[{', '.join(map(digits.format, interval))}]"
-
-
-def format_p(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "<0.0001" if 0 < p < 0.0001 else f"{p:.4f}" if p else "0"
-
-
 def print_effects(found: Effects, console: Console) -> None:
-    """Print a table for each metric and dataset, interactions last, and the caption; or why there is none."""
+    """Print the answer in sentences, a table for each metric and dataset, interactions last, and the caption.
+
+    Where the console is too narrow for a table, each of its comparisons has its own lines. Where nothing was compared,
+    print why.
+    """
     if found.nothing is not None:
         console.print(Text(printable(found.nothing)), soft_wrap=True)
         return
+    print_answers(found, console)
     for title, comparisons in families(found):
-        console.print(as_grid(title, comparisons))
+        grid = as_grid(title, comparisons)
+        if width_of(grid, console) <= console.width:
+            console.print(grid)
+        else:
+            print_lines(title, comparisons, console)
+            console.print()
     for line in caption(found):
         console.print(Text(printable(line), style="dim italic"), soft_wrap=not console.is_terminal)
+
+
+def print_answers(found: Effects, console: Console) -> None:
+    """Print a sentence for each change, its further lines indented, and an empty line."""
+    for answer in answers(found):
+        console.print(Text(printable(answer.heading)), soft_wrap=not console.is_terminal)
+        for sentence in answer.sentences:
+            text = Text(printable(sentence), style="bold")
+            if not console.is_terminal:
+                console.print(text, soft_wrap=True)
+                continue
+            for index, line in enumerate(text.wrap(console, max(console.width - INDENT, 1))):
+                console.print(Padding(line, (0, 0, 0, INDENT if index else 0)))
+        console.print()
+
+
+def width_of(grid: Table, console: Console) -> int:
+    """Return the characters that a table needs: every cell in one line but the results, which may wrap."""
+    wide = console.options.update(width=MOST_WIDTH)
+    result = grid.columns[-1]
+    natural = Measurement.get(console, wide, grid).maximum
+    widest = max((Text(str(cell)).cell_len for cell in result.cells), default=0)
+    return natural - max(0, widest - RESULT_WIDTH)
 
 
 def as_table(found: Effects) -> str:
     """Return the tables at full width."""
     file = io.StringIO()
-    print_effects(found, Console(file=file, width=100_000, force_terminal=False, color_system=None))
+    print_effects(found, Console(file=file, width=MOST_WIDTH, force_terminal=False, color_system=None))
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.config import Config, settings
-from sweeper.summary.columns import HIDDEN, is_number, text_cells
+from sweeper.summary.columns import HIDDEN, digits_of, is_deviation, is_number, text_cells
 from sweeper.summary.output import json_text, write_output
 
-INTEGERS = ("best_epoch", "convergence_epoch", "epochs_done", "parameters")  # columns that are no settings
+LARGEST_WHOLE = 2.0**53  # above, not every integer is a floating-point number
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates a cell that begins with one of these
 
 
@@ -23,7 +22,7 @@ def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_d
 
 def as_csv(table: pd.DataFrame) -> str:
     """Return the table in full precision, no cell a formula."""
-    table = with_integers(table)
+    table = with_whole_numbers(table)
     columns = {name: table[name] for name in map(str, table) if any(map(is_formula, table[name].tolist()))}
     safe = table.assign(**{name: column.map(escape_formula) for name, column in columns.items()})
     return safe.rename(columns=escape_formula).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
@@ -48,21 +47,25 @@ def as_latex(table: pd.DataFrame, caption: str) -> str:
 def as_json(table: pd.DataFrame, caption: str) -> str:
     """Return {"caption": lines, "rows": [{column: value}]}, in full precision, missing values as null."""
     return json_text(
-        {"caption": caption.splitlines(), "rows": with_integers(table).astype(object).to_dict(orient="records")}
+        {"caption": caption.splitlines(), "rows": with_whole_numbers(table).astype(object).to_dict(orient="records")}
     )
 
 
-def with_integers(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with epochs, counts and integer settings as integers, which missing values turn into floats."""
-    names = {key for key, item, _ in settings(Config()) if str(item.type).startswith("int")}.union(INTEGERS)
-    columns = {str(name): table[name] for name in table if name in names and table[name].dtype.kind == "f"}
-    return table.assign(
-        **{
-            name: column.astype(object).where(column.isna(), column.fillna(0).astype(int))
-            for name, column in columns.items()
-            if (column.dropna() % 1 == 0).all()
-        }
-    )
+def with_whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with whole numbers as such where gaps made a column's integers floating-point numbers.
+
+    Accuracies, losses and seconds stay as they are.
+    """
+    columns = {}
+    for name in map(str, table):
+        column = table[name]
+        if digits_of(name) is not None or is_deviation(name) or not pd.api.types.is_float_dtype(column):
+            continue
+        known = column.dropna()
+        if len(known) < len(column) and len(known) and (known.abs() < LARGEST_WHOLE).all() and (known % 1 == 0).all():
+            cells = [None if pd.isna(cell) else int(cell) for cell in column.tolist()]
+            columns[name] = pd.Series(cells, column.index, dtype=object)
+    return table.assign(**columns)
 
 
 def is_formula(value: Any) -> bool:

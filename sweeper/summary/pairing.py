@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from sweeper.summary.axes import CODE_OF, is_axis, sort_key, values_of
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import STEP_GROUPS, WITH, format_override
 from sweeper.summary.effect_measures import Metric, Runs
 
 MAX_NAMED_VALUES = 5  # in a note
 DECIMALS = 10  # of a difference: equal differences become equal in floating point too
 
-STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a step; the group's code is their order
 Corner = tuple[Any, ...]  # a value of each compared axis
 
 
@@ -68,19 +67,24 @@ class Difference:
 
 
 def paired_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """Return the columns in which pairs must agree: all but the axes, their own settings and the code they choose."""
-    own = {*axes, *(f"{CODE_OF}{axis}" for axis in axes)}
+    """Return the columns in which pairs must agree: all but the axes, their own settings and the code they choose.
+
+    Settings that are axes beside their group of steps count as what they change of its choice where that is an axis.
+    """
+    own = {*axes, *(f"{CODE_OF}{axis}" for axis in axes), *(f"{WITH}{axis}" for axis in axes)}
     own |= {f"{CODE_OF}{group}" for group in STEP_GROUPS if any(axis.startswith(f"{group}.") for axis in axes)}
+    unused = tuple(f"{WITH}{group}." for group in STEP_GROUPS if group not in axes)
     return [
         name
         for name in map(str, settings)
-        if name not in own and not name.startswith(tuple(f"{axis}." for axis in axes))
+        if name not in own
+        and not name.startswith((*unused, *(f"{start}{axis}." for axis in axes for start in ("", CODE_OF))))
     ]
 
 
 def cell_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     """Return the columns of `Stratum.cell`: what pairs must agree in, without seed, data, code and environment."""
-    return [name for name in paired_columns(settings, axes) if is_axis(name)]
+    return [name for name in paired_columns(settings, axes) if is_axis(name) or name.startswith(WITH)]
 
 
 def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Stratum]:
@@ -161,7 +165,9 @@ def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Col
                     codes.loc[[cell == side for cell in settings[axis]], columns] for side in (value, base)
                 )
                 differ = list(np.array(columns)[fewest_differences(runs.to_numpy(), partners.to_numpy())])
-                differing = ", ".join(name for name in differ if name.removeprefix(CODE_OF) not in {*differ} - {name})
+                differing = ", ".join(
+                    name.removeprefix(WITH) for name in differ if name.removeprefix(CODE_OF) not in {*differ} - {name}
+                )
                 found.setdefault((axis, differing), []).append(format_override(value))
     lines = []
     for (axis, differing), values in found.items():

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from sweeper.summary.axes import sort_key
-from sweeper.summary.columns import format_override, is_implied
+from sweeper.summary.columns import WITH, format_override, is_implied
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.study import Study
 
@@ -19,6 +19,7 @@ def remarks(study: Study) -> list[str]:
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
     for axis in study.baseline:
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
+        own = [name for name in own if f"{WITH}{name}" not in settings]
         lines += [f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one"] if own else []
         for value in sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key):
             rows = study.settings.index[study.settings[axis] == value]

@@ -23,8 +23,10 @@ from sweeper.summary.report_errors import mistakes
 from sweeper.summary.report_question import format_time, question, shown_axes
 from sweeper.summary.report_runs import confusion, failures, provenance
 from sweeper.summary.report_tables import columns_of, effect_tables, rows_of
+from sweeper.summary.sentences import answers
 from sweeper.summary.study import Method
 from sweeper.summary.table import DEFAULT_SORT, lay_out, read_runs
+from sweeper.summary.table import where as select
 from sweeper.sweep.saved import find_sweep, own_jobs, precision_of, read_plan
 
 TEMPLATE = "report.html.jinja"
@@ -36,8 +38,12 @@ def write_report(
     sweep: str | None = None,
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
+    where: Sequence[str] = (),
 ) -> Path:
     """Write the report of all runs, or of a sweep's, to report.html of the output folder or to another file.
+
+    Args:
+        where: conditions COLUMN=VALUE that the runs meet.
 
     Returns:
         The file.
@@ -45,22 +51,28 @@ def write_report(
     Raises:
         UserError: there are no runs, or no such sweep.
     """
-    page = render(output_dir, sweep, options)
+    page = render(output_dir, sweep, options, where)
     file = output or output_dir / "report.html"
     write_output(file, page)
     return file
 
 
-def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptions | None = None) -> str:
-    """Return the page; equal records give equal pages.
+def render(
+    output_dir: Path,
+    sweep: str | None = None,
+    options: ConvergenceOptions | None = None,
+    where: Sequence[str] = (),
+) -> str:
+    """Return the page of the runs that meet every condition COLUMN=VALUE; equal records give equal pages.
 
     Raises:
-        UserError: there are no runs, or no such sweep.
+        UserError: there are no runs, or no such sweep; or a condition is wrong.
     """
     options = options or ConvergenceOptions()
     plan = None if sweep is None else read_plan(find_sweep(output_dir, sweep))
     only = None if plan is None else {job["run_id"] for job in own_jobs(plan)}
     frame, skipped = read_runs(output_dir, only, options)
+    frame = select(frame, where).reset_index(drop=True)
     records = [RunDirectory(output_dir / "runs" / str(run_id)) for run_id in frame["run_id"]]
     runs = [record.run() or {} for record in records]
     statuses = [record.status() or {} for record in records]
@@ -78,6 +90,7 @@ def render(output_dir: Path, sweep: str | None = None, options: ConvergenceOptio
         .render(
             title=f"Sweep {sweep}" if sweep else "All runs",
             sweep=sweep,
+            answers=answers(compared),
             axes=shown_axes(frame),
             question=question(frame, runs, plan),
             notes=notes.split("\n"),

@@ -9,7 +9,8 @@ from sweeper.files import number
 from sweeper.summary.columns import RESULTS, format_override, is_missing, is_number, text_cells
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_text import families, format_cost, format_p, shows_cost
+from sweeper.summary.effects_lines import format_p
+from sweeper.summary.effects_text import families, format_cost, shows_cost
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part

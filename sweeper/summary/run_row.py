@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
-from sweeper.summary.columns import MEASURES, RESULTS, setting_name
+from sweeper.summary.columns import MEASURES, RESULTS, STEP_GROUPS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
@@ -63,6 +63,7 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
         values["val_curve"] = " ".join(repr(float(row["val_acc"])) for row in rows)
     values |= image_counts(run.get("dataset"))
     values |= {"images_per_second": median_speed(rows), "machine": machine_of(run, status)}
+    values["presets"] = step_presets(run.get("labels"))
     values["error"] = last_line(status.get("error")) or damage
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
@@ -122,6 +123,13 @@ def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
     return {
         group: label for group, label in labels.items() if isinstance(label, str) and named.get(group, label) != label
     }
+
+
+def step_presets(labels: Any) -> str | None:
+    """Return {group: label} of the groups of steps as JSON; None where no label was recorded."""
+    labels = labels if isinstance(labels, dict) else {}
+    found = {group: labels[group] for group in STEP_GROUPS if isinstance(labels.get(group), str)}
+    return json.dumps(found) if found else None
 
 
 def key(content: Any) -> str:

@@ -1,5 +1,6 @@
 """The table of all runs: what varies as columns, what does not in the caption, best first."""
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sweeper.summary.columns import (
     HIDDEN,
     PROVENANCE,
     SLOTS,
+    STEP_GROUPS,
+    format_override,
     format_value,
     high_is_best,
     is_implied,
@@ -25,6 +28,7 @@ from sweeper.summary.columns import (
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
+from sweeper.sweep.notation import normalized
 
 DEFAULT_SORT = "best_val_acc"
 
@@ -52,7 +56,9 @@ def read_runs(
 
 
 def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """Return the runs that meet every condition `column=value`; a value is compared as the table shows it.
+    """Return the runs that meet every condition `column=value`.
+
+    A value is written as the table shows it or as on the command line, in any notation: 1e-3, 0.001, [8,8], null.
 
     Raises:
         UserError: a condition has no `=`, or names no column, or no run has that value.
@@ -61,13 +67,31 @@ def where(frame: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         name, equals, value = condition.partition("=")
         if not equals:
             raise UserError(f"--where {condition}: must be COLUMN=VALUE, such as model=mlp")
-        require_columns(frame, [name])
-        texts = frame[name].map(lambda cell, name=name: format_value(name, cell))
-        chosen = (texts == value) | (frame[name].map(str) == value)
+        cells = presets_of(frame, name)
+        if cells is None:
+            require_columns(frame, [name])
+            cells = frame[name]
+        texts = cells.map(lambda cell, name=name: format_value(name, cell))
+        chosen = (texts == value) | cells.map(lambda cell, value=value: is_written(cell, value))
         if not chosen.any():
             raise UserError(f"--where {condition}: no such run; values of {name}: {format_names(set(texts))}")
         frame = frame[chosen]
     return frame
+
+
+def is_written(value: Any, text: str) -> bool:
+    """Return whether a text is a value in the notation of the command line, Python or JSON."""
+    if is_missing(value):
+        return text.lower() in ("null", "none", "-")
+    return normalized(format_override(value)) == normalized(text) or normalized(str(value)) == normalized(text)
+
+
+def presets_of(frame: pd.DataFrame, group: str) -> "pd.Series[Any] | None":
+    """Return the recorded presets of a group of steps, None where there is none; None for other names."""
+    if group not in STEP_GROUPS or group in frame:
+        return None
+    labels = [json.loads(text).get(group) if isinstance(text, str) else None for text in frame["presets"]]
+    return pd.Series(labels, frame.index, object)
 
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:

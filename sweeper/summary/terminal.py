@@ -2,21 +2,32 @@
 
 import io
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.summary.columns import is_number, is_result, text_cells
+from sweeper.summary.columns import is_number, text_cells
+from sweeper.summary.narrow import (
+    CONFIGURATION,
+    LEAST_SHARE,
+    MAIN,
+    expendable,
+    is_setting,
+    merge_settings,
+    says_nothing,
+)
 from sweeper.summary.output import printable, write_output
 from sweeper.summary.table import lay_out, read_runs
 
 MAX_ROWS = 100
 ID_DIGITS = 10  # of a run id, where the whole does not fit
-EXPENDABLE = ("parameters", "train_seconds", "convergence_seconds", "epochs_done")  # left out first
+STATE = {"state": 11}  # characters of `3 finished,`: where settings wrap, so do states
+BORDERS = 3  # characters that a column adds: its border and a space on both sides
 
 
 def print_runs(output_dir: Path, only: Collection[str]) -> None:
@@ -25,11 +36,7 @@ def print_runs(output_dir: Path, only: Collection[str]) -> None:
 
 
 def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -> None:
-    """Print the table with its caption, or write it to a file.
-
-    Where the terminal is too narrow, run ids are cut to their last digits, then columns of little interest are left
-    out, then settings.
-    """
+    """Print the table with its caption, or write it to a file; see `fit` for narrow terminals."""
     if output is not None:
         file = io.StringIO()
         Console(width=width_of(table), file=file, force_terminal=False, color_system=None).print(
@@ -38,38 +45,80 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
         write_output(output, f"{file.getvalue()}{caption}\n")
         return
     console, is_terminal = Console(), sys.stdout.isatty()  # rich may have been told that a file is one
-    left_out: list[str] = []
     if len(table) > MAX_ROWS:
         caption = f"The first {MAX_ROWS} of {len(table)} rows; --format csv prints all\n{caption}"
         table = table.head(MAX_ROWS)
-    if not is_terminal:
+    if is_terminal:
+        grid, left_out = fit(table, console.width)
+    else:
+        grid, left_out = as_grid(table), []
         console = Console(width=width_of(table))
-    elif width_of(table) > console.width:
-        if "run_id" in table:
-            table = table.assign(run_id=table["run_id"].str[-ID_DIGITS:])
-        settings = [name for name in table.columns if not is_result(name) and name not in ("run_id", "model")]
-        spare = [name for name in (*EXPENDABLE, *settings) if name in table]
-        while width_of(table.drop(columns=left_out, errors="ignore")) > console.width and spare:
-            left_out.append(spare.pop(0))
     if left_out:
-        caption += f"\nToo wide, left out: {', '.join(left_out)}; see summary.csv"
-    console.print(as_grid(table.drop(columns=left_out)), markup=False)
+        caption += f"\nToo wide, left out: {', '.join(left_out)}; python -m sweeper summary --format csv prints them"
+    console.print(grid, markup=False)
     console.print(Text(caption, style="dim italic"), soft_wrap=not is_terminal)
 
 
-def as_grid(table: pd.DataFrame) -> Table:
-    """Return the table as rich draws it. A number's header may wrap, the number may not."""
-    texts = text_cells(table)
-    grid = Table()
+def fit(table: pd.DataFrame, width: int) -> tuple[Table, list[str]]:
+    """Return the table as wide as the terminal, and the results that it leaves out.
+
+    Where it is too wide, run IDs are cut to their last digits, then results of little interest are left out. Settings
+    never are: where they still do not fit, they share one column whose lines wrap.
+
+    Args:
+        width: characters across.
+    """
+    if width_of(table) <= width:
+        return as_grid(table), []
+    if "run_id" in table:
+        table = table.assign(run_id=table["run_id"].str[-ID_DIGITS:])
+    spare = expendable(table)
+    main = next((index for index, name in enumerate(spare) if index and name in MAIN), len(spare))
+    for number in range(main + 1):
+        narrow = drop(table, spare[:number])
+        if width_of(narrow) <= width:
+            return as_grid(narrow), named(table, spare[:number])
+    if not any(map(is_setting, map(str, table.columns))):
+        return as_grid(narrow), named(table, spare[:main])
+    merged, number = merge_settings(table), 0
+    results = merged.drop(columns=CONFIGURATION)
+    while (room := width - width_of(drop(results, spare[:number]), STATE) - BORDERS) < width // LEAST_SHARE:
+        if number == len(spare):
+            break
+        number += 1
+    widest = {CONFIGURATION: max(room, 1), **STATE}
+    return as_grid(drop(merged, spare[:number]), widest), named(table, spare[:number])
+
+
+def named(table: pd.DataFrame, left_out: Sequence[str]) -> list[str]:
+    """Return the columns that the caption reports as left out: not a state that it shows anyway."""
+    return [name for name in left_out if name != "state" or not says_nothing(table)]
+
+
+def drop(table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """Return the table without these results and their standard deviations."""
+    return table.drop(columns=[part for name in names for part in (name, f"{name}_std") if part in table])
+
+
+def as_grid(table: pd.DataFrame, widest: Mapping[str, int] | None = None) -> Table:
+    """Return the table as rich draws it. A number's header may wrap, the number may not.
+
+    Args:
+        widest: the characters that a column may have, whose cells wrap.
+    """
+    texts, widest = text_cells(table), widest or {}
+    grid = Table(show_lines=bool(widest))
     for name in map(str, texts.columns):
         header = Text(printable(name.replace("_", " ") if is_number(name) else name))
         width = max(len(cell) for cell in [*texts[name], *header.plain.split()])
-        grid.add_column(header, justify="right" if is_number(name) else "left", min_width=width, max_width=width)
+        width = min(width, widest.get(name, width))
+        align: Literal["left", "right"] = "right" if is_number(name) else "left"
+        grid.add_column(header, justify=align, min_width=width, max_width=width, overflow="fold")
     for row in texts.itertuples(index=False):
         grid.add_row(*(Text(printable(cell)) for cell in row))
     return grid
 
 
-def width_of(table: pd.DataFrame) -> int:
+def width_of(table: pd.DataFrame, widest: Mapping[str, int] | None = None) -> int:
     """Return the characters across: each column's cells, its border and a space on both sides."""
-    return 1 + sum(int(column.max_width or 0) + 3 for column in as_grid(table).columns)
+    return 1 + sum(int(column.max_width or 0) + BORDERS for column in as_grid(table, widest).columns)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[Planned], Path], Sequence[JobReturn] | None]
 PrintTable = Callable[[Path, set[str]], None]
+PrintConclusion = Callable[[Path, set[str], str], None]
 CONFIGS = "configs.json"
 DESIGN = "sweep.design"  # the only sweep setting that is part of the derived name
 NO_WAIT = "sweep.wait=false"
@@ -41,9 +42,13 @@ LISTED = 10  # unfinished runs in the final message
 
 
 def run_sweep(
-    overrides: list[Override], compose: Composer, launch: Launch, concurrency: int | None, print_table: PrintTable
+    overrides: list[Override],
+    compose: Composer,
+    launch: Launch,
+    concurrency: int | None,
+    print_conclusion: PrintConclusion,
 ) -> Sequence[JobReturn]:
-    """Run the combinations of a sweep that are not finished, and print its table.
+    """Run the combinations of a sweep that are not finished, and print its table and its answer.
 
     Args:
         overrides: the command's, parsed by Hydra.
@@ -51,7 +56,7 @@ def run_sweep(
         launch: hands runs to the Hydra launcher and waits for them, or returns None where it does not wait; it may keep
             files in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time; None where that is unknown.
-        print_table: prints a table of the runs with given ids in an output folder.
+        print_conclusion: prints the results of the runs with given ids in an output folder, and of a sweep's name.
 
     Raises:
         UserError: a setting or a job is invalid, in which case none was started, or some runs did not finish.
@@ -103,6 +108,10 @@ def run_sweep(
         has_ended = all(STATES[recorded_state(planned)].is_done for planned in new if planned.has_own_run)
         if not (has_ended and rounds.extend(plan)):
             break
+
+    def print_table(output_dir: Path, only: set[str]) -> None:
+        print_conclusion(output_dir, only, folder.name)
+
     conclude(plan, base, print_table, rounds.answer(plan))
     return returns
 

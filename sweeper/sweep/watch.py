@@ -15,10 +15,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.errors import UserError, format_names
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.states import STATES, Action, State, parse_state
 from sweeper.sweep.durations import format_duration, makespan
+from sweeper.sweep.notation import normalized
 from sweeper.sweep.saved import find_sweep, own_jobs, queued_runs, read_plan
 
 REFRESH = 1.0  # seconds between reads of the records
@@ -64,6 +66,33 @@ def collect(folder: Path, plan: dict[str, Any]) -> list[RunStatus]:
             status.state = State.QUEUED
         statuses.append(status)
     return sorted(statuses, key=lambda status: (STATES[status.state].order, status.run_id))
+
+
+def select_jobs(plan: dict[str, Any], where: Sequence[str]) -> dict[str, Any]:
+    """Return the plan with the jobs whose overrides have every KEY=VALUE, in any notation.
+
+    Raises:
+        UserError: a condition has no `=`, or no job has it.
+    """
+    for condition in where:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UserError(f"--where {condition}: must be KEY=VALUE, such as model=mlp")
+        typed = {
+            job["run_id"]: dict(split_override(override) for override in job["overrides"]) for job in own_jobs(plan)
+        }
+        chosen = {run_id for run_id, values in typed.items() if values.get(name) == normalized(value)}
+        if not chosen:
+            values = {values[name] for values in typed.values() if name in values}
+            known = f"values of {name}: {format_names(values)}" if values else f"{name} is not in its command"
+            raise UserError(f"--where {condition}: no run of the sweep has it; {known}")
+        plan = plan | {"jobs": [job for job in plan["jobs"] if job["run_id"] in chosen]}
+    return plan
+
+
+def split_override(override: str) -> tuple[str, str]:
+    name, _, value = override.partition("=")
+    return name.lstrip("+"), normalized(value)
 
 
 def is_queued(state: State, status: dict[str, Any], submitted: float) -> bool:
@@ -166,20 +195,20 @@ def format_hms(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
-def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
-    """Print the runs of a sweep; in a terminal, redraw them until all have ended.
+def watch(output_dir: Path, name: str | None, *, once: bool, where: Sequence[str] = ()) -> None:
+    """Print the runs of a sweep that meet every condition KEY=VALUE; in a terminal, redraw them until all have ended.
 
     A terminal that cannot redraw (TERM=dumb) gets a line for each change of the counts instead, and the table again.
 
     Raises:
-        UserError: there is no such sweep.
+        UserError: there is no such sweep, or a condition is wrong.
     """
     folder = find_sweep(output_dir, name)
     live = sys.stdout.isatty() and not once
     console = Console() if sys.stdout.isatty() else Console(width=WIDE)
 
     def now() -> tuple[dict[str, Any], list[RunStatus]]:
-        plan = read_plan(folder)
+        plan = select_jobs(read_plan(folder), where)
         return plan, collect(folder, plan)
 
     plan, statuses = now()
@@ -188,7 +217,7 @@ def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
             console.print(part, soft_wrap=isinstance(part, Text))
         return
     if console.is_dumb_terminal:
-        follow_in_lines(folder, console)
+        follow_in_lines(folder, console, where)
         return
     try:
         with Live(draw_fitting(folder.name, plan, statuses, console), console=console, auto_refresh=False) as display:
@@ -200,12 +229,12 @@ def watch(output_dir: Path, name: str | None, *, once: bool) -> None:
         pass  # the sweep keeps running
 
 
-def follow_in_lines(folder: Path, console: Console) -> None:
+def follow_in_lines(folder: Path, console: Console, where: Sequence[str] = ()) -> None:
     """Print the table, then a line whenever a run changes its state, and at the end the table again."""
     counts = ""
     try:
         while True:
-            plan = read_plan(folder)
+            plan = select_jobs(read_plan(folder), where)
             statuses = collect(folder, plan)
             has_ended = all(status.is_terminal for status in statuses)
             if not counts or has_ended:

@@ -8,7 +8,7 @@ from processes import REPOSITORY
 
 from sweeper.summary.columns import RESULTS, format_override
 from sweeper.summary.effects import effects
-from sweeper.summary.effects_text import format_p
+from sweeper.summary.effects_lines import format_p
 from sweeper.summary.inference import Comparison
 from sweeper.summary.study import Method
 from sweeper.summary.verdicts import verdict

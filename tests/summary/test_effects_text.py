@@ -167,7 +167,8 @@ def test_captions_of_anytime_intervals_promise_no_power() -> None:
 
 
 def test_exploratory_tables_are_marked() -> None:
-    titles = [line for line in as_table(effects(many())).splitlines() if line and line[0].isalpha()][:12]
+    text = as_table(effects(many())).partition("\n\n")[2]
+    titles = [line for line in text.splitlines() if line and line[0].isalpha()][:12]
     tables = [line for line in titles if not line.startswith("Baseline")]
     assert tables[0] == "test_acc" and all(line.endswith(" (exploratory)") for line in tables[1:8])
     assert len(tables[:8]) == 8

@@ -41,7 +41,7 @@ class Sweeps:
     def __call__(self, *overrides: str) -> None:
         parsed = [self.compose.parse(text) for text in [*self.fixed, *overrides]]
         self.launches = []
-        run_sweep(parsed, self.compose, self.launch, 1, lambda _, ids: self.tables.append(len(ids)))
+        run_sweep(parsed, self.compose, self.launch, 1, lambda _, ids, __: self.tables.append(len(ids)))
 
     def launch(self, runs: Sequence[Planned], folder: Path) -> list[Any]:
         given = {text for text in self.fixed if "=" in text}

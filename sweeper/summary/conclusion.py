@@ -1,0 +1,36 @@
+"""The end of a sweep: its table averaged over seeds, the answer in sentences, and what to do next."""
+
+import shlex
+from collections.abc import Collection
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeper.summary.best import SEED
+from sweeper.summary.effects import effects
+from sweeper.summary.effects_text import print_answers
+from sweeper.summary.other_images import correctness_of
+from sweeper.summary.study import Method
+from sweeper.summary.table import lay_out, read_runs
+from sweeper.summary.terminal import print_table
+from sweeper.sweep.saved import precision_of
+
+
+def print_conclusion(output_dir: Path, only: Collection[str], sweep: str) -> None:
+    """Print the table of a sweep, a row for each configuration, its answer, and the commands that show more.
+
+    Args:
+        output_dir: the folder that has runs/ and sweeps/.
+        only: the IDs of the sweep's runs.
+        sweep: its name.
+    """
+    frame, skipped = read_runs(output_dir, only)
+    print_table(*lay_out(frame, skipped, over=SEED))
+    method = Method(precision=precision_of(output_dir, sweep))
+    found = effects(frame, method=method, correctness=correctness_of(frame, output_dir / "runs"), skipped=skipped)
+    console = Console()
+    console.print()
+    print_answers(found, console)
+    command = "effects" if found.nothing is None else "summary"
+    folder = "" if str(output_dir) == "outputs" else f" --output-dir {shlex.quote(str(output_dir))}"
+    print(f"next: python -m sweeper {command} {shlex.quote(sweep)}{folder}")

@@ -1,0 +1,131 @@
+"""The answer in sentences: what each change does to test accuracy, and what cannot be seen.
+
+A sentence claims what its verdict does (see sweeper.summary.verdicts), in percentage points and with the interval that
+excludes 0 exactly where the change is significant.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweeper.summary.columns import format_override
+from sweeper.summary.cost import LARGE
+from sweeper.summary.effects import Effects
+from sweeper.summary.effects_caption import tables
+from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
+from sweeper.summary.intervals import Interval
+from sweeper.summary.parts import Part
+from sweeper.summary.verdicts import are_opposed, missing, verdict, where
+
+MAX_DIGITS = 4  # after the point
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found on one dataset.
+
+    Attributes:
+        heading: what is compared with what.
+        sentences: one for each change, the largest significant ones first.
+    """
+
+    heading: str
+    sentences: list[str]
+
+
+def answers(found: Effects) -> list[Answer]:
+    """Return the answer on each dataset, by test_acc; none where that was not compared."""
+    main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
+    several = len({comparison.data for comparison in main}) > 1
+    return [
+        Answer(heading(table, several), [f"{sentence(comparison)}." for comparison in sorted(table, key=importance)])
+        for table in tables(main)
+    ]
+
+
+def importance(comparison: Comparison) -> tuple[bool, float]:
+    """Return a key that sorts significant changes by size, and keeps the order of the others behind them."""
+    return not comparison.is_significant, -abs(comparison.mean) if comparison.is_significant else 0.0
+
+
+def heading(table: Sequence[Comparison], several: bool) -> str:
+    """Return what the sentences of a dataset compare, and how certain their intervals are."""
+    changes = [comparison.changes[0] for comparison in table]
+    bases = dict.fromkeys(f"{change.axis}={format_override(change.baseline)}" for change in changes)
+    data = f" on {table[0].data}" if several else ""
+    return f"Test accuracy{data} compared with {', '.join(bases)} ({1 - LEVEL:.0%} intervals):"
+
+
+def sentence(comparison: Comparison) -> str:
+    """Return the answer for one change, without its full stop."""
+    change = comparison.changes[0]
+    name = f"{change.axis}={format_override(change.value)}"
+    interval, seeds = comparison.family, count_seeds(comparison.seeds)
+    if comparison.seeds == 1:
+        mean = points(comparison.mean, digits_for(comparison.mean))
+        return f"{name}: {mean} points with one seed, which shows nothing yet: more seeds needed{missing(comparison)}"
+    if interval is None or comparison.averaged:
+        return f"{name}: {verdict(comparison)}"
+    digits = digits_for(*interval)
+    if comparison.is_significant:
+        low, high = (plain(end, digits) for end in interval)
+        text = f"{points(comparison.mean, digits)} points{where(comparison)} ({low} to {high}; {seeds}"
+        text += f"{other_images(comparison, digits)})"
+        text += on_average(comparison.parts, digits) if comparison.parts else ""
+    else:
+        low, high = (points(end, digits) for end in interval)
+        text = "no difference in any pair" if comparison.higher == comparison.lower == 0 else "no difference seen"
+        text += on_average(comparison.models, digits) if are_opposed(comparison) else ""
+        text += f"; if there is one{where(comparison)}, it is between {low} and {high} points"
+        text += f" ({seeds}{other_images(comparison, digits)})"
+    return f"{name}: {text}{step_cost(comparison)}{missing(comparison)}"
+
+
+def count_seeds(number: int) -> str:
+    return f"{number} {'seed' if number == 1 else 'seeds'}"
+
+
+def other_images(comparison: Comparison, digits: int) -> str:
+    """Return the interval for other test images, which the sentence must not hide; empty where it is no wider."""
+    interval: Interval | None = comparison.other_images
+    if interval is None:
+        return ""
+    low, high = (points(end, max(digits, digits_for(*interval))) for end in interval)
+    return f"; for other test images {low} to {high}"
+
+
+def on_average(parts: Sequence[Part], digits: int) -> str:
+    """Return the range of the parts' means, as a verdict does."""
+    low, high = (pick(parts, key=lambda part: part.mean) for pick in (min, max))
+    ends = [points(part.mean, max(digits, digits_for(part.mean))) for part in (low, high)]
+    return f" on average, from {ends[0]} ({low.name}) to {ends[1]} ({high.name})"
+
+
+def step_cost(comparison: Comparison) -> str:
+    """Return such as `, 4% slower a step`; empty where it is unknown or rounds to nothing."""
+    ratio = None if comparison.cost is None else comparison.cost.step_time
+    if ratio is None:
+        return ""
+    if ratio >= LARGE:
+        return f", {ratio:,.0f} times the time a step"
+    percent = round(100 * (ratio - 1))
+    return f", {abs(percent)}% {'slower' if percent > 0 else 'faster'} a step" if percent else ""
+
+
+def digits_for(*numbers: float) -> int:
+    """Return the digits after the point with which no number other than 0 is shown as 0 points."""
+    width = 100 * (max(numbers) - min(numbers))
+    digits = 1 if width >= 1 or len(numbers) == 1 else 2
+    while digits < MAX_DIGITS and any(number and not round(100 * number, digits) for number in numbers):
+        digits += 1
+    return digits
+
+
+def points(number: float, digits: int) -> str:
+    """Return a difference in accuracy in percentage points, with its sign."""
+    rounded = round(100 * number, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
+
+
+def plain(number: float, digits: int) -> str:
+    """Return the end of an interval that lies on one side of 0: a sign only below it."""
+    return points(number, digits).removeprefix("+")
