@@ -107,7 +107,9 @@ class Hostile:
 
 
 @pytest.mark.parametrize(
-    "content", [{"model": Hostile()}, [1], {}, {"model": 1}, {1: torch.zeros(1)}, {"a": 1.0}], ids=str
+    "content",
+    [{"model": Hostile()}, [1], {}, {"model": 1}, {1: torch.zeros(1)}, {"a": 1.0}],
+    ids=["code", "list", "empty", "nested", "unnamed", "number"],
 )
 def test_files_without_weights_are_refused(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -85,7 +85,7 @@ def noisy(planned: Planned) -> float:
     return 0.5 + norm - (0.2 if config.activation.name == "tanh" else 0.0)
 
 
-OTHERS = ("epochs", "grad_clip", "patience", "scheduler.warmup_epochs", "optimizer.weight_decay", "augmentation.cutout")
+OTHERS = ("epochs", "grad_clip", "patience", "optimizer.lr", "optimizer.weight_decay", "augmentation.cutout")
 PRECISE = ("norm=none,batch", "sweep.precision=0.05")
 
 
