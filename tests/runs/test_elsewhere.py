@@ -26,7 +26,7 @@ def test_a_file_is_no_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         ("seed=3", "seed=3: seed is no setting of this command; choose from data.root, device"),
         ("data.cache=x", "data.cache=x: data.cache has no effect on this command; choose from data.root, device"),
-        ("device=tpu", "device=tpu is invalid: must be one of auto, cpu, cuda"),
+        ("device=tpu", "device=tpu is invalid: must be one of auto, cpu, cuda; CUDA_VISIBLE_DEVICES=N chooses a GPU"),
         ("data.root=", "data.root=: data.root needs a value"),
     ],
 )
