@@ -16,6 +16,14 @@ from sweeper.runs.signals import STOPS, StopFlag
 WAITING = "from sweeper.runs.signals import exit_on_stops\nexit_on_stops()\n{}\nprint('a', flush=True); time.sleep(60)"
 
 
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    """Let SIGHUP have its default effect here and in child processes, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @contextmanager
 def started(between: str = "", *, launcher: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     command = [*launcher, sys.executable, "-c", f"import time\n{WAITING.format(between)}"]
