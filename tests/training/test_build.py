@@ -171,10 +171,10 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
     [
         (
             "model=softmax optimizer=muon",
-            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: model=cnn, ",
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: model=airbench, cnn, ",
         ),
         ("model=softmax optimizer=sam optimizer.base=adam", "optimizer.momentum=0.9: optimizer.base=adam uses"),
-        ("model=softmax init=dirac", "init=dirac needs a model with convolutions: model=cnn, cnn_pool, resnet18"),
+        ("model=softmax init=dirac", "init=dirac needs a model with convolutions: model=airbench, cnn, cnn_pool, "),
         ("model=softmax optimizer.layer_decay=0.5", "optimizer.layer_decay=0.5 needs a model with several trained"),
         ("optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=false needs optimizer.weight_decay"),
         (
