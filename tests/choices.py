@@ -49,9 +49,13 @@ BASES: tuple[dict[str, str], ...] = (
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
-@cache
 def presets(group: str) -> dict[str, dict[str, Any]]:
     """Return the presets of a group: the settings in each file of conf/<group>/, by the file's name."""
+    return {name: dict(settings) for name, settings in read_presets(group).items()}
+
+
+@cache
+def read_presets(group: str) -> dict[str, dict[str, Any]]:
     return {path.stem: settings_in(path) for path in sorted((CONF / group).glob("*.yaml"))}
 
 

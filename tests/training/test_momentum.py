@@ -75,6 +75,6 @@ def test_momentum_not_above_the_minimum_is_refused(name: str, settings: dict[str
 def test_each_group_needs_momentum_above_the_smallest() -> None:
     """Muon's own is 0.95; that of its AdamW, the first of the betas, is 0.9."""
     assert follow(optimizer_of(network(), "muon"), cycle(3, 9, min_momentum=0.89)) is not None
-    with pytest.raises(UserError, match=r"not 0\.9$"):
+    with pytest.raises(UserError, match=r"which is 0\.9$"):
         follow(optimizer_of(network(), "muon"), cycle(3, 9, min_momentum=0.92))
     assert momentum_of({"lr": 0.1}) == 0
