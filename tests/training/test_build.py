@@ -171,7 +171,7 @@ def test_init_gets_normalized_training_images_of_all_classes(small: list[str], m
     [
         (
             "model=softmax optimizer=muon",
-            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: model=airbench, cnn, ",
+            "optimizer=muon needs a trained matrix besides the first convolution and the last layer: model=airbench,",
         ),
         ("model=softmax optimizer=sam optimizer.base=adam", "optimizer.momentum=0.9: optimizer.base=adam uses"),
         ("model=softmax init=dirac", "init=dirac needs a model with convolutions: model=airbench, cnn, cnn_pool, "),
