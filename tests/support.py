@@ -20,6 +20,7 @@ from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
 from sweeper.data.sources import Source
 from sweeper.runs import checkpoint
+from sweeper.runs.directory import RunDirectory
 
 CLASSES = ("ant", "bee", "cat")  # three, so that nothing may take ten for granted
 TRAIN_IMAGES, TEST_IMAGES = 40, 10  # per class
@@ -147,3 +148,12 @@ def assert_equal(one: object, other: object, where: str = "") -> None:
         assert one.dtype == other.dtype and torch.equal(one, other), where
     else:
         assert one == other, where
+
+
+def record_end(record: RunDirectory, code: Any, result: dict[str, Any] | None) -> None:
+    """Record a planned run as finished with this result, or as diverged where there is none, without training it."""
+    record.create({"effective": {}, "config": {}, "code": code}, {})
+    record.predictions.touch()
+    if result is not None:
+        record.write_result(result)
+    record.write_status(state="diverged" if result is None else "finished")

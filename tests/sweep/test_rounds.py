@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import record_end
 
 from sweeper.errors import UserError
 from sweeper.sweep import estimate
@@ -51,11 +52,11 @@ class Sweeps:
         for planned in runs:
             assert planned.spec is not None
             record, accuracy = planned.record, self.accuracy(planned)
-            record.create({"effective": {}, "config": {}, "code": planned.spec.code}, {})
-            record.predictions.touch()
-            if accuracy is not None:
-                record.write_result({"best_val_acc": 0.5, "best_epoch": 1, "test_acc": accuracy})
-            record.write_status(state="diverged" if accuracy is None else "finished")
+            record_end(
+                record,
+                planned.spec.code,
+                None if accuracy is None else {"best_val_acc": 0.5, "best_epoch": 1, "test_acc": accuracy},
+            )
         return []
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 from omegaconf import OmegaConf
+from support import record_end
 
 from sweeper.errors import UserError
 from sweeper.sweep import estimate
@@ -57,11 +58,11 @@ class Searches:
         for planned in runs:
             assert planned.spec is not None
             record, accuracy = planned.record, self.accuracy(planned)
-            record.create({"effective": {}, "config": {}, "code": planned.spec.code}, {})
-            record.predictions.touch()
-            if accuracy is not None:
-                record.write_result({"best_val_acc": accuracy, "best_epoch": 1, "test_acc": 0.5})
-            record.write_status(state="diverged" if accuracy is None else "finished")
+            record_end(
+                record,
+                planned.spec.code,
+                None if accuracy is None else {"best_val_acc": accuracy, "best_epoch": 1, "test_acc": 0.5},
+            )
         return []
 
     @property
