@@ -14,6 +14,7 @@ LAYERS = (
     ("errors", "streams"),
     ("files",),
     ("ranges",),
+    ("groups",),
     ("config", "choice", "interpolations"),
     ("data", "models"),
     ("training",),

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.choice import choose
-from sweeper.config import DataConfig
 from sweeper.data.image_folders import CACHE_TAG, few
 from sweeper.data.sources import DATASETS, Source
 from sweeper.data.split import stratified_split
 from sweeper.errors import UserError, warn_once
 from sweeper.files import write_text
+from sweeper.groups import DataConfig
 
 log = logging.getLogger(__name__)
 

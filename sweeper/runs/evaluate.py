@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sweeper.config import LossConfig
 from sweeper.data import views as view_choices
 from sweeper.data.cache import load
+from sweeper.groups import LossConfig
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere

@@ -12,12 +12,13 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from sweeper.choice import choose_steps, keyword_only
-from sweeper.config import AugmentationConfig, settings
+from sweeper.config import settings
 from sweeper.data.augmentation import STEPS, check_augmentation, crop, cutout, erasing, flip, resized_crop
 from sweeper.data.batches import Normalize, TrainLoader
 from sweeper.data.cache import Images
 from sweeper.data.draws import changes_pixels, num_draws
 from sweeper.errors import UserError
+from sweeper.groups import AugmentationConfig
 
 LAST = 1 - 2**-24  # the largest number that torch.rand can draw
 SHAPES = [(9, 3, 6, 6), (7, 1, 5, 8), (5, 3, 1, 1)]

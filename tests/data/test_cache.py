@@ -14,7 +14,6 @@ from PIL import Image
 from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES
 
 import sweeper.data.cache
-from sweeper.config import DataConfig
 from sweeper.data.cache import (
     ARRAYS,
     Cached,
@@ -29,6 +28,7 @@ from sweeper.data.cache import (
 )
 from sweeper.data.sources import Source
 from sweeper.errors import UserError, warn_once
+from sweeper.groups import DataConfig
 
 NUM_TRAIN, NUM_TEST = TRAIN_IMAGES * len(CLASSES), TEST_IMAGES * len(CLASSES)
 

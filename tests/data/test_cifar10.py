@@ -21,10 +21,10 @@ from PIL import Image
 from processes import REPOSITORY, environment
 from support import decoded
 
-from sweeper.config import DataConfig
 from sweeper.data.cache import prepare
 from sweeper.data.sources import Source, cifar10
 from sweeper.errors import UserError
+from sweeper.groups import DataConfig
 
 META = (  # the published batches.meta, byte for byte, because torchvision checks its MD5
     b"\x80\x02}q\x01(U\x13num_cases_per_batchq\x02M\x10'U\x0blabel_namesq\x03]q\x04(U\x08airplaneq\x05U\nautomobileq"
@@ -181,7 +181,7 @@ def test_a_root_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> 
 
 def test_eight_processes_at_once_download_once(server: str, tmp_path: Path) -> None:
     command = (
-        "from sweeper.data.cache import prepare; from sweeper.config import DataConfig; print(prepare({}).fingerprint)"
+        "from sweeper.data.cache import prepare; from sweeper.groups import DataConfig; print(prepare({}).fingerprint)"
     )
     configs = [cifar_config(tmp_path / "root", tmp_path / f"cache{n % 2}", f"{server}/whole") for n in range(8)]
     start = functools.partial(

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sweeper.choice import choose
-from sweeper.config import MixingConfig
 from sweeper.data.batches import Step
 from sweeper.data.mixing import MIXINGS, cutmix, mixup, mixup_cutmix, numbers_of
+from sweeper.groups import MixingConfig
 
 NUM_CLASSES = 5
 

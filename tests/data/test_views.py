@@ -5,8 +5,8 @@ import torch
 from choices import presets
 
 from sweeper.choice import choose
-from sweeper.config import ViewsConfig
 from sweeper.data.views import VIEWS
+from sweeper.groups import ViewsConfig
 
 
 @pytest.mark.parametrize("preset", presets("views"))

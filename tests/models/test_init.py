@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.choice import choose
-from sweeper.config import InitConfig
 from sweeper.errors import UserError
+from sweeper.groups import InitConfig
 from sweeper.models.init import INITS, check_init, default, lecun_normal
 
 

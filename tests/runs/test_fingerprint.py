@@ -169,7 +169,7 @@ ADDITIONS = {
     "optimizer class": ("training/optimizers.py", "OPTIMIZERS: Registry = {", MINE),
     "dataset reader": ("data/sources.py", "DATASETS: Registry = {", READER),
     "model": ("models/__init__.py", "MODELS: Registry = {", 'MODELS: Registry = {"mine": mine, '),
-    "config field": ("config.py", "class LossConfig:", "class LossConfig:\n    epsilon: float | None = None\n"),
+    "config field": ("groups.py", "class LossConfig:", "class LossConfig:\n    epsilon: float | None = None\n"),
     "comment": ("training/loop.py", "    state.model.train()", "    # why\n    state.model.train()"),
     "docstring": ("training/loop.py", '"""Train until', '"""Fit until'),
     "layout": ("training/loop.py", "loop.next_epoch(row)", "loop.next_epoch(\n            row\n        )"),

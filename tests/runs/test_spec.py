@@ -14,8 +14,9 @@ from PIL import Image
 from support import composed
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, ModelConfig, settings
+from sweeper.config import Config, settings
 from sweeper.errors import UserError
+from sweeper.groups import ModelConfig
 from sweeper.ranges import setting
 from sweeper.runs import spec
 from sweeper.runs.fingerprint import REGISTRIES, code_of

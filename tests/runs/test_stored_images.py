@@ -10,8 +10,8 @@ import pytest
 from records import make
 from support import CLASSES, TEST_IMAGES, composed
 
-from sweeper.config import DataConfig
 from sweeper.data.cache import Cached, load, prepare
+from sweeper.groups import DataConfig
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.stored_images import find_test_images, read_test_images
 

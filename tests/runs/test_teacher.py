@@ -8,9 +8,10 @@ import pytest
 import torch
 from support import composed
 
-from sweeper.config import Config, LossConfig
+from sweeper.config import Config
 from sweeper.data.cache import Cached, load, prepare
 from sweeper.errors import UserError
+from sweeper.groups import LossConfig
 from sweeper.runs import checkpoint, teacher
 from sweeper.runs.evaluate import evaluate_run
 from sweeper.runs.run import Job, run
