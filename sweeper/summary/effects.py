@@ -140,7 +140,7 @@ def effects(
         only_stale = ended["stale"].eq(True).any() and compare_all(again, [(axis,) for axis in compared])
         remedy = "Rerun the sweep to retrain stale runs." if only_stale else sweep_over("one trick at a time")
         return nothing(". ".join(["no comparable pairs", *alone]), remedy, runs, left_out, skipped)
-    notes += [*remarks(study), *bounds, *alone]
+    notes += [*remarks(study, comparisons), *bounds, *alone]
     return Effects(base, runs, left_out, comparisons, crossed, notes, method=method, options=options)
 
 
@@ -184,7 +184,7 @@ def compare_all(study: Study, plans: Sequence[tuple[str, ...]], least_seeds: int
     """
     by_data: dict[Any, dict[tuple[str, ...], list[Stratum]]] = {data: {} for data in study.datasets}
     for axes in plans:
-        for stratum in strata(study.settings, axes):
+        for stratum in strata(study.settings, axes, study.baseline):
             if len(stratum.corners) > 1:
                 by_data[stratum.data].setdefault(axes, []).append(stratum)
     found: list[Comparison] = []

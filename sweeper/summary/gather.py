@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import changed_definitions, code_of
+from sweeper.runs.fingerprint import REGISTRIES, changed_definitions, code_of
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.index import INDEX, Index
@@ -92,7 +92,11 @@ def gather(
     apply_labels(found)
     rows = [run.row for run in found]
     settings = [name for name in column_names(rows) if name not in RESULTS]
-    return pd.DataFrame(rows, columns=[*settings, *RESULTS]), Skipped(old, copies, unreadable)
+    frame = pd.DataFrame(rows, columns=[*settings, *RESULTS])
+    for group, (_, idle) in REGISTRIES.items():
+        if idle is not None and group in frame:  # left out of the effective config where it does nothing
+            frame[group] = frame[group].fillna(idle)
+    return frame, Skipped(old, copies, unreadable)
 
 
 def column_names(rows: Sequence[dict[str, Any]]) -> list[str]:

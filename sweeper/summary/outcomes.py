@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.summary.effect_measures import Runs, reached_epoch
-from sweeper.summary.pairing import Corner, Stratum, corners_of
+from sweeper.summary.pairing import Corner, Stratum
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def count_among(found: Iterable[Stratum], values: Corner, base: Corner, counted:
     """
     counts = [0, 0, 0, 0]
     for stratum in found:
-        signed = [(stratum.corners.get(corner, ()), sign) for corner, sign in corners_of(values, base)]
+        signed = stratum.contrast(values, base)
         if all(rows for rows, _ in signed):
             for rows, sign in signed:
                 side = 0 if sign > 0 else 2

@@ -1,6 +1,6 @@
 """Pairs of runs that differ in a single setting, and the differences of their results."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -38,12 +38,35 @@ class Stratum:
         seed: of the runs.
         cell: the other settings in which they agree, in the order of `cell_columns`: what their difference estimates.
         corners: rows of the runs by their values of the axes; those of a corner differ in the axes' own settings.
+        own: values of the axes' own settings that are axes too, by row; empty if there are none.
+        usual: rows whose own settings have the baseline's values.
     """
 
     data: Any
     seed: Any
     cell: tuple[Any, ...]
     corners: Mapping[Corner, Sequence[int]]
+    own: Mapping[int, Corner]
+    usual: Collection[int]
+
+    def contrast(self, values: Corner, base: Corner) -> list[tuple[Sequence[int], int]]:
+        """Return the rows of each corner of a contrast with its sign; of a corner without runs, none.
+
+        If the corners have the same values of own settings, as in a full product, all of their runs count. Otherwise
+        (optimizer=sgd was run at the baseline's optimizer.weight_decay only) their means would differ in these, so the
+        runs at the baseline's values count.
+        """
+        signed = [(self.corners.get(corner, ()), sign) for corner, sign in corners_of(values, base)]
+        points = [{self.own[row] for row in rows} if self.own else set() for rows, _ in signed]
+        if all(point == points[0] for point in points):
+            return signed
+        usual: list[tuple[Sequence[int], int]]
+        usual = [([row for row in rows if row in self.usual], sign) for rows, sign in signed]
+        if all(rows for rows, _ in usual):
+            return usual
+        if set.intersection(*points):
+            return signed
+        return [(own or rows, sign) for (own, _), (rows, sign) in zip(usual, signed, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -87,9 +110,26 @@ def cell_columns(settings: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     return [name for name in paired_columns(settings, axes) if is_axis(name) or name.startswith(WITH)]
 
 
-def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Stratum]:
-    """Yield the runs that agree in everything else, by their values of the axes."""
+def own_axes(axes: Sequence[str], every: Iterable[str]) -> list[str]:
+    """Return the settings of these axes' choices, such as optimizer.lr, that are axes too."""
+    return [name for name in every if name not in axes and name.startswith(tuple(f"{axis}." for axis in axes))]
+
+
+def strata(settings: pd.DataFrame, axes: Sequence[str], baseline: Mapping[str, Any] | None = None) -> Iterator[Stratum]:
+    """Yield the runs that agree in everything else, by their values of the axes.
+
+    Args:
+        settings: of the runs.
+        axes: that are compared.
+        baseline: of every axis.
+    """
     paired, cell = paired_columns(settings, axes), cell_columns(settings, axes)
+    baseline = baseline or {}
+    names = [name for name in own_axes(axes, baseline) if name in settings]
+    own: dict[int, Corner] = {}
+    if names:
+        own = dict(zip(map(int, settings.index), map(tuple, settings[names].to_numpy(dtype=object)), strict=True))
+    usual = {row for row, values in own.items() if values == tuple(baseline[name] for name in names)}
     found: dict[tuple[Any, ...], dict[Corner, list[int]]] = {}
     keys = settings[paired].to_numpy(dtype=object)
     values = settings[list(axes)].to_numpy(dtype=object)
@@ -103,6 +143,8 @@ def strata(settings: pd.DataFrame, axes: Sequence[str]) -> Iterator[Stratum]:
             None if seed is None else key[seed],
             tuple(key[index] for index in indices),
             corners,
+            own,
+            usual,
         )
 
 
@@ -127,15 +169,11 @@ def differences(
     """
     pairs: dict[Corner, list[Difference]] = {}
     for stratum in found:
-        corners = {
-            corner: rows
-            for corner, every in stratum.corners.items()
-            if (rows := [row for row in every if row in known])
-        }
-        for values in corners:
+        for values in stratum.corners:
             if any(value == other for value, other in zip(values, base, strict=True)):
                 continue
-            signed = [(corners.get(corner, ()), sign) for corner, sign in corners_of(values, base)]
+            contrasted = stratum.contrast(values, base)
+            signed = [([row for row in rows if row in known], sign) for rows, sign in contrasted]
             if all(rows for rows, _ in signed):
                 pairs.setdefault(values, []).append(contrast(signed, metric, runs, stratum))
     ordered = sorted(pairs, key=lambda values: [sort_key(value) for value in values])

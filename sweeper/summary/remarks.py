@@ -1,14 +1,16 @@
 """Notes on why runs are left out of comparisons, and on what limits the results."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from sweeper.summary.axes import sort_key
 from sweeper.summary.columns import WITH, format_override, is_implied
 from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.inference import Comparison
 from sweeper.summary.study import Study
 
 
-def remarks(study: Study) -> list[str]:
+def remarks(study: Study, comparisons: Sequence[Comparison]) -> list[str]:
     """Describe why runs are left out of some comparisons, and which runs are averaged."""
     lines, settings = [], study.finished_settings
     for name in study.method.measures:
@@ -20,7 +22,11 @@ def remarks(study: Study) -> list[str]:
     for axis in study.baseline:
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
         own = [name for name in own if f"{WITH}{name}" not in settings]
-        lines += [f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one"] if own else []
+        if own and any(comparison.averaged for comparison in comparisons if comparison.changes[0].axis == axis):
+            lines.append(f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one")
+        elif own:
+            usual = ", ".join(f"{name}={format_override(study.baseline[name])}" for name in own)
+            lines.append(f"{axis}: compared at the baseline's {usual}; not all of its choices have other values")
         for value in sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key):
             rows = study.settings.index[study.settings[axis] == value]
             states = Counter("diverged" if row in study.diverged else "failed" for row in rows)

@@ -14,9 +14,10 @@ from records import EFFECTIVE, finish, make, summarize
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
-from sweeper.runs.fingerprint import code_of
+from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.summary import gather as gathering
 from sweeper.summary.columns import HIDDEN
+from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.report import write_report
@@ -50,6 +51,18 @@ def labeled(output_dir: Path, *runs: tuple[str | None, dict[str, Any]]) -> list[
 def test_a_group_is_shown_by_its_preset(runs: Sequence[Any], shown: list[str], tmp_path: Path) -> None:
     for _ in range(2):  # from the records, then from the index
         assert labeled(tmp_path, *runs) == shown
+
+
+@pytest.mark.parametrize(("group", "idle"), [(group, idle) for group, (_, idle) in REGISTRIES.items() if idle])
+def test_a_group_that_does_nothing_is_shown_by_its_name(group: str, idle: str, tmp_path: Path) -> None:
+    finish(tmp_path, "run-0", [0.5], seed=0)
+    assert group not in read_runs(tmp_path)[0]
+    finish(tmp_path, "run-1", [0.5], seed=0, **{group: {"name": "mine"}})
+    frame, _ = read_runs(tmp_path)
+    assert frame[group].tolist() == [idle, "mine"]
+    given = effects(frame, {group: idle}, defaults={})
+    assert given.baseline == {group: idle} and effects(frame).baseline == given.baseline
+    assert [comparison.changes[0].value for comparison in given.comparisons[:1]] == ["mine"]
 
 
 def test_runs_typed_differently_are_one_configuration(tmp_path: Path) -> None:

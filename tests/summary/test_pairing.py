@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import pandas as pd
 import pytest
 from paired import changes, found, runs, table
 
@@ -67,9 +68,11 @@ def test_a_setting_that_varies_within_a_choice_is_an_axis() -> None:
     frame = table(*runs("model__hidden", sizes), *runs("model", {"cnn": [10.0, 20.0, 30.0]}))
     result = found(frame, {"model": "mlp", "model.hidden": "[64]"})
     assert changes(result.comparisons) == {
-        "model=cnn<mlp": (11.75, 2),  # two mlp a seed are one observation: (10 - (1 + 4) / 2 + 20 - (2 + 6) / 2) / 2
+        "model=cnn<mlp": (13.5, 2),  # against the baseline's mlp, not against the mean of both: (10 - 1 + 20 - 2) / 2
         "model.hidden=[512]<[64]": (3.5, 2),  # (4 - 1 + 6 - 2) / 2
     }
+    note = "model: compared at the baseline's model.hidden=[64]; not all of its choices have other values"
+    assert note in result.notes
     assert found(frame).baseline["model.hidden"] == "[512]"  # as text the smaller one; not cnn's null, though 3 have it
 
 
@@ -84,6 +87,53 @@ def test_a_learning_rate_is_compared_within_its_optimizer() -> None:
         "optimizer.lr=0.01<0.1": (6, 4),  # 2, 3, 10, 9
     }
     assert changes(result.interactions) == {"optimizer=adam<sgd optimizer.lr=0.01<0.1": (7, 2)}  # 10 - 2, 9 - 3
+
+
+def one_at_a_time() -> pd.DataFrame:
+    """Return optimizer=adam,sgd optimizer.weight_decay=0,0.1 of the design one_at_a_time, two seeds."""
+    return table(
+        *runs("optimizer__weight_decay", {0.0: [10, 20], 0.1: [14, 28]}, optimizer="adam"),
+        *runs("optimizer__weight_decay", {0.0: [11, 23]}, optimizer="sgd"),
+    )
+
+
+def test_a_choice_run_once_is_compared_with_the_baseline_run() -> None:
+    result = found(one_at_a_time(), {"optimizer": "adam", "optimizer.weight_decay": 0.0})
+    assert changes(result.comparisons) == {
+        "optimizer=sgd<adam": (2, 2),  # 11 - 10 and 23 - 20, not (11 - 12) and (23 - 24)
+        "optimizer.weight_decay=0.1<0.0": (6, 2),
+    }
+    assert not any(comparison.averaged for comparison in result.comparisons)
+
+
+@pytest.mark.parametrize("state", ["failed", "diverged"])
+def test_a_baseline_run_without_result_is_not_replaced_by_another(state: str) -> None:
+    frame = one_at_a_time()
+    frame.loc[0, "state"] = state  # adam, weight decay 0, the first seed
+    result = found(frame, {"optimizer": "adam", "optimizer.weight_decay": 0.0})
+    comparison = result.comparisons[0]
+    assert changes([comparison]) == {"optimizer=sgd<adam": (3, 1)}
+    tally = comparison.failed if state == "failed" else comparison.diverged
+    assert tally is not None and tally.text == "0 of 2 vs. 1 of 2"
+
+
+def test_an_incomplete_grid_without_the_baselines_value_is_averaged() -> None:
+    frame = table(
+        *runs("optimizer__weight_decay", {0.0: [10, 20], 0.1: [14, 28]}, optimizer="adam"),
+        *runs("optimizer__weight_decay", {0.1: [11, 23]}, optimizer="sgd"),
+    )
+    comparison = found(frame, {"optimizer": "adam", "optimizer.weight_decay": 0.0}).comparisons[0]
+    assert changes([comparison]) == {"optimizer=sgd<adam": (-1, 2)}  # 11 - 12 and 23 - 24
+    assert comparison.averaged == ("optimizer.weight_decay",)
+
+
+def test_a_choice_with_its_own_value_is_compared_with_the_baseline_run() -> None:
+    frame = table(
+        *runs("optimizer__lr", {0.001: [10, 20], 0.01: [14, 28]}, optimizer="adam"),
+        *runs("optimizer__lr", {0.1: [11, 23]}, optimizer="sgd"),  # as its preset has it
+    )
+    comparison = found(frame, {"optimizer": "adam", "optimizer.lr": 0.001}).comparisons[0]
+    assert changes([comparison]) == {"optimizer=sgd<adam": (2, 2)} and not comparison.averaged
 
 
 def test_runs_of_different_datasets_are_never_paired() -> None:
