@@ -5,34 +5,32 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import joblib
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.singleton import Singleton
-from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper import config as schema
+from sweeper import config as own_settings
+from sweeper import groups as group_settings
 from sweeper.config import Config, from_plain, to_config
 from sweeper.errors import UserError
 from sweeper.files import read_json, write_json
 from sweeper.interpolations import raw_values, refuse_unstable
 from sweeper.sweep.expand import Job
+from sweeper.sweep.recombine import Groups, Recombiner, Whole
 
 OF_HYDRA = "${hydra:"  # the beginning of an interpolation
-PARALLEL_FROM = 100  # number of combinations from which starting processes pays off
-Whole = tuple[DictConfig, dict[str, str]]  # a composed config, and the preset of each group
+SCHEMA = [Path(str(module.__file__)) for module in (own_settings, group_settings)]
+SEED = re.compile(r"seed=(0|[1-9]\d{0,17})")
 
 
 @dataclass(frozen=True)
@@ -46,20 +44,23 @@ class Composed:
 class Composer:
     """Composes jobs.
 
-    Groups are composed by Hydra, once for each combination of them. Plain values such as `optimizer.lr=0.1` are set on
-    top, as Hydra does it; any other override is composed by Hydra. `remember` reads the configs of an earlier plan.
+    Groups are composed by Hydra, once for each preset (sweeper.sweep.recombine) or each combination of them. Plain
+    values such as `optimizer.lr=0.1` are set on top, as Hydra does it; any other override is composed by Hydra.
+    `remember` reads the configs of an earlier plan.
     """
 
     def __init__(self, loader: Any, master: DictConfig) -> None:
         self.loader: ConfigLoader = loader
         self.master = master
-        self.by_groups: dict[tuple[str, ...], Whole] = {}
-        self.referring: dict[tuple[str, ...], bool] = {}
+        self.by_groups: dict[Groups, Whole] = {}
+        self.interpolations: dict[Groups, list[str]] = {}
         self.remembered: dict[str, dict[str, Any]] = {}
         self.composed: dict[str, dict[str, Any]] = {}
         self.parser = OverridesParser.create(config_loader=loader)
         self.parse = cache(self.parser.parse_override)
         self.is_group = cache(lambda name: bool(loader.get_group_options(name)))
+        self.of_groups = cache(self.by_hydra)
+        self.recombine = Recombiner(loader, master, self.parse, self.of_groups)
 
     def __call__(self, job: Job) -> Composed:
         """Return a new copy of a job's config.
@@ -79,44 +80,31 @@ class Composer:
         if not is_simple or any(OF_HYDRA in text for text in job):
             return as_composed(self.by_hydra(tuple(job)))
         if groups not in self.by_groups:
-            self.by_groups[groups] = self.by_hydra(groups)
-        if self.refers_to_hydra(groups):
+            self.by_groups[groups] = self.recombine(groups) or self.of_groups(groups)
+            self.interpolations[groups] = [*raw_values(self.by_groups[groups][0]).values()]
+        interpolations = self.interpolations[groups]
+        if any(OF_HYDRA in text for text in interpolations):  # Hydra's own config, which each job has by itself
             return as_composed(self.by_hydra(tuple(job)))
+        if (seed := seed_of(job)) and not any("seed" in text for text in interpolations):
+            composed = self([text for text in job if text != seed[0]])
+            composed.config.seed = int(seed[1])
+            return composed
         whole, presets = copy.deepcopy(self.by_groups[groups])
         try:
             for override in values:
                 OmegaConf.update(whole, override.key_or_group, override.value(), merge=True)
-            composed = OmegaConf.to_object(whole)
+            config = OmegaConf.to_object(whole)
         except OmegaConfBaseException:
             return as_composed(self.by_hydra(tuple(job)))  # whose error names the override
-        assert isinstance(composed, Config)
-        return Composed(composed, presets)
+        assert isinstance(config, Config)
+        return Composed(config, presets)
 
-    def split(self, job: Job) -> tuple[tuple[str, ...], list[Override], bool]:
+    def split(self, job: Job) -> tuple[Groups, list[Override], bool]:
         """Split a job into choices of groups and plain values, and return whether it consists only of these."""
         overrides = [self.parse(text) for text in job]
         values = [item for item in overrides if item.package is None and not self.is_group(item.key_or_group)]
         groups = tuple(text for text, item in zip(job, overrides, strict=True) if item not in values)
         return groups, values, all(item.type == OverrideType.CHANGE for item in overrides)
-
-    def refers_to_hydra(self, groups: tuple[str, ...]) -> bool:
-        """Return whether a value of a file refers to Hydra's own config, which each job has by itself."""
-        if groups not in self.referring:
-            whole, _ = self.by_groups[groups]
-            self.referring[groups] = any(OF_HYDRA in value for value in raw_values(whole).values())
-        return self.referring[groups]
-
-    def compose_groups(self, jobs: Sequence[Job]) -> None:
-        """Compose the new combinations of groups on all cores, where there are many."""
-        new = [job for job in jobs if json.dumps(job) not in self.remembered]
-        needed = list(dict.fromkeys(groups for groups, _, is_simple in map(self.split, new) if is_simple))
-        if len(needed) >= PARALLEL_FROM:
-            cores = joblib.cpu_count()
-            shares = joblib.Parallel(n_jobs=cores)(
-                joblib.delayed(compose_share)(self.loader, self.master, Singleton.get_state(), needed[core::cores])
-                for core in range(cores)
-            )
-            self.by_groups |= {groups: whole for share in shares for groups, whole in share.items()}
 
     def by_hydra(self, job: tuple[str, ...]) -> Whole:
         return compose_whole(self.loader, self.master, job)
@@ -129,7 +117,10 @@ class Composer:
 
     def save(self, file: Path) -> None:
         """Write the configs for the next plan."""
-        if any(self.referring.values()):  # what they refer to may change, and so may an interpolation
+        interpolations = chain.from_iterable(self.interpolations.values())
+        if any(
+            OF_HYDRA in text for text in interpolations
+        ):  # what they refer to may change, and so may an interpolation
             return
         configs = {job: config for job, config in self.composed.items() if "${" not in job}
         write_json(file, {"sources": self.sources(), "configs": configs})
@@ -137,7 +128,8 @@ class Composer:
     def sources(self) -> str:
         """Hash the sources of a config besides the job: YAML files, schema, versions, Hydra's overrides."""
         hydra = self.master.hydra
-        parts = [version("hydra-core"), version("omegaconf"), Path(schema.__file__).read_text(encoding="utf-8")]
+        parts = [version("hydra-core"), version("omegaconf")]
+        parts += [path.read_text(encoding="utf-8") for path in SCHEMA]
         parts += [*hydra.overrides.hydra, str(hydra.job.config_name)]
         for source in hydra.runtime.config_sources:
             files = sorted(Path(source.path).rglob("*.yaml")) if source.schema == "file" else []
@@ -165,19 +157,12 @@ def compose_whole(loader: ConfigLoader, master: DictConfig, job: tuple[str, ...]
     return composed, presets
 
 
+def seed_of(job: Job) -> re.Match[str] | None:
+    """Return the override of the seed where nothing else in the job refers to it."""
+    texts = [text for text in job if "seed" in text]
+    return SEED.fullmatch(texts[0]) if len(texts) == 1 else None
+
+
 def as_composed(whole: Whole) -> Composed:
     config, presets = whole
     return Composed(to_config(config), presets)
-
-
-def compose_share(
-    loader: ConfigLoader, master: DictConfig, singletons: dict[Any, Any], jobs: Sequence[tuple[str, ...]]
-) -> dict[tuple[str, ...], Whole]:
-    """Compose many jobs in another process; those that fail are left out and fail again in the main process."""
-    setup_globals()
-    Singleton.set_state(singletons)
-    composed = {}
-    for job in jobs:
-        with suppress(Exception):
-            composed[job] = compose_whole(loader, master, job)
-    return composed

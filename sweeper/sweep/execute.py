@@ -77,7 +77,6 @@ def run_sweep(
         jobs = expand(rounds.overrides, base.sweep.zip, base.sweep.design)
         if not jobs:
             raise UserError("a swept parameter expands to no values")
-        compose.compose_groups(jobs)
         new = make_plan(jobs, compose, concurrency or 1)
         check_output_dir(new, base)
         plan += new

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -85,6 +85,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
     check_exclusions(combinations)
     prepared: dict[str, Cached] = {}
     parameters: dict[str, int] = {}
+    checked: dict[str, int] = {}
     seen: set[str] = set()
     plan: list[Planned] = []
 
@@ -102,8 +103,11 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
         planned = Planned(job, config, spec, decide(spec.record, spec.code, config.sweep.reuse), heartbeat=heartbeat)
         seen.add(spec.run_id)
         if planned.is_to_run:
-            model = check(spec.config, spec.choices, spec.cached)
-            parameters[spec.run_id] = sum(parameter.numel() for parameter in model.parameters())
+            but_seed = repr(replace(spec.config, seed=0))  # draws no weights here
+            if but_seed not in checked:
+                model = check(spec.config, spec.choices, spec.cached)
+                checked[but_seed] = sum(parameter.numel() for parameter in model.parameters())
+            parameters[spec.run_id] = checked[but_seed]
         return planned
 
     for job, composed in zip(jobs, combinations, strict=True):

@@ -117,7 +117,6 @@ class Searcher:
         """
         ends = [self.first | {key: end} for key, distribution in self.space.items() for end in ends_of(distribution)]
         jobs = [job for params in ends for job in self.jobs_of(params)]
-        self.compose.compose_groups(jobs)
         return make_plan(jobs, self.compose)
 
     def next_trials(self, number: int) -> list[Tried]:

@@ -57,7 +57,8 @@ def test_a_group_is_shown_by_its_preset(runs: Sequence[Any], shown: list[str], t
 def test_a_group_that_does_nothing_is_shown_by_its_name(group: str, idle: str, tmp_path: Path) -> None:
     finish(tmp_path, "run-0", [0.5], seed=0)
     assert group not in read_runs(tmp_path)[0]
-    finish(tmp_path, "run-1", [0.5], seed=0, **{group: {"name": "mine"}})
+    mine: dict[str, Any] = {group: {"name": "mine"}}
+    finish(tmp_path, "run-1", [0.5], seed=0, **mine)
     frame, _ = read_runs(tmp_path)
     assert frame[group].tolist() == [idle, "mine"]
     given = effects(frame, {group: idle}, defaults={})

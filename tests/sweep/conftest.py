@@ -1,13 +1,18 @@
 """Fixtures of the tests of sweeps."""
 
+import json
+from functools import cache
+from typing import Any
+
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import GROUPS, Ask, composer_of, loader_of, outcome
 from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
 from processes import REPOSITORY
 
-from sweeper.cli import register_schema
-from sweeper.sweep.compose import Composer
+from sweeper.config import to_config
+from sweeper.sweep.compose import Composed, Composer
+from sweeper.sweep.expand import Job
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +23,45 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def composer() -> Composer:
+def composer(loader: Any) -> Composer:
     """The composer of a sweep from the repository's configs."""
-    register_schema()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-    GlobalHydra.instance().clear()
     return Composer(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
+
+
+@pytest.fixture(scope="module")
+def loader() -> Any:
+    return loader_of(REPOSITORY / "conf")
+
+
+@pytest.fixture(scope="module")
+def shared(loader: Any) -> Composer:
+    return composer_of(loader)
+
+
+@pytest.fixture(scope="module")
+def hydras(shared: Composer) -> Ask:
+    """The config of a job, and the preset of each group, as Hydra composes it by itself."""
+
+    def whole(job: Job) -> Composed:
+        composed: Any = shared.loader.load_sweep_config(shared.master, job)
+        presets = {group: composed.hydra.runtime.choices.get(group) for group in GROUPS}
+        with open_dict(composed):
+            del composed["hydra"]
+        return Composed(to_config(composed), {group: preset for group, preset in presets.items() if preset})
+
+    known = cache(lambda text: outcome(whole, json.loads(text)))
+    return lambda job: known(json.dumps(job))
+
+
+@pytest.fixture
+def asked(loader: Any, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Record the jobs that Hydra is asked to compose."""
+    jobs: list[Job] = []
+    original = loader.load_sweep_config
+
+    def spy(master: DictConfig, job: Job) -> Any:
+        jobs.append(job)
+        return original(master, job)
+
+    monkeypatch.setattr(loader, "load_sweep_config", spy)
+    return jobs
