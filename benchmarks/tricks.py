@@ -38,7 +38,8 @@ Overrides = dict[str, str]
 
 BATCH, THREADS, TEST_IMAGES = 64, 1, 2
 STEPS, EPOCHS = 16, 7  # steps per epoch, and measured epochs
-SLOW_STEPS, SLOW_EPOCHS = 1, 4  # of ResNet-18
+SLOW_STEPS, SLOW_EPOCHS = 1, 4  # of all other networks than these
+QUICK = ("softmax", "mlp", "mlp_deep", "cnn", "cnn_pool")
 # Each trick is measured on the first of these that it applies to.
 BASES: tuple[Overrides, ...] = (
     {"model": MODEL},
@@ -130,7 +131,7 @@ def sides_of(
     reasons = []
     for base in BASES:
         added = base | dict(trick.overrides) | (WITHOUT_WEIGHTS if "pretrained" in trick.name else {})
-        slow = any(overrides["model"].startswith("resnet18") for overrides in (base, added))
+        slow = any(overrides["model"] not in QUICK for overrides in (base, added))
         images = some_images(dataset, BATCH * (steps or (SLOW_STEPS if slow else STEPS)))
         number = 1 + (epochs or (SLOW_EPOCHS if slow else EPOCHS))
         try:
