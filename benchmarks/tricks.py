@@ -1,6 +1,6 @@
 """Cost of each trick per training step; writes docs/tricks.csv and the catalog of all tricks, docs/tricks.md.
 
-python -m benchmarks.tricks [TRICK...]    measure all, about five minutes, and write both; or print those named
+python -m benchmarks.tricks [TRICK...]    measure all, about six minutes, and write both; or print those named
 python -m benchmarks.tricks --text        write docs/tricks.md again, with the costs of docs/tricks.csv
 
 Tricks are found in the registries and in conf/. Each is measured on the first base that it applies to: a run without
