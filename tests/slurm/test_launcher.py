@@ -17,6 +17,14 @@ from support import TIMINGS, copy_program, status
 from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, is_identical, slurm, squeue, thaw
 
 Sweeps = Callable[..., Sweep]
+# Variables of a user's shell that would overrule the jobs' scripts, and hide jobs from squeue.
+OVERRULING = {
+    "SBATCH_ARRAY_INX": "7",
+    "SBATCH_OUTPUT": "/dev/null",
+    "SBATCH_TIMELIMIT": "bad",
+    "SQUEUE_FORMAT": "%i",
+    "SQUEUE_PARTITION": "other",
+}
 TIMES = {*TIMINGS, "convergence_seconds", "heartbeat"}
 
 
@@ -37,7 +45,7 @@ def table(sweep: Sweep) -> list[dict[str, str]]:
 def test_a_sweep_has_the_same_results_as_without_slurm(cluster: Environment, cache: Path, tmp_path: Path) -> None:
     four = ["model=mlp,cnn_pool", "activation=relu,selu", "data=digits", f"data.cache={cache}", "threads=1", "epochs=2"]
     gpus = "hydra.launcher.setup=['echo GPUs: $CUDA_VISIBLE_DEVICES']"
-    there = Sweep(cluster, tmp_path / "there", [*four, "device=cpu", "hydra/launcher=slurm", gpus]).start()
+    there = Sweep(cluster, tmp_path / "there", [*four, "device=cpu", "hydra/launcher=slurm", gpus]).start(**OVERRULING)
     here = Sweep(cluster, tmp_path / "here", [*four, "device=cpu"]).start()
     assert "4 runs: 4 finished" in here.end()
     assert "4 runs: 4 finished" in there.end()
