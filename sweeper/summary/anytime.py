@@ -31,15 +31,15 @@ def e_value(means: Sequence[float], floor: float | None = None) -> float:
 
 
 def anytime_p(means: Sequence[float], floor: float | None = None) -> float | None:
-    """Return p: the inverse of the highest evidence so far, at most 1; None with fewer than two seeds.
+    """Return p: the inverse of the evidence, at most 1; None with fewer than two seeds.
+
+    The highest evidence so far would be valid as well, but could contradict the interval of today's seeds.
 
     Args:
-        means: the mean difference of each seed, in the order in which seeds were added.
+        means: the mean difference of each seed.
         floor: the minimum standard deviation.
     """
-    if len(means) < 2:
-        return None
-    return min(1.0, 1 / max(e_value(means[:number], floor) for number in range(2, len(means) + 1)))
+    return None if len(means) < 2 else min(1.0, 1 / e_value(means, floor))
 
 
 def confidence_sequence(means: Sequence[float], level: float, floor: float | None = None) -> Interval | None:

@@ -24,7 +24,7 @@ from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.outcomes import count_among
 from sweeper.summary.pairing import Change, Stratum, cell_columns, differences, strata, unmatched
-from sweeper.summary.remarks import limits, remarks
+from sweeper.summary.remarks import limits, never_finished, remarks
 from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
 from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, without_datasets
@@ -44,6 +44,7 @@ class Effects:
         left_out: for each reason, how many runs do not count.
         comparisons: each value of each axis, by each metric, on each dataset.
         interactions: each two of these changes that were crossed, by each metric, on each dataset.
+        never: sentences on values with which no run finished.
         notes: sentences on how curves were read and on what could not be compared.
         nothing: sentences on why there are no comparisons and how to get some; None if there are.
         method: how runs were compared.
@@ -55,6 +56,7 @@ class Effects:
     left_out: dict[str, int] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     interactions: list[Comparison] = field(default_factory=list)
+    never: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     nothing: str | None = None
     method: Method = field(default_factory=Method)
@@ -90,10 +92,8 @@ def effects(
     method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
     states = Counter[str]() if frame.empty else Counter(str(state) for state in frame["state"])
     runs = states.pop("finished", 0)
-    left_out = dict(sorted(states.items()))
-    left_out |= {OLD: len(skipped.old)} if skipped.old else {}
-    left_out |= {"copies": len(skipped.copies)} if skipped.copies else {}
-    left_out |= {"unreadable": len(skipped.unreadable)} if skipped.unreadable else {}
+    folders = {OLD: skipped.old, "copies": skipped.copies, "unreadable": skipped.unreadable}
+    left_out = dict(sorted(states.items())) | {reason: len(names) for reason, names in folders.items() if names}
     if runs < 2:
         what = "there are no runs" if frame.empty else "one run is finished" if runs else "no run is finished"
         return nothing(f"nothing to compare: {what}", sweep_over("a trick and seeds"), runs, left_out, skipped)
@@ -104,9 +104,12 @@ def effects(
     settings = with_step_choices(settings_of(ended), ended["presets"].tolist(), {*method.tuned, *(baseline or {})})
     usable = sorted(finished | scored)
     axes = axes_of(settings.loc[usable])
+    never = never_finished(settings, usable, diverged)
     if not axes:
         what = f"nothing to compare: the {runs} finished runs differ only in seed and data"
-        return nothing(what, sweep_over("a trick"), runs, left_out, skipped)
+        return nothing(
+            ". ".join([what, *never]), sweep_over("another trick" if never else "a trick"), runs, left_out, skipped
+        )
     check_tuned(method.tuned, axes, baseline or {})
     compared = [axis for axis in axes if axis not in method.tuned]
     defaults = config_defaults() if defaults is None else defaults
@@ -126,9 +129,9 @@ def effects(
         screened += compare_screened(study, screening, data)
         notes += describe_screen(screening, datasets[data])
     bounds = limits(study)
-    study = without_datasets(study, screens)
+    study = without_datasets(study, [data for data, screening in screens.items() if not screening.is_confounded])
     if not study.datasets:
-        return Effects(base, runs, left_out, screened, [], notes + bounds, method=method, options=options)
+        return Effects(base, runs, left_out, screened, [], never, notes + bounds, method=method, options=options)
     comparisons = compare_all(study, [(axis,) for axis in compared])
     crossed = compare_all(study, list(combinations(compared, 2)), least_seeds=2)
     changes = {comparison.changes[0] for comparison in comparisons}
@@ -139,9 +142,10 @@ def effects(
         again = replace(study, settings=settings.drop(columns=retrained))
         only_stale = ended["stale"].eq(True).any() and compare_all(again, [(axis,) for axis in compared])
         remedy = "Rerun the sweep to retrain stale runs." if only_stale else sweep_over("one trick at a time")
-        return nothing(". ".join(["no comparable pairs", *alone]), remedy, runs, left_out, skipped)
-    notes += [*remarks(study, comparisons), *bounds, *alone]
-    return Effects(base, runs, left_out, comparisons, crossed, notes, method=method, options=options)
+        confounded = [line for data in screens for line in describe_screen(screens[data], datasets[data])]
+        return nothing(". ".join(["no comparable pairs", *confounded, *alone]), remedy, runs, left_out, skipped)
+    notes += [*remarks(study, comparisons), *never, *bounds, *alone]
+    return Effects(base, runs, left_out, comparisons, crossed, never, notes, method=method, options=options)
 
 
 def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:

@@ -9,7 +9,8 @@ from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
 from sweeper.summary.planning import POWER, detectable, pooled_spread
-from sweeper.sweep.precision import MOST, seeds_for
+from sweeper.summary.verdicts import are_opposed
+from sweeper.sweep.precision import MAX_SEEDS, MOST, PILOT, seeds_for
 
 MAX_LINES = 10  # of one kind
 FIXED = (
@@ -34,15 +35,16 @@ def caption(found: Effects) -> list[str]:
     lines += [
         "mean: change minus baseline, over pairs of runs that are equal in everything else, including the seed; pairs "
         "with the same seed are not independent, so their mean is one observation",
-        "A choice includes its own settings: optimizer=sgd at its lr is compared with optimizer=adam at its lr",
+        "A choice includes its own settings: each optimizer is compared at the lr that its runs have",
         *inferred(found),
     ]
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
         lines.append(
-            f"Each table contains a false positive with probability at most {LEVEL:.0%}, several tables together with "
-            "more: tables marked exploratory suggest what to test, test_acc decides"
+            f"Each table{' but that of test_acc' if found.method.fixed_width else ''} contains a false positive with "
+            f"probability at most {LEVEL:.0%}, several tables, or the lines of models besides, with more: tables "
+            "marked exploratory suggest what to test, test_acc decides"
         )
     if found.interactions:
         lines.append(
@@ -57,18 +59,28 @@ def inferred(found: Effects) -> list[str]:
     lines = [
         ANYTIME if found.method.is_anytime else FIXED,
         f"interval: at the Holm-adjusted level of p, so it excludes 0 exactly where p is below {LEVEL}; coverage is at "
-        f"least {1 - LEVEL:.0%}" + (" (the highest evidence so far counts)" if found.method.is_anytime else ""),
+        f"least {1 - LEVEL:.0%}",
     ]
     if (precision := found.method.fixed_width) is None:
         return lines
+    number = max(len(table) for table in tables([it for it in found.comparisons if it.metric == TEST_ACC]) or [[]])
     return [
         f"test_acc: sweep.precision={precision:g} chose the number of seeds by their spread; the interval is the mean "
-        f"±{precision:g}, or ± the half-width reached, with at least 95% coverage; there is no p, since a t-test is "
-        "not valid after such a stop",
+        f"±{precision:g}, or ± the half-width reached, with at least 95% coverage each; there is no p, since a t-test "
+        "is not valid after such a stop",
+        *([several_intervals(number)] if number > 1 else []),
         "other tables, and the lines of models: since the number of seeds depends on the spread, coverage may be only "
         "90 to 95%, and p too small; --anytime is valid for any number of seeds",
         *lines,
     ]
+
+
+def several_intervals(number: int) -> str:
+    """Say what intervals of 95% each mean together."""
+    return (
+        f"test_acc: of {number} changes without any effect, {LEVEL:.0%} each, about {number * LEVEL:.1f} would have an "
+        "interval without 0: one that just excludes 0 among many is weak evidence"
+    )
 
 
 def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
@@ -116,7 +128,9 @@ def dependent(comparisons: Sequence[Comparison]) -> list[str]:
         f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; use --tune {comparison.axis} to "
         "compare each configuration at its best"
         for comparison in comparisons
-        if comparison.metric == "test_acc" and comparison.is_significant and has_numbers(comparison)
+        if comparison.metric == "test_acc"
+        and (comparison.is_significant or are_opposed(comparison))
+        and has_numbers(comparison)
     ]
     return shorten(list(dict.fromkeys(lines)))
 
@@ -203,24 +217,33 @@ def plans(found: Effects) -> list[str]:
         tested = [comparison for comparison in table if comparison.p is not None]
         spreads: dict[str, list[Comparison]] = {}
         for comparison in tested:
-            if comparison.spread and not comparison.has_chance:  # chance makes differences far from normal
+            if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
                 spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
-        shown, needed, seeds = [], [], set()
+        shown, seeds, needed = [], set(), list[tuple[int, str]]()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
-            fewest, number = (
-                min(comparison.seeds for comparison in of_axis),
-                seeds_for(spread, metric.half_width, level=LEVEL),
-            )
+            fewest = min(comparison.seeds for comparison in of_axis)
+            number = max(PILOT, seeds_for(spread, metric.half_width))
             seeds.add(fewest)
             shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
-            needed.append(f"{number:,} ({axis})" if number < MOST else f"over {MOST:,} ({axis})")
+            if number > fewest:
+                needed.append((number, axis))
         if shown and not found.method.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
-                f"about {' or '.join(shown)} is significant with {POWER:.0%} power; ±{metric.half_width:g} "
-                f"({1 - LEVEL:.0%}, each) needs about {' or '.join(needed)} seeds in total"
-                + (f": sweep.precision={metric.half_width:g} adds them" if table[0].metric == TEST_ACC else "")
+                f"about {' or '.join(shown)} is significant with {POWER:.0%} power"
+                + more_seeds(needed, table[0].metric)
             )
     return lines
+
+
+def more_seeds(needed: Sequence[tuple[int, str]], metric: str) -> str:
+    """Return how many seeds, with which axis, a narrow enough interval needs, and what adds them."""
+    if not needed:
+        return ""
+    width, most = METRICS[metric].half_width, max(number for number, _ in needed)
+    numbers = [f"{f'{number:,}' if number < MOST else f'over {MOST:,}'} ({axis})" for number, axis in needed]
+    text = f"; ±{width:g} ({1 - LEVEL:.0%}, each) needs about {' or '.join(numbers)} seeds in total"
+    limit = f" sweep.max_seeds={most}" if MAX_SEEDS < most < MOST else ""
+    return text + (f": sweep.precision={width:g}{limit} adds them" if metric == TEST_ACC and most < MOST else "")

@@ -29,7 +29,7 @@ from sweeper.summary.intervals import (
 from sweeper.summary.other_images import ImageVariance, Pair, for_other_images
 from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
-from sweeper.summary.parts import MODEL, Part, agree, parts_of
+from sweeper.summary.parts import MODEL, Part, agree, opposed, parts_of
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
 TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the epoch limit ended
@@ -49,7 +49,8 @@ class Comparison:
         floor: the standard deviation that rounding alone gives `means`; None where it is not known.
         higher, lower, tied: pairs in which the value has more of the metric, less, the same.
         models: of the pairs of each model, if there are several, except on the model axis itself.
-        axis, parts: the first other setting, models before others, whose parts' means differ in sign; else none.
+        axis, parts: another setting whose parts' means differ in sign, else none; of several, one with intervals on
+            both sides of 0, then models.
         averaged: settings of the axes' own choices over which runs were averaged.
         left_out: seeds and cells that are not in complete blocks.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
@@ -130,6 +131,11 @@ class Comparison:
         return self.corrected is not None and self.corrected < LEVEL
 
     @property
+    def is_unplanned(self) -> bool:
+        """Whether a run diverged that sweep.precision needed: the number of seeds does not follow from the spread."""
+        return self.precision is not None and self.diverged is not None and not self.diverged.is_empty
+
+    @property
     def has_chance(self) -> bool:
         """Whether it includes a diverged run, counted as chance accuracy."""
         return self.is_scored and self.diverged is not None and not self.diverged.is_empty
@@ -137,7 +143,11 @@ class Comparison:
     @property
     def is_precise(self) -> bool:
         """Whether the precision was reached, if there is one."""
-        return self.precision is None or self.interval == (self.mean - self.precision, self.mean + self.precision)
+        return (
+            self.precision is None
+            or self.is_unplanned
+            or self.interval == (self.mean - self.precision, self.mean + self.precision)
+        )
 
     @property
     def models_up(self) -> int:
@@ -151,6 +161,8 @@ class Comparison:
     def interval_at(self, level: float) -> Interval | None:
         if self.is_anytime:
             return confidence_sequence(self.means, level, self.floor)
+        if self.is_unplanned:
+            return None
         if self.precision is not None:
             return fixed_width(self.mean, self.spread, self.seeds, self.precision)
         return t_interval(self.mean, self.spread, self.seeds, level)
@@ -183,8 +195,7 @@ def compare(
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
         diverged, failed, is_scored, is_screen, is_anytime: see Comparison.
-        precision: see Comparison; ignored by comparisons that did not determine the number of seeds: those of other
-            measures, and those with a diverged run.
+        precision: see Comparison; ignored by those of other measures, which did not determine the number of seeds.
     """
     blocks = complete_blocks(differences, names)
     seeds: dict[Any, list[float]] = {}
@@ -202,9 +213,9 @@ def compare(
         if len({cell[index] for cell in blocks.cells}) > 1
     }
     disagreeing = [name for name, parts in divided.items() if not agree([part.mean for part in parts])]
-    axis = min(disagreeing, key=lambda name: (name != MODEL, name), default=None)
+    axis = min(disagreeing, key=lambda name: (not are_opposite(divided[name]), name != MODEL, name), default=None)
     is_main = metric == TEST_ACC and len(changes) == 1
-    if not is_main or (diverged is not None and not diverged.is_empty):
+    if not is_main:
         precision = None
     p = anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means))
     rows = sorted({row for pair in blocks.differences for row in pair.rows})
@@ -254,12 +265,21 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     tested = [comparison.p for comparison in comparisons if comparison.p is not None]
     adjusted, levels = iter(holm(tested)), iter(holm_levels(tested, LEVEL))
     number = sum(len(comparison.models) for comparison in comparisons)
+    others = sum(len(comparison.parts) for comparison in comparisons)
     family = []
     for comparison in comparisons:
         p, level = (None, LEVEL) if comparison.p is None else (next(adjusted), next(levels))
         models = tuple(replace(part, family=part_interval(part, comparison, number)) for part in comparison.models)
-        family.append(replace(comparison, models=models, corrected=p, level=level))
+        parts = tuple(replace(part, family=part_interval(part, comparison, others)) for part in comparison.parts)
+        parts = models if comparison.axis == MODEL else parts
+        family.append(replace(comparison, models=models, parts=parts, corrected=p, level=level))
     return family
+
+
+def are_opposite(parts: Sequence[Part]) -> bool:
+    """Return whether the intervals of some parts are above 0 and of others below, for these parts alone."""
+    intervals = [t_interval(part.mean, part.spread, len(part.means), LEVEL / len(parts)) for part in parts]
+    return opposed(intervals)
 
 
 def part_interval(part: Part, comparison: Comparison, number: int) -> Interval | None:

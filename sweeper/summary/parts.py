@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.summary.blocks import Blocks, means_by
@@ -50,6 +50,12 @@ def parts_of(name: str, index: int, blocks: Blocks, floor: float | None) -> tupl
         least = None if floor is None else floor / math.sqrt(cells[value])
         parts.append(Part(f"{prefix}{format_override(value)}", means, spread_of(means, least)))
     return tuple(parts)
+
+
+def opposed(intervals: Iterable[Interval | None]) -> bool:
+    """Return whether some intervals are above 0 and others below."""
+    known = [interval for interval in intervals if interval is not None]
+    return any(low > 0 for low, _ in known) and any(high < 0 for _, high in known)
 
 
 def agree(means: Sequence[float]) -> bool:

@@ -1,9 +1,11 @@
 """Notes on why runs are left out of comparisons, and on what limits the results."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sweeper.summary.axes import sort_key
+import pandas as pd
+
+from sweeper.summary.axes import axes_of, sort_key
 from sweeper.summary.columns import WITH, format_override, is_implied
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
@@ -25,11 +27,38 @@ def remarks(study: Study, comparisons: Sequence[Comparison]) -> list[str]:
         if own and any(comparison.averaged for comparison in comparisons if comparison.changes[0].axis == axis):
             lines.append(f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one")
         elif own:
-            usual = ", ".join(f"{name}={format_override(study.baseline[name])}" for name in own)
-            lines.append(f"{axis}: compared at the baseline's {usual}; not all of its choices have other values")
-        for value in sorted({*study.settings[axis].dropna()} - {*settings[axis].dropna()}, key=sort_key):
-            rows = study.settings.index[study.settings[axis] == value]
-            states = Counter("diverged" if row in study.diverged else "failed" for row in rows)
+            lines += own_settings(study, axis, own)
+    return lines
+
+
+def own_settings(study: Study, axis: str, own: Sequence[str]) -> list[str]:
+    """Describe at which values of its own settings each choice of an axis was compared."""
+    settings, base = study.finished_settings, study.baseline[axis]
+    usual = ", ".join(f"{name}={format_override(study.baseline[name])}" for name in own)
+    lines = []
+    for value in sorted({*settings[axis].dropna()} - {base}, key=sort_key):
+        points = {*map(tuple, settings.loc[settings[axis] == value, list(own)].to_numpy(dtype=object))}
+        if len(points) == 1:
+            used = [(name, cell) for name, cell in zip(own, *points, strict=True) if cell is not None]
+            at = " at " + ", ".join(f"{name}={format_override(cell)}" for name, cell in used) if used else ""
+            lines.append(
+                f"{axis}={format_override(value)}{at} is compared with {axis}={format_override(base)} at {usual}"
+            )
+    return lines
+
+
+def never_finished(settings: pd.DataFrame, finished: Collection[int], diverged: Collection[int]) -> list[str]:
+    """Name the values of settings with which no run finished, and how their runs ended.
+
+    Args:
+        settings: of the runs that finished, diverged or failed.
+        finished, diverged: rows of these runs.
+    """
+    lines, done = [], settings.loc[sorted(finished)]
+    for axis in axes_of(settings):
+        for value in sorted({*settings[axis].dropna()} - {*done[axis].dropna()}, key=sort_key):
+            rows = settings.index[settings[axis] == value]
+            states = Counter("diverged" if row in diverged else "failed" for row in rows)
             counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
             lines.append(f"{axis}={format_override(value)}: no run finished, {counts}")
     return lines

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.errors import UserError
 from sweeper.summary.columns import format_override
+from sweeper.summary.effect_measures import USUAL
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.outcomes import Tally
 from sweeper.summary.pairing import DECIMALS, Change, Difference
@@ -39,7 +41,17 @@ def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comp
         study: the runs of all datasets.
         screening: of the runs of one dataset.
         data: the dataset.
+
+    Returns:
+        None of a confounded screen.
+
+    Raises:
+        UserError: other measures than test_acc are asked for.
     """
+    if others := [name for name in study.method.measures if name not in USUAL]:
+        raise UserError(f"--measure {others[0]}: the tricks of a screen are compared by {METRIC} only; drop --measure")
+    if screening.is_confounded:
+        return []
     table, runs, settings = [], study.runs, rows_of(study.settings, data)
     for trick in screening.effects:
         differences = [
@@ -78,6 +90,11 @@ def describe_screen(screening: Screening, data: str) -> list[str]:
     tricks = list(screening.effects)
     seeds = screening.on[tricks[0]]
     number = 2 * len(next(iter(seeds.values())))
+    if screening.is_confounded:
+        return [
+            f"{data}: {len(tricks)} tricks in {number} runs per seed, in which a trick's effect cannot be told from "
+            "interactions of others, so none is estimated; compare all runs of the screen, without --where"
+        ]
     lines = [
         f"{data}: a screen of {len(tricks)} tricks with {number} runs per seed; each effect is averaged over the "
         "other tricks; interactions are not estimated"

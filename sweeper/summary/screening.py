@@ -8,6 +8,7 @@ need a model (Box, Hunter and Hunter 2005, chapter 5).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Screening:
         on, off: for each trick and seed, the rows of the runs with the trick and without.
         left_out: for each seed that does not count, how many of its runs have no result.
         is_full: whether every combination of the tricks is run, so that there are pairs as well.
+        is_confounded: whether a trick's effect cannot be told from an interaction of two, as in half of a screen.
     """
 
     effects: dict[Trick, dict[Any, float]]
@@ -35,6 +37,7 @@ class Screening:
     off: dict[Trick, dict[Any, list[int]]]
     left_out: dict[Any, int]
     is_full: bool
+    is_confounded: bool
 
 
 def screen(settings: pd.DataFrame, results: "pd.Series[float]", baseline: Mapping[str, Any]) -> Screening | None:
@@ -58,6 +61,10 @@ def screen(settings: pd.DataFrame, results: "pd.Series[float]", baseline: Mappin
     design = np.unique(signs, axis=0)
     if design.sum(axis=0).any() or not np.array_equal(design.T @ design, len(design) * np.eye(len(tricks))):
         return None
+    is_confounded = any(
+        (design.T @ (design[:, first] * design[:, second])).any()
+        for first, second in combinations(range(len(tricks)), 2)
+    )
     blocks: dict[tuple[Any, ...], dict[tuple[int, ...], int]] = {}
     keys = settings[paired_columns(settings, axes)].astype(object).to_numpy()
     for row, key, combination in zip(settings.index, map(tuple, keys), map(tuple, signs.tolist()), strict=True):
@@ -77,7 +84,8 @@ def screen(settings: pd.DataFrame, results: "pd.Series[float]", baseline: Mappin
             for sign, side in ((1, on), (-1, off)):
                 side[name][seed] = [row for combination, row in runs.items() if combination[number] == sign]
             effects[name][seed] = float(results[on[name][seed]].mean() - results[off[name][seed]].mean())
-    return Screening(effects, on, off, left_out, is_full=len(design) == 2 ** len(tricks))
+    is_full = len(design) == 2 ** len(tricks)
+    return Screening(effects, on, off, left_out, is_full, is_confounded)
 
 
 def group_aliases(columns: Mapping[str, NDArray[np.int64]]) -> list[list[str]]:

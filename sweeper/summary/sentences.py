@@ -36,10 +36,13 @@ def answers(found: Effects) -> list[Answer]:
     """Return the answer on each dataset, by test_acc; none where that was not compared."""
     main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
     several = len({comparison.data for comparison in main}) > 1
-    return [
+    found_on = [
         Answer(heading(table, several), [f"{sentence(comparison)}." for comparison in sorted(table, key=importance)])
         for table in tables(main)
     ]
+    for answer in found_on[-1:]:
+        answer.sentences.extend(f"{line}." for line in found.never)
+    return found_on
 
 
 def importance(comparison: Comparison) -> tuple[bool, float]:
@@ -52,7 +55,7 @@ def heading(table: Sequence[Comparison], several: bool) -> str:
     changes = [comparison.changes[0] for comparison in table]
     bases = dict.fromkeys(f"{change.axis}={format_override(change.baseline)}" for change in changes)
     data = f" on {table[0].data}" if several else ""
-    return f"Test accuracy{data} compared with {', '.join(bases)} ({1 - LEVEL:.0%} intervals):"
+    return f"Test accuracy{data} compared with {', '.join(bases)} (intervals: at least {1 - LEVEL:.0%}):"
 
 
 def sentence(comparison: Comparison) -> str:
@@ -70,12 +73,19 @@ def sentence(comparison: Comparison) -> str:
         low, high = (plain(end, digits) for end in interval)
         text = f"{points(comparison.mean, digits)} points{where(comparison)} ({low} to {high}; {seeds}"
         text += f"{other_images(comparison, digits)})"
-        text += on_average(comparison.parts, digits) if comparison.parts else ""
+        text += on_average(comparison.parts or comparison.models, digits)
     else:
         low, high = (points(end, digits) for end in interval)
-        text = "no difference in any pair" if comparison.higher == comparison.lower == 0 else "no difference seen"
-        text += on_average(comparison.models, digits) if are_opposed(comparison) else ""
-        text += f"; if there is one{where(comparison)}, it is between {low} and {high} points"
+        mean = f"{points(comparison.mean, digits)} points{where(comparison)}"
+        text = f"no clear difference: {mean}, between {low} and {high}"
+        if comparison.higher == comparison.lower == 0:
+            text = (
+                f"no difference in any pair{where(comparison)}; if there is one, it is between {low} and {high} points"
+            )
+        elif are_opposed(comparison):
+            text = (
+                f"opposite effects: {mean}{on_average(comparison.parts, digits)}; the mean is between {low} and {high}"
+            )
         text += f" ({seeds}{other_images(comparison, digits)})"
     return f"{name}: {text}{step_cost(comparison)}{missing(comparison)}"
 
@@ -94,7 +104,9 @@ def other_images(comparison: Comparison, digits: int) -> str:
 
 
 def on_average(parts: Sequence[Part], digits: int) -> str:
-    """Return the range of the parts' means, as a verdict does."""
+    """Return the range of the parts' means, as a verdict does; empty without parts."""
+    if not parts:
+        return ""
     low, high = (pick(parts, key=lambda part: part.mean) for pick in (min, max))
     ends = [points(part.mean, max(digits, digits_for(part.mean))) for part in (low, high)]
     return f" on average, from {ends[0]} ({low.name}) to {ends[1]} ({high.name})"

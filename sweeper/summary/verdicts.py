@@ -5,20 +5,22 @@ from collections.abc import Sequence
 from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
-from sweeper.summary.parts import Part
+from sweeper.summary.parts import Part, opposed
 
 
 def verdict(comparison: Comparison) -> str:
     """Return the result as the end of a sentence."""
     if comparison.seeds == 1:
         return f"one {'pair' if comparison.pairs == 1 else 'seed'}: more seeds needed"
+    if comparison.is_unplanned:
+        return f"no interval, since sweep.precision adds no seeds for it{missing(comparison)}"
     if comparison.p is None and comparison.interval is None:
         return "the same in every seed: no spread to test against"
     if comparison.averaged:
         names = " and ".join(comparison.averaged)
         return f"no verdict: averaged over {names}; use {' '.join(f'--tune {name}' for name in comparison.averaged)}"
     if not comparison.is_significant:
-        words = "not significant" + (on_average(comparison, comparison.models) if are_opposed(comparison) else "")
+        words = "not significant" + (on_average(comparison, comparison.parts) if are_opposed(comparison) else "")
         words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
         return words + missing(comparison)
     words = direction(comparison) + where(comparison)
@@ -34,9 +36,8 @@ def on_average(comparison: Comparison, parts: Sequence[Part]) -> str:
 
 
 def are_opposed(comparison: Comparison) -> bool:
-    """Return whether the simultaneous intervals of the models are above 0 for one model and below 0 for another."""
-    intervals = [model.family for model in comparison.models if model.family is not None]
-    return any(low > 0 for low, _ in intervals) and any(high < 0 for _, high in intervals)
+    """Return whether the simultaneous intervals are above 0 for one model (or rate) and below for another."""
+    return opposed(part.family for part in comparison.parts)
 
 
 def direction(comparison: Comparison) -> str:
@@ -49,11 +50,13 @@ def direction(comparison: Comparison) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return the pairs to which a result is restricted; empty if no pair lacks a result."""
+    """Return what a result is restricted to: pairs without a missing result, these test images; empty for neither."""
     diverged, failed = (tally is not None and not tally.is_empty for tally in (comparison.diverged, comparison.failed))
     several = comparison.is_screen or len(comparison.changes) > 1
     restricted = failed or (diverged and not comparison.has_chance)
-    return f" where {'all' if several else 'both'} runs finish" if restricted else ""
+    words = f" where {'all' if several else 'both'} runs finish" if restricted else ""
+    others = comparison.other_images if comparison.is_significant else None
+    return words + (" on these test images" if others is not None and others[0] <= 0 <= others[1] else "")
 
 
 def missing(comparison: Comparison) -> str:

@@ -81,6 +81,7 @@ class Composer:
             return as_composed(self.by_hydra(tuple(job)))
         if groups not in self.by_groups:
             self.by_groups[groups] = self.recombine(groups) or self.of_groups(groups)
+        if groups not in self.interpolations:
             self.interpolations[groups] = [*raw_values(self.by_groups[groups][0]).values()]
         interpolations = self.interpolations[groups]
         if any(OF_HYDRA in text for text in interpolations):  # Hydra's own config, which each job has by itself

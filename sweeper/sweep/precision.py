@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 PILOT = 4  # seeds before the first look
 LEVEL = 0.03
+MAX_SEEDS = 20  # where sweep.max_seeds is null
 MOST = 100_000  # limit of the computation; more seeds are never run
 
 

@@ -15,9 +15,7 @@ from sweeper.sweep.durations import format_duration
 from sweeper.sweep.expand import Axis, axes_of, factors_of
 from sweeper.sweep.known_effects import effects_of, format_effect
 from sweeper.sweep.plan import Planned
-from sweeper.sweep.precision import PILOT, half_width, seeds_for, seeds_to_add
-
-MAX_SEEDS = 20  # where sweep.max_seeds is null
+from sweeper.sweep.precision import MAX_SEEDS, PILOT, half_width, seeds_for, seeds_to_add
 
 
 class Rounds:

@@ -117,8 +117,11 @@ def test_other_comparisons_of_a_sweep_with_a_precision_have_a_p() -> None:
     frame = table(*runs("activation", {"relu": [1, 2, 3, None], "selu": [2, 4, 6, None]}, epochs_to_target=3))
     frame.loc[7, "state"] = "diverged"
     frame.loc[3, "test_acc"] = 4
-    for one in found(frame, precision=9.0).comparisons:
-        assert one.p is not None and one.precision is None  # an effect with a diverged run adds no seeds
+    first, *others = found(frame, precision=9.0).comparisons
+    assert first.p is None and first.interval is None and not first.is_significant  # it adds no seeds
+    assert verdict(first) == "no interval, since sweep.precision adds no seeds for it; diverged: 1 of 4 vs. 0 of 4"
+    for one in others:
+        assert one.p is not None and one.precision is None
     (one, _) = found(frame[frame["seed"] < 3], precision=9.0, is_anytime=True).comparisons
     assert one.p is not None and one.precision is None
 

@@ -168,8 +168,16 @@ def test_a_test_after_every_seed_keeps_the_error_rate() -> None:
     assert naive > 0.2 and wrong < 0.05
 
 
-def test_p_keeps_its_highest_evidence_and_needs_two_seeds() -> None:
-    assert anytime_p([*EFFECTS, -0.1]) == anytime_p(EFFECTS)
-    assert e_value([*EFFECTS, -0.1]) < e_value(EFFECTS)
+@pytest.mark.parametrize("means", [EFFECTS, [*EFFECTS, -0.1], [0.03, 0.031, 0.029, 0.03, *[-0.02] * 8], [0.1, -0.1]])
+def test_an_anytime_interval_excludes_0_exactly_where_p_is_significant(means: list[float]) -> None:
+    p = anytime_p(means)
+    assert p is not None
+    for level in (0.001, 0.01, 0.05, 0.2):
+        interval = confidence_sequence(means, level)
+        assert (interval is not None and not interval[0] <= 0 <= interval[1]) == (p < level)
+
+
+def test_p_is_the_inverse_of_the_evidence_and_needs_two_seeds() -> None:
+    assert anytime_p([*EFFECTS, -0.1]) == 1 > e_value([*EFFECTS, -0.1])
     assert anytime_p([1.0]) is None and anytime_p([1.0, 1.0]) == 1 and confidence_sequence([1.0], 0.05) is None
     assert anytime_p([1.0] * 5, floor=1e-6) == pytest.approx(1 / 21**2)  # the highest evidence that five seeds can give

@@ -71,8 +71,7 @@ def test_a_setting_that_varies_within_a_choice_is_an_axis() -> None:
         "model=cnn<mlp": (13.5, 2),  # against the baseline's mlp, not against the mean of both: (10 - 1 + 20 - 2) / 2
         "model.hidden=[512]<[64]": (3.5, 2),  # (4 - 1 + 6 - 2) / 2
     }
-    note = "model: compared at the baseline's model.hidden=[64]; not all of its choices have other values"
-    assert note in result.notes
+    assert "model=cnn is compared with model=mlp at model.hidden=[64]" in result.notes
     assert found(frame).baseline["model.hidden"] == "[512]"  # as text the smaller one; not cnn's null, though 3 have it
 
 
@@ -134,6 +133,8 @@ def test_a_choice_with_its_own_value_is_compared_with_the_baseline_run() -> None
     )
     comparison = found(frame, {"optimizer": "adam", "optimizer.lr": 0.001}).comparisons[0]
     assert changes([comparison]) == {"optimizer=sgd<adam": (2, 2)} and not comparison.averaged
+    notes = found(frame, {"optimizer": "adam", "optimizer.lr": 0.001}).notes
+    assert "optimizer=sgd at optimizer.lr=0.1 is compared with optimizer=adam at optimizer.lr=0.001" in notes
 
 
 def test_runs_of_different_datasets_are_never_paired() -> None:

@@ -56,6 +56,16 @@ def test_screens_of_every_size(num_tricks: int) -> None:
     assert [np.mean(values) for values in found.values()] == pytest.approx([1.05, *EFFECTS[1:num_tricks]])
 
 
+@pytest.mark.parametrize("fixed", ["trick01", "trick12"])
+def test_half_of_a_screen_is_confounded(fixed: str) -> None:
+    frame = sweep(2)
+    screen = screened(frame, BASELINE)
+    assert screen is not None and not screen.is_confounded
+    half = frame[frame[fixed] == "off"].drop(columns=fixed)
+    screen = screened(half, {name: "off" for name in BASELINE if name != fixed})
+    assert screen is not None and screen.is_confounded
+
+
 def test_the_order_of_runs_does_not_matter() -> None:
     shuffled = sweep().sample(frac=1, random_state=0).sort_values("seed")
     assert effects_of(screened(shuffled, BASELINE))["trick01"] == pytest.approx([1.0, 1.1, 0.8])

@@ -14,6 +14,7 @@ from records import finish
 from rich.console import Console
 
 from sweeper.summary.effects import Effects
+from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_lines import print_lines
 from sweeper.summary.effects_rows import as_json
 from sweeper.summary.effects_text import as_table, print_effects
@@ -43,13 +44,12 @@ def lines(result: Effects) -> list[str]:
 def test_what_helps_is_first_and_what_is_not_seen_has_bounds() -> None:
     result = norms(none=[0.5, 0.5, 0.5, 0.5], layer=[0.51, 0.49, 0.5, 0.5], batch=[0.55, 0.56, 0.57, 0.56])
     (answer,) = answers(result)
-    assert answer.heading == "Test accuracy compared with norm=none (95% intervals):"
+    assert answer.heading == "Test accuracy compared with norm=none (intervals: at least 95%):"
     # batch: sd 0.00816, 4 seeds; Holm's first of two: t(3) at 0.0125 is 4.177, half-width 0.0171. layer: t(3) at 0.025,
     # 3.182, the same sd: 0.0130.
     assert answer.sentences == [
         "norm=batch: +6.0 points (4.3 to 7.7; 4 seeds).",
-        "norm=layer: no difference seen; if there is one, it is between -1.3 and +1.3 points (4 seeds), 10% slower a "
-        "step.",
+        "norm=layer: no clear difference: 0.0 points, between -1.3 and +1.3 (4 seeds), 10% slower a step.",
     ]
 
 
@@ -112,7 +112,40 @@ def test_models_that_disagree_are_named() -> None:
         run for (model, norm), values in (accs | opposed).items() for run in runs("norm", {norm: values}, model=model)
     ]
     by_norm = next(text for text in lines(found(table(*rows), {"norm": "none"})) if text.startswith("norm="))
-    assert "no difference seen on average, from -20.25 (mlp) to +20.50 (cnn); if there is one" in by_norm
+    assert "opposite effects: " in by_norm and " on average, from -20.25 (mlp) to +20.50 (cnn); the mean is" in by_norm
+
+
+def test_effects_that_depend_on_another_setting_are_named_with_the_remedy() -> None:
+    accs = {0.5: [0.75, 0.76, 0.74], 0.1: [0.65, 0.645, 0.66]}
+    rows = [
+        run
+        for lr, values in accs.items()
+        for run in runs("activation", {"relu": [0.7, 0.7, 0.7], "selu": values}, optimizer__lr=lr)
+    ]
+    result = found(table(*rows), {"activation": "relu", "optimizer.lr": 0.1})
+    text = next(text for text in lines(result) if text.startswith("activation="))
+    assert "opposite effects: " in text and "from -4.83 (optimizer.lr=0.1) to +5.00 (optimizer.lr=0.5)" in text
+    assert any("use --tune optimizer.lr" in line for line in caption(result))
+
+
+def test_models_that_agree_are_given_with_their_range() -> None:
+    rows = [
+        run
+        for model, gain in (("cnn", 0.04), ("mlp", 0.02))
+        for run in runs(
+            "norm", {"none": [0.5, 0.51, 0.52], "batch": [0.5 + gain, 0.51 + gain, 0.521 + gain]}, model=model
+        )
+    ]
+    (text, *_) = [text for text in lines(found(table(*rows), {"norm": "none"})) if text.startswith("norm=")]
+    assert "on average, from +2.03 (mlp) to +4.03 (cnn)" in text
+
+
+def test_a_change_that_never_finishes_is_in_the_answer() -> None:
+    frame = table(*runs("activation", {"relu": [0.5, 0.6], "gelu": [0.5, 0.6], "selu": [0.1, 0.1]}))
+    frame.loc[frame["activation"] == "selu", "state"] = "diverged"
+    assert lines(found(frame, {"activation": "relu"}))[-1] == "activation=selu: no run finished, 2 diverged."
+    nothing = found(frame[frame["activation"] != "gelu"]).nothing or ""
+    assert "activation=selu: no run finished, 2 diverged" in nothing and "Sweep over another trick" in nothing
 
 
 def test_each_dataset_has_a_heading_and_other_measures_have_none() -> None:
@@ -123,7 +156,7 @@ def test_each_dataset_has_a_heading_and_other_measures_have_none() -> None:
     ]
     headings = [answer.heading for answer in answers(found(table(*rows), {"norm": "none"}))]
     assert headings == [
-        f"Test accuracy on {data} compared with norm=none (95% intervals):" for data in ("digits", "other")
+        f"Test accuracy on {data} compared with norm=none (intervals: at least 95%):" for data in ("digits", "other")
     ]
     losses = runs("norm", {"none": [0.5, 0.6], "batch": [0.4, 0.6]}, measure="test_loss")
     assert answers(found(table(*losses), measures=("test_loss",))) == []
