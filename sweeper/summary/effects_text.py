@@ -31,6 +31,7 @@ from sweeper.summary.sentences import answers
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
+from sweeper.sweep.saved import sweeps_with_precision
 
 MOST_WIDTH = 100_000
 RESULT_WIDTH = 28  # characters in which a result is legible
@@ -204,6 +205,12 @@ def show_effects(
         skipped=skipped,
         options=options,
     )
+    if only is None:
+        found.notes.extend(
+            f"The seeds of sweep {name} were chosen by sweep.precision, after looks at their spread: `effects {name}` "
+            "has the intervals that are valid for it"
+            for name in sweeps_with_precision(output_dir)
+        )
     if found.nothing is not None and (output is not None or format != "table"):
         print(printable(found.nothing), file=sys.stderr)
     if output is not None:

@@ -124,3 +124,9 @@ def precision_of(output_dir: Path, name: str | None) -> float | None:
         UserError: there is no such sweep, or its plan is damaged.
     """
     return None if name is None else number(read_plan(find_sweep(output_dir, name)).get("precision"))
+
+
+def sweeps_with_precision(output_dir: Path) -> list[str]:
+    """Return the names of the sweeps that were run with sweep.precision, in order."""
+    files = sorted((output_dir / "sweeps").glob("*/sweep.json"))
+    return [file.parent.name for file in files if number((read_json(file) or {}).get("precision")) is not None]

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from sweeper.__main__ import app
 from sweeper.errors import UserError
+from sweeper.files import write_json
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_rows import as_json, to_csv, to_frame
 from sweeper.summary.effects_text import FORMATS, as_table, print_effects, show_effects
@@ -246,3 +247,20 @@ def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
         make(tmp_path, name, 0.5, activation={"name": name})
     with pytest.raises(UserError, match=r"^--baseline activation=: no finished run has it; values: relu, selu$"):
         show_effects(tmp_path, {"relu", "selu"}, ["activation"])
+
+
+def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        for name, acc in (("relu", 0.5), ("selu", 0.6)):
+            finish(tmp_path, f"{name}{seed}", [acc], activation={"name": name}, seed=seed)
+    precision: float | None
+    for name, precision in (("exact", 0.01), ("fixed", None)):
+        (tmp_path / "sweeps" / name).mkdir(parents=True)
+        write_json(tmp_path / "sweeps" / name / "sweep.json", {"precision": precision})
+    show_effects(tmp_path, None, [])
+    text = capsys.readouterr().out
+    assert "The seeds of sweep exact were chosen by sweep.precision" in text and "sweep fixed" not in text
+    show_effects(tmp_path, {"relu0", "selu0"}, [])
+    assert "sweep exact" not in capsys.readouterr().out
