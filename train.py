@@ -28,8 +28,10 @@ def main(config: DictConfig) -> float:
         Its best validation accuracy, for sweepers that optimize.
     """
     with job_errors(config.sweep):
-        from sweeper.runs.run import run  # imports torch, which --help and tab completion do without
+        from sweeper.runs.extensions import load  # imports torch, which --help and tab completion do without
+        from sweeper.runs.run import run
 
+        load(list(config.extend))  # again where Hydra started another process
         settings = to_config(config)
         return run(settings, current_job(config, settings))
 

@@ -59,7 +59,8 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
     """Return the steps of a group whose choices combine: those whose settings are given, in the registry's order.
 
     A step is off where its settings are off, see `is_off`. A setting whose argument has a default may be null, and is
-    left out where it is given as that default, so that both are the same step.
+    left out where it is given as that default, so that both are the same step. Where all arguments have a default, as
+    in an extension, the first setting is the one that turns the step on.
 
     Raises:
         UserError: only some of a step's settings are given.
@@ -68,6 +69,8 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
     for name, function in functions.items():
         defaults = {key: inspect.signature(function).parameters[key].default for key in keyword_only(function)}
         given = {key: value for key in defaults if not is_off(value := getattr(config, key))}
+        if defaults and inspect.Parameter.empty not in defaults.values():
+            defaults[next(iter(defaults))] = inspect.Parameter.empty
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
         if given and missing:
             raise UserError(f"{group}.{missing[0]}=null: the step {name} requires a value")

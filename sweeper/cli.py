@@ -6,9 +6,9 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from sweeper.errors import (
     release_frames,
 )
 from sweeper.explain import CONF, explain, is_of_a_choice
-from sweeper.typed import rewrite
+from sweeper.typed import extensions, rewrite
 
 if TYPE_CHECKING:
     from sweeper.runs.run import Job
@@ -47,6 +47,29 @@ def register_schema() -> None:
     store.store(name="schema", node=Config)
     store.store(group="hydra/help", name="sweeper", node={"app_name": "train.py", "template": help_text()})
     remove_optuna_plugin(store)
+
+
+def load_extensions(arguments: Sequence[str]) -> None:
+    """Load the files of `extend=...`, whose choices and settings Hydra then composes like those of conf/.
+
+    Args:
+        arguments: of train.py.
+
+    Raises:
+        UserError: see sweeper.runs.extensions.load.
+    """
+    completed = "-sc" in arguments or "--shell-completion" in arguments  # then the command line is in a variable
+    files = extensions(os.environ.get("COMP_LINE", "").split() if completed else arguments)
+    if not files:
+        return
+    from sweeper.runs.extensions import LOADED, load  # imports torch
+
+    with suppress(UserError) if completed else nullcontext():
+        load(files)
+    register_schema()
+    store = ConfigStore.instance()
+    for choice in (choice for extension in LOADED.values() for choice in extension.choices if choice.preset):
+        store.store(group=choice.entry.group, name=choice.entry.name, node=dict(choice.preset), provider="extend")
 
 
 def help_text() -> str:
@@ -99,12 +122,14 @@ def run_with_friendly_errors(main: Callable[[], None]) -> None:
     raises its exceptions instead of printing them.
     """
     if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
+        load_extensions(sys.argv[1:])
         sys.argv[1:] = rewrite(sys.argv[1:])
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = os.environ[FRIENDLY_ERRORS] = "1"
     try:
         with friendly_errors():
+            load_extensions(sys.argv[1:])
             sys.argv[1:] = rewrite(sys.argv[1:])
             main()
     finally:
@@ -217,8 +242,10 @@ def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]
         settings = {key: value for key, value in asdict(getattr(config, item.name)).items() if value is not None}
         found = [sorted((folder / item.name).glob("*.yaml")) for folder in reversed(folders)]
         files = {file.stem: file for files in found for file in files}  # Hydra takes the first folder's
-        names = sorted(files, key=lambda name: name != typed.get(item.name))  # mostly spares reading the others
-        equal = next((name for name in names if preset_settings(files[name]) == settings), None)
+        presets = {name: partial(preset_settings, file) for name, file in files.items()}
+        presets |= {name: partial(not_null, node) for name, node in stored_presets(item.name) if name not in files}
+        names = sorted(presets, key=lambda name: name != typed.get(item.name))  # mostly spares reading the others
+        equal = next((name for name in names if presets[name]() == settings), None)
         if equal is not None:
             labels[item.name] = equal
     return labels
@@ -227,6 +254,17 @@ def preset_labels(config: Config, typed: dict[str, str], folders: Sequence[Path]
 @cache
 def preset_settings(file: Path) -> dict[str, Any]:
     """Return the settings in a preset's file that are not null."""
-    content = OmegaConf.to_container(OmegaConf.load(file))
+    return not_null(OmegaConf.load(file))
+
+
+def not_null(preset: Any) -> dict[str, Any]:
+    """Return the settings of a preset that are not null."""
+    content = OmegaConf.to_container(preset)
     settings = content if isinstance(content, dict) else {}
     return {str(key): value for key, value in settings.items() if key != "defaults" and value is not None}
+
+
+def stored_presets(group: str) -> Iterator[tuple[str, DictConfig]]:
+    """Yield the presets of a group that no file has, those of extensions, with their names."""
+    for name, stored in ConfigStore.instance().repo.get(group, {}).items():
+        yield name.removesuffix(".yaml"), stored.node

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +34,7 @@ from sweeper.groups import (
     SchedulerConfig,
     ViewsConfig,
 )
-from sweeper.ranges import DEVICE, Check, above, at_least, between, inside, listing, one_of, setting
+from sweeper.ranges import DEVICE, Check, above, at_least, between, group, inside, listing, one_of, setting
 
 LONGEST_NAME = 100  # characters of a sweep's name, which is also a folder name
 MOST_BYTES = 200  # of the same name; file systems take 255
@@ -81,21 +81,21 @@ class SweepConfig:
 class Config:
     """One run."""
 
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    activation: ActivationConfig = field(default_factory=ActivationConfig)
-    norm: NormConfig = field(default_factory=NormConfig)
-    dropout: DropoutConfig = field(default_factory=DropoutConfig)
-    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    init: InitConfig = field(default_factory=InitConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    mixing: MixingConfig = field(default_factory=MixingConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    averaging: AveragingConfig = field(default_factory=AveragingConfig)
-    courses: CoursesConfig = field(default_factory=CoursesConfig)
-    views: ViewsConfig = field(default_factory=ViewsConfig)
+    data: DataConfig = group(DataConfig)
+    model: ModelConfig = group(ModelConfig)
+    optimizer: OptimizerConfig = group(OptimizerConfig)
+    scheduler: SchedulerConfig = group(SchedulerConfig)
+    activation: ActivationConfig = group(ActivationConfig)
+    norm: NormConfig = group(NormConfig)
+    dropout: DropoutConfig = group(DropoutConfig)
+    architecture: ArchitectureConfig = group(ArchitectureConfig)
+    init: InitConfig = group(InitConfig)
+    augmentation: AugmentationConfig = group(AugmentationConfig)
+    mixing: MixingConfig = group(MixingConfig)
+    loss: LossConfig = group(LossConfig)
+    averaging: AveragingConfig = group(AveragingConfig)
+    courses: CoursesConfig = group(CoursesConfig)
+    views: ViewsConfig = group(ViewsConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     epochs: int = setting("number of epochs", 30, at_least(1))
     batch_size: int = setting("images per batch", 64, at_least(2))
@@ -116,6 +116,7 @@ class Config:
     threads: int | None = setting("CPU threads; null: torch's default", None, at_least(1))
     compile: bool = setting("compile the model with torch.compile (about a minute at startup; meant for GPUs)", False)
     output_dir: str = setting("folder for runs and summaries", "outputs")
+    extend: list[str] = listing("Python files with choices of your own, such as extend=my_tricks.py")
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
@@ -131,9 +132,22 @@ def from_plain(values: dict[str, Any], config: Any = None) -> Config:
     """Return the config that `asdict` turned into these values."""
     config = Config() if config is None else config
     for key, value in values.items():
-        group = getattr(config, key)
-        setattr(config, key, from_plain(value, group) if dataclasses.is_dataclass(group) else copy.deepcopy(value))
+        before = getattr(config, key)
+        setattr(config, key, from_plain(value, before) if dataclasses.is_dataclass(before) else copy.deepcopy(value))
     return cast(Config, config)
+
+
+def as_recorded(config: Any) -> dict[str, Any]:
+    """Return a config or a group as plain values, without the settings of extensions that are null.
+
+    So the record of a run that uses no extension can be read without it.
+    """
+    plain = asdict(config)
+    for key, item, value in settings(config):
+        if value is None and item.metadata.get("added"):
+            *groups, name = key.split(".")
+            del (plain[groups[0]] if groups else plain)[name]
+    return plain
 
 
 def to_config(config: DictConfig | dict[str, Any]) -> Config:
@@ -172,12 +186,12 @@ def validate(config: Any, prefix: str = "") -> None:
     """
     for key, item, value in settings(config, prefix):
         check: Check | None = item.metadata["check"]
-        group = key.removesuffix(".name")
+        chosen = key.removesuffix(".name")
         if isinstance(value, str):
             validate_text(key, value, item)
-        if value == "" and group != key and check is None:
-            raise UserError(f"{group} is required: choose {group}=NAME; a group cannot be removed with ~{group}")
-        if value == [] and key not in ("sweep.exclude", "sweep.zip"):
+        if value == "" and chosen != key and check is None:
+            raise UserError(f"{chosen} is required: choose {chosen}=NAME; a group cannot be removed with ~{chosen}")
+        if value == [] and key not in ("sweep.exclude", "sweep.zip", "extend"):
             raise UserError(f"{key}=[] must have at least one value")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):

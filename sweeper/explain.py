@@ -38,6 +38,7 @@ FORMS = {
     "str": "a string",
     "list[int]": "a list of integers, such as [512,256]",
     "list[float]": "a list of numbers, such as [0.9,0.999]",
+    "list[str]": "a list of texts, such as [a,b]",
     "list[list[str]]": "a list of lists of keys, such as [[model,optimizer]]",
     "list[dict[str, Any]]": "a list of combinations, such as [{model:cnn,activation:selu}]",
 }  # of a setting's values, by its type

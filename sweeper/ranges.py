@@ -1,7 +1,7 @@
 """Settings of a config: default, meaning and valid range. This module imports neither torch nor Hydra."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 from sweeper.errors import format_names
@@ -61,3 +61,30 @@ def setting(help: str, default: Any = None, check: Check | None = None) -> Any:
 def listing(help: str) -> Any:
     """Return a setting that is an empty list by default."""
     return field(default_factory=list, metadata={"help": help, "check": None})
+
+
+GROWN: dict[type, type] = {}  # by a group's dataclass, its subclass with the settings that extensions add
+
+
+def group(schema: type) -> Any:
+    """Return the dataclass field of a group: an instance of its dataclass, with the settings that extensions add."""
+
+    def instance() -> Any:
+        return GROWN.get(schema, schema)()
+
+    return field(default_factory=instance)
+
+
+def add_settings(schema: type, types: Mapping[str, str], help: str) -> None:
+    """Add settings to a group: configs made from now on have them.
+
+    Args:
+        schema: the group's dataclass, or the one with settings that were added before.
+        types: of the settings, such as `int`; each of them may be null, and is by default.
+        help: their meaning.
+    """
+    schema = next((base for base, grown in GROWN.items() if grown is schema), schema)
+    metadata = {"help": help, "check": None, "added": True}
+    fields = [(name, f"{of} | None", field(default=None, metadata=metadata)) for name, of in types.items()]
+    names = {"__module__": schema.__module__, "__doc__": schema.__doc__}
+    GROWN[schema] = make_dataclass(schema.__name__, fields, bases=(GROWN.get(schema, schema),), namespace=names)

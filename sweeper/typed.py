@@ -56,10 +56,27 @@ def overrides_last(arguments: Sequence[str]) -> list[str]:
 def rewrite_text(argument: str) -> str:
     """Return an override of a setting that is a text as Hydra reads it, and any other argument as it is."""
     key, equals, value = argument.partition("=")
-    if not equals or key not in text_settings() or MEANT.match(value) or is_read(argument):
+    if not equals or (key not in text_settings() and key != "extend"):
+        return argument
+    if key == "extend":
+        return f"extend=[{','.join(map(bare_or_quoted, extensions([argument])))}]"
+    if MEANT.match(value) or is_read(argument):
         return argument
     parts = [home(part) if key in PATHS else part for part in value.split(",")]
     return f"{key}={','.join(part if is_read(f'{key}={part}') else quote(part) for part in parts)}"
+
+
+def extensions(arguments: Sequence[str]) -> list[str]:
+    """Return the files of the last `extend=...`: FILE, FILE,FILE or [FILE,FILE], each perhaps in quotes."""
+    typed = [argument.partition("=")[2] for argument in arguments if argument.startswith("extend=")]
+    files = typed[-1].removeprefix("[").removesuffix("]").split(",") if typed else []
+    stripped = [file.strip().strip("'\"") for file in files]
+    return [home(file) for file in stripped if file not in ("", "null")]
+
+
+def bare_or_quoted(value: str) -> str:
+    """Return an element of a list as Hydra reads it."""
+    return value if re.fullmatch(r"[\w./-]+", value, re.ASCII) else quote(value)
 
 
 @cache

@@ -9,6 +9,8 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from sweeper.runs.extensions import load, loaded_texts
+
 
 @dataclass(frozen=True)
 class HydraApp:
@@ -16,17 +18,19 @@ class HydraApp:
 
     Attributes:
         singletons: the state of Hydra's singletons in the process that launches.
+        extensions: the files that were loaded there, see sweeper.runs.extensions.load.
     """
 
     context: HydraContext
     config: DictConfig
     task_function: TaskFunction
     singletons: dict[Any, Any]
+    extensions: list[tuple[str, str, str]]
 
     @classmethod
     def here(cls, context: HydraContext, config: DictConfig, task_function: TaskFunction) -> "HydraApp":
         """Create the application with the singletons of this process."""
-        return cls(context, config, task_function, Singleton.get_state())
+        return cls(context, config, task_function, Singleton.get_state(), loaded_texts())
 
     def execute(self, number: int, overrides: Sequence[str], job_id: str | None = None) -> JobReturn:
         """Compose the config of a job and run it, as Hydra's joblib and submitit launchers do.
@@ -35,6 +39,7 @@ class HydraApp:
             number: `hydra.job.num`.
             job_id: `hydra.job.id`; by default made of the job's name and number.
         """
+        load((), self.extensions)
         Singleton.set_state(self.singletons)
         setup_globals()
         config = self.context.config_loader.load_sweep_config(self.config, list(overrides))

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -25,9 +26,10 @@ from sweeper.launch.slurm import max_array_size, parse_error, queue
 from sweeper.launch.slurm_environment import hidden_from_sbatch, overruling_variables
 from sweeper.launch.slurm_job import SlurmJob
 from sweeper.launch.slurm_settings import Settings, check_settings, executor_parameters
-from sweeper.launch.snapshot import snapshot, with_configs
+from sweeper.launch.snapshot import copies, snapshot, with_configs
 from sweeper.launch.submissions import Submission, Submissions
 from sweeper.launch.task import Task
+from sweeper.runs.extensions import loaded_texts
 from sweeper.sweep.plan import Planned
 
 log = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ class Submitter:
         for name in overruling_variables(executor_parameters(self.settings, "", Path())):
             log.warning("%s=%s is ignored: the launcher sets that option, see hydra.launcher", name, os.environ[name])
         sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
-        self.code = snapshot(sources["main"], self.folder)
+        self.code = snapshot(sources["main"], self.folder, loaded_texts())
 
     def submit(self, tasks: Sequence[Task], submissions: Submissions) -> None:
         """Submit packs of runs, all or none, as several arrays where Slurm limits their size."""
@@ -159,6 +161,7 @@ class Submitter:
         assert self.code is not None
         context = with_configs(self.context, self.code / "conf")
         app = HydraApp.here(context, self.config, self.task_function)
+        app = replace(app, extensions=copies(app.extensions, self.code))
         job = SlurmJob(app, Path.cwd(), self.settings["concurrent"], self.settings["cpus_per_run"])
         executor = SlurmExecutor(self.folder / token, self.settings["max_timeouts"], python=PYTHON)
         parameters = executor_parameters(self.settings, token, self.code)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -14,10 +15,17 @@ import sweeper
 from sweeper.runs.provenance import git_state
 
 PACKAGES = ("sweeper", "hydra_plugins")
+EXTEND = "extend"  # the folder of files from outside of the program
+Texts = Sequence[tuple[str, str, str]]
 
 
-def snapshot(conf: Path, into: Path) -> Path:
-    """Copy the program and its configs.
+def snapshot(conf: Path, into: Path, extensions: Texts = ()) -> Path:
+    """Copy the program, its configs and the files with choices from outside of it.
+
+    Args:
+        conf: the folder of configs.
+        into: the folder that gets the copy.
+        extensions: see sweeper.runs.extensions.loaded_texts.
 
     Returns:
         The folder of the copy. Its name is a digest of the content, so that equal code is stored once.
@@ -30,6 +38,7 @@ def snapshot(conf: Path, into: Path) -> Path:
         for path in sorted(source.rglob("*"))
         if path.is_file() and path.suffix in (".py", ".yaml", ".jinja")
     }
+    files |= {f"{EXTEND}/{Path(file).name}": text.encode() for _, file, text in extensions}
     git = json.dumps(git_state())
     digest = hashlib.sha256(repr((sorted(files.items()), git)).encode()).hexdigest()[:10]
     copy = into.resolve() / f"code-{digest}"
@@ -46,6 +55,11 @@ def snapshot(conf: Path, into: Path) -> Path:
     except OSError:  # another submission created it at the same time
         shutil.rmtree(partial)
     return copy
+
+
+def copies(extensions: Texts, code: Path) -> list[tuple[str, str, str]]:
+    """Return the files from outside of the program as they are in a copy of it."""
+    return [(given, str(code / EXTEND / Path(file).name), text) for given, file, text in extensions]
 
 
 def with_configs(context: HydraContext, conf: Path) -> HydraContext:

@@ -4,6 +4,9 @@ Roots are the functions that build, fit, evaluate and select (group "core"), and
 function that it chose. From a root, follow the names that a definition uses to other definitions of the package,
 through imports and annotations, but not through registries and not into decoding, configuration, files and errors. So
 a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
+
+Choices from outside of the package (the setting `extend`) are read from their files in the same way; in a list of files
+each of them is a module, beside the package's.
 """
 
 import ast
@@ -12,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sweeper.runs.extension_files import Files, name_of, parsed, readable
 from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 
 PACKAGE = Path(__file__).parent.parent
@@ -42,6 +46,12 @@ STEPS = {
     "architecture": "models/architecture.STEPS",
     "courses": "training/courses.COURSES",
 }
+# The registries that a file from outside of the package may have, by the names that they have there.
+EXTENDABLE = {path.rpartition(".")[2]: path for group, (path, _) in REGISTRIES.items() if group != "select"} | {
+    path.rpartition(".")[2].replace("STEPS", f"{group.upper()}S"): path for group, path in STEPS.items()
+}
+EXTENDABLE["DATASETS"] = "data/sources.DATASETS"
+OTHERS = "(top level)"  # of a file from outside: its statements that are no definitions
 # What turns pixels into logits: roots beside the choices of the groups that a network is built from.
 NETWORK = ("models.build_model", "models/architecture.modify", "data/batches.Normalize")
 NETWORK_GROUPS = ("model", "activation", "norm", "dropout", "architecture")
@@ -49,8 +59,11 @@ Code = dict[str, dict[str, str]]  # group -> definition -> hash
 
 
 @cache
-def modules() -> dict[str, Module]:
-    """Parse the followed packages. Call early in a process: it does not run the code of later edits."""
+def modules(files: Files = ()) -> dict[str, Module]:
+    """Parse the followed packages and files. Call early in a process: it does not run the code of later edits."""
+    if files:
+        names = tuple(map(name_of, files))
+        return modules() | {name_of(file): parsed(file, tuple(EXTENDABLE), names) for file in files}
     paths = [path for package in FOLLOWED for path in sorted((PACKAGE / package).glob("*.py"))]
     return {key: parse(path.read_text(encoding="utf-8")) for path in paths if (key := key_of(path)) not in NOT_FOLLOWED}
 
@@ -62,33 +75,40 @@ def key_of(path: Path) -> str:
 
 
 @cache
-def syntax_hash(definition: str) -> str:
+def syntax_hash(definition: str, files: Files = ()) -> str:
     """Hash a definition."""
-    return hash_of(statement_of(definition))
+    if files and definition.partition(".")[0] in modules():
+        return syntax_hash(definition)
+    return hash_of(statement_of(definition, files))
 
 
 @cache
-def references(definition: str) -> tuple[str, ...]:
+def references(definition: str, files: Files = ()) -> tuple[str, ...]:
     """Return the definitions of followed modules that a definition uses directly."""
-    return tuple(resolved(definition.partition(".")[0], statement_of(definition)))
+    module = definition.partition(".")[0]
+    if files and module in modules():
+        return references(definition)
+    others = [f"{module}.{OTHERS}"] if modules(files)[module].others else []
+    return (*resolved(module, statement_of(definition, files), files), *others)
 
 
-def statement_of(definition: str) -> ast.stmt:
+def statement_of(definition: str, files: Files = ()) -> ast.AST:
     module, _, name = definition.partition(".")
-    return modules()[module].definitions[name]
+    found = modules(files)[module]
+    return ast.Module(found.others, []) if name == OTHERS else found.definitions[name]
 
 
-def resolved(module: str, tree: ast.stmt | ast.expr) -> Iterator[str]:
+def resolved(module: str, tree: ast.AST, files: Files = ()) -> Iterator[str]:
     """Yield the definitions that the names in a tree refer to."""
     for name, attribute in used_names(tree):
-        found = lookup(module, name, attribute)
+        found = lookup(module, name, attribute, files)
         if found is not None:
             yield found
 
 
-def lookup(module: str, name: str, attribute: str | None) -> str | None:
+def lookup(module: str, name: str, attribute: str | None, files: Files = ()) -> str | None:
     """Find the definition that a name in a module refers to, through imports and re-exports; None outside them."""
-    known = modules()
+    known = modules(files)
     while module in known or not module:
         found = known.get(module, Module())
         submodule = f"{module}/{name}".removeprefix("/")
@@ -103,15 +123,15 @@ def lookup(module: str, name: str, attribute: str | None) -> str | None:
     return None
 
 
-def closure(roots: Iterable[str]) -> dict[str, str]:
+def closure(roots: Iterable[str], files: Files = ()) -> dict[str, str]:
     """Return each definition reached from the roots, with its hash."""
     found: dict[str, str] = {}
     left = list(roots)
     while left:
         definition = left.pop()
         if definition not in found:
-            found[definition] = syntax_hash(definition)
-            left += references(definition)
+            found[definition] = syntax_hash(definition, files)
+            left += references(definition, files)
     return dict(sorted(found.items()))
 
 
@@ -120,27 +140,36 @@ def core() -> dict[str, str]:
     return closure(CORE)
 
 
+def entries_of(registry: str, files: Files = ()) -> Iterator[tuple[str, str, str, ast.expr]]:
+    """Yield the module, the variable, the name and the value of each entry of a registry, those of files last."""
+    module, _, variable = registry.partition(".")
+    known = modules(files)
+    given = next((name for name, path in EXTENDABLE.items() if path == registry), "")
+    for place, its_name in [(module, variable), *((name_of(file), given) for file in files)]:
+        for name, entry in known[place].registries.get(its_name, {}).items() if place in known else ():
+            yield place, its_name, name, entry
+
+
 @cache
-def chosen_code(registry: str, name: str) -> dict[str, str]:
+def chosen_code(registry: str, name: str, files: Files = ()) -> dict[str, str]:
     """Return the code of a choice of a registry; empty where the registry has none of that name.
 
     An entry that is more than a function's name is itself hashed.
     """
-    module, _, variable = registry.partition(".")
-    entry = modules()[module].registries[variable].get(name)
-    if entry is None:
+    found = next((it for it in entries_of(registry, files) if it[2] == name), None)
+    if found is None:
         return {}
-    own = {} if isinstance(entry, ast.Name) else {f"{registry}[{name}]": hash_of(entry)}
-    return own | closure(resolved(module, entry))
+    module, variable, _, entry = found
+    own = {} if isinstance(entry, ast.Name) else {f"{module}.{variable}[{name}]": hash_of(entry)}
+    return own | closure(resolved(module, entry, files), files)
 
 
 @cache
-def step_settings(group: str) -> dict[str, list[str]]:
+def step_settings(group: str, files: Files = ()) -> dict[str, list[str]]:
     """Return the settings of each step of a group, its function's keyword-only arguments, in the registry's order."""
-    module, _, variable = STEPS[group].partition(".")
     found: dict[str, list[str]] = {}
-    for step, entry in modules()[module].registries[variable].items():
-        functions = [statement_of(definition) for definition in resolved(module, entry)]
+    for module, _, step, entry in entries_of(STEPS[group], files):
+        functions = [statement_of(definition, files) for definition in resolved(module, entry, files)]
         found[step] = [
             argument.arg
             for function in functions
@@ -150,27 +179,58 @@ def step_settings(group: str) -> dict[str, list[str]]:
     return found
 
 
-def steps_code(group: str, settings: Iterable[str]) -> Code:
+def steps_code(group: str, settings: Iterable[str], files: Files = ()) -> Code:
     """Return the code of the step of each setting of a group, and the order of the steps if there are several."""
     given, registry = set(settings), STEPS[group]
-    steps = {step: keys for step, names in step_settings(group).items() if (keys := given.intersection(names))}
-    code = {f"{group}.{key}": chosen_code(registry, step) for step, keys in steps.items() for key in sorted(keys)}
+    steps = {step: keys for step, names in step_settings(group, files).items() if (keys := given.intersection(names))}
+    code = {
+        f"{group}.{key}": chosen_code(registry, step, files) for step, keys in steps.items() for key in sorted(keys)
+    }
     return code | ({group: {registry: digest(",".join(steps))}} if len(steps) > 1 else {})
 
 
-def code_of(effective: dict[str, Any]) -> Code:
-    """Return today's code of a run with this effective config: "core", and each group that has a function in it."""
+def code_of(effective: dict[str, Any], files: Files = ()) -> Code:
+    """Return today's code of a run with this effective config: "core", and each group that has a function in it.
+
+    Args:
+        files: those with choices from outside of the package that the run uses.
+    """
     code: Code = {"core": core()}
     for group, (registry, default) in REGISTRIES.items():
         settings = effective.get(group)
         name = settings.get("name", group) if isinstance(settings, dict) else settings
         name = default if name is None else str(name).removeprefix("val_" if group == "select" else "")
         if name not in (None, default if default == "none" else None):
-            code[group] = chosen_code(registry, str(name))
+            code[group] = chosen_code(registry, str(name), files)
     for group in STEPS:
         steps = effective.get(group)
-        code |= steps_code(group, steps if isinstance(steps, dict) else ())
+        code |= steps_code(group, steps if isinstance(steps, dict) else (), files)
     return code
+
+
+def changes_since(run: dict[str, Any]) -> list[str]:
+    """Name the definitions of a recorded run that have changed since, sorted.
+
+    Of files from outside of the package that are gone, nothing is known: what used them is not compared.
+
+    Args:
+        run: the content of run.json; or its `effective`, `code` and `config`.
+    """
+    files = extensions_of(run)
+    found = readable(files)
+    gone = {name_of(file) for file in files} - {name_of(file) for file in found}
+    recorded, code = run.get("code"), code_of(run["effective"], found)
+    if gone and isinstance(recorded, dict) and all(isinstance(group, dict) for group in recorded.values()):
+        unknown = {group for group, names in recorded.items() if gone & {name.partition(".")[0] for name in names}}
+        recorded, code = ({key: it for key, it in of.items() if key not in unknown} for of in (recorded, code))
+    return changed_definitions(recorded, code)
+
+
+def extensions_of(run: dict[str, Any]) -> Files:
+    """Return the files from outside of the package that a run uses, as its run.json records them."""
+    config = run.get("config")
+    files = config.get("extend") if isinstance(config, dict) else None
+    return tuple(map(str, files)) if isinstance(files, list) else ()
 
 
 def changed_definitions(recorded: Any, code: Code) -> list[str]:
@@ -182,12 +242,16 @@ def changed_definitions(recorded: Any, code: Code) -> list[str]:
     return sorted({str(name) for _, (name, _) in before ^ now})
 
 
-def changed_network(run: dict[str, Any]) -> list[str]:
+def changed_network(run: dict[str, Any], files: Files = ()) -> list[str]:
     """Name the definitions of a run's network that changed since it was trained, sorted.
 
     Of a stale run, other code may have changed, such as the training loop: its weights are usable then.
+
+    Args:
+        run: the content of run.json.
+        files: those from outside of the package that it uses.
     """
-    recorded, code = run.get("code"), code_of(run["effective"])
+    recorded, code = run.get("code"), code_of(run["effective"], files)
     if not isinstance(recorded, dict) or not all(isinstance(group, dict) for group in recorded.values()):
         return ["run.json"]
     code["core"] = closure(NETWORK)

@@ -20,6 +20,7 @@ from sweeper.data.value_range import ValueRange
 from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.extensions import load_recorded
 from sweeper.runs.fingerprint import changed_network
 from sweeper.runs.provenance import command_of
 from sweeper.runs.stored_images import Pixels
@@ -112,11 +113,12 @@ def load_network(record: RunDirectory, device: str = "auto") -> TrainedNetwork:
             or damaged, or there is no such device.
     """
     run = record.run() or {}
+    files = load_recorded(record)
     try:
         config, cached = to_config(run["config"]), recorded_images(run["dataset"])
     except (OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{record.folder}/run.json was written by another version of this program") from error
-    if changed := changed_network(run):
+    if changed := changed_network(run, files):
         raise UserError(
             f"{record.run_id} is stale: the code of its network differs ({', '.join(changed)} changed); retrain it: "
             f"{command_of(record)}"

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.config import as_recorded
 from sweeper.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def describe(
         "command": command,
         "effective": spec.effective,
         "labels": dict(spec.labels),
-        "config": asdict(spec.config),
+        "config": as_recorded(spec.config),
         "code": spec.code,
         "git": git_state(),
         "versions": {

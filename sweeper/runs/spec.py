@@ -15,6 +15,7 @@ from sweeper.config import Config, to_config, validate
 from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size, warn_about_split
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.extensions import load_recorded, used
 from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
 from sweeper.runs.teacher import digest_of, find_teacher, load_teacher
 from sweeper.training.build import Choices, choose_all
@@ -22,7 +23,7 @@ from sweeper.training.loop import num_selected
 
 # Settings that cannot change a result: locations of files and use of the machine.
 NOT_IDENTITY = (
-    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes"),
+    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "extend"),
     ("root", "cache", "url", "sha256"),
 )
 
@@ -32,7 +33,7 @@ class RunSpec:
     """A run that a config describes, resolved once and passed to planner, run and evaluation.
 
     Attributes:
-        config: validated, its `data.val_size` a number. Nothing changes it.
+        config: validated, its `data.val_size` a number, its `extend` the files that the run uses. Nothing changes it.
         choices: the functions that the config's groups choose.
         cached: the decoded dataset.
         effective: the settings that can change the result, see `effective_config`.
@@ -71,15 +72,18 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     if "teacher" in choices.loss.keywords:
         config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
         choices = choose_all(config)
+    extensions = used(config, {group: getattr(choices, group) for group in STEPS})
     cached = cached or prepare(config.data)
     given = config.data.val_size
-    config = replace(config, data=resolve_val_size(config.data, cached))
+    names = [extension.given for extension in extensions]
+    config = replace(config, data=resolve_val_size(config.data, cached), extend=names)
     check_data(config.data, cached.num_train, cached.input_shape[0])
     warn_about_split(given, config.data, cached)
     check_cutout(config, min(cached.input_shape[1:]))
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
-    return RunSpec(config, choices, cached, effective, run_id(effective), code_of(effective), labels or {})
+    code = code_of(effective, tuple(extension.file for extension in extensions))
+    return RunSpec(config, choices, cached, effective, run_id(effective), code, labels or {})
 
 
 def resolve_recorded(record: RunDirectory, data: Mapping[str, Any] | None = None, **changes: Any) -> RunSpec:
@@ -94,6 +98,7 @@ def resolve_recorded(record: RunDirectory, data: Mapping[str, Any] | None = None
         UserError: another version wrote the record, the images have moved or changed meanwhile, or see `resolve`.
     """
     run = record.run() or {}
+    load_recorded(record)
     try:
         config, fingerprint = to_config(run["config"]), run["dataset"]["fingerprint"]
     except (OmegaConfBaseException, KeyError, TypeError) as error:

@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import symtable
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 IGNORED = (
@@ -15,11 +15,16 @@ IGNORED = (
 
 @dataclass
 class Module:
-    """A module's top-level definitions, its imports from this package, and the entries of its registries."""
+    """A module's top-level definitions, its imports from this package, and the entries of its registries.
+
+    Attributes:
+        others: the top-level statements that neither define nor import, such as `if`; they may change any definition.
+    """
 
     definitions: dict[str, ast.stmt] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # local name -> module or package, name there
     registries: dict[str, dict[str, ast.expr]] = field(default_factory=dict)
+    others: list[ast.stmt] = field(default_factory=list)
 
 
 def parse(source: str) -> Module:
@@ -39,9 +44,7 @@ def parse(source: str) -> Module:
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             is_registry = isinstance(statement.annotation, ast.Name) and statement.annotation.id == "Registry"
             if is_registry and isinstance(statement.value, ast.Dict):
-                pairs = zip(statement.value.keys, statement.value.values, strict=True)
-                entries = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
-                module.registries[statement.target.id] = {str(key): value for key, value in entries.items()}
+                module.registries[statement.target.id] = entries(statement.value)
             else:
                 module.definitions[statement.target.id] = statement
         elif isinstance(statement, ast.Assign):
@@ -49,6 +52,65 @@ def parse(source: str) -> Module:
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     module.definitions[node.id] = statement
     return module
+
+
+def entries(registry: ast.Dict) -> dict[str, ast.expr]:
+    """Return the entries of a dict that are named by strings."""
+    pairs = zip(registry.keys, registry.values, strict=True)
+    return {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
+
+
+def parse_extension(source: str, registries: Collection[str], siblings: Collection[str]) -> Module:
+    """Parse a file from outside of the package, which may be written in any way.
+
+    A definition that is defined again, and every statement that is no definition, may change any other definition.
+
+    Args:
+        registries: names of dicts that are registries, annotated or not.
+        siblings: names of the files that it may import from.
+
+    Raises:
+        SyntaxError: it is not valid Python.
+    """
+    tree = ast.parse(source)
+    module = parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in siblings:
+            module.imports |= {alias.asname or alias.name: (str(node.module), alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            module.imports |= {it.asname or it.name: ("", it.name) for it in node.names if it.name in siblings}
+    kept: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        names, value = defined_names(statement), getattr(statement, "value", None)
+        if isinstance(value, ast.Dict) and names and names <= {*registries}:
+            module.registries |= dict.fromkeys(names, entries(value))
+        elif names:
+            module.others += [kept[name] for name in sorted(names) if name in kept]
+            kept |= dict.fromkeys(names, statement)
+        elif not is_ignored(statement):
+            module.others.append(statement)
+    module.definitions = kept
+    return module
+
+
+def defined_names(statement: ast.stmt) -> set[str]:
+    """Return the names that a definition or an assignment to names defines; none for any other statement."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {statement.name}
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return set()
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    nodes = [node for target in targets for node in ast.walk(target)]
+    is_plain = all(isinstance(node, ast.Name | ast.Tuple | ast.List | ast.expr_context) for node in nodes)
+    return {node.id for node in nodes if isinstance(node, ast.Name)} if is_plain else set()
+
+
+def is_ignored(statement: ast.stmt) -> bool:
+    """Return whether a statement defines nothing: an import, a text, or what a file does where it is run by itself."""
+    if isinstance(statement, ast.If):
+        return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(statement.test))
+    is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return is_text or isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass)
 
 
 def hash_of(tree: ast.AST) -> str:
@@ -75,7 +137,7 @@ def canonical(node: object) -> str:
     return f"{type(node).__name__}({', '.join(parts)})"
 
 
-def used_names(tree: ast.stmt | ast.expr) -> Iterator[tuple[str, str | None]]:
+def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
     """Yield the global names that a definition reads, each with the attribute read off it, quoted annotations too."""
     table = symtable.symtable(ast.unparse(tree), "definition", "exec")
     names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()} | global_names(table)

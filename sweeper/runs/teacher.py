@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from sweeper.choice import SLOTS
-from sweeper.config import Config
+from sweeper.config import Config, as_recorded
 from sweeper.data.cache import Cached
 from sweeper.errors import UserError
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.extensions import loaded_files
 from sweeper.runs.fingerprint import REGISTRIES, chosen_code
 from sweeper.training.build import choose_all, seeded_model
 
@@ -24,7 +25,7 @@ def describe_network(config: Config, cached: Cached) -> dict[str, Any]:
     """Return what best.pt records to rebuild its network and to check that it gets the same kind of images."""
     images = {"input_shape": list(cached.input_shape), "classes": list(cached.classes)}
     images |= {"mean": list(config.data.mean or []), "std": list(config.data.std or [])}
-    return {"groups": {group: asdict(getattr(config, group)) for group in NETWORK}, "images": images}
+    return {"groups": {group: as_recorded(getattr(config, group)) for group in NETWORK}, "images": images}
 
 
 def find_teacher(config: Config) -> Path:
@@ -92,6 +93,6 @@ def digest_of(file: str) -> str:
     """
     groups = read_teacher(file)["network"]["groups"]
     named = {group: it for group, it in groups.items() if group in REGISTRIES}
-    code = {group: chosen_code(REGISTRIES[group][0], str(it["name"])) for group, it in named.items()}
+    code = {group: chosen_code(REGISTRIES[group][0], str(it["name"]), loaded_files()) for group, it in named.items()}
     content = Path(file).read_bytes() + json.dumps(code, sort_keys=True).encode()
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import REGISTRIES, changed_definitions, code_of
+from sweeper.runs.fingerprint import REGISTRIES, changes_since
 from sweeper.summary.columns import RESULTS
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.index import INDEX, Index
@@ -129,8 +129,8 @@ class CodeColumns:
     def of(self, run: RunRow) -> dict[str, Any]:
         """Return {group: digest of its code} as canonical JSON, and whether any of it differs from today's code."""
         if run.keys not in self.made:
-            stale = bool(changed_definitions(run.code, code_of(run.effective)))
-            self.made[run.keys] = {"code": group_digests(run.code), "stale": stale}
+            recorded = {"effective": run.effective, "code": run.code, "config": {"extend": run.extend}}
+            self.made[run.keys] = {"code": group_digests(run.code), "stale": bool(changes_since(recorded))}
         return self.made[run.keys]
 
 

@@ -66,12 +66,14 @@ class Index:
         labels, keys = saved.get("labels"), (str(saved.get("effective")), str(saved.get("code")))
         if not isinstance(labels, dict) or not self.shared.keys() >= {*keys}:
             return None
-        return RunRow(dict(saved["row"]), labels, self.shared[keys[0]], self.shared[keys[1]], keys)
+        extend = saved.get("extend", [])
+        return RunRow(dict(saved["row"]), labels, self.shared[keys[0]], self.shared[keys[1]], keys, extend)
 
     def keep(self, run_id: str, signature: list[int], run: RunRow) -> RunRow:
         """Keep a run's row; return the run with the config and the code that it shares with others."""
         effective, code = run.keys
         saved = {"signature": signature, "row": dict(run.row), "labels": run.labels}
+        saved |= {"extend": run.extend} if run.extend else {}
         self.rows[run_id] = saved | {"effective": effective, "code": code}
         self.changed = True
         shared = {

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 import pandas as pd
 
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.fingerprint import changed_definitions, code_of
+from sweeper.runs.fingerprint import changes_since
 from sweeper.runs.states import State
 from sweeper.summary.best import best_run
 from sweeper.summary.report_question import format_dataset, nested
@@ -81,7 +81,7 @@ def code_fact(run: Mapping[str, Any]) -> str:
     """Return which definitions of a stale run have changed."""
     if not isinstance(run.get("code"), dict):
         return "not recorded"
-    return f"stale; changed: {', '.join(changed_definitions(run['code'], code_of(run['effective'])))}"
+    return f"stale; changed: {', '.join(changes_since(dict(run)))}"
 
 
 def facts(run: Mapping[str, Any]) -> dict[str, str]:

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import marshal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from statistics import median
 from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
+from sweeper.runs.fingerprint import extensions_of
 from sweeper.summary.columns import MEASURES, RESULTS, STEP_GROUPS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 
@@ -29,6 +30,7 @@ class RunRow:
         effective: the effective config without its seed.
         code: the code that trained the run, as recorded.
         keys: of `effective` and of `code`, equal for runs in which these are equal.
+        extend: the files from outside of the package that it uses, as recorded.
     """
 
     row: dict[str, Any]
@@ -36,6 +38,7 @@ class RunRow:
     effective: dict[str, Any]
     code: Any
     keys: tuple[str, str]
+    extend: list[str] = field(default_factory=list)
 
 
 def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None:
@@ -68,7 +71,8 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
     effective = {key: value for key, value in effective.items() if key != "seed"}
-    return RunRow({"run_id": record.run_id} | settings | values, labels, effective, code, (key(effective), key(code)))
+    row, keys = {"run_id": record.run_id} | settings | values, (key(effective), key(code))
+    return RunRow(row, labels, effective, code, keys, list(extensions_of(run)))
 
 
 def best_epoch(rows: list[dict[str, Any]], select: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from sweeper.config import Config, from_plain, to_config
 from sweeper.errors import UserError
 from sweeper.files import read_json, write_json
 from sweeper.interpolations import raw_values, refuse_unstable
+from sweeper.runs.extensions import loaded_texts
 from sweeper.sweep.expand import Job
 from sweeper.sweep.recombine import Groups, Recombiner, Whole
 
@@ -131,7 +132,7 @@ class Composer:
         hydra = self.master.hydra
         parts = [version("hydra-core"), version("omegaconf")]
         parts += [path.read_text(encoding="utf-8") for path in SCHEMA]
-        parts += [*hydra.overrides.hydra, str(hydra.job.config_name)]
+        parts += [*hydra.overrides.hydra, str(hydra.job.config_name), *(text for _, _, text in loaded_texts())]
         for source in hydra.runtime.config_sources:
             files = sorted(Path(source.path).rglob("*.yaml")) if source.schema == "file" else []
             parts += [str(path) for path in files] + [
