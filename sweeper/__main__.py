@@ -151,7 +151,9 @@ def effects(
 def cost(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SWEEP [KEY=VALUE]", help="Name of a sweep; data.root=DIR where the images have moved."),
+        typer.Argument(
+            metavar="SWEEP [KEY=VALUE]", help="Name of a sweep; data.root=DIR where the images have moved, extend=FILE."
+        ),
     ] = None,
     where: Where = None,
     baseline: Baseline = None,
@@ -169,12 +171,14 @@ def cost(
     from sweeper.summary.measured_cost import show_costs
     from sweeper.sweep.saved import ids_of
 
-    sweeps, elsewhere = split_overrides(arguments or [], ("data.root", "data.cache"))
+    sweeps, elsewhere = split_overrides(arguments or [], ("data.root", "data.cache", "extend"))
     if len(sweeps) > 1:
         raise UserError(f"cost takes one sweep, not {format_names(sweeps)}")
     only = ids_of(output_dir, sweeps[0] if sweeps else None)
+    from sweeper.runs.extensions import load
     from sweeper.runs.step_cost import measure
 
+    load(elsewhere.extend)
     measure_here = partial(measure, data=elsewhere.data)
     show_costs(output_dir, only, baseline or [], measure_here, where=where or [], format=format, output=output)
 
@@ -237,6 +241,20 @@ def list_sweeps(output_dir: OutputDir = Path("outputs")) -> None:
     from sweeper.sweep.listing import print_sweeps
 
     print_sweeps(output_dir)
+
+
+@app.command()
+def new(
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="activation, model, optimizer, loss, ...")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the choice and of its file.")],
+    folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
+) -> None:
+    """Write NAME.py, a choice of your own to start from, and test_NAME.py."""
+    from sweeper.starters import write_starter
+
+    for path in write_starter(group, name, folder):
+        print(path)
+    print(f"next: python train.py extend={folder / name}.py {group}={name}")
 
 
 app.add_typer(trained)

@@ -21,7 +21,7 @@ LAYERS = (
     ("runs",),
     ("sweep",),
     ("launch", "summary"),
-    ("trained", "typed"),
+    ("trained", "typed", "starters"),
     ("checks", "explain"),
     ("cli", "__main__", "api"),
 )

@@ -1,4 +1,4 @@
-"""Overrides for a trained run whose images moved, or on another machine. No torch here: readers start fast."""
+"""Overrides for a trained run whose images or files moved, or on another machine. No torch here: readers start fast."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from sweeper.errors import UserError, format_names
 from sweeper.ranges import DEVICE
 
-KEYS = ("data.root", "data.cache", "device")
+KEYS = ("data.root", "data.cache", "device", "extend")
 OVERRIDE = re.compile(r"([a-z_0-9.]+)=(.*)", re.DOTALL)
 
 
@@ -19,10 +19,12 @@ class Elsewhere:
     Attributes:
         data: changed settings of data: `root`, `cache`.
         device: auto, cpu or cuda; None for the recorded one.
+        extend: the files with its choices from outside of the package; none for the recorded ones.
     """
 
     data: dict[str, str] = field(default_factory=dict)
     device: str | None = None
+    extend: tuple[str, ...] = ()
 
 
 def split_overrides(words: Sequence[str], allowed: Collection[str] = KEYS) -> tuple[list[str], Elsewhere]:
@@ -51,7 +53,8 @@ def split_overrides(words: Sequence[str], allowed: Collection[str] = KEYS) -> tu
     device = given.pop("device", None)
     if device is not None:
         check_device(device)
-    return others, Elsewhere({key.removeprefix("data."): value for key, value in given.items()}, device)
+    extend = tuple(filter(None, given.pop("extend", "").removeprefix("[").removesuffix("]").split(",")))
+    return others, Elsewhere({key.removeprefix("data."): value for key, value in given.items()}, device, extend)
 
 
 def check_device(device: str) -> None:

@@ -114,8 +114,9 @@ def check_positional(entry: Registered, examples: Sequence[Callable[..., Any]]) 
         UserError: it has not.
     """
     shape = positional(entry.function)
+    has_defaults = len(inspect.getfullargspec(entry.function).args) > len(shape or ())
     alike = [example for example in examples if len(positional(example) or ()) == len(shape or ())]
-    if shape is None or not alike:
+    if shape is None or has_defaults or not alike:
         forms = {f"({', '.join([*(positional(example) or ()), '*', 'SETTINGS'])})": None for example in examples}
         raise UserError(
             f"{entry.definition} has the arguments {inspect.signature(entry.function)}; a function in {entry.variable} "

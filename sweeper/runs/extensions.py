@@ -64,8 +64,9 @@ def load(given: Sequence[str], texts: Sequence[tuple[str, str, str]] = ()) -> No
     for path in given:
         load_file(path, str(Path(path).absolute()))
     imported = {name for extension in LOADED.values() for name in extension.imported}
-    for name, extension in LOADED.items():
+    for name, extension in list(LOADED.items()):
         if not extension.choices and name not in imported:
+            del LOADED[name], sys.modules[name]
             raise UserError(f"extend={extension.given} has none of the dicts {format_names(EXTENDABLE)}")
 
 
@@ -177,7 +178,7 @@ def used(config: Config, steps: Mapping[str, Collection[str]]) -> list[Extension
         UserError: the config names a file that is not loaded.
     """
     for path in config.extend:
-        if not any(path == it.given or str(Path(path).absolute()) == it.file for it in LOADED.values()):
+        if name_of(path) not in LOADED:
             raise UserError(f"extend={path} is set in a file; type it: python train.py extend={path}")
     found: list[Extension] = []
     imported: set[str] = set()
@@ -199,9 +200,8 @@ def load_recorded(record: RunDirectory) -> Files:
     recorded = extensions_of(run)
     for path in recorded:
         if name_of(path) not in LOADED and not Path(path).is_file():
-            raise UserError(
-                f"{record.run_id} uses {path}, which is not there ({Path(path).absolute()}); put the file back"
-            )
+            missing = f"{record.run_id} uses {path}, and there is no file {Path(path).absolute()}"
+            raise UserError(f"{missing}; put it back, or give extend=FILE")
     load(recorded)
     return tuple(LOADED[name_of(path)].file for path in recorded)
 

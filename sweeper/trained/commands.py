@@ -14,7 +14,9 @@ OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summarie
 RUN = "A run's ID, its last digits, best, or a run directory"
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN [KEY=VALUE]", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda."),
+    typer.Argument(
+        metavar="RUN [KEY=VALUE]", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda, extend=FILE."
+    ),
 ]
 Top = Annotated[int, typer.Option(min=1, help="Number of classes of each image, the most probable.")]
 
@@ -48,8 +50,10 @@ def evaluate(
         raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
     record = find_finished(BEST if best else one_run(words, "evaluate"), output_dir)
     from sweeper.runs.evaluate import evaluate_run
+    from sweeper.runs.extensions import load
     from sweeper.trained.evaluation_text import check_evaluation, print_evaluation
 
+    load(where.extend)
     evaluation = evaluate_run(record, where)
     print_evaluation(record.run_id, evaluation)
     check_evaluation(evaluation, record.predictions)
@@ -69,16 +73,18 @@ def predict(
     from sweeper.summary.find import find_ensemble
     from sweeper.trained.predict_text import check_output, print_predictions, show_unreadable, write_predictions
 
-    paths, where = split_overrides(images, ["device"])
+    paths, where = split_overrides(images, ["device", "extend"])
     check_device(device)
     check_output(output)
     records = find_ensemble(run, output_dir)
+    from sweeper.runs.extensions import load
     from sweeper.runs.network import load_network
     from sweeper.trained.images import find_images
     from sweeper.trained.predict import check_classes, predict
     from sweeper.trained.progress import progress
     from sweeper.training.device import set_up_process
 
+    load(where.extend)
     files = find_images([Path(path) for path in paths])
     set_up_process(where.device or device, None)
     networks = [load_network(record, where.device or device) for record in records]
@@ -107,7 +113,7 @@ def errors(
     from sweeper.summary.find import find_finished
     from sweeper.trained.mistakes import write_mistakes
 
-    words, where = split_overrides(arguments or [], ["data.root", "data.cache"])
+    words, where = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
     record = find_finished(one_run(words, "errors"), output_dir)
     for line in write_mistakes(record, where, output_dir / "errors", output, true=true, predicted=predicted, top=top):
         print(line)
@@ -147,12 +153,14 @@ def export(
     from sweeper.runs.elsewhere import split_overrides
     from sweeper.summary.find import find_finished
 
-    words, where = split_overrides(arguments or [], ["data.root", "data.cache"])
+    words, where = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
     record = find_finished(one_run(words, "export"), output_dir)
+    from sweeper.runs.extensions import load
     from sweeper.runs.network import load_network
     from sweeper.trained.export import check_file, export
     from sweeper.trained.pixels import pixels_to_compare
 
+    load(where.extend)
     path = check_file(format, output, output_dir / "exports" / record.run_id)
     trained = load_network(record, "cpu")
     pixels, named = pixels_to_compare(record, where, trained.input_shape)
