@@ -4,9 +4,11 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -67,11 +69,19 @@ def rewrite_text(argument: str) -> str:
 
 
 def extensions(arguments: Sequence[str]) -> list[str]:
-    """Return the files of the last `extend=...`: FILE, FILE,FILE or [FILE,FILE], each perhaps in quotes."""
-    typed = [argument.partition("=")[2] for argument in arguments if argument.startswith("extend=")]
-    files = typed[-1].removeprefix("[").removesuffix("]").split(",") if typed else []
-    stripped = [file.strip().strip("'\"") for file in files]
-    return [home(file) for file in stripped if file not in ("", "null")]
+    """Return the files of the last `extend=...`: FILE, FILE,FILE or [FILE,FILE], as typed or as Hydra reads them."""
+    typed = [argument for argument in arguments if argument.startswith("extend=")]
+    if not typed:
+        return []
+    value = typed[-1].partition("=")[2]
+    files: list[Any] = value.split(",")
+    if MEANT.match(value):
+        with suppress(HydraException):
+            read = OverridesParser.create().parse_override(typed[-1]).value()
+            read = read.list if isinstance(read, ChoiceSweep) else read
+            files = read if isinstance(read, list) else [read]
+    names = [str(getattr(file, "text", file)) for file in files if file is not None]
+    return [home(name) for name in names if name not in ("", "null")]
 
 
 def bare_or_quoted(value: str) -> str:

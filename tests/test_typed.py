@@ -8,7 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 
-from sweeper.typed import rewrite
+from sweeper.typed import extensions, rewrite
 
 NAMES = (
     *(
@@ -44,6 +44,28 @@ def test_a_path_is_read_as_it_is_typed(folder: str, name: str) -> None:
         return  # its quotes are Hydra's
     (rewritten,) = rewrite([f"data.root={folder}{name}"])
     assert value_of(rewritten) == f"{folder}{name}"
+    assert rewrite([rewritten]) == [rewritten]
+
+
+@pytest.mark.parametrize(
+    ("typed", "files"),
+    [
+        ("a.py", ["a.py"]),
+        ("w/a.py,b.py", ["w/a.py", "b.py"]),
+        ("[w/a.py,b.py]", ["w/a.py", "b.py"]),
+        ("['a b/a.py',b.py]", ["a b/a.py", "b.py"]),
+        ("it's (1)/ü.py", ["it's (1)/ü.py"]),
+        ('say "hi"\\/[x]/a.py', ['say "hi"\\/[x]/a.py']),
+        ("~/a.py", [str(Path.home() / "a.py")]),
+        ("null", []),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_files_to_extend_with_become_a_list(typed: str, files: list[str]) -> None:
+    assert extensions([f"extend={typed}", "seed=1"]) == files
+    (rewritten,) = rewrite([f"extend={typed}"])
+    assert OverridesParser.create().parse_override(rewritten).value() == files
     assert rewrite([rewritten]) == [rewritten]
 
 
