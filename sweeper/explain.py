@@ -134,7 +134,8 @@ def explain_choice(message: str) -> str:
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (argument.partition("=") for argument in sys.argv[1:]):
         if key in groups and not re.match(r"[a-z_]", value):
-            names = sorted(file.stem for file in (CONF / key).glob("*.yaml"))
+            names = [file.stem for file in (CONF / key).glob("*.yaml")]
+            names += [name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(key, {})]
             numbers = [name for name in numeric_settings(key) if len(numeric_settings(key)) == 1]
             setting = (
                 f", or set {numbers[0]}={value}"

@@ -167,19 +167,24 @@ def keyed(entry: Registered, files: Files) -> Callable[..., Source]:
     return source
 
 
+def check_loaded(given: Sequence[str]) -> None:
+    """Check that the files that a config names are loaded: they are where they were typed, before it was composed.
+
+    Raises:
+        UserError: one is not.
+    """
+    for path in given:
+        if name_of(path) not in LOADED:
+            raise UserError(f"extend={path} is set in a file; type it: python train.py extend={path}")
+
+
 def used(config: Config, steps: Mapping[str, Collection[str]]) -> list[Extension]:
     """Return the files that a run uses, in the order of loading.
 
     Args:
         config: the run's.
         steps: the steps that are on, by group.
-
-    Raises:
-        UserError: the config names a file that is not loaded.
     """
-    for path in config.extend:
-        if name_of(path) not in LOADED:
-            raise UserError(f"extend={path} is set in a file; type it: python train.py extend={path}")
     found: list[Extension] = []
     imported: set[str] = set()
     for name, extension in reversed(LOADED.items()):
@@ -202,7 +207,7 @@ def load_recorded(record: RunDirectory) -> Files:
         if name_of(path) not in LOADED and not Path(path).is_file():
             missing = f"{record.run_id} uses {path}, and there is no file {Path(path).absolute()}"
             raise UserError(f"{missing}; put it back, or give extend=FILE")
-    load(recorded)
+    load([path for path in recorded if Path(path).is_file()])
     return tuple(LOADED[name_of(path)].file for path in recorded)
 
 

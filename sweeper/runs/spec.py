@@ -15,7 +15,7 @@ from sweeper.config import Config, to_config, validate
 from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size, warn_about_split
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.extensions import load_recorded, used
+from sweeper.runs.extensions import check_loaded, load_recorded, used
 from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
 from sweeper.runs.teacher import digest_of, find_teacher, load_teacher
 from sweeper.training.build import Choices, choose_all
@@ -67,6 +67,7 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
         UserError: a setting is out of range or unused, or the images or a teacher are missing or unreadable.
     """
     validate(config)
+    check_loaded(config.extend)
     choices = choose_all(config)
     check_shared_settings(config)
     if "teacher" in choices.loss.keywords:

@@ -274,12 +274,12 @@ def conclude(
 
 
 def derived_name(overrides: Sequence[Override]) -> str:
-    """Derive a sweep's name from its overrides: the same command finds the same sweep."""
+    """Derive a sweep's name from its overrides: the same command finds the same sweep, wherever its files are."""
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     lines = sorted(
         str(override.input_line)
         for override in overrides
-        if not str(override.input_line).startswith("sweep.") or override.get_key_element() == DESIGN
+        if not str(override.input_line).startswith(("sweep.", "extend=")) or override.get_key_element() == DESIGN
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
     return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'run'}-{digest}"

@@ -11,6 +11,7 @@ from choices import presets
 from extended import undone
 from support import composed
 
+from sweeper import ranges
 from sweeper.choice import choose_steps
 from sweeper.cli import load_extensions, preset_labels
 from sweeper.config import as_recorded, to_config
@@ -22,7 +23,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.extension_contract import SHARED, Registered, check_positional
 from sweeper.runs.extensions import LOADED, load, load_recorded, loaded_texts, registry_of, used
 from sweeper.runs.fingerprint import EXTENDABLE, STEPS, changed_definitions, changes_since, code_of
-from sweeper.runs.spec import effective_config, run_id
+from sweeper.runs.spec import effective_config, resolve, run_id
 from sweeper.training.build import choose_all
 
 TRICKS = '''"""My tricks."""
@@ -143,7 +144,7 @@ def test_a_run_records_the_files_that_it_uses() -> None:
         "from my_tricks import Act\ndef more():\n    return Act(0.2)\nACTIVATIONS = {'more': more}\n"
     )
     Path("unused.py").write_text("def unused():\n    return None\nACTIVATIONS = {'unused': unused}\n")
-    load(["more.py", "unused.py"])
+    load_extensions(["extend=my_tricks.py,more.py,unused.py"])
 
     def files(*overrides: str) -> list[str]:
         config = composed("extend=[my_tricks.py,more.py,unused.py]", *overrides)
@@ -159,7 +160,7 @@ def test_a_run_records_the_files_that_it_uses() -> None:
     with pytest.raises(
         UserError, match=r"extend=later\.py is set in a file; type it: python train\.py extend=later\.py"
     ):
-        used(replace(composed(), extend=["later.py"]), {})
+        resolve(replace(composed(), extend=["later.py"]))
 
 
 @pytest.mark.usefixtures("tricks")
@@ -270,8 +271,8 @@ BAD = {
     ACT.format("*, norm: float"): ", line 1: a: the setting norm cannot have this name",
     "def relu():\n    pass\nACTIVATIONS = {'relu': relu}\n": ", line 3: ACTIVATIONS[relu]: there is another activation",
     "def f(i, n):\n    pass\nMODELS = {'mlp_deep': f}\n": ", line 3: MODELS[mlp_deep]: there is another model=mlp_deep",
-    "def f(*, a: int = 1):\n    pass\ndef g(*, a: float = 1):\n    pass\nACTIVATIONS = {'f': f, 'g': g}\n": ", line 3: g"
-    ": f has a setting a as well (int)",
+    "def f(*, a: int = 1):\n    pass\ndef g(*, a: float = 1):\n    pass\nACTIVATIONS = {'f': f, 'g': g}\n": ", line 3: "
+    "g: f has a setting a as well, of type int",
     "def f():\n    pass\nACTIVATION = {'f': f}\n": ", line 3: ACTIVATION is no registry (did you mean ACTIVATIONS?)",
     "x = 1\n": " has none of the dicts ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, AVERAGINGS, COURSES, DATASETS, ",
     "\nfrom sweeper.models.layers import *\n": ", line 2: from sweeper.models.layers import *: name what is imported",
@@ -345,6 +346,7 @@ def test_another_process_loads_the_text_that_was_planned_with(tmp_path: Path) ->
     for given in (texts, [copied]):
         with undone():
             LOADED.clear()
+            ranges.GROWN.clear()
             for path in EXTENDABLE.values():
                 for choice in ("my_act", "other", "my_net", "tint"):
                     registry_of(path).pop(choice, None)
@@ -402,9 +404,7 @@ def test_the_images_of_a_dataset_are_decoded_again_where_its_code_changed(tmp_pa
     assert prints[0] != prints[1]
     Path("stripes.py").write_text(source.format(3, "3"))
     load_extensions(["extend=stripes.py"])
-    with pytest.raises(
-        UserError, match=r"extend=stripes\.py, line 4: mine must return a sweeper\.data\.sources\.Source"
-    ):
+    with pytest.raises(UserError, match=r"extend=stripes\.py, line 4: mine must return a Source"):
         prepare(composed("extend=[stripes.py]", "data=mine").data)
 
 

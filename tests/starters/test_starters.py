@@ -62,7 +62,9 @@ def test_a_starting_file_trains_and_its_test_passes(group: str, tmp_path: Path, 
     components = build(spec.config, spec.choices, load(prepare(spec.config.data)), set_up_process("cpu", 1))
     fit(components.state, components.recipe, components.train_loader, components.val_loader, epochs=1)
     assert 0 < components.state.loop.history[0]["train_loss"] < 100
-    assert all(True for _ in spec.choices.views(next(components.test_loader())[0]))
+    images_of_test, _ = next(components.test_loader())
+    shapes = {view.shape for view in spec.choices.views(images_of_test)}
+    assert shapes == {images_of_test.shape}
     tests = [function for name, function in inspect.getmembers(imported(test), inspect.isfunction)]
     found = [function for function in tests if function.__name__.startswith("test_")]
     for function in found:
