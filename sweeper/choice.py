@@ -68,7 +68,7 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
     steps = {}
     for name, function in functions.items():
         defaults = {key: inspect.signature(function).parameters[key].default for key in keyword_only(function)}
-        given = {key: value for key in defaults if not is_off(value := getattr(config, key))}
+        given = {key: value for key in defaults if not is_off(value := getattr(config, key, None))}
         if defaults and inspect.Parameter.empty not in defaults.values():
             defaults[next(iter(defaults))] = inspect.Parameter.empty
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from support import composed
 from sweeper import ranges
 from sweeper.choice import choose_steps
 from sweeper.cli import load_extensions, preset_labels
-from sweeper.config import as_recorded, to_config
+from sweeper.config import Config, as_recorded, from_plain, to_config
 from sweeper.data.cache import prepare
 from sweeper.errors import UserError
 from sweeper.explain import explain
+from sweeper.groups import DataConfig, LossConfig
 from sweeper.launch.snapshot import copies, snapshot
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.extension_contract import SHARED, Registered, check_positional
-from sweeper.runs.extensions import LOADED, load, load_recorded, loaded_texts, registry_of, used
+from sweeper.runs.extensions import LOADED, load, load_recorded, loaded_files, loaded_texts, registry_of, used
 from sweeper.runs.fingerprint import EXTENDABLE, STEPS, changed_definitions, changes_since, code_of
 from sweeper.runs.spec import effective_config, resolve, run_id
 from sweeper.training.build import choose_all
@@ -85,16 +87,35 @@ def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 @pytest.fixture
 def tricks() -> None:
     Path("my_tricks.py").write_text(TRICKS)
-    load_extensions(["extend=my_tricks.py"])
+    load(["my_tricks.py"])
 
 
-def effective(*overrides: str) -> dict[str, Any]:
-    config = composed("extend=[my_tricks.py]", *overrides)
+@cache
+def plain() -> dict[str, Any]:
+    return as_recorded(composed("model=mlp"))
+
+
+def configured(**settings: Any) -> Config:
+    """Return the config of a multilayer perceptron with other settings, such as model__depth."""
+    config = from_plain(plain())
+    for key, value in settings.items():
+        group, _, name = key.partition("__")
+        setattr(getattr(config, group), name, value)
+    return config
+
+
+def effective(**settings: Any) -> dict[str, Any]:
+    config = configured(**settings)
     return effective_config(config, choose_all(config), "f00d")
+
+
+MY_NET = {"model__name": "my_net", "model__hidden": None, "model__depth": 2}
+MY_ACT = {"activation__name": "my_act", "activation__slope": 0.1}
 
 
 @pytest.mark.usefixtures("tricks")
 def test_choices_and_settings_are_composed_as_those_of_the_package() -> None:
+    load_extensions(["extend=my_tricks.py"])
     config = composed("extend=[my_tricks.py]", "model=my_net", "activation=my_act", "model.depth=3")
     assert (config.model.name, config.activation.name) == ("my_net", "my_act")
     values = as_recorded(config)
@@ -118,6 +139,7 @@ def test_choices_and_settings_are_composed_as_those_of_the_package() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_as_one_of_the_package(override: str, sentence: str) -> None:
+    load_extensions(["extend=my_tricks.py"])
     with pytest.raises(Exception) as raised:
         composed("extend=[my_tricks.py]", "model=my_net", override)
     assert explain(raised.value).startswith(sentence)
@@ -126,16 +148,17 @@ def test_a_wrong_setting_is_refused_as_one_of_the_package(override: str, sentenc
 @pytest.mark.usefixtures("tricks")
 def test_a_setting_of_another_choice_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.depth=3 is not used by model=softmax"):
-        choose_all(composed("extend=[my_tricks.py]", "model=softmax", "model.depth=3"))
+        choose_all(configured(model__name="softmax", model__hidden=None, model__depth=3))
 
 
-@pytest.mark.usefixtures("tricks")
 def test_identity_has_names_and_settings_and_not_the_path() -> None:
-    mine = effective("model=my_net", "activation=my_act")
+    without = effective()
+    Path("my_tricks.py").write_text(TRICKS)
+    load(["my_tricks.py"])
+    mine = effective(**MY_NET, **MY_ACT)
     assert mine["model"] == {"name": "my_net", "depth": 2} and mine["activation"] == {"name": "my_act", "slope": 0.1}
     assert run_id(mine).startswith("my_net-my_act-adam-") and "my_tricks" not in json.dumps(mine)
-    without = composed("model=mlp")
-    assert effective("model=mlp") == effective_config(without, choose_all(without), "f00d")
+    assert effective() == without
 
 
 @pytest.mark.usefixtures("tricks")
@@ -144,44 +167,46 @@ def test_a_run_records_the_files_that_it_uses() -> None:
         "from my_tricks import Act\ndef more():\n    return Act(0.2)\nACTIVATIONS = {'more': more}\n"
     )
     Path("unused.py").write_text("def unused():\n    return None\nACTIVATIONS = {'unused': unused}\n")
-    load_extensions(["extend=my_tricks.py,more.py,unused.py"])
+    load(["more.py", "unused.py"])
 
-    def files(*overrides: str) -> list[str]:
-        config = composed("extend=[my_tricks.py,more.py,unused.py]", *overrides)
-        return [
-            extension.given
-            for extension in used(config, {group: getattr(choose_all(config), group) for group in STEPS})
-        ]
+    def files(**settings: Any) -> list[str]:
+        config = configured(**settings)
+        steps = {group: getattr(choose_all(config), group) for group in STEPS}
+        return [extension.given for extension in used(config, steps)]
 
-    assert files("model=mlp") == []
-    assert files("model=mlp", "activation=my_act") == ["my_tricks.py"]
-    assert files("model=mlp", "activation=more") == ["my_tricks.py", "more.py"]  # which imports from it
-    assert files("model=mlp", "augmentation.tint=0.3") == ["my_tricks.py"]
-    with pytest.raises(
-        UserError, match=r"extend=later\.py is set in a file; type it: python train\.py extend=later\.py"
-    ):
-        resolve(replace(composed(), extend=["later.py"]))
+    assert files() == []
+    assert files(**MY_ACT) == ["my_tricks.py"]
+    assert files(activation__name="more") == ["my_tricks.py", "more.py"]  # which imports from it
+    assert files(augmentation__tint=0.3) == ["my_tricks.py"]
+    taught = replace(configured(), loss=LossConfig("distillation", teacher="a-run"))
+    assert len(used(taught, dict.fromkeys(STEPS, ()))) == 3  # the teacher's network may be of any
+    with pytest.raises(UserError, match=r"extend=later\.py is set in a file; type it: python train\.py extend=later"):
+        resolve(replace(configured(), extend=["later.py"]))
 
 
 @pytest.mark.usefixtures("tricks")
 def test_a_step_is_turned_on_by_its_first_setting() -> None:
-    steps = effective("augmentation=tint")["augmentation"]
-    assert steps == {"tint": 0.5} == effective("augmentation.tint=0.5", "augmentation.tint_color=red")["augmentation"]
-    assert effective("augmentation.tint=0.5", "augmentation.tint_color=blue")["augmentation"] == steps | {
-        "tint_color": "blue"
-    }
+    def steps(**settings: Any) -> dict[str, Any]:
+        (choice,) = LOADED["my_tricks"].choices[-1:]
+        assert choice.preset == {"tint": 0.5, "tint_color": "red"}
+        found: dict[str, Any] = effective(**settings)["augmentation"]
+        return found
+
+    assert steps(augmentation__tint=0.5, augmentation__tint_color="red") == {"tint": 0.5}
+    assert steps(augmentation__tint=0.5) == {"tint": 0.5} and steps(augmentation__tint=None) == {}
+    assert steps(augmentation__tint=0.5, augmentation__tint_color="blue") == {"tint": 0.5, "tint_color": "blue"}
     with pytest.raises(UserError, match=r"augmentation\.tint=null: the step tint requires a value"):
-        effective("augmentation.tint_color=blue")
-    code = code_of(effective("augmentation.tint=0.5", "augmentation.flip=random"), ("my_tricks.py",))
-    assert code["augmentation.tint"].keys() == {"my_tricks.tint", "my_tricks.(top level)", "my_tricks.SCALE"} | {
-        name for name in code["augmentation.tint"] if name.startswith("data/")
-    }
+        steps(augmentation__tint_color="blue")
+    code = code_of(effective(augmentation__tint=0.5, augmentation__flip="random"), loaded_files())
+    mine = {name for name in code["augmentation.tint"] if not name.startswith("data/")}
+    assert mine == {"my_tricks.tint", "my_tricks.(top level)", "my_tricks.SCALE"}
     assert [*code["augmentation"]] == ["data/augmentation.STEPS"]  # the order of two steps
 
 
 @pytest.mark.usefixtures("tricks")
 def test_a_preset_of_an_extension_is_a_label() -> None:
-    config = composed("extend=[my_tricks.py]", "augmentation=tint", "activation=my_act", "activation.slope=0.3")
+    load_extensions(["extend=my_tricks.py"])
+    config = configured(augmentation__tint=0.5, augmentation__tint_color="red", **MY_ACT | {"activation__slope": 0.3})
     labels = preset_labels(config, {"augmentation": "tint", "activation": "my_act"}, [])
     assert labels == {"augmentation": "tint"}  # activation.slope is not the preset's
 
@@ -219,7 +244,7 @@ def test_an_edit_and_a_move_change_the_code_of_the_runs_that_use_it(edit: str) -
         Path(folder).mkdir()
         Path(folder, "my_tricks.py").write_text(text)
     run = {"activation": {"name": "my_act"}, "model": {"name": "mlp"}}
-    before, after = (code_of(run, (f"{folder}/my_tricks.py",)) for folder in ("here", "there"))
+    before, after = (code_of(run, (str(Path(folder, "my_tricks.py").absolute()),)) for folder in ("here", "there"))
     assert before["activation"] and before["model"] == code_of(run)["model"]
     assert changed_definitions(before, after) == expected
 
@@ -231,7 +256,7 @@ def test_names_are_followed_from_file_to_file_and_into_the_package() -> None:
         "def one():\n    return mine.double(layers.relu())\ndef two():\n    return divided(1)\n"
         "ACTIVATIONS = {'one': one, 'two': two}\n"
     )
-    files = ("layers_of_mine.py", "act.py")
+    files = tuple(str(Path(name).absolute()) for name in ("layers_of_mine.py", "act.py"))
     one, two = (set(code_of({"activation": {"name": name}}, files)["activation"]) for name in ("one", "two"))
     assert one == {"act.one", "layers_of_mine.double", "models/layers.relu"} and two == {
         "act.two",
@@ -338,7 +363,7 @@ def test_two_files_of_one_name_are_refused_and_one_file_is_loaded_once() -> None
 
 @pytest.mark.usefixtures("tricks")
 def test_another_process_loads_the_text_that_was_planned_with(tmp_path: Path) -> None:
-    texts, code = loaded_texts(), code_of(effective("activation=my_act", "model=mlp"), ("my_tricks.py",))
+    texts, code = loaded_texts(), code_of({"activation": {"name": "my_act"}}, loaded_files())
     copy = snapshot(tmp_path, tmp_path / "slurm", texts)
     assert (copy / "extend" / "my_tricks.py").read_text() == TRICKS
     (copied,) = copies(texts, copy)
@@ -359,14 +384,16 @@ def test_another_process_loads_the_text_that_was_planned_with(tmp_path: Path) ->
 
 
 def test_a_reader_compares_a_file_that_is_there_and_leaves_out_one_that_is_gone() -> None:
-    Path("my_tricks.py").write_text(TRICKS)
+    texts = {"same": TRICKS, "edited": TRICKS.replace("SCALE = 1.0", "SCALE = 3.0")}
+    files = {folder: str(Path(folder, "my_tricks.py").absolute()) for folder in (*texts, "gone")}
+    for folder, text in texts.items():
+        Path(folder).mkdir()
+        Path(files[folder]).write_text(text)
     run = {"activation": {"name": "my_act"}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}}
-    recorded = {"effective": run, "code": code_of(run, ("my_tricks.py",)), "config": {"extend": ["my_tricks.py"]}}
+    recorded = {"effective": run, "code": code_of(run, (files["same"],)), "config": {"extend": [files["same"]]}}
     assert changes_since(recorded) == []
-    Path("moved").mkdir()
-    Path("moved/my_tricks.py").write_text(TRICKS.replace("SCALE = 1.0", "SCALE = 3.0"))
-    assert changes_since(recorded | {"config": {"extend": ["moved/my_tricks.py"]}}) == ["my_tricks.SCALE"]
-    gone = recorded | {"config": {"extend": ["gone/my_tricks.py"]}}
+    assert changes_since(recorded | {"config": {"extend": [files["edited"]]}}) == ["my_tricks.SCALE"]
+    gone = recorded | {"config": {"extend": [files["gone"]]}}
     assert changes_since(gone) == []
     assert changes_since(gone | {"code": recorded["code"] | {"optimizer": {"training/optimizers.adam": "0"}}}) != []
 
@@ -395,17 +422,18 @@ def test_the_images_of_a_dataset_are_decoded_again_where_its_code_changed(tmp_pa
         "    return {}\nDATASETS = {{'mine': mine}}\n"
     )
     prints = []
-    for value in (1, 2):
+    for value, returned in ((1, "Source('fixed', decode)"), (2, "Source('fixed', decode)"), (3, "3")):
         with undone():
-            Path("stripes.py").write_text(source.format(value, "Source('fixed', decode)"))
-            load_extensions(["extend=stripes.py"])
-            cached = prepare(composed("extend=[stripes.py]", "data=mine", f"data.cache={tmp_path}").data)
-            prints.append(cached.fingerprint)
+            Path(f"v{value}").mkdir()
+            Path(f"v{value}/stripes.py").write_text(source.format(value, returned))
+            load([f"v{value}/stripes.py"])
+            data = DataConfig("mine", cache=str(tmp_path), image_size=4)
+            if value < 3:
+                prints.append(prepare(data).fingerprint)
+                continue
+            with pytest.raises(UserError, match=r"extend=v3/stripes\.py, line 4: mine must return a Source"):
+                prepare(data)
     assert prints[0] != prints[1]
-    Path("stripes.py").write_text(source.format(3, "3"))
-    load_extensions(["extend=stripes.py"])
-    with pytest.raises(UserError, match=r"extend=stripes\.py, line 4: mine must return a Source"):
-        prepare(composed("extend=[stripes.py]", "data=mine").data)
 
 
 @pytest.mark.parametrize("variable", EXTENDABLE)
