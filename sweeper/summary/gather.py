@@ -124,14 +124,15 @@ class CodeColumns:
     """The columns `code` and `stale`, made once for runs of equal config and equal code; never stored in the index."""
 
     def __init__(self) -> None:
-        self.made: dict[tuple[str, str], dict[str, Any]] = {}
+        self.made: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def of(self, run: RunRow) -> dict[str, Any]:
         """Return {group: digest of its code} as canonical JSON, and whether any of it differs from today's code."""
-        if run.keys not in self.made:
+        keys = (*run.keys, *run.extend)
+        if keys not in self.made:
             recorded = {"effective": run.effective, "code": run.code, "config": {"extend": run.extend}}
-            self.made[run.keys] = {"code": group_digests(run.code), "stale": bool(changes_since(recorded))}
-        return self.made[run.keys]
+            self.made[keys] = {"code": group_digests(run.code), "stale": bool(changes_since(recorded))}
+        return self.made[keys]
 
 
 def group_digests(code: Any) -> str | None:
