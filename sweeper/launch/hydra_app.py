@@ -9,8 +9,6 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from sweeper.runs.extensions import load, loaded_texts
-
 
 @dataclass(frozen=True)
 class HydraApp:
@@ -30,6 +28,10 @@ class HydraApp:
     @classmethod
     def here(cls, context: HydraContext, config: DictConfig, task_function: TaskFunction) -> "HydraApp":
         """Create the application with the singletons of this process."""
+        from sweeper.runs.extensions import (
+            loaded_texts,
+        )  # imports torch, which the process of a Slurm job can do without
+
         return cls(context, config, task_function, Singleton.get_state(), loaded_texts())
 
     def execute(self, number: int, overrides: Sequence[str], job_id: str | None = None) -> JobReturn:
@@ -39,6 +41,8 @@ class HydraApp:
             number: `hydra.job.num`.
             job_id: `hydra.job.id`; by default made of the job's name and number.
         """
+        from sweeper.runs.extensions import load
+
         load((), self.extensions)
         Singleton.set_state(self.singletons)
         setup_globals()

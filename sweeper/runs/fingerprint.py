@@ -88,8 +88,12 @@ def references(definition: str, files: Files = ()) -> tuple[str, ...]:
     module = definition.partition(".")[0]
     if files and module in modules():
         return references(definition)
-    others = [f"{module}.{OTHERS}"] if modules(files)[module].others else []
-    return (*resolved(module, statement_of(definition, files), files), *others)
+    return (*resolved(module, statement_of(definition, files), files), *others_of(module, files))
+
+
+def others_of(module: str, files: Files = ()) -> list[str]:
+    """Return what any definition of a module from outside depends on: its statements that are no definitions."""
+    return [f"{module}.{OTHERS}"] if modules(files)[module].others else []
 
 
 def statement_of(definition: str, files: Files = ()) -> ast.AST:
@@ -161,7 +165,7 @@ def chosen_code(registry: str, name: str, files: Files = ()) -> dict[str, str]:
         return {}
     module, variable, _, entry = found
     own = {} if isinstance(entry, ast.Name) else {f"{module}.{variable}[{name}]": hash_of(entry)}
-    return own | closure(resolved(module, entry, files), files)
+    return own | closure([*resolved(module, entry, files), *others_of(module, files)], files)
 
 
 @cache

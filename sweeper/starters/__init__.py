@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.files import write_text
+from sweeper.files import write_text, writing
 from sweeper.runs.extension_contract import RESERVED
 from sweeper.runs.extension_module import GROUPS, is_free
 from sweeper.runs.fingerprint import EXTENDABLE, entries_of, modules
@@ -18,14 +18,16 @@ def write_starter(group: str, name: str, folder: Path) -> list[Path]:
     """Write NAME.py, a working choice of a group, and test_NAME.py, and return their paths.
 
     Raises:
-        UserError: there is no such group, the name is not usable, or a file exists.
+        UserError: there is no such group, the name is not usable, or a file exists or cannot be written.
     """
     if group not in STARTERS:
         raise UserError(f"new {group}: unknown group{nearest(group, STARTERS)}; choose from {format_names(STARTERS)}")
     check_name(group, name, folder)
     paths = [folder / f"{name}.py", folder / f"test_{name}.py"]
     if existing := [str(path) for path in paths if path.exists()]:
-        raise UserError(f"{format_names(existing)} exists; choose another name, or remove it")
+        raise UserError(f"{existing[0]} exists; choose another name, or remove it")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for path, source in zip(paths, (STARTERS[group], FOLDER / f"test_my_{group}.py"), strict=True):
         text = source.read_text(encoding="utf-8").replace(f"my_{group}", name)
         write_text(path, text.replace(camel_case(f"my_{group}"), camel_case(name)))

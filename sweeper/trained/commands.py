@@ -115,6 +115,10 @@ def errors(
 
     words, where = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
     record = find_finished(one_run(words, "errors"), output_dir)
+    if where.extend:
+        from sweeper.runs.extensions import load  # imports torch, which stored predictions do without
+
+        load(where.extend)
     for line in write_mistakes(record, where, output_dir / "errors", output, true=true, predicted=predicted, top=top):
         print(line)
 

@@ -12,6 +12,7 @@ def test_overrides_are_separated_from_other_words() -> None:
     words, where = split_overrides(["0a1", "data.root=/a=b", "data.cache=c", "device=cpu"])
     assert words == ["0a1"]
     assert where == Elsewhere({"root": "/a=b", "cache": "c"}, "cpu")
+    assert split_overrides(["extend=[w/a.py,b.py]"])[1].extend == ("w/a.py", "b.py")
     assert split_overrides(["0a1", "A=1"]) == (["0a1", "A=1"], Elsewhere())
 
 

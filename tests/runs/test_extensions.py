@@ -263,7 +263,7 @@ def test_names_are_followed_from_file_to_file_and_into_the_package() -> None:
         "layers_of_mine.half",
     }
     load(files)
-    assert LOADED["act"].imported >= {"layers_of_mine"}
+    assert "layers_of_mine" in LOADED["act"].imported
 
 
 ACT = "def a({}):\n    return None\nACTIVATIONS = {{'a': a}}\n"
@@ -390,7 +390,11 @@ def test_a_reader_compares_a_file_that_is_there_and_leaves_out_one_that_is_gone(
         Path(folder).mkdir()
         Path(files[folder]).write_text(text)
     run = {"activation": {"name": "my_act"}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}}
-    recorded = {"effective": run, "code": code_of(run, (files["same"],)), "config": {"extend": [files["same"]]}}
+    recorded: dict[str, Any] = {
+        "effective": run,
+        "code": code_of(run, (files["same"],)),
+        "config": {"extend": [files["same"]]},
+    }
     assert changes_since(recorded) == []
     assert changes_since(recorded | {"config": {"extend": [files["edited"]]}}) == ["my_tricks.SCALE"]
     gone = recorded | {"config": {"extend": [files["gone"]]}}

@@ -9,7 +9,9 @@ from types import ModuleType
 import pytest
 from extended import undone
 from support import composed
+from typer.testing import CliRunner
 
+from sweeper.__main__ import app
 from sweeper.cli import load_extensions
 from sweeper.data.cache import load, prepare
 from sweeper.errors import UserError
@@ -38,6 +40,12 @@ def imported(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_command_prints_the_files_and_what_to_do_next(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["new", "loss", "mine", "--folder", "w"])
+    assert done.output == "w/mine.py\nw/test_mine.py\nnext: python train.py extend=w/mine.py loss=mine\n"
+    assert (tmp_path / "w" / "mine.py").read_text().startswith('"""mine: a training loss.\n')
 
 
 def test_there_is_a_starting_file_for_every_registry() -> None:
