@@ -56,7 +56,8 @@ def is_free(name: str, file: str) -> bool:
     if name in sys.modules:
         return getattr(sys.modules[name], "__file__", None) == file
     found = importlib.util.find_spec(name)
-    return found is None or (found.origin is not None and not INSTALLED & {*Path(found.origin).parts})
+    places = [] if found is None else [found.origin or "", *(found.submodule_search_locations or ())]
+    return not any(INSTALLED & {*Path(place).parts} for place in places)  # not a folder beside train.py
 
 
 def execute(given: str, file: str) -> ModuleType:

@@ -108,8 +108,9 @@ def load_file(given: str, file: str) -> None:
     LOADED[name] = Extension(given, file, choices, imported_names(syntax))
     for choice in choices:
         entry = choice.entry
-        if choice.added:
-            add_settings(group_class(entry.group), choice.added, f"of {entry.group}={entry.name} in {given}")
+        schema = group_class(entry.group)
+        if new := {key: of for key, of in choice.added.items() if not hasattr(schema, key)}:
+            add_settings(schema, new, f"of {entry.group}={entry.name} in {given}")
         is_data = entry.path == DATASETS
         registry_of(entry.path)[entry.name] = keyed(entry, files) if is_data else entry.function
 
@@ -123,7 +124,8 @@ def registry_of(path: str) -> Registry:
 
 def examples(entry: Registered) -> list[Callable[..., Any]]:
     """Return the package's own functions in the registry of an entry."""
-    added = {choice.entry.name for extension in LOADED.values() for choice in extension.choices}
+    loaded = [choice.entry for extension in LOADED.values() for choice in extension.choices]
+    added = {other.name for other in loaded if other.path == entry.path}
     return [function for name, function in registry_of(entry.path).items() if name not in added]
 
 

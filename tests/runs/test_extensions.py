@@ -349,6 +349,18 @@ def test_a_path_that_does_not_fit_is_refused(file: str, sentence: str) -> None:
     assert str(raised.value).startswith(sentence)
 
 
+def test_a_file_may_have_the_name_of_its_folder_and_a_choice_that_of_another_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))  # as python train.py does with its folder
+    Path("own_ideas").mkdir()
+    text = "def dropout():\n    return 1\nACTIVATIONS = {'dropout': dropout}\n"
+    Path("own_ideas/own_ideas.py").write_text(text)
+    Path("later.py").write_text("def mine(kind, *, rate: float = 0.1):\n    return 2\nDROPOUTS = {'mine': mine}\n")
+    load(["own_ideas/own_ideas.py", "later.py"])
+    assert [*LOADED] == ["own_ideas", "later"]
+
+
 @pytest.mark.usefixtures("tricks")
 def test_two_files_of_one_name_are_refused_and_one_file_is_loaded_once() -> None:
     Path("copy").mkdir()
