@@ -85,7 +85,7 @@ def test_a_run_is_found_by_its_id_and_counts_by_content(
     weights = {name: value * 2 for name, value in checkpoint.load(best)["model"].items()}
     other = saved(best, tmp_path / "other.pt", model=weights)
     assert resolve(student(small, other, folder)).run_id != by_id.run_id
-    monkeypatch.setattr(teacher, "chosen_code", lambda registry, name: {"models/mlp.mlp": "changed"})
+    monkeypatch.setattr(teacher, "chosen_code", lambda registry, name, files: {"models/mlp.mlp": "changed"})
     assert resolve(student(small, best, folder)).run_id != by_id.run_id
 
 
