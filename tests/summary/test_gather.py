@@ -14,8 +14,8 @@ from records import EFFECTIVE, finish, make, summarize
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.runs import fingerprint
 from sweeper.runs.fingerprint import REGISTRIES, code_of
-from sweeper.summary import gather as gathering
 from sweeper.summary.columns import HIDDEN
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import show_effects
@@ -110,7 +110,7 @@ def test_runs_of_different_code_are_stale_however_old_the_index(
     current, caption = lay_out(frame[frame["run_id"] == "now"], skipped)
     assert "stale" not in current and "stale" not in caption
 
-    monkeypatch.setattr(gathering, "code_of", lambda effective: changed(code, "model"))
+    monkeypatch.setattr(fingerprint, "code_of", lambda effective, files: changed(code, "model"))
     frame, _ = read_runs(tmp_path)  # the index is as it was, the code is not
     assert frame.set_index("run_id")["stale"]["now"]
 

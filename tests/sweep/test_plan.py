@@ -221,7 +221,7 @@ def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
 def config(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A run of 10 epochs of 96 images, each of which takes a quarter of a second."""
     monkeypatch.setattr(estimate, "probe", lambda *_: 0.25)
-    monkeypatch.setattr(spec_module, "code_of", lambda _: CODE)
+    monkeypatch.setattr(spec_module, "code_of", lambda *_: CODE)
     return replace(copy.deepcopy(known(*small, "model=softmax", "epochs=10")), output_dir=str(tmp_path))
 
 
