@@ -18,6 +18,7 @@ from sweeper.ranges import (
     from_up_to,
     inside,
     is_class_weight,
+    is_sha256,
     one_of,
     setting,
 )
@@ -33,8 +34,11 @@ class DataConfig:
     name: str = setting("dataset reader", "")
     root: str | None = setting("folder with the images or the archive")
     cache: str | None = setting("folder for decoded images, shared by all runs")
-    url: str | None = setting("URL of the archive or of a mirror")
-    sha256: str | None = setting("expected SHA-256 of the archive")
+    url: str | None = setting("URL of the archive, or of the folder with the dataset's files; may be a mirror's")
+    sha256: Any = setting(
+        "expected SHA-256 of the archive, or a list with that of each file",
+        check=Check("64 hexadecimal digits in lower case", is_sha256),
+    )
     image_size: int | None = setting("side length in pixels that images are resized to", check=at_least(1))
     channels: int | None = setting("3 for color, 1 for gray", check=Check("1 or 3", lambda value: value in (1, 3)))
     resize: str | None = setting(
