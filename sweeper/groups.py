@@ -48,7 +48,17 @@ class DataConfig:
     value_range: list[float] | None = setting(
         "values that become black and white in gray images of more than 8 bits; null: 0 and 65535"
     )
-    val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
+    test_size: float | None = setting(
+        "test images held out where the folder has no test/: a number, or a fraction below 1; null: a fifth",
+        check=Check(
+            "a whole number of at least 1, or a fraction above 0 and below 1",
+            lambda value: 0 < value < 1 or (value >= 1 and value % 1 == 0),
+        ),
+    )
+    val_size: int | None = setting(
+        "images held out for validation; null: the folder's val/, or a tenth; 0: test images", check=at_least(0)
+    )
+    train_size: int | None = setting("training images that are used; null: all", check=at_least(2))
     mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]", check=MEAN)
     std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=STD)
 

@@ -36,7 +36,8 @@ class Source:
     Attributes:
         key: text that changes when the files do; found without reading them.
         decode: fills the arrays train_images (N, C, H, W) uint8, train_labels (N,) int64, test_images and test_labels
-            that it gets from `allocate`, and returns the classes' names.
+            that it gets from `allocate`, val_images and val_labels where the dataset has validation images of its own,
+            and returns the classes' names.
         test_files: paths of the test images below the dataset's root, in order; none where they are in an archive.
     """
 
@@ -46,14 +47,24 @@ class Source:
 
 
 def image_folder(
-    *, root: str, image_size: int, channels: int, resize: str | None = None, value_range: list[float] | None = None
+    *,
+    root: str,
+    image_size: int,
+    channels: int,
+    resize: str | None = None,
+    value_range: list[float] | None = None,
+    test_size: float | None = None,
+    val_size: int | None = None,
 ) -> Source:
     """Any images in root/train/<class>/ and root/test/<class>/, resized to squares of `image_size` pixels.
+
+    See list_images for other folders, `test_size` and `val_size`.
 
     Raises:
         UserError: see list_images. While decoding: images cannot be read, or see ValueRange.
     """
-    listing = list_images(Path(root))
+    listing = list_images(Path(root), test_size=test_size, val_size=val_size)
+    splits = {"train": listing.train, "test": listing.test} | ({"val": listing.val} if listing.val else {})
     mode = "RGB" if channels == 3 else "L"
     values = ValueRange(value_range)
 
@@ -66,7 +77,7 @@ def image_folder(
     def decode(allocate: Allocate) -> list[str]:
         paths: list[str] = []
         slots: list[NDArray[np.uint8]] = []
-        for split, files in (("train", listing.train), ("test", listing.test)):
+        for split, files in splits.items():
             labels = [label for name, found in files.items() for label in [listing.classes.index(name)] * len(found)]
             paths += itertools.chain.from_iterable(files.values())
             slots.append(allocate(f"{split}_images", (len(labels), channels, image_size, image_size), "uint8"))
@@ -85,6 +96,7 @@ def image_folder(
     below = len(str(Path(root) / "x")) - 1  # characters before a name below the root
     test_files = [path[below:].removeprefix("./") for paths in listing.test.values() for path in paths]
     form = f"{image_size} {channels} {resize or 'squeeze'} {value_range}"
+    form += "" if test_size is None else f" {test_size}"
     return Source(f"image_folder {DECODER_VERSION} {listing.key} {form}", decode, test_files)
 
 
