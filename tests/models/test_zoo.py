@@ -133,13 +133,14 @@ def test_slots_that_a_network_does_not_offer_are_refused() -> None:
     refused("own norm; choose norm=own", "timm", "test_resnet", weights="pretrained", norm="group")
 
 
-def test_an_unknown_name_gets_the_nearest_and_those_that_begin_so() -> None:
+def test_an_unknown_name_gets_the_nearest_and_those_that_begin_so_or_contain_it() -> None:
     refused(
         r"^model.arch=resnt18 is none of the 80 networks of model=torchvision: did you mean resnet18 or ",
         "torchvision",
         "resnt18",
     )
     refused(r": did you mean regnet_x_\w+ or .*\?$", "torchvision", "regnet")
+    refused(r": did you mean efficientnet_lite0 or tf_efficientnet_lite0\?$", "timm", "lite0")
     refused(r"networks of model=torchvision$", "torchvision", "!?")
     refused(r"networks of model=timm: did you mean resnet18 or ", "timm", "resnett18")
     refused(r"^model.arch=resnet18.none cannot be built .*Invalid pretrained tag", "timm", "resnet18.none")

@@ -17,9 +17,8 @@ from sweeper.trained.images import find_images
 from sweeper.trained.predict import predict
 
 RUNS = {
-    "airbench": ("experiment=airbench_small", "model.widths=[4,4,4]", "batch_size=48"),
-    "timm": ("model=timm", "model.arch=test_efficientnet"),
-    "torchvision": ("model=torchvision", "model.arch=shufflenet_v2_x0_5"),
+    "airbench": ("experiment=airbench_small", "model.widths=[4,4,4]", "batch_size=16"),
+    "timm": ("model=timm", "model.arch=test_resnet"),
 }
 
 
