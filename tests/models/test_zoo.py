@@ -179,6 +179,16 @@ def test_a_frozen_network_trains_its_last_layer_on_features(weights: str) -> Non
     assert torch.equal(copied(features.images), copied(normalize(data.images)))
 
 
+def test_a_new_last_layer_on_given_weights_starts_as_torchs() -> None:
+    """That of timm's EfficientNets starts with weights up to 1 / sqrt(classes), however many features there are."""
+    from_scratch, tuned = (build("timm", "test_efficientnet", weights=weights) for weights in (None, "pretrained"))
+    features = tuned.network.classifier.in_features
+    limits = [float(model.network.classifier.weight.detach().abs().max()) for model in (from_scratch, tuned)]
+    assert limits == [pytest.approx(CLASSES**-0.5, rel=0.01), pytest.approx(features**-0.5, rel=0.01)]
+    body = [model.network.get_submodule("blocks") for model in (from_scratch, tuned)]
+    assert_equal(*body)
+
+
 def test_what_cannot_be_frozen_is_refused() -> None:
     refused("model.freeze_backbone=true needs trained weights", "torchvision", "resnet18", freeze_backbone=True)
     settings: dict[str, Any] = {"weights": "pretrained", "freeze_backbone": True}

@@ -125,7 +125,7 @@ def another(value: Any, annotation: str) -> Any:
     if isinstance(value, list) or (value is None and "list" in annotation):
         inner = annotation.partition("[")[2]
         return [another(value[0], inner), *value[1:]] if value else [another(None, inner)]
-    if "str" in annotation:
+    if isinstance(value, str) or "str" in annotation:
         return "another"
     return (value or 0) + 1 if "int" in annotation else (value or 1) / 2
 
