@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
-from sweeper.data.cache import Images, load, prepare, resolve_val_size
+from sweeper.data.cache import Images, load, prepare
+from sweeper.data.validation import resolve_val_size
 from sweeper.training.build import TrainingComponents, build, choose_all, seeded_model
 from sweeper.training.device import set_up_process
 

@@ -45,7 +45,7 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
     given = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "name"}
     for name, value in given.items():
         if value is not None and name not in used and name not in common:
-            valid = f"uses {format_names([*used, *common])}" if used or common else "has no settings"
+            valid = f"uses {format_names(dict.fromkeys([*used, *common]))}" if used or common else "has no settings"
             key, choice = f"{group}.{name}", f"{group}={config.name}"
             raise UnusedSetting(f"{key}={value} is not used by {choice}, which {valid}", key, choice)
     hints = get_type_hints(function)

@@ -18,6 +18,7 @@ from sweeper.ranges import (
     from_up_to,
     inside,
     is_class_weight,
+    is_sha256,
     one_of,
     setting,
 )
@@ -33,8 +34,11 @@ class DataConfig:
     name: str = setting("dataset reader", "")
     root: str | None = setting("folder with the images or the archive")
     cache: str | None = setting("folder for decoded images, shared by all runs")
-    url: str | None = setting("URL of the archive or of a mirror")
-    sha256: str | None = setting("expected SHA-256 of the archive")
+    url: str | None = setting("URL of the archive, or of the folder with the dataset's files; may be a mirror's")
+    sha256: Any = setting(
+        "expected SHA-256 of the archive, or a list with that of each file",
+        check=Check("64 hexadecimal digits in lower case", is_sha256),
+    )
     image_size: int | None = setting("side length in pixels that images are resized to", check=at_least(1))
     channels: int | None = setting("3 for color, 1 for gray", check=Check("1 or 3", lambda value: value in (1, 3)))
     resize: str | None = setting(
@@ -44,7 +48,17 @@ class DataConfig:
     value_range: list[float] | None = setting(
         "values that become black and white in gray images of more than 8 bits; null: 0 and 65535"
     )
-    val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
+    test_size: float | None = setting(
+        "test images held out where the folder has no test/: a number, or a fraction below 1; null: a fifth",
+        check=Check(
+            "a whole number of at least 1, or a fraction above 0 and below 1",
+            lambda value: 0 < value < 1 or (value >= 1 and value % 1 == 0),
+        ),
+    )
+    val_size: int | None = setting(
+        "images held out for validation; null: the folder's val/, or a tenth; 0: test images", check=at_least(0)
+    )
+    train_size: int | None = setting("training images that are used; null: all", check=at_least(2))
     mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]", check=MEAN)
     std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=STD)
 

@@ -1,5 +1,6 @@
 """Settings of a config: default, meaning and valid range. This module imports neither torch nor Hydra."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
@@ -51,6 +52,10 @@ DEVICE = Check(
 def is_class_weight(value: Any) -> bool:
     """Return whether this is `balanced` or the weight of a class."""
     return value == "balanced" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+
+
+def is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def setting(help: str, default: Any = None, check: Check | None = None) -> Any:

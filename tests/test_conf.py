@@ -21,7 +21,7 @@ NAMED = [(group, preset) for group in CHOICES for preset in presets(group)]
 def used(group: str, name: str) -> list[str]:
     """Return the settings that a choice uses."""
     own = [key for key in keyword_only(CHOICES[group][name]) if key not in SLOTS]
-    return sorted([*own, *{"data": COMMON, "optimizer": GROUPING}.get(group, ())])
+    return sorted({*own, *{"data": COMMON, "optimizer": GROUPING}.get(group, ())})
 
 
 def test_every_folder_is_a_group_of_the_schema() -> None:

@@ -6,8 +6,7 @@ import logging
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.choice import choose
-from sweeper.data.image_folders import CACHE_TAG, few
+from sweeper.data.image_scan import CACHE_TAG
 from sweeper.data.sources import DATASETS, Source
-from sweeper.data.split import stratified_split
-from sweeper.errors import UserError, warn_once
+from sweeper.errors import UserError
 from sweeper.files import write_text
 from sweeper.groups import DataConfig
 
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
-COMMON = ("cache", "val_size", "mean", "std")  # settings of every dataset
+COMMON = ("cache", "val_size", "train_size", "mean", "std")  # settings of every dataset
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images; may be deleted at any time.\n"
 TEST_FILES = "test_files.json"  # paths of the test images below the dataset's root, in order
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+VAL_ARRAYS = ("val_images", "val_labels")  # of a dataset with validation images of its own
 
 
 @dataclass
@@ -47,8 +46,13 @@ class Cached:
     fingerprint: str
     classes: list[str]
     input_shape: tuple[int, int, int]  # channels, height, width of an image
-    num_train: int  # validation images included
+    num_train: int  # validation images that are held out of them included
     num_test: int
+    num_val: int = 0  # validation images of the dataset's own
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return (*ARRAYS, *VAL_ARRAYS) if self.num_val else ARRAYS
 
 
 @dataclass
@@ -72,11 +76,13 @@ class Dataset:
     Attributes:
         train: images that are trained on or held out for validation.
         test: images that are looked at once, at the end of a run.
+        val: validation images of the dataset's own; None: they are held out of the training images.
     """
 
     train: Images
     test: Images
     classes: list[str]
+    val: Images | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -112,8 +118,12 @@ def read_index(source: Source, folder: Path) -> Cached | None:
     """Read the index of a cache folder; None where the cache is missing or incomplete."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        (num_train, *shape), (num_test, *_) = index["shapes"]["train_images"], index["shapes"]["test_images"]
-        return Cached(source, folder, index["fingerprint"], index["classes"], tuple(shape), num_train, num_test)
+        shapes = index["shapes"]
+        (num_train, *shape), (num_test, *_) = shapes["train_images"], shapes["test_images"]
+        num_val, *_ = shapes.get("val_images", [0])
+        return Cached(
+            source, folder, index["fingerprint"], index["classes"], tuple(shape), num_train, num_test, num_val
+        )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
@@ -141,7 +151,9 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
             log.info("decoding the images once into %s", folder)
             try:
                 classes = source.decode(allocate)
-                arrays = {name: np.load(partial / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+                has_val = (partial / "val_images.npy").exists()
+                names = (*ARRAYS, *VAL_ARRAYS) if has_val else ARRAYS
+                arrays = {name: np.load(partial / f"{name}.npy", mmap_mode="r") for name in names}
                 shapes = {name: list(array.shape) for name, array in arrays.items()}
                 index = {"fingerprint": fingerprint(arrays, classes), "classes": classes, "shapes": shapes}
                 (partial / "index.json").write_text(json.dumps(index), encoding="utf-8")
@@ -159,9 +171,9 @@ def decode(source: Source, folder: Path, *, broken: bool = False) -> Cached:
 
 def fingerprint(arrays: dict[str, NDArray[Any]], classes: list[str]) -> str:
     digest = hashlib.sha256(json.dumps(classes).encode())
-    for name in ARRAYS:
-        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
-        digest.update(arrays[name].data)
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
     return digest.hexdigest()
 
 
@@ -179,88 +191,15 @@ def load(cached: Cached) -> Dataset:
         if again.fingerprint != cached.fingerprint or arrays is None:
             raise UserError(f"the cache {cached.folder} was damaged and its source has changed; rerun the command")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    train = Images(tensors["train_images"], tensors["train_labels"])
-    return Dataset(train, Images(tensors["test_images"], tensors["test_labels"]), cached.classes)
+    splits = {name.partition("_")[0]: None for name in cached.arrays}
+    train, test, *val = (Images(tensors[f"{split}_images"], tensors[f"{split}_labels"]) for split in splits)
+    return Dataset(train, test, cached.classes, *val)
 
 
 def read_arrays(cached: Cached) -> dict[str, NDArray[Any]] | None:
     """Map the arrays copy-on-write (torch needs writable memory); None where their checksum does not match."""
     try:
-        arrays = {name: np.load(cached.folder / f"{name}.npy", mmap_mode="c") for name in ARRAYS}
+        arrays = {name: np.load(cached.folder / f"{name}.npy", mmap_mode="c") for name in cached.arrays}
     except Exception:  # numpy parses the header as Python, so that damage there raises anything
         return None
     return arrays if fingerprint(arrays, cached.classes) == cached.fingerprint else None
-
-
-def resolve_val_size(config: DataConfig, cached: Cached) -> DataConfig:
-    """Return the config with `val_size: null` as its number, a tenth of the training images."""
-    return replace(config, val_size=cached.num_train // 10) if config.val_size is None else config
-
-
-def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> None:
-    """Report what follows from few images: no validation images of their own, or classes that are never trained on.
-
-    Args:
-        given: `val_size` before it was resolved.
-        config: with its number.
-    """
-    if config.val_size == 0:
-        if given is None:
-            warn_once(
-                log,
-                f"data.root={config.root}: {cached.num_train} training images are too few to hold a tenth out: the "
-                "test images are the validation images; data.val_size=N holds N out",
-            )
-    elif untrained := untrained_classes(cached.folder, cached.fingerprint, config.val_size or 0):
-        names = [cached.classes[label] for label in untrained]
-        warn_once(
-            log,
-            f"data.val_size={config.val_size} leaves no training image of {len(names)} of {len(cached.classes)} "
-            f"classes ({few(names)}): they have too few images",
-        )
-
-
-@cache
-def untrained_classes(folder: Path, fingerprint: str, val_size: int) -> list[int]:
-    """Return the classes whose training images are all held out, which no seed changes; none for a damaged cache."""
-    try:
-        labels = np.load(folder / "train_labels.npy")
-        train, _ = stratified_split(labels, val_size, seed=0)
-        return [int(label) for label in np.setdiff1d(labels, labels[train])]
-    except Exception:  # as in read_arrays; load repairs it
-        return []
-
-
-def check_data(config: DataConfig, num_train: int, channels: int) -> None:
-    """Check the settings that depend on the images.
-
-    Raises:
-        UserError: fewer than two training images would be left, or the statistics are not one number per channel.
-    """
-    for name, values in (("mean", config.mean), ("std", config.std)):
-        if len(values or []) != channels:
-            raise UserError(f"data.{name}={values} needs a number for each of the images' {channels} channels")
-    if num_train < 2:
-        raise UserError(f"training needs at least two images, but there are {num_train}")
-    if int(config.val_size or 0) > num_train - 2:
-        raise UserError(
-            f"data.val_size={config.val_size} must be at most {num_train - 2}: there are {num_train} training images"
-        )
-
-
-def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Tensor, Images, Tensor]:
-    """Split a dataset into training and validation images.
-
-    Returns:
-        Indices of the training images (N,); the images that hold the validation images, and their indices there: of
-        the training images a stratified share of `val_size`, or where that is 0 all test images.
-
-    Raises:
-        UserError: see check_data.
-    """
-    check_data(config, len(dataset.train), dataset.input_shape[0])
-    val_size = int(config.val_size or 0)
-    if val_size == 0:
-        return torch.arange(len(dataset.train)), dataset.test, torch.arange(len(dataset.test))
-    train, val = stratified_split(dataset.train.labels.numpy(), val_size, seed)
-    return torch.from_numpy(train), dataset.train, torch.from_numpy(val)

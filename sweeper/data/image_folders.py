@@ -1,33 +1,21 @@
-"""Folders of images: which folder holds which split, which files are images, and what is passed over."""
+"""Folders of images: which folder holds which split, and which images are held out of others."""
 
-import hashlib
 import logging
-import os
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from sweeper.errors import UserError, format_names, warn_once
+from sweeper.data.image_scan import LAYOUT, Files, Scan, describe, few, printable, subfolders
+from sweeper.data.split import shares
+from sweeper.errors import UserError, warn_once
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
-    ".ppm", ".tga", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 TRAIN, TEST, VAL = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
-SYSTEM_FOLDERS = ("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information")
-CACHE_TAG = "CACHEDIR.TAG"  # in a folder of copies (bford.info/cachedir), such as data.cache
-LAYOUT = "expected train/<class>/* and test/<class>/*, or <class>/*"
-FEW = 5  # names in a sentence
 TEST_SHARE = 5  # one image in five is a test image where the folder does not say which
-
-Files = dict[str, list[str]]  # class -> paths of its images
 
 
 @dataclass
@@ -35,7 +23,7 @@ class Listing:
     """The images of a dataset.
 
     Attributes:
-        train, test: paths by class.
+        train, test, val: paths by class; val is empty where validation images are held out of train.
         key: digest of names, sizes and times (of change as well: copying may preserve the other); it changes when the
             files do.
     """
@@ -44,78 +32,34 @@ class Listing:
     train: Files
     test: Files
     key: str
+    val: Files = field(default_factory=dict)
 
 
-class Scan:
-    """A walk through folders of images: it digests what it finds and counts what it passes over."""
+def list_images(root: Path, *, test_size: float | None = None, val_size: int | None = None) -> Listing:
+    """List the images of root/train/<class>/, root/test/<class>/ and root/val/<class>/, or of root/<class>/.
 
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-        self.passed: Counter[str] = Counter()
+    Where test/ is missing, the images of val/ are the test images, or some that are held out, always the same. What is
+    done and what is passed over is reported, once in a process.
 
-    def classes(self, folder: Path, split: str) -> Files:
-        """List the images of a folder's class folders, classes and files sorted by name.
-
-        Raises:
-            UserError: there is no class folder, one without images, or one whose name is no text.
-        """
-        names = subfolders(folder)
-        loose = sum(is_image(entry) for entry in os.scandir(folder))
-        if not names:
-            has = f"{loose:,} images and no class folders" if loose else "no class folders"
-            raise UserError(f"{folder} contains {has}; {LAYOUT}")
-        self.passed["images outside of class folders"] += loose
-        found: Files = {}
-        for name in names:
-            check_name(folder, name)
-            before = self.passed.copy()
-            files = sorted(self.images(folder / name))
-            if not files:
-                others = describe(self.passed - before)
-                but = f", but {others}" if others else ""
-                raise UserError(f"{folder / name} contains no images ({format_names(SUFFIXES)}){but}; {LAYOUT}")
-            for relative, *signature in files:
-                self.digest.update(os.fsencode(f"{split}/{name}/{relative}\0{signature}\n"))
-            found[name] = [os.path.join(folder, name, relative) for relative, *_ in files]  # noqa: PTH118  many
-        return found
-
-    def images(
-        self, folder: Path, below: str = "", parents: tuple[str, ...] = ()
-    ) -> Iterator[tuple[str, int, int, int]]:
-        """Yield the relative path, size and times (ns) of modification and change of the images below a folder."""
-        parents = (*parents, os.path.realpath(folder))
-        for entry in os.scandir(folder):
-            if is_image(entry):
-                stat = entry.stat()
-                yield below + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-            elif is_hidden(entry.name):
-                continue
-            elif entry.is_dir():
-                if entry.is_symlink() and os.path.realpath(entry.path) in parents:
-                    self.passed["links to a folder above"] += 1
-                else:
-                    yield from self.images(Path(entry.path), f"{below}{entry.name}/", parents)
-            else:
-                self.passed[kind_of(entry)] += 1
-
-
-def list_images(root: Path) -> Listing:
-    """List the images of root/train/<class>/ and root/test/<class>/, or of root/<class>/.
-
-    Without test/, the images of val/ are the test images; without splits, a random fifth of each class. What is passed
-    over is reported, once in a process.
+    Args:
+        test_size: images that are held out as test images: a number, or a fraction below 1, with each class's share;
+            None: the images of val/, or a fifth of each class.
+        val_size: None uses the images of val/ for validation; else they are passed over.
 
     Raises:
-        UserError: a folder is missing, empty or unreadable, the classes of the splits differ, or there is only one.
+        UserError: a folder is missing, empty or unreadable, the classes of the splits differ, there is only one, or
+            `test_size` has no effect or is too large or small.
     """
     try:
-        return listed(root)
+        return listed(root, test_size, val_size)
     except OSError as error:
         raise UserError(f"data.root={root} cannot be read: {error}") from error
 
 
-def listed(root: Path) -> Listing:
-    scan, notes = Scan(), []
+def listed(root: Path, test_size: float | None, val_size: int | None) -> Listing:
+    scan = Scan()
+    notes: list[str] = []
+    val_files: Files = {}
     if not root.is_dir():
         is_packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
         unpack = f"is not a folder{'; unpack it' if is_packed else ''}" if root.exists() else "folder not found"
@@ -124,22 +68,26 @@ def listed(root: Path) -> Listing:
     train, test, val = found
     if not any(found) or is_class(root, *filter(None, found)):
         check_unsplit(root)
-        splits = held_out(root, scan.classes(root, "all"))
-        notes.append("no train/ and test/: a random fifth of each class are the test images")
+        splits, drawn = held_out(root, scan.classes(root, "all"), test_size)
+        notes.append(f"no train/ and test/: {drawn} are the test images")
         train = root
+    elif train is None:
+        raise UserError(f"data.root={root}: folder {root / 'train'} not found; {LAYOUT}")
     else:
-        if test is None or (val is not None and not subfolders(test)):
-            what = "no test/" if test is None else f"no class folders in {test.name}/"
-            notes += [f"{what}: the images of {val.name}/ are the test images"] if val is not None else []
-            test = val
-        elif val is not None:
-            notes.append(f"{val.name}/ is passed over: validation images are held out of train/")
-        if train is None or test is None:
-            alone = f"; or, to hold a fifth of {train} out as test images, data.root={train}" if train else ""
-            missing = root / ("train" if train is None else "test")
-            raise UserError(f"data.root={root}: folder {missing} not found; {LAYOUT}{alone}")
         scan.passed["folders beside the splits"] += len({root / name for name in subfolders(root)} - {*found})
-        splits = same_names(train, test, scan.classes(train, "train"), scan.classes(test, "test"))
+        files = scan.classes(train, "train")
+        test, val, missing = choose_test(test, val, test_size)
+        if test is None:
+            splits, drawn = held_out(train, files, test_size)
+            notes.append(f"{missing}: {drawn} of {train.name}/ are the test images")
+        else:
+            splits = same_names(train, test, files, scan.classes(test, "test"))
+            notes += [f"{missing}: the images of {test.name}/ are the test images"] if missing else []
+        if val is not None and (reason := not_used(val, val_size)):
+            notes.append(f"{val.name}/ is passed over, since {reason}")
+        elif val is not None:
+            _, val_files = same_names(train, val, files, scan.classes(val, "val"))
+            notes.append(f"the images of {val.name}/ are the validation images; data.val_size=N passes them over")
     classes = sorted(splits[0])
     if len(classes) == 1:
         raise UserError(f"{train} has images of one class, {classes[0]}; training needs at least two classes")
@@ -147,7 +95,30 @@ def listed(root: Path) -> Listing:
         notes.append(f"passed over: {text}")
     if notes:
         warn_once(log, f"data.root={printable(str(root))}: {'; '.join(notes)}")
-    return Listing(classes, *splits, key=scan.digest.hexdigest())
+    return Listing(classes, *splits, scan.digest.hexdigest(), val_files)
+
+
+def choose_test(test: Path | None, val: Path | None, test_size: float | None) -> tuple[Path | None, Path | None, str]:
+    """Return the folders of the test images and of the validation images, and why the first is not test/.
+
+    Without class folders in test/, val/ has the test images, unless test images are held out.
+
+    Raises:
+        UserError: `test_size` is given where there are test images.
+    """
+    if test is not None and (val is None or subfolders(test)):
+        if test_size is not None:
+            raise UserError(f"data.test_size={test_size:g} has no effect, since {test} exists; choose null")
+        return test, val, ""
+    missing = "no test/" if test is None else f"no class folders in {test.name}/"
+    return (val, None, missing) if test_size is None else (None, val, missing)
+
+
+def not_used(val: Path, val_size: int | None) -> str:
+    """Return why the images of val/ are not used for validation; nothing where they are."""
+    if val_size is not None:
+        return f"data.val_size={val_size}; null uses its images for validation"
+    return "" if subfolders(val) else "it has no class folders"
 
 
 def is_class(root: Path, *found: Path) -> bool:
@@ -186,18 +157,38 @@ def check_unsplit(root: Path) -> None:
         raise UserError(f"data.root={root} has one class folder, {names[0]}; choose data.root={root / names[0]}")
 
 
-def held_out(root: Path, files: Files) -> tuple[Files, Files]:
-    """Draw a fifth of each class as test images, always the same."""
+def held_out(root: Path, files: Files, test_size: float | None) -> tuple[tuple[Files, Files], str]:
+    """Draw test images of each class, always the same.
+
+    Args:
+        test_size: see `list_images`.
+
+    Returns:
+        The images of both splits, and what was drawn.
+
+    Raises:
+        UserError: a class would have no test images, or no others.
+    """
     train: Files = {}
     test: Files = {}
+    counts = np.array([len(paths) for paths in files.values()])
+    share, quotas = "a random fifth of each class", np.maximum(1, counts // TEST_SHARE)
+    if test_size is not None:
+        number = round(test_size * counts.sum()) if test_size < 1 else int(test_size)
+        share, quotas = f"{number:,} random images", shares(counts, min(number, int(counts.sum())))
     generator = np.random.Generator(np.random.PCG64(0))
-    for name, paths in files.items():
-        if len(paths) < 2:
+    for (name, paths), quota in zip(files.items(), quotas.tolist(), strict=True):
+        if test_size is None and len(paths) < 2:
             raise UserError(f"{root / name} has one image; a class needs two, since one in five becomes a test image")
-        drawn = set(generator.permutation(len(paths))[: max(1, len(paths) // TEST_SHARE)].tolist())
+        if not 0 < quota < len(paths):
+            raise UserError(
+                f"data.test_size={test_size:g} takes {quota} of the {len(paths):,} images of {root / name}; a class "
+                "needs test images and others"
+            )
+        drawn = set(generator.permutation(len(paths))[:quota].tolist())
         test[name] = [path for index, path in enumerate(paths) if index in drawn]
         train[name] = [path for index, path in enumerate(paths) if index not in drawn]
-    return train, test
+    return (train, test), share
 
 
 def same_names(train_folder: Path, test_folder: Path, train: Files, test: Files) -> tuple[Files, Files]:
@@ -219,57 +210,3 @@ def same_names(train_folder: Path, test_folder: Path, train: Files, test: Files)
             instead = f", but of {few(unmatched)}" if unmatched else ""
             raise UserError(f"{folder} has no images of class {few(missing)}{instead}; both folders need every class")
     return named
-
-
-def subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones, systems', caches and outputs."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
-    return [name for name in names if not (folder / name / CACHE_TAG).exists() and not has_outputs(folder / name)]
-
-
-def has_outputs(folder: Path) -> bool:
-    """Return whether a folder is an output folder of this program, or the folder of its runs or sweeps."""
-    below = "" if folder.name in ("runs", "sweeps") else "runs/"
-    return any(next(folder.glob(f"{below}*/{name}"), None) for name in ("status.json", "sweep.json"))
-
-
-def is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
-
-
-def is_image(entry: "os.DirEntry[str]") -> bool:
-    return entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-
-
-def kind_of(entry: "os.DirEntry[str]") -> str:
-    """Say what a file that is no image is."""
-    if not entry.is_file():
-        return "broken links" if entry.is_symlink() else "special files"
-    suffix = re.search(r"(\.\w+)?\.\d+$|\.[^.]+$", entry.name)  # photo.jpg.1 is .jpg.1
-    return f"{printable(suffix.group().lower())} files" if suffix else "files without a suffix"
-
-
-def describe(passed: "Counter[str]") -> str:
-    """Say what was passed over, most first: ".txt files (3), broken links (1)"."""
-    return ", ".join(f"{kind} ({count:,})" for kind, count in passed.most_common() if count > 0)
-
-
-def few(names: Iterable[str]) -> str:
-    """Name up to five, sorted, and the number of the others."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:FEW]) + (f" and {len(ordered) - FEW:,} more" if len(ordered) > FEW else "")
-
-
-def check_name(folder: Path, name: str) -> None:
-    """Check that a class's name is text.
-
-    Raises:
-        UserError: it has bytes that are not UTF-8.
-    """
-    if printable(name) != name:
-        raise UserError(f"the name of the class folder {folder}/{printable(name)} is not UTF-8; rename it")
-
-
-def printable(text: str) -> str:
-    """Return text with a question mark for each byte that is not UTF-8."""
-    return text.encode(errors="replace").decode()

@@ -3,38 +3,30 @@
 A function's keyword-only arguments are the settings that the choice uses.
 """
 
-import hashlib
 import importlib.metadata
 import itertools
-import logging
 import os
-import socket
-import tarfile
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
 from sweeper.choice import Registry
+from sweeper.data import published
 from sweeper.data.image_files import as_array, lenient, read_image
 from sweeper.data.image_folders import list_images
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.value_range import ValueRange
-from sweeper.errors import UserError
-
-log = logging.getLogger(__name__)
 
 Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
 DECODER_VERSION = 2  # of what image_files makes of a file
-DOWNLOAD_TIMEOUT = 30  # seconds without a byte
 
 
 @dataclass
@@ -44,7 +36,8 @@ class Source:
     Attributes:
         key: text that changes when the files do; found without reading them.
         decode: fills the arrays train_images (N, C, H, W) uint8, train_labels (N,) int64, test_images and test_labels
-            that it gets from `allocate`, and returns the classes' names.
+            that it gets from `allocate`, val_images and val_labels where the dataset has validation images of its own,
+            and returns the classes' names.
         test_files: paths of the test images below the dataset's root, in order; none where they are in an archive.
     """
 
@@ -54,14 +47,24 @@ class Source:
 
 
 def image_folder(
-    *, root: str, image_size: int, channels: int, resize: str | None = None, value_range: list[float] | None = None
+    *,
+    root: str,
+    image_size: int,
+    channels: int,
+    resize: str | None = None,
+    value_range: list[float] | None = None,
+    test_size: float | None = None,
+    val_size: int | None = None,
 ) -> Source:
     """Any images in root/train/<class>/ and root/test/<class>/, resized to squares of `image_size` pixels.
+
+    See list_images for other folders, `test_size` and `val_size`.
 
     Raises:
         UserError: see list_images. While decoding: images cannot be read, or see ValueRange.
     """
-    listing = list_images(Path(root))
+    listing = list_images(Path(root), test_size=test_size, val_size=val_size)
+    splits = {"train": listing.train, "test": listing.test} | ({"val": listing.val} if listing.val else {})
     mode = "RGB" if channels == 3 else "L"
     values = ValueRange(value_range)
 
@@ -74,7 +77,7 @@ def image_folder(
     def decode(allocate: Allocate) -> list[str]:
         paths: list[str] = []
         slots: list[NDArray[np.uint8]] = []
-        for split, files in (("train", listing.train), ("test", listing.test)):
+        for split, files in splits.items():
             labels = [label for name, found in files.items() for label in [listing.classes.index(name)] * len(found)]
             paths += itertools.chain.from_iterable(files.values())
             slots.append(allocate(f"{split}_images", (len(labels), channels, image_size, image_size), "uint8"))
@@ -93,6 +96,7 @@ def image_folder(
     below = len(str(Path(root) / "x")) - 1  # characters before a name below the root
     test_files = [path[below:].removeprefix("./") for paths in listing.test.values() for path in paths]
     form = f"{image_size} {channels} {resize or 'squeeze'} {value_range}"
+    form += "" if test_size is None else f" {test_size}"
     return Source(f"image_folder {DECODER_VERSION} {listing.key} {form}", decode, test_files)
 
 
@@ -116,92 +120,70 @@ def digits(*, image_size: int) -> Source:
 
 
 def cifar10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
-    """CIFAR-10 (Krizhevsky 2009), downloaded once into `root` and read through torchvision."""
-    archive = Path(root) / "cifar-10-python.tar.gz"
+    """CIFAR-10 (Krizhevsky 2009): 60,000 photos of 32x32 pixels, 10,000 of them the test images."""
+    files = partial(published.cifar, "CIFAR10", "CIFAR-10", root, url, sha256)
+    return published_source(f"cifar10 {sha256} {image_size}", files, image_size)
+
+
+def cifar100(*, root: str, url: str, sha256: str, image_size: int) -> Source:
+    """CIFAR-100 (Krizhevsky 2009): as CIFAR-10, in 100 classes, the fine labels."""
+    files = partial(published.cifar, "CIFAR100", "CIFAR-100", root, url, sha256)
+    return published_source(f"cifar100 {sha256} {image_size}", files, image_size)
+
+
+def mnist(*, root: str, url: str, sha256: list[str], image_size: int, channels: int) -> Source:
+    """MNIST (LeCun et al. 1998): 70,000 handwritten digits of 28x28 pixels, 10,000 of them the test images."""
+    files = partial(published.mnist, "MNIST", "MNIST", root, url, sha256)
+    return published_source(f"mnist {sha256} {image_size} {channels}", files, image_size, channels)
+
+
+def fashion_mnist(*, root: str, url: str, sha256: list[str], image_size: int, channels: int) -> Source:
+    """Fashion-MNIST (Xiao et al. 2017): articles of clothing in the format of MNIST."""
+    files = partial(published.mnist, "FashionMNIST", "Fashion-MNIST", root, url, sha256)
+    return published_source(f"fashion_mnist {sha256} {image_size} {channels}", files, image_size, channels)
+
+
+def svhn(*, root: str, url: str, sha256: list[str], image_size: int) -> Source:
+    """SVHN (Netzer et al. 2011): 99,289 digits of house numbers, cropped to 32x32 pixels, 26,032 the test images."""
+    return published_source(f"svhn {sha256} {image_size}", partial(published.svhn, root, url, sha256), image_size)
+
+
+def stl10(*, root: str, url: str, sha256: str, image_size: int) -> Source:
+    """STL-10 (Coates et al. 2011): the 13,000 labeled photos of 96x96 pixels, 8,000 of them the test images."""
+    return published_source(f"stl10 {sha256} {image_size}", partial(published.stl10, root, url, sha256), image_size)
+
+
+def published_source(
+    key: str, files: Callable[[], AbstractContextManager[published.Read]], image_size: int, channels: int = 3
+) -> Source:
+    """Return the source of a published dataset.
+
+    Args:
+        files: fetches and opens its files while they are read.
+    """
+    mode = "RGB" if channels == 3 else "L"
 
     def decode(allocate: Allocate) -> list[str]:
-        from torchvision.datasets import CIFAR10  # slow to import, needed once
-
-        class Verified(CIFAR10):  # type: ignore[misc]
-            """The archive's SHA-256 has vouched for every file already."""
-
-            def _check_integrity(self) -> bool:
-                return True
-
-        if (Path(root) / CIFAR10.base_folder).is_dir() and not archive.exists():
-            try:
-                return fill(allocate, lambda train: CIFAR10(root, train=train))
-            except RuntimeError as error:
-                raise UserError(
-                    f"{root}/{CIFAR10.base_folder} is damaged; delete it or put {archive.name} beside it"
-                ) from error
-        fetch(url, archive, sha256)
-        with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-            return fill(allocate, lambda train: Verified(folder, train=train))
-
-    def fill(allocate: Allocate, read: Callable[[bool], object]) -> list[str]:
         classes: list[str] = []
-        for split in ("train", "test"):
-            dataset = read(split == "train")
-            pixels, targets, classes = dataset.data, dataset.targets, dataset.classes  # type: ignore[attr-defined]
-            images = allocate(f"{split}_images", (len(pixels), 3, image_size, image_size), "uint8")
-            for index, image in enumerate(pixels):
-                images[index] = as_array(Image.fromarray(image), image_size)
-            allocate(f"{split}_labels", (len(pixels),), "int64")[:] = targets
+        with files() as read:
+            for split in ("train", "test"):
+                pixels, labels, classes = read(split == "train")
+                images = allocate(f"{split}_images", (len(pixels), channels, image_size, image_size), "uint8")
+                for slot, image in zip(images, map(Image.fromarray, pixels), strict=True):
+                    slot[:] = as_array(image if image.mode == mode else image.convert(mode), image_size)
+                allocate(f"{split}_labels", (len(pixels),), "int64")[:] = labels
         return classes
 
-    return Source(f"cifar10 {sha256} {image_size}", decode)
+    return Source(key, decode)
 
 
-def fetch(url: str, archive: Path, sha256: str) -> None:
-    """Download the archive unless it is there and verified; one process downloads while others wait.
-
-    Raises:
-        UserError: it cannot be downloaded; the sentence says what to do.
-    """
-    if holds(archive, sha256):
-        return
-    try:
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(archive.with_suffix(".lock"))
-        lock.acquire()
-    except OSError as error:
-        raise UserError(f"data.root={archive.parent} cannot be written: {error}") from error
-    try:
-        if not holds(archive, sha256):
-            download(url, archive, sha256)
-    finally:
-        lock.release()
-
-
-def holds(archive: Path, sha256: str) -> bool:
-    if not archive.exists():
-        return False
-    with archive.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-
-
-def download(url: str, archive: Path, sha256: str) -> None:
-    """Download to a temporary name, verify, rename; the caller holds the lock."""
-    from torch.hub import download_url_to_file
-
-    for left_over in archive.parent.glob(f"{archive.name}.*.partial"):
-        left_over.unlink()
-    if archive.exists():
-        log.warning("%s: checksum mismatch; downloading again", archive)
-    log.info("downloading %s into %s", url, archive.parent)
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        download_url_to_file(url, str(archive), hash_prefix=sha256, progress=False)
-    except (OSError, HTTPException, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"CIFAR-10 could not be downloaded from {url} ({error}). Name a mirror with data.url=URL, put "
-            f"{archive.name} into data.root={archive.parent}, or use data=image_folder or data=digits"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(timeout)
-
-
-DATASETS: Registry = {"cifar10": cifar10, "image_folder": image_folder, "digits": digits}
+DATASETS: Registry = {
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+    "svhn": svhn,
+    "stl10": stl10,
+    "image_folder": image_folder,
+    "digits": digits,
+}

@@ -5,7 +5,6 @@ torchvision is imported on first use: importing it takes longer than all other i
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 
 from sweeper.errors import UserError
 from sweeper.models.linear import Shape
-
-COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither requires it
+from sweeper.models.weights import COUNTER, fit_weights, read_content, state_in
 
 
 def resnet18(
@@ -101,31 +99,30 @@ def load_pretrained(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
     """Load trained weights for everything but the classifier of a model, which may be on the meta device.
 
     Args:
-        weights: "imagenet" takes torchvision's; else the path of a state dict or of a run's best.pt.
+        weights: "imagenet" takes torchvision's; else the path of a state dict, of a checkpoint that has it inside, or
+            of a run's best.pt.
         norm: the model's norm, name and settings; a run's checkpoint must have been trained with the same, since layer
             and group norm have parameters of the same names and shapes.
 
     Raises:
         UserError: the weights do not exist, cannot be read or belong to another network.
     """
-    content = {} if weights == "imagenet" else read_file(weights)
-    state = imagenet_state() if weights == "imagenet" else state_dict(weights, content)
-    trained_with = content.get("norm", norm) if isinstance(content, dict) else norm
+    content = imagenet_state() if weights == "imagenet" else read_content(weights, "imagenet")
+    recorded = content.get("norm") if isinstance(content, dict) else None
+    trained_with = recorded if isinstance(recorded, dict) else norm  # of a run's checkpoint
     if describe_norm(trained_with) != describe_norm(norm):
         raise UserError(
             f"model.weights={weights} was trained with norm={describe_norm(trained_with)}, not with "
             f"norm={describe_norm(norm)}"
         )
     own = model.state_dict()
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    wrong = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
-    wrong += sorted(key for key in own.keys() ^ state.keys() if not key.startswith("fc.") and COUNTER not in key)
-    if wrong:
-        raise UserError(
-            f"model.weights={weights} does not fit this model: {len(wrong)} of its tensors differ, first {wrong[0]}; "
-            "norm, model.stem and the number of channels must match those that the weights were trained with"
-        )
-    return {key: value for key, value in state.items() if key in own}
+    last = {name: value for name, value in own.items() if name.startswith("fc.")}
+    state = state_in(weights, content)
+    try:
+        fitted = fit_weights(state, own, last, f"model.weights={weights} does not fit this model")
+    except UserError as error:
+        raise UserError(f"{error}; norm and model.stem must be those that the weights were trained with") from error
+    return fitted | {name: value for name, value in state.items() if COUNTER in name and name in own}
 
 
 def describe_norm(norm: dict[str, Any]) -> str:
@@ -140,45 +137,10 @@ def imagenet_state() -> dict[str, Tensor]:
 
     weights = ResNet18_Weights.IMAGENET1K_V1
     try:
-        return state_dict("imagenet", weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        return state_in("imagenet", weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except Exception as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
             f"ImageNet weights could not be loaded from {weights.url} ({error}): "
             f"put that file into {cache}, or name a local copy with model.weights=FILE"
         ) from error
-
-
-def read_file(path: str) -> Any:
-    """Load a file of weights; tensors and plain values only, no code.
-
-    Raises:
-        UserError: there is no such file, or it holds anything else.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"model.weights={path}: there is no such file; choose null, imagenet or an existing file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"model.weights={path} cannot be read as a state dict: {first_line(error)}") from error
-    except Exception as error:  # weights_only refuses with pickle.UnpicklingError and a page of advice
-        raise UserError(
-            f"model.weights={path} contains objects other than tensors and plain values; refused"
-        ) from error
-
-
-def state_dict(weights: str, content: Any) -> dict[str, Tensor]:
-    """Return the state dict in a file's content.
-
-    Raises:
-        UserError: there is no state dict.
-    """
-    state = content.get("model", content) if isinstance(content, dict) else None
-    pairs = list(state.items()) if isinstance(state, dict) else []
-    if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
-        raise UserError(f"model.weights={weights} contains no state dict")
-    return dict(pairs)
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,7 @@
 """Trained weights from elsewhere: files of several layouts, brought to the names and shapes of a network."""
 
 import logging
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,32 @@ COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not
 def read_weights(file: str) -> State:
     """Read the state dict in a file: of torch.save, of a checkpoint that has it inside, or safetensors.
 
-    Tensors and plain values only: nothing in the file is executed. Names lose the prefix that all of them have.
+    Raises:
+        UserError: see `read_content` and `state_in`.
+    """
+    return state_in(file, read_content(file, "pretrained"))
+
+
+def read_content(file: str, known: str) -> Any:
+    """Read a file of weights: tensors and plain values only, nothing in it is executed.
+
+    Args:
+        known: the name of the weights that the network's library has, for the message.
 
     Raises:
-        UserError: the file is missing or unreadable, or holds no state dict.
+        UserError: the file is missing or unreadable.
     """
     if not Path(file).is_file():
-        raise UserError(f"model.weights={file}: there is no such file; choose null, pretrained or an existing file")
-    content = read_safetensors(file) if file.endswith(".safetensors") else read_pickled(file)
+        raise UserError(f"model.weights={file}: there is no such file; choose null, {known} or an existing file")
+    return read_safetensors(file) if file.endswith(".safetensors") else read_pickled(file)
+
+
+def state_in(file: str, content: Any) -> State:
+    """Return the state dict in a file's content; its names lose the prefix that all of them have.
+
+    Raises:
+        UserError: there is none.
+    """
     for key in NESTED:
         content = content[key] if isinstance(content, Mapping) and isinstance(content.get(key), Mapping) else content
     pairs = list(content.items()) if isinstance(content, Mapping) else []
@@ -40,7 +59,12 @@ def read_weights(file: str) -> State:
 def read_pickled(file: str) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, the longest a page of advice
+    except pickle.UnpicklingError as error:  # with a page of advice
+        raise UserError(
+            f"model.weights={file} cannot be read as tensors and plain values: it is damaged or has others; save "
+            "the weights alone, with torch.save(model.state_dict(), FILE)"
+        ) from error
+    except Exception as error:  # of many kinds
         raise UserError(
             f"model.weights={file} cannot be read as tensors and plain values: {first_line(error)}"
         ) from error

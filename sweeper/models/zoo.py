@@ -134,10 +134,11 @@ def check_arch(library: str, arch: str, known: Sequence[str]) -> None:
     """Check that a library has a network of this name.
 
     Raises:
-        UserError: it has not; the sentence names some that begin so, or the nearest.
+        UserError: it has not; the sentence names some that begin so or contain it, or the nearest.
     """
     if arch not in known:
-        close = [name for name in known if name.startswith(arch)][:5] or difflib.get_close_matches(arch, known, n=3)
+        begin, contain = ([name for name in known if arch in name[:end]][:5] for end in (len(arch), None))
+        close = begin or contain or difflib.get_close_matches(arch, known, n=3)
         question = f": did you mean {' or '.join(close)}?" if close else ""
         raise UserError(f"model.arch={arch} is none of the {len(known)} networks of model={library}{question}")
 

@@ -78,6 +78,8 @@ def adapted(
 ) -> nn.Module:
     """Build a network, its weights drawn from torch's global generator, and check that the settings fit it.
 
+    A last layer that is trained on given weights starts as torch's, whatever the library's is.
+
     Args:
         build: returns the network for so many classes; on torch's meta device where that is the default.
         fetch: returns the weights that the library has for it.
@@ -114,6 +116,8 @@ def adapted(
     head = next(iter(owners)) if len(owners) == 1 else None
     if freeze_backbone and (head is None or not isinstance(network.get_submodule(head), nn.Linear)):
         raise UserError(f"model.freeze_backbone=true needs a single linear last layer, which model.arch={arch} has not")
+    if weights is not None and isinstance(last_layer := network.get_submodule(head or ""), nn.Linear):
+        last_layer.reset_parameters()  # a library's may be so large that training begins with forgetting them
     pretrained = partial(trained_state, weights, fetch, own, last, f"model.weights={weights} does not fit {arch}")
     model = ZooNetwork(network, head, freeze_backbone, pretrained)
     with suppress(NotImplementedError):

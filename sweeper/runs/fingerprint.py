@@ -21,7 +21,9 @@ from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
 # Decoding: its pixels are in the dataset's fingerprint.
-DECODING = ("sources", "image_files", "image_folders", "unreadable", "value_range")
+DECODING = (
+    "sources", "published", "downloads", "image_files", "image_folders", "image_scan", "unreadable", "value_range"
+)  # fmt: skip
 NOT_FOLLOWED = tuple(f"data/{name}" for name in DECODING)
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
 # The registry of each group, and the choice of an effective config that does not name the group. A group without one

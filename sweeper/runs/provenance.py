@@ -56,7 +56,6 @@ def describe(
         device: the device of this process, see sweeper.training.device.describe_device.
         parameters, trained: how many parameters the network has, and how many of them are trained.
     """
-    val_size = int(spec.config.data.val_size or 0)
     return {
         "run_id": spec.run_id,
         "created": time.time(),
@@ -76,8 +75,8 @@ def describe(
             "fingerprint": spec.cached.fingerprint,
             "classes": spec.cached.classes,
             "input_shape": list(spec.cached.input_shape),
-            "train": spec.cached.num_train - val_size,
-            "val": val_size or spec.cached.num_test,
+            "train": spec.num_train,
+            "val": spec.config.data.val_size or spec.cached.num_val or spec.cached.num_test,
             "test": spec.cached.num_test,
         },
         "parameters": parameters,

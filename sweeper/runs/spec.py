@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config, to_config, validate
-from sweeper.data.cache import Cached, check_data, prepare, resolve_val_size, warn_about_split
+from sweeper.data.cache import Cached, prepare
+from sweeper.data.validation import check_data, count_train_images, resolve_val_size, warn_about_split
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.extensions import check_loaded, load_recorded, used
@@ -24,7 +25,7 @@ from sweeper.training.loop import num_selected
 # Settings that cannot change a result: locations of files and use of the machine.
 NOT_IDENTITY = (
     ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "extend"),
-    ("root", "cache", "url", "sha256"),
+    ("root", "cache", "url", "sha256", "test_size"),
 )
 
 
@@ -33,7 +34,8 @@ class RunSpec:
     """A run that a config describes, resolved once and passed to planner, run and evaluation.
 
     Attributes:
-        config: validated, its `data.val_size` a number, its `extend` the files that the run uses. Nothing changes it.
+        config: validated, its `extend` the files that the run uses, its `data.val_size` a number, unless the dataset
+            has validation images of its own. Nothing changes it.
         choices: the functions that the config's groups choose.
         cached: the decoded dataset.
         effective: the settings that can change the result, see `effective_config`.
@@ -48,6 +50,11 @@ class RunSpec:
     run_id: str
     code: Code
     labels: Mapping[str, str]
+
+    @property
+    def num_train(self) -> int:
+        """How many images the run trains on."""
+        return count_train_images(self.config.data, self.cached)
 
     @property
     def record(self) -> RunDirectory:

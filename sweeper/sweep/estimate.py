@@ -52,8 +52,7 @@ class Estimator:
             if speed is None:
                 return None
             self.speeds |= dict.fromkeys(keys, speed)
-        num_images = cached.num_train - int(config.data.val_size or 0)
-        return PER_RUN + (config.epochs - done) * num_images * speed
+        return PER_RUN + (config.epochs - done) * spec.num_train * speed
 
 
 def modification_time(path: Path) -> float:

@@ -38,7 +38,9 @@ def time_step(spec: RunSpec, batch_size: int, device: torch.device) -> float:
     images = torch.randint(256, (num_images, *cached.input_shape), dtype=torch.uint8)
     labels = torch.arange(num_images) % len(cached.classes)
     dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
-    small = replace(config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0))
+    small = replace(
+        config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0, train_size=None)
+    )
     slow = partial(
         spec.choices.optimizer, lr=1e-9
     )  # the learning rate does not change the duration, but a high one diverges

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from sweeper.data.image_files import lenient
-from sweeper.data.image_folders import SUFFIXES, Scan
+from sweeper.data.image_scan import SUFFIXES, Scan
 from sweeper.errors import UserError, format_names
 from sweeper.runs.network import Reading
 from sweeper.runs.stored_images import Pixels

@@ -18,8 +18,9 @@ from sweeper.choice import choose, choose_steps, keyword_only
 from sweeper.config import Config
 from sweeper.data.augmentation import STEPS, check_augmentation
 from sweeper.data.batches import Identity, Normalize, TrainLoader, derived_seed, eval_batches, generator_for
-from sweeper.data.cache import Cached, Dataset, Images, resolve_val_size, validation_split
+from sweeper.data.cache import Cached, Dataset, Images
 from sweeper.data.mixing import MIXINGS
+from sweeper.data.validation import count_train_images, resolve_val_size, validation_split
 from sweeper.data.views import VIEWS
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
@@ -154,7 +155,8 @@ def build(
     sees_same_images = not choices.augmentation and config.mixing.name == "none"  # in every epoch
     if getattr(model, "frozen_backbone", False) and sees_same_images and teacher is None:
         in_training = held_out is train_images
-        train_images = extract_features(train_images, model, normalize, autocast)
+        used = torch.cat([train_indices, val_indices]) if in_training else train_indices
+        train_images = extract_features(train_images, model, normalize, autocast, used)
         held_out = train_images if in_training else extract_features(held_out, model, normalize, autocast)
         transform = Identity()
     loader = TrainLoader(train_images, train_indices, config.batch_size, config.seed, transform, choices.augmentation)
@@ -219,13 +221,25 @@ def pretrained_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def extract_features(data: Images, model: nn.Module, normalize: Normalize, autocast: torch.dtype | None) -> Images:
-    """Compute the features (N, D) of images with a frozen backbone, once, since they do not change."""
-    log.info("precomputing frozen-backbone features for %s images", f"{len(data):,}")
+def extract_features(
+    data: Images, model: nn.Module, normalize: Normalize, autocast: torch.dtype | None, used: Tensor | None = None
+) -> Images:
+    """Compute the features (N, D) of images with a frozen backbone, once, since they do not change.
+
+    Args:
+        used: indices of the images that are used; the features of others stay 0. None: all.
+    """
+    indices = torch.arange(len(data)) if used is None else used.sort().values
+    log.info("precomputing frozen-backbone features for %s images", f"{len(indices):,}")
     backbone: Any = model.eval()
-    batches = eval_batches(data, torch.arange(len(data)), normalize)
+    batches = eval_batches(data, indices, normalize)
     with torch.autocast(data.images.device.type, autocast, enabled=autocast is not None):
-        return Images(torch.cat([backbone.features(images).float() for images, _ in batches]), data.labels)
+        features = torch.cat([backbone.features(images).float() for images, _ in batches])
+    if len(indices) < len(data):
+        all_features = features.new_zeros(len(data), features.shape[1])
+        all_features[indices.to(features.device)] = features
+        features = all_features
+    return Images(features, data.labels)
 
 
 def seeded_model(config: Config, choices: Choices, dataset: Dataset | Cached) -> nn.Module:
@@ -302,6 +316,6 @@ def check_own_layers(config: Config, choices: Choices) -> None:
 
 def count_steps(config: Config, cached: Cached) -> int:
     """Return the steps of an epoch."""
-    val_size = resolve_val_size(config.data, cached).val_size or 0
+    number = count_train_images(resolve_val_size(config.data, cached), cached)
     nothing = Images(torch.empty(0), torch.empty(0))
-    return len(TrainLoader(nothing, torch.arange(cached.num_train - val_size), config.batch_size, 0, Identity()))
+    return len(TrainLoader(nothing, torch.arange(number), config.batch_size, 0, Identity()))

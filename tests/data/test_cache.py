@@ -22,11 +22,15 @@ from sweeper.data.cache import (
     prepare,
     read_arrays,
     read_index,
+)
+from sweeper.data.sources import Source
+from sweeper.data.validation import (
+    count_train_images,
+    resolve_val_size,
     untrained_classes,
     validation_split,
     warn_about_split,
 )
-from sweeper.data.sources import Source
 from sweeper.errors import UserError, warn_once
 from sweeper.groups import DataConfig
 
@@ -251,6 +255,61 @@ def test_without_held_out_images_the_test_images_are_used_for_validation(config:
     assert (train.tolist(), val.tolist()) == (list(range(NUM_TRAIN)), list(range(NUM_TEST)))
 
 
+def with_validation(root: Path, config: DataConfig) -> DataConfig:
+    """Give the dataset validation images of its own: the first four training images of each class, again."""
+    for name in CLASSES:
+        for file in sorted((root / "train" / name).iterdir())[:4]:
+            (root / "val" / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, root / "val" / name)
+    return dataclasses.replace(config, val_size=None)
+
+
+def test_validation_images_of_the_datasets_own_are_used(config: DataConfig, root: Path) -> None:
+    without = prepare(config)
+    own = with_validation(root, config)
+    cached = prepare(own)
+    assert (cached.num_train, cached.num_val, cached.num_test) == (NUM_TRAIN, 4 * len(CLASSES), NUM_TEST)
+    assert dataclasses.replace(prepare(own), source=cached.source) == cached
+    dataset = load(cached)
+    assert is_whole(dataset, root)
+    assert resolve_val_size(own, cached).val_size is None and count_train_images(own, cached) == NUM_TRAIN
+    train, images, val = validation_split(dataset, own, seed=0)
+    assert images is dataset.val and train.tolist() == list(range(NUM_TRAIN))
+    first = [TRAIN_IMAGES * label + number for label in range(len(CLASSES)) for number in range(4)]
+    assert torch.equal(images.images[val], dataset.train.images[first])
+    assert torch.equal(images.labels[val], dataset.train.labels[first])
+    held_out = prepare(config)  # with a number, they are passed over
+    assert (held_out.num_val, held_out.fingerprint) == (0, without.fingerprint) and without.num_val == 0
+    assert cached.fingerprint != without.fingerprint
+
+
+def test_damaged_validation_images_are_decoded_again(config: DataConfig, root: Path, decodings: list[Path]) -> None:
+    cached = prepare(with_validation(root, config))
+    (cached.folder / "val_images.npy").write_bytes(b"damaged")
+    dataset = load(cached)
+    assert decodings == [cached.folder] * 2
+    assert dataset.val is not None and len(dataset.val) == 4 * len(CLASSES)
+
+
+@pytest.mark.parametrize("val_size", [0, 24])
+def test_some_training_images_are_used(config: DataConfig, val_size: int) -> None:
+    cached = prepare(config)
+    dataset, before = load(cached), set[int]()
+    config = dataclasses.replace(config, val_size=val_size)
+    val = validation_split(dataset, config, seed=0)[2]
+    for size in (2, 9, 60, NUM_TRAIN - val_size):
+        some = dataclasses.replace(config, train_size=size)
+        train, _, same_val = validation_split(dataset, some, seed=0)
+        assert len(train) == size == count_train_images(some, cached)
+        assert {*train.tolist()} > before and torch.equal(same_val, val)
+        before = {*train.tolist()}
+        counts = dataset.train.labels[train].bincount(minlength=len(CLASSES))
+        assert int(counts.max() - counts.min()) <= 1
+    assert torch.equal(train, validation_split(dataset, config, seed=0)[0])
+    few = dataclasses.replace(config, train_size=9)
+    assert not torch.equal(validation_split(dataset, few, seed=0)[0], validation_split(dataset, few, seed=1)[0])
+
+
 @pytest.mark.parametrize(
     ("given", "val_size", "sentence"),
     [
@@ -273,6 +332,16 @@ def test_a_split_that_surprises_is_reported(
     assert re.search(sentence, "".join(caplog.messages))
 
 
+def test_classes_without_a_training_image_are_reported(config: DataConfig, caplog: pytest.LogCaptureFixture) -> None:
+    cached = prepare(config)
+    warn_once.cache_clear()
+    caplog.clear()
+    warn_about_split(24, dataclasses.replace(config, train_size=2), cached)
+    assert caplog.messages == [
+        "data.train_size=2 leaves no training image of 1 of 3 classes (cat): they have too few images"
+    ]
+
+
 def test_a_class_with_one_image_may_have_none_to_train_on(root: Path, config: DataConfig) -> None:
     for file in sorted((root / "train" / "ant").iterdir())[1:]:
         file.unlink()
@@ -288,6 +357,14 @@ def test_a_class_with_one_image_may_have_none_to_train_on(root: Path, config: Da
     [
         ({"val_size": NUM_TRAIN - 1}, rf"data\.val_size=119 must be at most {NUM_TRAIN - 2}"),
         ({"val_size": 5000}, rf"data\.val_size=5000 must be at most {NUM_TRAIN - 2}"),
+        (
+            {"train_size": NUM_TRAIN - 23},
+            r"data\.train_size=97 must be at most 96: .* 120 training images, 24 of them held out for validation$",
+        ),
+        (
+            {"val_size": 0, "train_size": 121},
+            r"data\.train_size=121 must be at most 120: .* 120 training images$",
+        ),
         ({"mean": [0.5]}, r"data\.mean=\[0\.5\] needs a number for each of the images' 3 channels"),
         ({"mean": []}, r"data\.mean=\[\] needs"),
         ({"std": [0.5] * 4}, r"data\.std=.* needs a number for each"),

@@ -150,7 +150,7 @@ def test_files_in_root_are_used_or_replaced(
 def test_a_failed_download_is_an_error_with_advice_and_leaves_nothing(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: str, sha256: str
 ) -> None:
-    monkeypatch.setattr("sweeper.data.sources.DOWNLOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr("sweeper.data.downloads.DOWNLOAD_TIMEOUT", 0.5)
     start = time.monotonic()
     with pytest.raises(UserError, match=rf"(?s){server}/{manner}.*data\.url=.*data\.root={tmp_path}.*data=digits"):
         decoded(cifar(tmp_path, f"{server}/{manner}", sha256=sha256))

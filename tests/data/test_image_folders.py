@@ -5,6 +5,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,16 +159,84 @@ def test_splits_have_other_usual_names(root: Path, names: tuple[str, str]) -> No
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "Validation"])
-def test_validation_images_of_a_folder_are_passed_over_or_test_images(
+def test_validation_images_of_a_folder_are_used_passed_over_or_test_images(
     root: Path, name: str, warned: Callable[[], str]
 ) -> None:
-    before = list_images(root)
+    before, start = list_images(root), f"data.root={root}: "
     shutil.copytree(root / "test", root / name)
-    assert list_images(root) == before
-    assert warned() == f"data.root={root}: {name}/ is passed over: validation images are held out of train/"
+    val = {label: [str(root / name / label / "0.png")] for label in ("ant", "bee")}
+    listing = list_images(root)
+    assert listing == replace(before, val=val, key=listing.key) and listing.key != before.key
+    used = f"the images of {name}/ are the validation images; data.val_size=N passes them over"
+    assert warned() == start + used
+    for size in (0, 3):
+        assert list_images(root, val_size=size) == before
+        assert warned() == (
+            f"{start}{name}/ is passed over, since data.val_size={size}; null uses its images for validation"
+        )
     shutil.rmtree(root / "test")
     assert names_of(list_images(root), root)[1] == [f"{name}/ant/0.png", f"{name}/bee/0.png"]
-    assert warned() == f"data.root={root}: no test/: the images of {name}/ are the test images"
+    assert warned() == f"{start}no test/: the images of {name}/ are the test images"
+    held = list_images(root, test_size=2)
+    assert held.val == val and [len(paths) for paths in (*held.train.values(), *held.test.values())] == [1] * 4
+    assert warned() == f"{start}no test/: 2 random images of train/ are the test images; {used}"
+
+
+def test_validation_images_need_class_folders(root: Path, warned: Callable[[], str]) -> None:
+    make(root, "val/0.png")
+    assert list_images(root).val == {}
+    assert warned() == f"data.root={root}: val/ is passed over, since it has no class folders"
+    make(root, "val/ant/0.png")
+    with pytest.raises(UserError, match=r"imgs/val has no images of class bee; both folders need every class"):
+        list_images(root)
+
+
+def test_without_test_images_a_fifth_of_the_training_images_is_held_out(root: Path, warned: Callable[[], str]) -> None:
+    shutil.rmtree(root / "test")
+    make(root, *(f"train/ant/{number}.png" for number in range(10)))
+    listing = list_images(root)
+    assert {name: len(paths) for name, paths in listing.test.items()} == {"ant": 2, "bee": 1}
+    assert warned() == f"data.root={root}: no test/: a random fifth of each class of train/ are the test images"
+    assert names_of(listing, root)[0] == names_of(list_images(root), root)[0]
+
+
+@pytest.mark.parametrize(
+    "size, share, counts",
+    [(10, "10", [6, 3, 1]), (0.2, "10", [6, 3, 1]), (11, "11", [7, 3, 1]), (0.5, "25", [15, 8, 2])],
+)
+def test_the_share_of_test_images_is_a_setting(
+    size: float, share: str, counts: list[int], tmp_path: Path, warned: Callable[[], str]
+) -> None:
+    sizes = {"ant": 30, "bee": 15, "cat": 5}
+    root = make(tmp_path / "imgs", *(f"{name}/{k:02}.png" for name, size in sizes.items() for k in range(size)))
+    listing = list_images(root, test_size=size)
+    assert [len(paths) for paths in listing.test.values()] == counts
+    files = [path for split in (listing.train, listing.test) for paths in split.values() for path in paths]
+    assert sorted(files) == sorted(map(str, root.glob("*/*")))
+    assert warned() == f"data.root={root}: no train/ and test/: {share} random images are the test images"
+    less = list_images(root, test_size=7)
+    assert all({*less.test[name]} <= {*listing.test[name]} for name in sizes)
+
+
+@pytest.mark.parametrize(
+    "size, sentence",
+    [
+        (2, r"^data.test_size=2 takes 0 of the 5 images of \S*imgs/cat; a class needs test images and others$"),
+        (50, r"^data.test_size=50 takes 30 of the 30 images of \S*imgs/ant; a class needs"),
+        (90, r"^data.test_size=90 takes 30 of the 30 images of \S*imgs/ant; a class needs"),
+        (0.99, r"^data.test_size=0.99 takes 30 of the 30 images of"),
+    ],
+)
+def test_every_class_needs_test_images_and_others(size: float, sentence: str, tmp_path: Path) -> None:
+    sizes = {"ant": 30, "bee": 15, "cat": 5}
+    root = make(tmp_path / "imgs", *(f"{name}/{k:02}.png" for name, size in sizes.items() for k in range(size)))
+    with pytest.raises(UserError, match=sentence):
+        list_images(root, test_size=size)
+
+
+def test_a_number_of_test_images_has_no_effect_beside_test_images(root: Path) -> None:
+    with pytest.raises(UserError, match=r"^data.test_size=0.1 has no effect, since \S*imgs/test exists; choose null$"):
+        list_images(root, test_size=0.1)
 
 
 def test_a_folder_without_splits_is_split_at_random_and_always_alike(tmp_path: Path, warned: Callable[[], str]) -> None:
@@ -189,7 +258,6 @@ REFUSED = {  # what is removed, what is made, the sentence
     "no folder": (["."], [], r"data\.root=\S*imgs: folder not found; expected train/<class>/\*"),
     "an empty folder": (["train", "test"], [], r"imgs contains no class folders; expected train/<class>/\*"),
     "images alone": (["train", "test"], ["0.jpg"], r"imgs contains 1 images and no class folders; expected"),
-    "train only": (["test"], [], r"folder \S*imgs/test not found; expected"),
     "test only": (["train"], [], r"folder \S*imgs/train not found; expected"),
     "a class of other files": (
         [],

@@ -71,7 +71,7 @@ def test_every_kind_of_image_becomes_color(root: Path, mode_and_suffix: str) -> 
     ("damage", "sentence"),
     [
         (shutil.rmtree, r"data\.root=\S*images: folder not found; expected train/<class>/\* and"),
-        (lambda root: shutil.rmtree(root / "test"), r"data\.root=\S*images: folder \S*images/test not found"),
+        (lambda root: shutil.rmtree(root / "train"), r"data\.root=\S*images: folder \S*images/train not found"),
         (
             lambda root: [(root / "test" / name).rename(root / name) for name in ("ant", "bee")],
             "test contains no class folder",

@@ -1,12 +1,13 @@
-"""The stratified split against integer arithmetic."""
+"""The stratified split against integer arithmetic; nested subsets against the divisor method."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sweeper.data.split import stratified_split
+from sweeper.data.split import nested_subset, stratified_split
 
 
 def shuffled_labels(counts: Sequence[int], seed: int = 0) -> NDArray[np.int64]:
@@ -92,3 +93,32 @@ def test_labels_are_not_modified() -> None:
     before = labels.copy()
     stratified_split(labels, 4, seed=0)
     assert labels.tolist() == before.tolist()
+
+
+def webster(counts: Sequence[int], size: int) -> list[int]:
+    """Return the shares of Webster's method: each image goes to the largest count / (2 share + 1)."""
+    shares = [0] * len(counts)
+    for _ in range(size):
+        quotients = [Fraction(count, 2 * share + 1) for count, share in zip(counts, shares, strict=True)]
+        shares[quotients.index(max(quotients))] += 1
+    return shares
+
+
+@pytest.mark.parametrize("counts", [(10, 10, 10), (90, 9, 1), (6, 3, 1), (17, 23, 5, 41), (7,)])
+def test_subsets_are_nested_and_have_websters_shares(counts: tuple[int, ...]) -> None:
+    """Where classes tie, the first image decides; so do the classes of sorted labels."""
+    labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    before: set[int] = set()
+    for size in range(len(labels) + 1):
+        chosen = nested_subset(labels, size, seed=0)
+        assert chosen.tolist() == sorted(chosen.tolist()) and {*chosen.tolist()} >= before
+        assert np.bincount(labels[chosen], minlength=len(counts)).tolist() == webster(counts, size)
+        before = {*chosen.tolist()}
+
+
+def test_a_subset_is_drawn_with_the_seed_in_a_stream_of_its_own() -> None:
+    labels = shuffled_labels((50, 30, 20))
+    subsets = [tuple(nested_subset(labels, 20, seed).tolist()) for seed in range(100)]
+    assert subsets[5] == tuple(nested_subset(labels.copy(), 20, seed=5).tolist())
+    assert len({*subsets}) == 100 and {index for subset in subsets for index in subset} == set(range(100))
+    assert subsets[5] != tuple(stratified_split(labels, 20, seed=5)[1].tolist())

@@ -1,5 +1,6 @@
 """Models: shapes and sizes, slots, initial weights, and the weights that ResNet-18 starts from."""
 
+import logging
 import pickle
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from choices import presets
 from processes import REPOSITORY
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -265,14 +267,55 @@ def test_features_are_computed_once_and_trained_on(trained: dict[str, Tensor], a
 
 @pytest.mark.parametrize(
     "changes",
-    [{"norm": "group"}, {"norm": "none"}, {"stem": "cifar"}, {"shape": (1, 32, 32)}, {"other": "cnn"}],
+    [{"norm": "group"}, {"norm": "none"}, {"stem": "cifar"}, {"other": "cnn"}],
     ids=str,
 )
 def test_weights_of_another_network(trained: dict[str, Tensor], changes: Settings) -> None:
     torch.save(build("cnn").state_dict() if "other" in changes else trained, FILE)
     settings = {"norm": "batch", "weights": str(FILE)} | {key: changes[key] for key in changes if key != "other"}
-    with pytest.raises(UserError, match=f"model.weights={FILE} does not fit this model"):
+    differ = {
+        "group": "names differ, the first being none in the network and bn1.running_mean in the weights",
+        "none": "names differ, the first being none in the network and bn1.weight in the weights",
+        "cifar": r"shapes differ, .* conv1.weight, \[64, 3, 3, 3\] in the network and \[64, 3, 7, 7\] in the weights",
+        "cnn": r"names differ, the first being conv1.weight in the network and \S+ in the weights",
+    }
+    (change,) = changes.values()
+    advice = "norm and model.stem must be those that the weights were trained with"
+    with pytest.raises(UserError, match=rf"^model.weights={FILE} does not fit this model: {differ[change]}; {advice}$"):
         build("resnet18_pretrained", **settings)
+
+
+@pytest.mark.parametrize(
+    "prefix, key, suffix",
+    [
+        ("module.", None, "pt"),
+        ("_orig_mod.", None, "pt"),
+        ("model.", "state_dict", "ckpt"),  # Lightning's
+        ("module.", "model_state_dict", "pt"),
+        ("network.", "model", "pt"),
+        ("module.", None, "safetensors"),
+    ],
+)
+def test_layouts_of_weights_from_elsewhere(
+    trained: dict[str, Tensor], prefix: str, key: str | None, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state, file = {f"{prefix}{name}": value for name, value in trained.items()}, f"weights.{suffix}"
+    if suffix == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state if key is None else {key: state, "epoch": 3}, file)
+    with caplog.at_level(logging.INFO):
+        own = build("resnet18_pretrained", BIG, 5, norm="batch", weights=file).state_dict()
+    assert f"model.weights={file}: names without their prefix {prefix}" in caplog.messages
+    assert all(
+        torch.equal(own[name], trained[name]) for name in own if not name.startswith("fc.") and "num" not in name
+    )
+
+
+def test_pretrained_filters_are_summed_for_gray_images(trained: dict[str, Tensor]) -> None:
+    torch.save(trained, FILE)
+    gray: Any = build("resnet18_pretrained", (1, 32, 32), norm="batch", weights=str(FILE))
+    assert torch.equal(gray.conv1.weight, trained["conv1.weight"].sum(1, keepdim=True))
 
 
 class Hostile:

@@ -133,13 +133,14 @@ def test_slots_that_a_network_does_not_offer_are_refused() -> None:
     refused("own norm; choose norm=own", "timm", "test_resnet", weights="pretrained", norm="group")
 
 
-def test_an_unknown_name_gets_the_nearest_and_those_that_begin_so() -> None:
+def test_an_unknown_name_gets_the_nearest_and_those_that_begin_so_or_contain_it() -> None:
     refused(
         r"^model.arch=resnt18 is none of the 80 networks of model=torchvision: did you mean resnet18 or ",
         "torchvision",
         "resnt18",
     )
     refused(r": did you mean regnet_x_\w+ or .*\?$", "torchvision", "regnet")
+    refused(r": did you mean efficientnet_lite0 or tf_efficientnet_lite0\?$", "timm", "lite0")
     refused(r"networks of model=torchvision$", "torchvision", "!?")
     refused(r"networks of model=timm: did you mean resnet18 or ", "timm", "resnett18")
     refused(r"^model.arch=resnet18.none cannot be built .*Invalid pretrained tag", "timm", "resnet18.none")
@@ -176,6 +177,16 @@ def test_a_frozen_network_trains_its_last_layer_on_features(weights: str) -> Non
     assert features.images.shape == (5, 1024)
     copied = copy.deepcopy(model)  # averaged weights, which are evaluated on images
     assert torch.equal(copied(features.images), copied(normalize(data.images)))
+
+
+def test_a_new_last_layer_on_given_weights_starts_as_torchs() -> None:
+    """That of timm's EfficientNets starts with weights up to 1 / sqrt(classes), however many features there are."""
+    from_scratch, tuned = (build("timm", "test_efficientnet", weights=weights) for weights in (None, "pretrained"))
+    features = tuned.network.classifier.in_features
+    limits = [float(model.network.classifier.weight.detach().abs().max()) for model in (from_scratch, tuned)]
+    assert limits == [pytest.approx(CLASSES**-0.5, rel=0.01), pytest.approx(features**-0.5, rel=0.01)]
+    body = [model.network.get_submodule("blocks") for model in (from_scratch, tuned)]
+    assert_equal(*body)
 
 
 def test_what_cannot_be_frozen_is_refused() -> None:

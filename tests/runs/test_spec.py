@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -20,6 +21,7 @@ from sweeper.groups import ModelConfig
 from sweeper.ranges import setting
 from sweeper.runs import spec
 from sweeper.runs.fingerprint import REGISTRIES, code_of
+from sweeper.runs.provenance import describe
 from sweeper.runs.spec import NOT_IDENTITY, effective_config, resolve
 from sweeper.training.build import choose_all
 
@@ -123,7 +125,7 @@ def another(value: Any, annotation: str) -> Any:
     if isinstance(value, list) or (value is None and "list" in annotation):
         inner = annotation.partition("[")[2]
         return [another(value[0], inner), *value[1:]] if value else [another(None, inner)]
-    if "str" in annotation:
+    if isinstance(value, str) or "str" in annotation:
         return "another"
     return (value or 0) + 1 if "int" in annotation else (value or 1) / 2
 
@@ -264,9 +266,45 @@ def test_a_dataset_without_validation_images_is_reported(tmp_path: Path, caplog:
     assert "3 training images are too few to hold a tenth out" in caplog.text
 
 
+def test_splits_of_a_folder_are_identified_by_their_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However they were asked for; validation images of its own are no number of images."""
+    root = tmp_path / "images"
+    for number in range(20):
+        for name in ("ant", "bee"):
+            (root / "train" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, len(name), 0)).save(root / "train" / name / f"{number}.png")
+
+    def resolved(*overrides: str) -> spec.RunSpec:
+        data = ("data=image_folder", f"data.root={root}", f"data.cache={tmp_path}/cache")
+        return resolve(composed(*data, "model=softmax", *overrides))
+
+    fifth = resolved()
+    assert resolved("data.test_size=8").run_id == resolved("data.test_size=0.2").run_id == fifth.run_id
+    assert resolved("data.test_size=10").run_id != fifth.run_id
+    assert (fifth.config.data.val_size, fifth.num_train, fifth.cached.num_test) == (3, 29, 8)
+    some = resolved("data.train_size=4")
+    assert some.effective == {**fifth.effective, "data": {**fifth.effective["data"], "train_size": 4}}
+    assert some.num_train == 4 and some.run_id != fifth.run_id
+    shutil.copytree(root / "train", root / "val")
+    (root / "train").rename(root / "test")
+    shutil.copytree(root / "val", root / "train")
+    own = resolved()
+    assert "val_size" not in own.effective["data"] and own.num_train == 40
+    counts = describe(own, command="", device={}, parameters=1, trained=1)["dataset"]
+    assert (counts["train"], counts["val"], counts["test"]) == (40, 40, 40)
+    assert resolve(own.config).run_id == own.run_id
+    assert resolved("data.val_size=4").run_id != own.run_id
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
+        (
+            "data.test_size=2.5",
+            "data.test_size=2.5 is out of range: must be a whole number of at least 1, or a fraction",
+        ),
+        ("data.test_size=2", "data.test_size=2 has no effect, since"),
+        ("data.train_size=97", "data.train_size=97 must be at most 96: there are 120 training images, 24 of them held"),
         ("optimizer.lr=-1", "optimizer.lr=-1.0 is out of range"),
         ("loss=focal loss.label_smoothing=0.1", "loss.label_smoothing=0.1 is not used by loss=focal"),
         ("optimizer.name=none", "optimizer.name=none is unknown; choose from"),

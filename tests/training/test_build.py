@@ -1,5 +1,6 @@
 """Assembly of a run: compiled networks, precomputed features, initial weights, settings of the loss."""
 
+import logging
 import math
 import re
 from dataclasses import replace
@@ -14,11 +15,12 @@ from sweeper.config import Config
 from sweeper.data.batches import Identity, Normalize
 from sweeper.data.cache import Dataset, load, prepare
 from sweeper.data.mixing import MIXINGS
+from sweeper.data.validation import validation_split
 from sweeper.errors import UserError
 from sweeper.models import MODELS
 from sweeper.models.init import INITS, SomeImages
 from sweeper.models.linear import Shape
-from sweeper.training.build import TrainingComponents, build, check, choose_all
+from sweeper.training.build import TrainingComponents, build, check, choose_all, count_steps
 from sweeper.training.loop import fit, train_epoch
 
 CPU = torch.device("cpu")
@@ -97,6 +99,26 @@ def test_a_frozen_backbone_is_precomputed_whatever_its_name(small: list[str], ov
     assert moved == {"fc.weight", "fc.bias"}
     images, _ = next(components.test_loader())
     assert images.ndim == 4  # test images pass the whole network
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+@pytest.mark.parametrize("val_size", [0, 24])
+def test_features_are_computed_for_the_images_that_are_used(
+    small: list[str], val_size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = composed(*small, "model=softmax", f"data.val_size={val_size}", "data.train_size=9")
+    dataset = load(prepare(config.data))
+    with caplog.at_level(logging.INFO):
+        components = built(config, dataset)
+    train, _, val = validation_split(dataset, config.data, config.seed)
+    used = torch.cat([train, val]) if val_size else train
+    model: Any = components.state.model
+    features = components.train_loader.data.images
+    expected = model.features(components.normalize(dataset.train.images))
+    torch.testing.assert_close(features[used], expected[used])
+    assert int(features.count_nonzero(1).count_nonzero()) == len(used) == 9 + val_size
+    assert f"features for {len(used)} images" in caplog.text
+    assert len(components.train_loader) == count_steps(config, prepare(config.data)) == 1
 
 
 @pytest.mark.usefixtures("tiny_backbone")
