@@ -18,8 +18,9 @@ from sweeper.errors import Diverged, Stopped, WriteError
 from sweeper.runs import checkpoint
 from sweeper.runs.console import Console, log_to
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.error_images import error_sheet, most_confident
 from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
-from sweeper.runs.measures import measure
+from sweeper.runs.measures import Labels, Logits, measure
 from sweeper.runs.predictions import write_predictions
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
@@ -275,4 +276,12 @@ class Attempt:
         self.record.write_result(result)
         with self.open_events(rows) as events:
             events.write_hparams(self.spec.effective, result)
+            self.show_errors(events, logits, labels, best["epoch"])
         return result
+
+    def show_errors(self, events: Events, logits: Logits, labels: Labels, epoch: int) -> None:
+        shown = most_confident(logits, labels)
+        if len(shown):
+            images = self.components.test_images.images[torch.from_numpy(shown)].cpu().numpy()
+            classes = self.spec.cached.classes
+            events.write_errors(error_sheet(images, logits[shown], labels[shown], classes), epoch)

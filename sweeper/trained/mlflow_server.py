@@ -39,6 +39,7 @@ class MlflowTracker:
         require_package("mlflow", "mlflow")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow.tracking.client import MlflowClient
 
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
@@ -97,8 +98,7 @@ class MlflowTracker:
             if name != "epoch"
         ]
         end, best = milliseconds(clock(content)[-1]), int(content.results.get("best_epoch", len(content.rows)))
-        curves = {metric.key for metric in metrics}
-        metrics += [Metric(name, value, end, best) for name, value in content.results.items() if name not in curves]
+        metrics += [Metric(name, value, end, best) for name, value in content.results.items()]
         for some_params in chunks(params, MAX_PARAMS):
             self.client.log_batch(run_id, params=some_params)
         for some_metrics in chunks(metrics, MAX_METRICS):

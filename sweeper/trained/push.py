@@ -30,7 +30,7 @@ class Content:
         command: the command that repeats it.
         settings: its effective config under dotted names.
         rows: `epoch` and metrics of each epoch.
-        results: measures of the best epoch.
+        results: measures of the best epoch; `total_train_seconds` and `total_eval_seconds` of all epochs.
         files: files to attach.
     """
 
@@ -62,12 +62,18 @@ class Item:
 
     def read(self) -> Content:
         run, result, rows = self.record.run() or {}, self.record.result() or {}, self.record.metrics()
+        numbers = [numbers_of(row) for row in rows if isinstance(row.get("epoch"), int)]
+        curves = set().union(*numbers)
         return Content(
             started=number(run.get("created")) or 0.0,
             command=str(run.get("command", "")),
             settings=flat_settings(run["effective"]),
-            rows=[numbers_of(row) for row in rows if isinstance(row.get("epoch"), int)],
-            results=numbers_of(result, ("schema",)),
+            rows=numbers,
+            results={
+                f"total_{name}" if name in curves else name: value
+                for name, value in numbers_of(result).items()
+                if name != "schema"
+            },
             files=[self.record.folder / name for name in FILES],
         )
 
@@ -204,9 +210,9 @@ def find_item(record: RunDirectory, weights: bool) -> Item | None:
     return Item(record, digest, record.best if weights else None)
 
 
-def numbers_of(content: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, float]:
+def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:
     """Return the finite numbers of a record."""
-    found = {name: number(value) for name, value in content.items() if name not in without}
+    found = {name: number(value) for name, value in content.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 

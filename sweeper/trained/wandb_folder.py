@@ -79,6 +79,7 @@ class WandbFolder:
             x_disable_machine_info=True,
             x_disable_meta=True,
             x_disable_stats=True,
+            x_save_requirements=False,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         kind = "report" if key.startswith("report-") else "train"
