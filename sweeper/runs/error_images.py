@@ -41,7 +41,7 @@ def error_sheet(images: Pixels, logits: Logits, labels: Labels, classes: Sequenc
         sheet.paste(thumbnail(image), (left, top))
         true, guess = (cut(classes[index]) for index in (labels[position], guesses[position]))
         draw.text((left, top + SIDE), true, "black", font)
-        draw.text((left, top + SIDE + LINE), f"not {guess} {shares[position]:.2f}", "black", font)
+        draw.text((left, top + SIDE + LINE), f"not {guess} ({shares[position]:.2f})", "black", font)
     return np.array(sheet)
 
 
