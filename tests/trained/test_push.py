@@ -55,7 +55,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             import starlette.middleware.wsgi  # which a search imports  # noqa: F401
             from werkzeug.serving import WSGIRequestHandler, make_server
 
-        class Quiet(WSGIRequestHandler):
+        class Quiet(WSGIRequestHandler):  # type: ignore[misc]  # it is not looked at, see pyproject.toml
             def log_request(self, *_: object) -> None:
                 pass
 
