@@ -1,5 +1,6 @@
 """An attempt at a run: resume, train, evaluate, and keep the records accurate whatever happens."""
 
+import errno
 import logging
 import signal
 import socket
@@ -36,6 +37,8 @@ from sweeper.training.state import LoopState, Row, TrainState
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 10.0  # seconds
+FULL, LARGE = "free some space", "raise the limit (ulimit -f)"
+REMEDIES = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: LARGE}
 
 
 @dataclass
@@ -100,7 +103,7 @@ class Attempt:
                 reason = f"stopped at epoch {self.loop.epoch}: {error}"
                 self.write_failure(reason)
                 raise WriteError(
-                    f"{self.record.run_id} {reason}; make it writable and rerun the same command to resume"
+                    f"{self.record.run_id} {reason}; {remedy(error)} and rerun the same command to resume"
                 ) from error
             except BaseException:
                 self.write_failure(traceback.format_exc())
@@ -285,3 +288,9 @@ class Attempt:
             images = self.components.test_images.images[torch.from_numpy(shown)].cpu().numpy()
             classes = self.spec.cached.classes
             events.write_errors(error_sheet(images, logits[shown], labels[shown], classes), epoch)
+
+
+def remedy(error: WriteError) -> str:
+    """Return what to do about a file that cannot be written, by the error of the system."""
+    number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+    return REMEDIES.get(number or 0, "make it writable")
