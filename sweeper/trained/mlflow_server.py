@@ -25,7 +25,7 @@ T = TypeVar("T")
 class MlflowTracker:
     """An experiment of an MLflow server.
 
-    An MLflow run gets the tag DIGEST last: one without it was sent by half, and is deleted before it is sent again.
+    An MLflow run gets the tag DIGEST last: one without it was sent only partly, and is deleted before it is sent again.
 
     Args:
         uri: of the server; None for MLFLOW_TRACKING_URI, or else DEFAULT_URI.

@@ -62,7 +62,7 @@ class Item:
 
     def read(self) -> Content:
         run, result, rows = self.record.run() or {}, self.record.result() or {}, self.record.metrics()
-        numbers = [numbers_of(row) for row in rows if isinstance(row.get("epoch"), int)]
+        numbers = [numbers_of(row) for row in rows if is_epoch(row)]
         curves = set().union(*numbers)
         return Content(
             started=number(run.get("created")) or 0.0,
@@ -84,7 +84,7 @@ class Report:
 
     Attributes:
         key: the same for the same selection of runs.
-        name: of people.
+        name: what it is a report of, for people.
         digest: of the page.
     """
 
@@ -106,7 +106,7 @@ class Tracker(Protocol):
     """Where runs are sent."""
 
     def sent(self) -> Mapping[str, Sent]:
-        """Return what is there, by run ID or a report's key. What was sent by half is not there."""
+        """Return what is there, by run ID or a report's key. What was sent only partly is not there."""
 
     def send(self, item: Item) -> None:
         """Add a run, in place of what is there of it."""
@@ -171,7 +171,8 @@ def push(
     if is_new:
         tracker.send_report(report)
     sent = f"sent: {count(len(new))}{' and the report' if is_new else ''}"
-    return f"{sent}{before(len(items) - len(new))}{left_out(states)}"
+    known = len(items) - len(new)
+    return f"{sent}{f'; already there: {count(known)}' if known else ''}{left_out(states)}"
 
 
 def is_there(item: Item | Report, there: Mapping[str, Sent]) -> bool:
@@ -186,11 +187,8 @@ def count(runs: int) -> str:
     return "1 run" if runs == 1 else f"{runs:,} runs"
 
 
-def before(runs: int) -> str:
-    return f"; already there: {count(runs)}" if runs else ""
-
-
 def left_out(states: Mapping[str, int]) -> str:
+    """Return the end of a sentence that counts runs by their state."""
     found = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     return f"; left out: {found}" if found else ""
 
@@ -202,12 +200,17 @@ def find_item(record: RunDirectory, weights: bool) -> Item | None:
         UserError: its weights are asked for and missing.
     """
     run = record.run() or {}
-    if not isinstance(run.get("effective"), dict) or record.result() is None or not record.metrics():
+    is_whole = isinstance(run.get("effective"), dict) and record.result() is not None
+    if not is_whole or not any(map(is_epoch, record.metrics())):
         return None
     if weights and not record.best.is_file():
         raise UserError(f"{record.best} is missing: push without --weights, or leave the run out with --where")
     digest = digest_of(*[(record.folder / name).read_bytes() for name in FILES])
     return Item(record, digest, record.best if weights else None)
+
+
+def is_epoch(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("epoch"), int)
 
 
 def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:

@@ -19,8 +19,8 @@ MARK = "sweeper.json"  # in the folder of an offline run that is whole
 class WandbFolder:
     """Offline runs of a project in OUTPUT_DIR/wandb/.
 
-    The ID of a W&B run is made of the run's own, so that W&B replaces a run that is uploaded again. A folder without
-    MARK was written by half, and is removed before it is written again.
+    The ID of a W&B run is the end of the run's own, the same in every push. A folder without MARK was written only
+    partly, and is removed before it is written again.
 
     Args:
         output_dir: the folder that gets wandb/.

@@ -22,13 +22,14 @@ ACCS = [0.4, 0.6, 0.5]
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
-    """An output folder with two finished runs, one that diverged and one without a readable result."""
+    """An output folder with two finished runs, one that diverged and two with damaged records."""
     for seed, accs in enumerate([ACCS, ACCS[:2]]):
         run = {"created": 1000.0, "command": f"python train.py seed={seed}"}
         record = finish(tmp_path, f"mlp-s{seed}-00000000{seed:02}", accs, seed=seed, run=run)
         record.best.write_bytes(b"weights")
     make(tmp_path, "mlp-s2-0000000002", ACCS, "diverged", seed=2)
     make(tmp_path, "mlp-s3-0000000003", ACCS, "finished", seed=3)
+    finish(tmp_path, "mlp-s4-0000000004", ACCS, seed=4).write_metrics([{"epoch": "1"}])
     return tmp_path
 
 
@@ -99,7 +100,7 @@ def mlflow(server: str, outputs: Path, capsys: pytest.CaptureFixture[str], reque
 
 
 def test_mlflow_gets_settings_curves_results_and_files_once(mlflow: Mlflow) -> None:
-    left_out = "left out: 1 damaged, 1 diverged"
+    left_out = "left out: 2 damaged, 1 diverged"
     assert mlflow.push() == f"sent: 2 runs and the report; {left_out}\n"
     runs = mlflow.runs()
     assert sorted(runs) == ["mlp-s0-0000000000", "mlp-s1-0000000001", "report of all runs"]
@@ -143,7 +144,7 @@ def test_weights_are_added_to_what_mlflow_has_and_a_run_trained_again_replaces_i
     assert sorted(mlflow.runs()) == ["mlp-s0-0000000000", "report of all runs, seed=0"]
 
 
-def test_what_mlflow_got_by_half_is_sent_again(mlflow: Mlflow) -> None:
+def test_a_partly_sent_run_is_sent_again(mlflow: Mlflow) -> None:
     mlflow.push("--where", "seed=0")
     half = mlflow.runs()["mlp-s0-0000000000"].info.run_id
     mlflow.client.delete_tag(half, "sweeper.digest")  # as where the push ended before
@@ -218,7 +219,7 @@ def test_wandb_gets_offline_runs_with_the_same_ids_without_login(
         assert len(by_id) == len(found)
         return by_id
 
-    assert push() == "sent: 2 runs and the report; left out: 1 damaged, 1 diverged"
+    assert push() == "sent: 2 runs and the report; left out: 2 damaged, 1 diverged"
     first = folders()
     assert len(first) == 3 and {"0000000000", "0000000001"} < set(first)
     records = records_of(first["0000000000"] / "run-0000000000.wandb")
