@@ -16,7 +16,7 @@ import typer
 from sweeper.errors import UserError, exit_with_error, format_names
 from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
-from sweeper.summary.output import write_output
+from sweeper.summary.output import output_format, write_output
 from sweeper.trained.commands import app as trained
 
 app = typer.Typer(
@@ -65,16 +65,13 @@ def summary(
 
     Unless runs or columns are selected, also write all runs to
     OUTPUT_DIR/summary.csv and the table to OUTPUT_DIR/summary.md. The suffix
-    of --output (.csv, .md or .json) sets the format.
+    of --output (.csv, .md, .tex or .json) sets the format.
     """
     from sweeper.summary import export, table, terminal
     from sweeper.summary.measure_columns import expand, with_measures
     from sweeper.sweep.saved import ids_of
 
-    if format == "table" and output is not None and output.suffix[1:] in export.FORMATS:
-        format = output.suffix[1:]
-    if format not in ("table", *export.FORMATS):
-        raise UserError(f"--format {format}: unknown format; choose from {format_names(['table', *export.FORMATS])}")
+    format = output_format(format, output, ["table", *export.FORMATS])
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     frame, skipped = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
     chosen = None if columns is None else columns.split(",")

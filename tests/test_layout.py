@@ -37,7 +37,7 @@ WITHOUT_TORCH = sorted(
     if name.startswith("sweeper.summary") or name in ("sweeper.files", "sweeper.errors", "sweeper.config")
 ) + [f"sweeper.runs.{name}" for name in ("directory", "fingerprint", "states", "predictions", "measures", "provenance")]
 WITHOUT_TORCH += ["sweeper.runs.elsewhere", "sweeper.runs.stored_images", "sweeper.trained.commands"]
-WITHOUT_TORCH += ["sweeper.trained.mistakes", "sweeper.trained.pixels"]
+WITHOUT_TORCH += [f"sweeper.trained.{name}" for name in ("mistakes", "pixels", "push", "mlflow_server", "wandb_folder")]
 WITHOUT_TORCH += [
     "sweeper.sweep.saved",
     "sweeper.sweep.watch",

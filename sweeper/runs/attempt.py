@@ -1,5 +1,6 @@
 """An attempt at a run: resume, train, evaluate, and keep the records accurate whatever happens."""
 
+import errno
 import logging
 import signal
 import socket
@@ -18,8 +19,9 @@ from sweeper.errors import Diverged, Stopped, WriteError
 from sweeper.runs import checkpoint
 from sweeper.runs.console import Console, log_to
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.error_images import error_sheet, most_confident
 from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
-from sweeper.runs.measures import measure
+from sweeper.runs.measures import Labels, Logits, measure
 from sweeper.runs.predictions import write_predictions
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
@@ -35,6 +37,8 @@ from sweeper.training.state import LoopState, Row, TrainState
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 10.0  # seconds
+FULL, LARGE = "free some space", "raise the limit (ulimit -f)"
+REMEDIES = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: LARGE}
 
 
 @dataclass
@@ -99,7 +103,7 @@ class Attempt:
                 reason = f"stopped at epoch {self.loop.epoch}: {error}"
                 self.write_failure(reason)
                 raise WriteError(
-                    f"{self.record.run_id} {reason}; make it writable and rerun the same command to resume"
+                    f"{self.record.run_id} {reason}; {remedy(error)} and rerun the same command to resume"
                 ) from error
             except BaseException:
                 self.write_failure(traceback.format_exc())
@@ -275,4 +279,18 @@ class Attempt:
         self.record.write_result(result)
         with self.open_events(rows) as events:
             events.write_hparams(self.spec.effective, result)
+            self.show_errors(events, logits, labels, best["epoch"])
         return result
+
+    def show_errors(self, events: Events, logits: Logits, labels: Labels, epoch: int) -> None:
+        shown = most_confident(logits, labels)
+        if len(shown):
+            images = self.components.test_images.images[torch.from_numpy(shown)].cpu().numpy()
+            classes = self.spec.cached.classes
+            events.write_errors(error_sheet(images, logits[shown], labels[shown], classes), epoch)
+
+
+def remedy(error: WriteError) -> str:
+    """Return what to do about a file that cannot be written, by the error of the system."""
+    number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+    return REMEDIES.get(number or 0, "make it writable")

@@ -35,6 +35,18 @@ def probabilities(logits: Logits) -> NDArray[np.float64]:
     return shares
 
 
+def wrong_images(logits: Logits, labels: Labels) -> NDArray[np.int64]:
+    """Return the indices of wrongly predicted images, the most probable prediction first, equal ones by index.
+
+    Args:
+        logits: (N, K), finite.
+        labels: (N,), the index of each image's class.
+    """
+    order = np.argsort(-probabilities(logits).max(axis=1), kind="stable")
+    wrong: NDArray[np.int64] = order[(logits.argmax(axis=1) != labels)[order]]
+    return wrong
+
+
 def calibration_error(logits: Logits, labels: Labels, num_bins: int = NUM_BINS) -> float:
     """Return the expected calibration error (Guo et al., 2017, On Calibration of Modern Neural Networks), from 0 to 1.
 

@@ -4,6 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sweeper.files import writing
 from sweeper.runs.directory import flat_settings
 
@@ -18,6 +21,7 @@ SCALARS = {
     "images_per_second": "images_per_second",
 }
 RESULTS = ("best_val_acc", "best_epoch", "test_acc", "train_seconds")
+ERRORS = "errors/most_confident"
 
 
 class Events:
@@ -53,16 +57,22 @@ class Events:
             self.writer.flush()
 
     def write_hparams(self, effective: dict[str, Any], result: dict[str, Any]) -> None:
-        """Write the effective config and the results for the HParams tab, in this same event file."""
+        """Write the effective config and the results, which have no curves, for the HParams tab, in this same file."""
         from torch.utils.tensorboard.summary import hparams
 
         file_writer: Any = self.writer._get_file_writer()
         measures = {f"result/{key}": result[key] for key in RESULTS}
         with writing(self.folder):
-            for summary in hparams(flat_settings(effective), measures):
+            settings = {key: value for key, value in flat_settings(effective).items() if key != "data.fingerprint"}
+            for summary in hparams(settings, measures):
                 file_writer.add_summary(summary)
             for tag, value in measures.items():
                 self.writer.add_scalar(tag, value, result["best_epoch"], walltime=self.clock)
+
+    def write_errors(self, sheet: NDArray[np.uint8], epoch: int) -> None:
+        """Write a picture (height, width, 3) of test images that the network of an epoch predicts wrongly."""
+        with writing(self.folder):
+            self.writer.add_image(ERRORS, sheet, epoch, walltime=self.clock, dataformats="HWC")
 
     def __enter__(self) -> "Events":
         return self

@@ -13,7 +13,17 @@ from omegaconf import OmegaConf
 from sweeper.config import Config
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import flat_settings
-from sweeper.summary.columns import PROVENANCE, SLOTS, STEP_GROUPS, WITH, format_override, is_implied, is_result
+from sweeper.summary.columns import (
+    FINGERPRINT,
+    PROVENANCE,
+    ROOT,
+    SLOTS,
+    STEP_GROUPS,
+    WITH,
+    format_override,
+    is_implied,
+    is_result,
+)
 
 CONF = Path(__file__).parents[2] / "conf"
 CODE_OF = "code of "  # and a group: the column with the digest of that group's code
@@ -28,8 +38,9 @@ def settings_of(finished: pd.DataFrame) -> pd.DataFrame:
     results = [name for name in finished if (is_result(str(name)) or name == "run_id") and name not in PROVENANCE]
     settings = finished.drop(columns=results).astype(object)
     settings = settings.where(settings.notna(), None)
-    if "data.fingerprint" in settings:
-        fingerprints = settings.pop("data.fingerprint")
+    settings = settings.drop(columns=ROOT, errors="ignore")
+    if FINGERPRINT in settings:
+        fingerprints = settings.pop(FINGERPRINT)
         settings["data"] = fingerprints.where(fingerprints.notna(), settings.get("data"))
     if "code" in settings:
         codes = [group_digests(code) for code in settings.pop("code")]

@@ -26,7 +26,7 @@ from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
 from sweeper.summary.measure_columns import CLASS_ACCS, expand, with_measures
 from sweeper.summary.other_images import correctness_of
-from sweeper.summary.output import printable, write_output
+from sweeper.summary.output import output_format, printable, write_output
 from sweeper.summary.sentences import answers
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
@@ -184,15 +184,14 @@ def show_effects(
         where: texts COLUMN=VALUE that the runs meet.
         measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the default ones.
         method: how runs are compared otherwise; None: the defaults.
-        format: one of FORMATS.
+        format: one of FORMATS; "table" with a file: that of its suffix.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
 
     Raises:
         UserError: the format is unknown, a condition, an axis, a value or a measure, or the file cannot be replaced.
     """
-    if format not in FORMATS:
-        raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
+    format = output_format(format, output, FORMATS)
     parts = (text.partition("=") for text in baseline)
     given = {axis: value for axis, _, value in parts}
     frame, skipped = gather(output_dir / "runs", only, options)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import REGISTRIES, changes_since
-from sweeper.summary.columns import RESULTS
+from sweeper.summary.columns import FINGERPRINT, RESULTS, ROOT
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.index import INDEX, Index
 from sweeper.summary.run_row import RunRow, digest
@@ -90,13 +90,38 @@ def gather(
     for run in found:
         run.row.update(code_columns.of(run))
     apply_labels(found)
-    rows = [run.row for run in found]
+    rows = name_folders([run.row for run in found])
     settings = [name for name in column_names(rows) if name not in RESULTS]
     frame = pd.DataFrame(rows, columns=[*settings, *RESULTS])
     for group, (_, idle) in REGISTRIES.items():
         if idle is not None and group in frame:  # left out of the effective config where it does nothing
             frame[group] = frame[group].fillna(idle)
     return frame, Skipped(old, copies, unreadable)
+
+
+def name_folders(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the column data.root, behind `data`, where datasets of one name differ in their images.
+
+    A dataset that several runs found in different folders has the most common one, then the alphabetically first.
+    """
+    folders: dict[Any, dict[Any, Counter[str]]] = {}
+    for row in rows:
+        if row["folder"] is not None:
+            counts = folders.setdefault(row.get("data"), {}).setdefault(row.get(FINGERPRINT), Counter())
+            counts[row["folder"]] += 1
+    chosen = {
+        (data, fingerprint): min(counts, key=lambda folder: (-counts[folder], folder))
+        for data, datasets in folders.items()
+        if len(datasets) > 1
+        for fingerprint, counts in datasets.items()
+    }
+    found = [chosen.get((row.get("data"), row.get(FINGERPRINT))) for row in rows]
+    if not chosen:
+        return list(rows)
+    return [
+        dict(chain.from_iterable([item, (ROOT, folder)] if item[0] == "data" else [item] for item in row.items()))
+        for row, folder in zip(rows, found, strict=True)
+    ]
 
 
 def column_names(rows: Sequence[dict[str, Any]]) -> list[str]:

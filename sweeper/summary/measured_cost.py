@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError, format_names
+from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.axes import settings_of
 from sweeper.summary.columns import format_override
@@ -25,7 +25,7 @@ from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv
 from sweeper.summary.gather import gather
 from sweeper.summary.inference import TEST_ACC, Comparison
-from sweeper.summary.output import json_text, printable, write_output
+from sweeper.summary.output import json_text, output_format, printable, write_output
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 
@@ -189,15 +189,14 @@ def show_costs(
         baseline: texts AXIS=VALUE.
         measure: sweeper.runs.step_cost.measure.
         where: texts COLUMN=VALUE that the runs meet.
-        format: one of FORMATS.
+        format: one of FORMATS; "table" with a file: that of its suffix.
         output: the file; None for standard output.
 
     Raises:
         UserError: the format, a condition, an axis or a value is unknown, see `measured_costs`, or the file cannot be
             replaced.
     """
-    if format not in FORMATS:
-        raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
+    format = output_format(format, output, FORMATS)
     given = {axis: value for axis, _, value in (text.partition("=") for text in baseline)}
     frame, _ = gather(output_dir / "runs", only)
     frame = frame if frame.empty else select(frame, where)

@@ -2,11 +2,39 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, format_names
 from sweeper.files import write_text
+
+TABLE = "table"  # the format of a terminal
+SUFFIXES = {TABLE: ".txt", "csv": ".csv", "md": ".md", "latex": ".tex", "json": ".json"}
+
+
+def output_format(format: str, output: Path | None, formats: Collection[str]) -> str:
+    """Return the format of an output: the chosen one, or that of the file's suffix where none is chosen.
+
+    Args:
+        format: TABLE where none is chosen.
+        output: the file; None for standard output.
+        formats: those of the command, TABLE among them.
+
+    Raises:
+        UserError: the format is unknown, or the suffix is that of another format or of no format.
+    """
+    if format not in formats:
+        raise UserError(f"--format {format}: unknown format; choose from {format_names(formats)}")
+    if output is None or output.suffix.lower() in ("", SUFFIXES[TABLE], f".{format}"):
+        return format
+    found = next((name for name in formats if SUFFIXES[name] == output.suffix.lower()), None)
+    if found is None:
+        valid = format_names(SUFFIXES[name] for name in formats)
+        raise UserError(f"--output {output}: unsupported file type; choose from {valid}")
+    if format not in (TABLE, found):
+        raise UserError(f"--output {output}: the suffix of --format {format} is {SUFFIXES[format]}")
+    return found
 
 
 def printable(text: str) -> str:

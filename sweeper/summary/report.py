@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from sweeper.errors import UserError
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.convergence import ConvergenceOptions
@@ -49,8 +50,10 @@ def write_report(
         The file.
 
     Raises:
-        UserError: there are no runs, or no such sweep.
+        UserError: there are no runs, or no such sweep; or the file has the suffix of another type.
     """
+    if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
+        raise UserError(f"--output {output}: unsupported file type; choose .html")
     page = render(output_dir, sweep, options, where)
     file = output or output_dir / "report.html"
     write_output(file, page)

@@ -66,7 +66,7 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
         values["val_curve"] = " ".join(repr(float(row["val_acc"])) for row in rows)
     values |= image_counts(run.get("dataset"))
     values |= {"images_per_second": median_speed(rows), "machine": machine_of(run, status)}
-    values["presets"] = step_presets(run.get("labels"))
+    values |= {"presets": step_presets(run.get("labels")), "folder": data_root(run.get("config"))}
     values["error"] = last_line(status.get("error")) or damage
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
@@ -134,6 +134,12 @@ def step_presets(labels: Any) -> str | None:
     labels = labels if isinstance(labels, dict) else {}
     found = {group: labels[group] for group in STEP_GROUPS if isinstance(labels.get(group), str)}
     return json.dumps(found) if found else None
+
+
+def data_root(config: Any) -> str | None:
+    """Return the recorded folder of the dataset; None where it has none."""
+    data = config.get("data") if isinstance(config, dict) else None
+    return as_text(data.get("root")) if isinstance(data, dict) else None
 
 
 def key(content: Any) -> str:

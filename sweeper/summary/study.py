@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import UserError
-from sweeper.summary.columns import format_value
+from sweeper.summary.columns import ROOT, format_value
 from sweeper.summary.effect_measures import METRICS, USUAL, Runs
 
 ENDED = ("finished", "diverged", "failed")  # states of the runs that comparisons count
@@ -93,10 +93,12 @@ def without_datasets(study: Study, left_out: Collection[Any]) -> Study:
 
 
 def name_datasets(ended: pd.DataFrame, settings: pd.DataFrame) -> dict[Any, str]:
-    """Return a name for each dataset, with digits of its fingerprint where two have one name."""
+    """Return a name for each dataset, with its folder, or digits of its fingerprint, where two have one name."""
     if "data" not in settings:
         return {None: ""}
     names = ended["data"] if "data" in ended else settings["data"]
+    if ROOT in ended:
+        names = names.where(ended[ROOT].isna(), names.map(str) + " " + ended[ROOT].map(str))
     found: dict[Any, str] = {}
     for data, name in zip(settings["data"], names[settings.index].map(str), strict=True):
         found[data] = min(found.get(data, name), name)

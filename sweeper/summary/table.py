@@ -13,8 +13,10 @@ from sweeper.summary.average import average
 from sweeper.summary.best import SEED, adjust
 from sweeper.summary.caption import averaging, caption, implied_settings
 from sweeper.summary.columns import (
+    FINGERPRINT,
     HIDDEN,
     PROVENANCE,
+    ROOT,
     SLOTS,
     STEP_GROUPS,
     format_override,
@@ -153,7 +155,7 @@ def lay_out(
     settings = setting_columns(frame)
     constant = [name for name in settings if frame[name].nunique(dropna=name in SLOTS) <= 1]
     implied = [name for name in settings if name not in constant and is_implied(frame, name)]
-    shared = [name for name in constant if name != "data.fingerprint"]
+    shared = [name for name in constant if name != FINGERPRINT]
     table = frame
     uneven = False
     if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:
@@ -170,7 +172,16 @@ def lay_out(
         require_columns(table.assign(**dict.fromkeys(hidden)), columns)
         return table[[part for name in columns for part in (name, f"{name}_std") if part in table]], text
     unused = [*constant, *implied, *PROVENANCE, "error", *HIDDEN] + ([over] if table is not frame else [])
+    unused += [FINGERPRINT] if is_named_by_folder(frame) else []
     return drop_empty(table.drop(columns=[name for name in unused if name in table])), text
+
+
+def is_named_by_folder(frame: pd.DataFrame) -> bool:
+    """Return whether the column data.root tells all datasets apart."""
+    if ROOT not in frame:
+        return False
+    names = frame[["data", ROOT]].astype(object).where(frame[ROOT].notna(), None)
+    return bool((frame[FINGERPRINT].groupby([names["data"], names[ROOT]], dropna=False).nunique() <= 1).all())
 
 
 def rank(frame: pd.DataFrame, averaged: pd.DataFrame, over: str, by: str) -> tuple[pd.DataFrame, bool]:

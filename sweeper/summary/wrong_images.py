@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.measures import probabilities
+from sweeper.runs.measures import probabilities, wrong_images
 from sweeper.runs.predictions import read_predictions
 from sweeper.runs.states import state_of
 from sweeper.runs.stored_images import StoredImages
@@ -55,13 +55,11 @@ def find_mistakes(
             raise UserError(
                 f"{option} {name}: unknown class{nearest(name, classes)}; choose from {format_names(classes)}"
             )
-    guesses, all_images = logits.argmax(axis=1), np.arange(len(labels))
+    guesses, shares = logits.argmax(axis=1), probabilities(logits)
     chosen = np.ones(len(labels), bool) if true is None else labels == classes.index(true)
-    wrong = chosen & (guesses != labels)
-    wrong &= True if predicted is None else guesses == classes.index(predicted)
-    shares = probabilities(logits)
-    order = np.lexsort((all_images, -shares[all_images, guesses]))
-    order = order[wrong[order]]
+    shown = chosen & (True if predicted is None else guesses == classes.index(predicted))
+    order = wrong_images(logits, labels)
+    order = order[shown[order]]
     frame = pd.DataFrame(
         {
             "image": order,

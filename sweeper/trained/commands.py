@@ -1,4 +1,4 @@
-"""python -m sweeper evaluate | predict | errors | diff | export: use what was trained."""
+"""python -m sweeper evaluate | predict | errors | diff | export | push: use what was trained."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from sweeper.errors import UserError, format_names
+from sweeper.trained.push_commands import app as push
 
 app = typer.Typer()
+app.add_typer(push, name="push")
 
 OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
 RUN = "A run's ID, its last digits, best, or a run directory"

@@ -28,31 +28,38 @@ def the_record(folder: Path) -> RunDirectory:
     return RunDirectory(run)
 
 
-def failing(real: Any, name: str, first: int) -> Any:
-    """Return a function that fails from its `first` call for a file of that name on, as on a full disk."""
+def failing(real: Any, name: str, first: int, number: int = errno.ENOSPC) -> Any:
+    """Return a function that fails from its `first` call for a file of that name on, with an error of the system."""
     calls: list[Path] = []
 
     def write(path: Path, *arguments: Any, **named: Any) -> Any:
         calls.append(path) if path.name == name else None
         if path.name == name and len(calls) >= first:
             with writing(path):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise OSError(number, os.strerror(number))
         return real(path, *arguments, **named)
 
     return write
 
 
-@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+@pytest.mark.parametrize(
+    ("name", "number", "remedy"),
+    [
+        ("last.pt", errno.ENOSPC, "free some space"),
+        ("best.pt", errno.EFBIG, "raise the limit (ulimit -f)"),
+        ("best.pt", errno.EROFS, "make it writable"),
+    ],
+)
 def test_a_full_disk_fails_the_run_with_a_sentence_and_it_resumes(
-    name: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, number: int, remedy: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(checkpoint, "save", failing(checkpoint.save, name, 2))
+        broken.setattr(checkpoint, "save", failing(checkpoint.save, name, 2, number))
         with pytest.raises(WriteError) as raised:
             run(config, JOB)
     record = the_record(tmp_path)
-    reason = f"stopped at epoch 3: {record.checkpoints / name} cannot be written: No space left on device"
-    assert str(raised.value) == (f"{record.run_id} {reason}; make it writable and rerun the same command to resume")
+    reason = f"stopped at epoch 3: {record.checkpoints / name} cannot be written: {os.strerror(number)}"
+    assert str(raised.value) == (f"{record.run_id} {reason}; {remedy} and rerun the same command to resume")
     status = record.status() or {}
     assert (status["state"], status["error"]) == ("failed", reason)
     run(config, JOB)

@@ -279,3 +279,52 @@ def test_what_effects_alone_need_is_in_the_frame_and_in_no_table(tmp_path: Path)
     header = (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[0]
     for name in HIDDEN:
         assert name not in shown and name not in header
+
+
+def in_folder(output_dir: Path, run_id: str, root: str, fingerprint: str, **changes: Any) -> None:
+    """Make a run of the images of a folder."""
+    data = {"name": "image_folder", "val_size": 9, "fingerprint": fingerprint}
+    run = {"config": {"data": {"root": root}}}
+    finish(output_dir, run_id, [0.5], run=run, data=data, **changes)
+
+
+def test_folders_of_images_are_told_apart_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        in_folder(tmp_path, f"run-{seed}", "cats", "aaaa", seed=seed)
+        in_folder(tmp_path, f"run-{seed}b", "dogs", "bbbb", seed=seed)
+        in_folder(tmp_path, f"run-{seed}c", "cats", "aaaa", seed=seed, model={"name": "softmax"})
+        in_folder(tmp_path, f"run-{seed}d", "dogs", "bbbb", seed=seed, model={"name": "softmax"})
+    in_folder(tmp_path, "run-2", "/moved/cats", "aaaa", seed=2)  # the same images, found elsewhere
+    for _ in range(2):  # from the records, then from the index
+        frame, skipped = read_runs(tmp_path)
+        assert frame.set_index("run_id")["data.root"].to_dict() == {
+            **dict.fromkeys(["run-0", "run-0c", "run-1", "run-1c", "run-2"], "cats"),
+            **dict.fromkeys(["run-0b", "run-0d", "run-1b", "run-1d"], "dogs"),
+        }
+    table, caption = lay_out(frame, skipped, over="seed")
+    assert sorted(zip(table["data.root"], table["model"], table["runs"], strict=True)) == [
+        ("cats", "mlp", 3),
+        ("cats", "softmax", 2),
+        ("dogs", "mlp", 2),
+        ("dogs", "softmax", 2),
+    ]
+    assert "data.fingerprint" not in table and "root" not in caption
+    show_effects(tmp_path, None, [], format="table")
+    text = capsys.readouterr().out
+    assert "image_folder cats" in text and "image_folder dogs" in text and "aaaa" not in text
+    show_effects(tmp_path, None, [], where=["data.root=dogs"], format="table")
+    assert "cats" not in capsys.readouterr().out
+
+
+def test_a_folder_whose_images_were_replaced_keeps_its_fingerprints(tmp_path: Path) -> None:
+    in_folder(tmp_path, "run-0", "cats", "aaaa")
+    in_folder(tmp_path, "run-1", "cats", "bbbb")
+    table, _ = lay_out(*read_runs(tmp_path))
+    assert set(table["data.fingerprint"]) == {"aaaa", "bbbb"} and set(table.get("data.root", ["cats"])) == {"cats"}
+
+
+def test_one_folder_is_no_column(tmp_path: Path) -> None:
+    in_folder(tmp_path, "run-0", "cats", "aaaa")
+    in_folder(tmp_path, "run-1", "/moved/cats", "aaaa", seed=1)
+    finish(tmp_path, "run-2", [0.5])  # another dataset, without a folder
+    assert "data.root" not in read_runs(tmp_path)[0]

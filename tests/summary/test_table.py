@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.summary.columns import text_cells
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.export import as_csv, as_json, as_latex
-from sweeper.summary.output import write_output
+from sweeper.summary.output import output_format, write_output
+from sweeper.summary.report import write_report
 from sweeper.summary.table import lay_out, read_runs, sort, where
 
 TEST_ACCS = {("relu", 0): 0.5, ("relu", 1): 0.6, ("relu", 2): 0.55, ("selu", 0): 0.7, ("selu", 1): 0.8}
@@ -197,6 +199,35 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
     write_output(tmp_path / "link", "half \ud800")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "folder" / "file").read_text() == "half ?"
+
+
+@pytest.mark.parametrize(
+    ("format", "file", "expected"),
+    [
+        ("table", "t.csv", "csv"),
+        ("table", "t.JSON", "json"),
+        ("table", "t.txt", "table"),
+        ("table", "t", "table"),
+        ("csv", "t", "csv"),
+        ("csv", "t.txt", "csv"),
+        ("csv", "t.csv", "csv"),
+        ("table", "t.xlsx", "--output t.xlsx: unsupported file type; choose from .csv, .json, .txt"),
+        ("csv", "t.xlsx", "--output t.xlsx: unsupported file type; choose from .csv, .json, .txt"),
+        ("csv", "t.json", "--output t.json: the suffix of --format csv is .csv"),
+        ("md", "t.md", "--format md: unknown format; choose from csv, json, table"),
+    ],
+)
+def test_a_file_has_the_format_of_its_suffix(format: str, file: str, expected: str) -> None:
+    if expected.startswith("--"):
+        with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+            output_format(format, Path(file), ["table", "csv", "json"])
+    else:
+        assert output_format(format, Path(file), ["table", "csv", "json"]) == expected
+
+
+def test_a_report_is_html(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--output report\.pdf: unsupported file type; choose \.html$"):
+        write_report(tmp_path, output=Path("report.pdf"))
 
 
 def test_with_an_output_file_nothing_else_is_written(runs: Path, tmp_path: Path) -> None:
