@@ -112,17 +112,23 @@ def is_uneven(configuration: Integers, split: Integers, data: Integers) -> bool:
 
 
 def best_run(frame: pd.DataFrame) -> Any:
-    """Return the run_id of the best run; None where no run is finished.
+    """Return the run_id of the best run of the best configuration; None where no run is finished."""
+    return next(iter(best_configuration(frame)), None)
 
-    It belongs to the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and has the
-    highest of these. Ties are broken by the highest best_val_acc, then by run_id.
+
+def best_configuration(frame: pd.DataFrame) -> list[Any]:
+    """Return the run_ids of the finished runs of the best configuration, the best run first; none where none is.
+
+    It is the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and its runs are in
+    the order of these. Ties are broken by the highest best_val_acc, then by run_id.
     """
     finished = frame[(frame["state"] == "finished") & frame["best_val_acc"].notna()].reset_index(drop=True)
     if finished.empty:
-        return None
+        return []
     adjusted = adjust(finished)
     accs = finished["best_val_acc"].to_numpy(dtype=float)
     order = np.lexsort(
         (finished["run_id"].to_numpy(str), -accs, -adjusted.runs, -adjusted.configurations[adjusted.configuration_of])
     )
-    return finished["run_id"].iloc[order[0]]
+    is_best = adjusted.configuration_of[order] == adjusted.configuration_of[order[0]]
+    return finished["run_id"].iloc[order[is_best]].tolist()
