@@ -140,8 +140,8 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     bands = "; band: ± its standard error" if min(len(curves), top) <= MAX_BANDS else ""
     read = (
         "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch"
-        f"{bands}. Training is measured with augmentation and dropout on. Convergence epoch: the first at {options.percent} of the run's best validation "
-        "accuracy, mean over the finished runs."
+        f"{bands}. Training is measured with augmentation and dropout on. Convergence epoch: the first at "
+        f"{options.percent} of the run's best validation accuracy, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."

@@ -27,7 +27,7 @@ SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
 
 @dataclass
 class Band:
-    """Mean, lowest and highest over runs and the standard error of the mean (0 of one run), one value per epoch each."""
+    """Over runs: mean, lowest, highest, standard error of the mean (0 of one run); one value per epoch each."""
 
     mean: list[float]
     low: list[float]
@@ -179,7 +179,7 @@ def name_of(settings: dict[str, Any]) -> str:
 
 
 def format_setting(name: str, value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else format_value(name, value)
+    return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else format_value(name, value)
 
 
 def cut(text: str, length: int) -> str:

@@ -90,7 +90,7 @@ def render(
         output_dir, by_id, Method(precision=precision_of(output_dir, sweep)), options, skipped, len(datasets)
     )
     sections = [section(dataset, source) for dataset in datasets]
-    axes = shown_axes(frame)
+    axes, varied = shown_axes(frame), [name for _, shown in sections for name in shown["settings"] if name != "seed"]
     states = zip(statuses, frame["state"], strict=True)
     ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]
     commands = [plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs})
@@ -103,7 +103,7 @@ def render(
             script=script,
             title=f"Sweep {sweep}" if sweep else "All runs",
             sweep=sweep,
-            asked=ask(frame, [name for name in axes if name not in ("seed", "data")]),
+            asked=ask(frame, list(dict.fromkeys(varied)), [part.name for part in datasets]),
             axes=axes,
             question=question(frame, runs, plan),
             steps=next_steps(sweep, plan, [found for found, _ in sections]),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.errors import format_names
+from sweeper.summary.best import SEED
 from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
@@ -20,20 +22,28 @@ MAX_NAMES = 6  # of settings in the question
 WORDS = {"up": "raises test accuracy", "down": "lowers test accuracy", "open": "no effect shown"}
 
 
-def ask(frame: pd.DataFrame, axes: Sequence[str]) -> str:
+def ask(frame: pd.DataFrame, axes: Sequence[str], datasets: Sequence[str]) -> str:
     """Return the question that the runs answer, and how many there are.
 
     Args:
         frame: a row for each run.
         axes: the settings that vary, without the seed.
+        datasets: their names.
     """
-    names = [*axes[:MAX_NAMES], *([f"{len(axes) - MAX_NAMES} other settings"] if len(axes) > MAX_NAMES else [])]
+    shown = axes if len(axes) <= MAX_NAMES + 1 else axes[:MAX_NAMES]
+    names = [*shown, *([f"{len(axes) - MAX_NAMES} other settings"] if len(axes) > len(shown) else [])]
     listed = " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
     asked = f"Does {listed} change test accuracy?" if names else "How accurate is this configuration?"
     counts = Counter(map(str, frame["state"]))
-    states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items(), key=lambda pair: -pair[1]))
-    runs = f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}"
-    return f"{asked} {runs}: {states}."
+    noun = "run" if len(frame) == 1 else "runs"
+    runs = f"{len(frame)} {next(iter(counts))} {noun}" if len(counts) == 1 else f"{len(frame)} {noun}"
+    runs += f" on {format_names(datasets)}"
+    if SEED in frame and (seeds := frame[SEED].nunique()) > 1:
+        runs += f", {seeds} seeds"
+    if len(counts) > 1:
+        states = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        runs += f": {', '.join(f'{count} {state}' for state, count in states)}"
+    return f"{asked} {runs}."
 
 
 def findings(found: Effects) -> dict[str, Any] | None:

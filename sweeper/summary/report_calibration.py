@@ -15,7 +15,7 @@ from sweeper.summary.report_scale import Scale
 from sweeper.summary.wrong_images import predictions_of
 
 WIDTH, HEIGHT = 360, 330
-X, Y = Scale(0, 1, 44, 350), Scale(0, 1, 290, 20)  # of the plot
+X, Y = Scale(0, 1, 44, 340), Scale(0, 1, 290, 20)  # of the plot
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def calibration(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
                     "radius": f"{2.5 + 5 * (images / largest) ** 0.5:.1f}",
                     "top": f"{Y.start - 60 * images / largest:.1f}",
                     "bar": f"{60 * images / largest:.1f}",
-                    "text": f"{images:,} images: mean confidence {100 * confidence:.1f}%, {100 * accuracy:.1f}% correct",
+                    "text": f"{images:,} images: confidence {100 * confidence:.1f}%, {100 * accuracy:.1f}% correct",
                 }
             )
     marks = (0, 0.2, 0.4, 0.6, 0.8, 1)

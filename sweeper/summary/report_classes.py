@@ -15,7 +15,9 @@ def confusion(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
 
     Runs whose matrix has another size than the first are left out. A large matrix has no rows.
     """
-    matrices = {record.run_id: matrix for record in runs if is_matrix(matrix := (record.result() or {}).get("confusion"))}
+    matrices = {
+        record.run_id: matrix for record in runs if is_matrix(matrix := (record.result() or {}).get("confusion"))
+    }
     if not matrices:
         return None
     first, size = next(iter(matrices.items()))
@@ -45,7 +47,9 @@ def accuracies(names: Sequence[str], rows: Sequence[Sequence[int]]) -> list[dict
             most, other = max(wrong, default=(0, 0))
             taken = f"{names[-other]} ({most:,})" if most else "-"
             share = counts[index] / images
-            found.append({"name": name, "share": share, "percent": f"{100 * share:.1f}", "images": images, "taken": taken})
+            found.append(
+                {"name": name, "share": share, "percent": f"{100 * share:.1f}", "images": images, "taken": taken}
+            )
     return found
 
 

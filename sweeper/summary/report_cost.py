@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sweeper.summary.cost import format_ratio
@@ -14,8 +15,8 @@ from sweeper.summary.learning_curves import cut
 from sweeper.summary.report_scale import Scale, around_zero, ticks
 from sweeper.summary.sentences import digits_for, points
 
-WIDTH, HEIGHT = 560, 330
-LEFT, RIGHT, TOP, BOTTOM = 48, 545, 30, 282  # of the plot, in the picture
+WIDTH, HEIGHT = 440, 300
+LEFT, RIGHT, TOP, BOTTOM = 40, 428, 28, 252  # of the plot, in the picture
 LINE = 14  # height of a label
 NAME_LENGTH = 30
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)  # that may have a tick
@@ -24,7 +25,7 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True)
 class Point:
-    """A change, or the baseline: its effect on test_acc, the ratio of seconds per training step, the effect's interval."""
+    """A change, or the baseline: its effect on test_acc, its ratio of seconds per training step, the interval."""
 
     name: str
     effect: float
@@ -58,12 +59,12 @@ def cost_picture(found: Effects) -> dict[str, Any] | None:
 
 
 def picture(shown: Sequence[Point]) -> dict[str, Any]:
-    """Return the positions of points, their labels, the line through the front, and the ticks; cost is on a log scale."""
+    """Return the positions of points and labels, of the line through the front, and the ticks; cost on a log scale."""
     logs, front = [math.log(point.step_time) for point in shown], pareto_front(shown)
     margin = 0.08 * (max(logs) - min(logs)) or 0.1
     across = Scale(min(logs) - margin, max(logs) + margin, LEFT, RIGHT)
     ends = [end for point in shown for end in point.interval or ()]
-    up = Scale(*around_zero([point.effect for point in shown], ends), BOTTOM, TOP)
+    up = Scale(*around_zero([point.effect for point in shown], [], ends), BOTTOM, TOP)
 
     def x(point: Point) -> float:
         return across.place(math.log(point.step_time))
@@ -77,10 +78,10 @@ def picture(shown: Sequence[Point]) -> dict[str, Any]:
             {
                 "x": f"{x(point):.1f}",
                 "y": up.at(point.effect),
-                "name": cut(point.name, NAME_LENGTH),
+                "name": cut(point.name, NAME_LENGTH)
+                + ("" if up.is_inside(point.effect) else f" ({effect_text(point)})"),
                 "label": f"{label:.1f}",
-                "text": f"{point.name}: {points(point.effect, digits_for(point.effect))} points, "
-                f"{format_ratio(point.step_time)} a step",
+                "text": f"{point.name}: {effect_text(point)} points, {format_ratio(point.step_time)} a step",
                 "ends": None if point.interval is None else (up.at(point.interval[0]), up.at(point.interval[1])),
                 "is_best": point in front,
                 "is_right": x(point) > (LEFT + RIGHT) / 2,
@@ -91,6 +92,10 @@ def picture(shown: Sequence[Point]) -> dict[str, Any]:
         "x_ticks": [(f"{across.place(math.log(ratio)):.1f}", text) for ratio, text in cost_ticks(across)],
         "y_ticks": [(up.at(tick / 100), f"{tick:+g}" if tick else "0") for tick in ticks(100 * up.low, 100 * up.high)],
     }
+
+
+def effect_text(point: Point) -> str:
+    return points(point.effect, digits_for(point.effect))
 
 
 def cost_ticks(across: Scale) -> list[tuple[float, str]]:
@@ -108,6 +113,6 @@ def spread(places: Sequence[float]) -> list[float]:
     """Return the heights of labels near these, at least a line apart."""
     order = sorted(range(len(places)), key=lambda index: places[index])
     found = list(places)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         found[after] = max(found[after], found[before] + LINE)
     return found

@@ -8,7 +8,8 @@ from sweeper.summary.learning_curves import Band, Curve, cut, format_setting, lo
 
 MAX_POINTS = 12_000  # epochs of all curves together, so that a page of 500 runs stays small
 MIN_POINTS = 20  # of a curve, nevertheless
-LABEL_LENGTH = 34  # characters at the end of a line
+PART_LENGTH = 24  # characters of a name or a value at the end of a line
+VAGUE = {"rate", "size", "prob", "alpha", "weights", "arch", "width", "depth", "factor"}  # without their group
 PLAIN = {"none", "true", "false", "yes", "no", "default", "null", "-"}  # values that say nothing without their setting
 
 
@@ -23,8 +24,8 @@ def curve_data(curves: Sequence[Curve], share: float = 1.0) -> dict[str, Any] | 
         return None
     limit = loss_limit(curves)
     points = max(MIN_POINTS, int(share * MAX_POINTS) // len(curves))
-    named = zip(with_short_names(curves), labels(curves), strict=True)
-    data = [as_data(curve, points) | {"label": label} for curve, label in named]
+    named = zip(with_short_names(curves), name_parts(curves), strict=True)
+    data = [as_data(curve, points) | {"parts": parts} for curve, parts in named]
     return {
         "curves": data,
         "loss_limit": None if limit is None else rounded(limit, 3),
@@ -32,28 +33,33 @@ def curve_data(curves: Sequence[Curve], share: float = 1.0) -> dict[str, Any] | 
     }
 
 
-def labels(curves: Sequence[Curve]) -> list[str]:
-    """Return a short name for each curve: the values in which they differ, with the setting's name where it is needed.
+def name_parts(curves: Sequence[Curve]) -> list[list[str]]:
+    """Return for each curve the values in which the curves differ, with the setting's name where it is needed.
 
-    A text stands alone, as `cnn_pool`, where no other setting has that value. Equal names become the curves' own.
+    A text stands alone, as `cnn_pool`, where no other setting has that value. A missing value is empty.
     """
     settings = [name for name in curves[0].settings if len({repr(curve.settings.get(name)) for curve in curves}) > 1]
-    values = {name: {curve.settings.get(name) for curve in curves} for name in settings}
-    often = Counter(value for found in values.values() for value in found)
-    last = Counter(name.rpartition(".")[2] for name in settings)
-    found = []
-    for curve in curves:
-        parts = []
-        for name in settings:
-            value = curve.settings.get(name)
-            text = format_setting(name, value)
-            short = name.rpartition(".")[2]
-            key = short if last[short] == 1 else name
-            alone = isinstance(value, str) and often[value] == 1 and text.lower() not in PLAIN
-            parts += [] if value is None else [text if alone else f"{key}={text}"]
-        found.append(", ".join(parts) or curve.name)
-    times = Counter(found)
-    return [cut(text if times[text] == 1 else curve.name, LABEL_LENGTH) for text, curve in zip(found, curves, strict=True)]
+    often = Counter(value for name in settings for value in {str(curve.settings.get(name)) for curve in curves})
+    short = {name: short_name(name) for name in settings}
+    often_short = Counter(short.values())
+
+    def part(curve: Curve, name: str) -> str:
+        value = curve.settings.get(name)
+        if value is None:
+            return ""
+        text = cut(format_setting(name, value), PART_LENGTH)
+        alone = isinstance(value, str) and often[value] == 1 and text.lower() not in PLAIN
+        return text if alone else f"{cut(short[name] if often_short[short[name]] == 1 else name, PART_LENGTH)}={text}"
+
+    found = [[part(curve, name) for name in settings] for curve in curves]
+    times = Counter(map(tuple, found))
+    return [parts if times[tuple(parts)] == 1 else [curve.name] for parts, curve in zip(found, curves, strict=True)]
+
+
+def short_name(setting: str) -> str:
+    """Return `lr` of optimizer.lr, but `dropout` of dropout.rate."""
+    group, _, last = setting.rpartition(".")
+    return group if group and last in VAGUE else last
 
 
 def as_data(curve: Curve, max_epochs: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from sweeper.summary.study import Method
 from sweeper.summary.table import DEFAULT_SORT, lay_out
 
 CURVES_DRAWN = 8  # at first, the best
-SHARED = "Shared settings: "  # the caption's line, which the page has as a folded list
+SHARED, IMPLIES = "Shared settings: ", " implies "  # of lines of the caption that are folded
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Dataset:
 
 def split_datasets(frame: pd.DataFrame) -> list[Dataset]:
     """Return the datasets, that of most runs first."""
-    names = frame["data"].map(lambda name: format_value("data", name)) if "data" in frame else pd.Series("-", frame.index)
+    names = (
+        frame["data"].map(lambda name: format_value("data", name)) if "data" in frame else pd.Series("-", frame.index)
+    )
     keys = frame["data.fingerprint"] if "data.fingerprint" in frame else pd.Series(None, frame.index, object)
     keys = keys.where(keys.notna(), names).map(str)
     parts = [(str(key), runs) for key, runs in frame.groupby(keys, sort=True)]
@@ -86,7 +88,7 @@ def section(dataset: Dataset, source: Source) -> tuple[Effects, dict[str, Any]]:
     frame, options = dataset.frame, source.options
     skipped = source.skipped if source.number == 1 else Skipped()
     table, notes = lay_out(frame, skipped, over="seed", options=options)
-    sorted_by = table[DEFAULT_SORT].dropna()
+    sorted_by, lines = table[DEFAULT_SORT].dropna(), notes.split("\n")
     folder = source.output_dir / "runs"
     found = effects(
         frame,
@@ -99,32 +101,43 @@ def section(dataset: Dataset, source: Source) -> tuple[Effects, dict[str, Any]]:
     shown, settings = ordered(table), settings_shown(table)
     runs_of = runs_of_rows(frame, table)
     images = dict.fromkeys(format_dataset(source.runs[str(run_id)]) for run_id in frame["run_id"])
-    return found, {
-        "name": dataset.name,
-        "runs": len(frame),
-        "images": "; ".join(sorted(images)),
-        "findings": findings(found),
-        "nothing": found.nothing,
-        "forest": forest(found),
-        "tables": effect_tables(found),
-        "effect_notes": caption(found),
-        "cost": cost_picture(found),
-        "table": {
-            "columns": columns_of(shown),
-            "rows": rows_of(table, shown, runs_of),
-            "by": DEFAULT_SORT if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
+    return (
+        found,
+        {
+            "name": dataset.name,
+            "runs": len(frame),
+            "images": "; ".join(sorted(images)),
+            "findings": findings(found),
+            "nothing": found.nothing,
+            "forest": forest(found),
+            "tables": effect_tables(found),
+            "effect_notes": caption(found),
+            "cost": cost_picture(found),
+            "table": {
+                "columns": columns_of(shown),
+                "rows": rows_of(table, shown, runs_of),
+                "by": DEFAULT_SORT if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
+            },
+            "shared": shared_settings(frame),
+            "implied": [line for line in lines if IMPLIES in line],
+            "notes": [line for line in lines[1:] if not is_elsewhere(line, frame)],
+            "settings": settings,
+            "parallel": parallel(table, settings),
+            "curves": curve_data(learning_curves(source.output_dir, frame), 1 / source.number),
+            "drawn": CURVES_DRAWN,
+            "best": best_name(frame, [record.run_id for record in best]),
+            "confusion": confusion(best),
+            "calibration": calibration(best),
+            "mistakes": mistakes(best[0] if best else None),
+            "samples": samples(best[0] if best else None),
         },
-        "shared": shared_settings(frame),
-        "notes": [line for line in notes.split("\n") if not line.startswith(SHARED)],
-        "parallel": parallel(table, settings),
-        "curves": curve_data(learning_curves(source.output_dir, frame), 1 / source.number),
-        "drawn": CURVES_DRAWN,
-        "best": best_name(frame, [record.run_id for record in best]),
-        "confusion": confusion(best),
-        "calibration": calibration(best),
-        "mistakes": mistakes(best[0] if best else None),
-        "samples": samples(best[0] if best else None),
-    }
+    )
+
+
+def is_elsewhere(line: str, frame: pd.DataFrame) -> bool:
+    """Return whether a line of the caption is shown in another way: settings, errors of runs."""
+    run_ids = tuple(f"{run_id} " for run_id in frame["run_id"])
+    return line.startswith((SHARED, *run_ids)) or IMPLIES in line or line.endswith(" more with errors")
 
 
 def shared_settings(frame: pd.DataFrame) -> list[tuple[str, str]]:

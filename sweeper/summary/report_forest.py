@@ -36,9 +36,9 @@ def forest(found: Effects) -> dict[str, Any] | None:
         return None
     with_models = len(table) + sum(len(comparison.models) for comparison in table) <= MAX_MODELS
     parts = [part for comparison in table if with_models for part in comparison.models]
-    means = [mean for one in (*table, *parts) for mean in (one.mean, *one.means)]
+    seeds = [mean for one in (*table, *parts) for mean in one.means]
     ends = [end for one in (*table, *parts) for end in one.family or ()]
-    scale = Scale(*around_zero(means, ends), MARGIN, WIDTH - MARGIN)
+    scale = Scale(*around_zero([comparison.mean for comparison in table], seeds, ends), MARGIN, WIDTH - MARGIN)
     rows: list[dict[str, Any]] = []
     for comparison in table:
         rows.append(change_row(comparison, scale))
@@ -62,11 +62,15 @@ def change_row(comparison: Comparison, scale: Scale) -> dict[str, Any]:
         "is_part": False,
         "kind": kind(comparison),
         "seeds": comparison.seeds,
-        "p": format_p(comparison.corrected),
+        "p": short_p(comparison.corrected),
         "cost": format_cost(comparison),
-        "result": verdict(comparison),
         **drawn(comparison.mean, comparison.means, comparison.family, scale),
     }
+
+
+def short_p(p: float | None) -> str:
+    """Return a p to two digits; empty where there is none."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def part_row(part: Part, scale: Scale) -> dict[str, Any]:
@@ -78,14 +82,16 @@ def drawn(mean: float, means: Sequence[float], interval: Interval | None, scale:
     """Return mean and interval as text and as positions; those of an interval are None where there is none."""
     digits = min(digits_for(mean) if interval is None else digits_for(*interval), MOST_DIGITS)
     low, high = interval or (mean, mean)
+    inside = scale.is_inside(mean)
     return {
         "mean": points(mean, digits),
         "interval": "" if interval is None else f"{points(low, digits)} to {points(high, digits)}",
-        "middle": scale.at(mean),
+        "middle": scale.at(mean) if inside else None,
         "ends": None if interval is None else (scale.at(low), scale.at(high)),
-        "beyond": None if interval is None else (not scale.is_inside(low), not scale.is_inside(high)),
+        "beyond": (low < scale.low or mean < scale.low, high > scale.high or mean > scale.high),
         "clipped": not scale.is_inside(low) or not scale.is_inside(high),
-        "dots": [scale.at(value) for value in means],
+        "edges": (scale.at(scale.low), scale.at(scale.high)),
+        "dots": [scale.at(value) for value in means if scale.is_inside(value)],
     }
 
 

@@ -16,7 +16,11 @@ MIN_ROWS = 3  # configurations
 MAX_AXES = 10  # settings that are drawn
 MAX_VALUES = 8  # numbers that each have a place of their own; more are on a scale
 LOG_FROM = 20  # ratio of the largest to the smallest positive number from which their scale is logarithmic
-MEASURES = (("best_val_acc", "validation accuracy"), ("train_seconds", "training seconds"), ("test_acc", "test accuracy"))
+MEASURES = (
+    ("best_val_acc", "validation accuracy"),
+    ("train_seconds", "training seconds"),
+    ("test_acc", "test accuracy"),
+)
 LABEL_LENGTH = 18
 
 
@@ -71,7 +75,9 @@ def setting_axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
 def distinct_of(name: str, values: Sequence[Any]) -> list[str]:
     """Return the values as text: numbers in order, then texts, then missing."""
     found = {format_setting(name, value): value for value in values}
-    return sorted(found, key=lambda text: (is_missing(found[text]), number(found[text]) is None, number(found[text]) or 0.0, text))
+    return sorted(
+        found, key=lambda text: (is_missing(found[text]), number(found[text]) is None, number(found[text]) or 0.0, text)
+    )
 
 
 def measure_axis(name: str, title: str, values: Sequence[Any]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 STEPS = (1, 2, 5, 10)  # times a power of ten
 CLIP = 2.5  # times the largest mean: an interval of two pairs would shrink all others to a dot
+FAR = 8  # times the median mean: so would a change that ruins training
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,16 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
-def around_zero(centers: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
-    """Return the values that a plot of differences shows: zero, all centers, and the ends that are not far beyond.
+def around_zero(means: Sequence[float], others: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
+    """Return the values that a plot of differences shows: zero, the means that are comparable, what is not far beyond.
 
     Args:
-        centers: means and single observations.
+        means: of the changes.
+        others: single observations.
         ends: of intervals.
     """
+    furthest = FAR * median(map(abs, means)) if len(means) > 2 else math.inf
+    centers = [value for value in (*means, *others) if abs(value) <= (furthest or math.inf)]
     limit = CLIP * max(map(abs, centers), default=0.0)
     near = [min(max(end, -limit), limit) for end in ends] if limit else list(ends)
     low, high = min([0.0, *centers, *near]), max([0.0, *centers, *near])

@@ -1,7 +1,7 @@
 // Learning curves: accuracy and loss side by side. The configuration under the pointer, or the one that was clicked,
 // shows the band of its runs and its training beside its validation.
 const TITLES = { acc: "accuracy", loss: "loss", val: "validation", train: "training", epochs: "epoch", seconds: "training seconds" };
-const LINE = 13;  // height of a label
+const LINE = 13, WIDE = 6.2;  // height of a label, width of a character
 
 function ticksOf(low, high, most, smallest) {
   const power = 10 ** Math.floor(Math.log10((high - low) / most));
@@ -18,16 +18,16 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
   let x = "epochs", part = "val", active = null, pinned = null, at = 0, panels = [];
 
   // The curves that a panel draws of a configuration: the chosen part, and of the active one both.
-  function partsOf(index, kind) {
+  function partsOf(index, kind, isActive) {
     const known = ["val", "train"].filter((name) => curves[index][`${name}_${kind}`]);
-    const wanted = known.filter((name) => part === "both" || index === active || name === part);
+    const wanted = known.filter((name) => part === "both" || isActive || name === part);
     return wanted.length ? wanted : known;  // older records have less
   }
 
   function spans(kind) {
     const shown = [...on].map((index) => curves[index]);
     const xs = shown.flatMap((curve) => curve[x]);
-    const ys = [...on].flatMap((index) => partsOf(index, kind).flatMap((name) => curves[index][`${name}_${kind}`].mean));
+    const ys = [...on].flatMap((index) => partsOf(index, kind, false).flatMap((name) => curves[index][`${name}_${kind}`].mean));
     const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
     let [left, right] = xs.length ? extent(xs) : [0, 1], [bottom, top] = ys.length ? extent(ys) : [0, 1];
     if (x === "seconds") left = 0;
@@ -39,7 +39,9 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
 
   function drawPanel(box, kind) {
     const width = Math.max(280, box.clientWidth), height = Math.round(Math.min(380, Math.max(250, width * 0.62)));
-    const labelWidth = Math.min(width * 0.36, 190), plot = { left: 46, right: width - labelWidth, top: 24, bottom: height - 36 };
+    const longest = Math.max(0, ...[...on].map((index) => nameOf(index).length));
+    const isNarrow = 24 + WIDE * longest > width * 0.45;  // then the names are numbers, those of the buttons
+    const labelWidth = isNarrow ? 40 : 24 + WIDE * longest, plot = { left: 46, right: width - labelWidth, top: 24, bottom: height - 36 };
     const span = spans(kind);
     const toX = (value) => plot.left + ((value - span.left) / (span.right - span.left)) * (plot.right - plot.left);
     const toY = (value) => plot.bottom - ((value - span.bottom) / (span.top - span.bottom)) * (plot.bottom - plot.top);
@@ -54,7 +56,7 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
       svg.append(element("text", { class: "small", x: plot.left - 6, y: toY(value) + 4, "text-anchor": "end" }, value));
     }
     svg.append(element("text", { class: "small", x: plot.right, y: height - 5, "text-anchor": "end" }, TITLES[x]));
-    svg.append(element("text", { x: 4, y: 13 }, title + (kind === "loss" && lossLimit !== null ? `, cut at ${lossLimit}` : "")));
+    svg.append(element("text", { x: 4, y: 13 }, title + (kind === "loss" && lossLimit !== null && span.top > lossLimit ? `, cut at ${lossLimit}` : "")));
     const name = `clip-${kind}-${section.id}`, clip = element("clipPath", { id: name });
     clip.append(element("rect", { x: plot.left - 6, y: plot.top - 6, width: plot.right - plot.left + 12, height: plot.bottom - plot.top + 12 }));
     const lines = element("g", { "clip-path": `url(#${name})` });
@@ -63,15 +65,18 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     for (const index of order.filter((other) => other !== active).concat(order.filter((other) => other === active))) {
       const group = element("g", { class: `series c${index % 7} d${index % 4}`, "data-index": index });
       const points = new Map();
-      for (const own of partsOf(index, kind)) points.set(own, drawLine(group, curves[index], `${own}_${kind}`, toX, toY, index === active));
+      for (const own of partsOf(index, kind, index === active)) points.set(own, drawLine(group, curves[index], `${own}_${kind}`, toX, toY, index === active));
       const main = points.get(part === "train" ? "train" : "val") ?? [...points.values()][0];
       if (!main) continue;
+      const other = points.size > 1 && index === active ? points.get("train") : null;
+      const where = other?.findIndex(([, cy]) => cy <= plot.bottom && cy >= plot.top) ?? -1;
+      if (where >= 0) group.append(element("text", { class: "small halo", x: other[where][0] + 8, y: other[where][1] + 4 }, "training"));
       const ring = kind === "acc" && part !== "train" ? between(curves[index], main) : null;
       if (ring) group.append(element("circle", { class: "ring", cx: ring[0], cy: ring[1], r: 5 }));
       lines.append(group);
       drawn.set(index, { points: main, group });
     }
-    const ends = label(svg, drawn, plot, height, labelWidth);
+    const ends = label(svg, drawn, plot, height, isNarrow);
     const cursor = element("circle", { r: 5, class: "cursor", visibility: "hidden" });
     svg.append(cursor);
     svg.addEventListener("pointermove", (event) => nearest(svg, drawn, event));
@@ -92,7 +97,7 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
   }
 
   // The names at the ends of the lines, apart from each other.
-  function label(svg, drawn, plot, height, labelWidth) {
+  function label(svg, drawn, plot, height, isNarrow) {
     const most = Math.floor((height - 10) / LINE);
     const ends = [...drawn].sort(([a], [b]) => a - b).slice(0, most).map(([index, { points }]) => ({ index, end: points.at(-1) }));
     ends.sort((a, b) => a.end[1] - b.end[1]);
@@ -101,9 +106,9 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     let limit = height - 6;
     for (const item of [...ends].reverse()) limit = (item.y = Math.min(item.y, limit)) - LINE;
     for (const item of ends) {
-      const start = plot.right + 14, name = curves[item.index].label;
+      const start = plot.right + 14;
       svg.append(element("line", { class: `tie c${item.index % 7}`, x1: Math.min(item.end[0] + 3, plot.right), y1: Math.max(item.end[1], plot.top - 6), x2: start - 3, y2: item.y }));
-      item.text = element("text", { class: "end small", x: start, y: item.y + 4 }, fit(name, labelWidth - 16));
+      item.text = element("text", { class: "end small", x: start, y: item.y + 4 }, isNarrow ? item.index + 1 : nameOf(item.index));
       item.text.addEventListener("pointerenter", () => activate(item.index, curves[item.index].epochs.length - 1));
       item.text.addEventListener("click", () => pin(item.index));
       svg.append(item.text);
@@ -111,9 +116,10 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     return ends;
   }
 
-  function fit(text, width) {
-    const most = Math.max(4, Math.floor(width / 6.4));
-    return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+  // The values in which a configuration differs from the others that are drawn.
+  function nameOf(index) {
+    const parts = curves[index].parts.filter((part, at) => part && [...on].some((other) => curves[other].parts[at] !== part));
+    return `${index + 1} ${parts.join(", ")}`;
   }
 
   function draw() {

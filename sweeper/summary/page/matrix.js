@@ -1,6 +1,6 @@
 // The confusion matrix: a cell in words below it.
 for (const table of all(".heat")) {
-  const readout = table.closest("section").querySelector(".matrix-readout"), hint = readout.textContent;
+  const readout = table.closest(".matrix").querySelector(".matrix-readout"), hint = readout.textContent;
   const names = all("thead th", table).slice(1).map((header) => header.textContent);
   table.addEventListener("pointerover", (event) => {
     const cell = event.target.closest("td"), row = cell?.parentElement;

@@ -6,6 +6,9 @@ function startParallel(section, { axes, rows, names }) {
   const box = one(".axes", section), readout = one(".axes-readout", section), hint = readout.textContent;
   const ranges = axes.map(() => [0, 1]);
   const stops = axes.map(({ ticks, steps }) => (steps ? ticks.map(([place]) => place) : null));
+  const last = axes.length - 1, known = rows.filter((places) => places[last] !== null);
+  const byRank = [...known].sort((a, b) => a[last] - b[last]).map((places) => places[last]);
+  const shadeOf = (place) => (place === null ? 0 : Math.min(4, Math.floor((5 * byRank.indexOf(place)) / Math.max(1, byRank.length - 1))));
   let lines = [], active = null, marks = [], geometry = null;
 
   const isOpen = ([low, high]) => low <= 0 && high >= 1;
@@ -24,8 +27,7 @@ function startParallel(section, { axes, rows, names }) {
     const svg = element("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `Parallel coordinates of ${rows.length} configurations` });
     lines = rows.map((places, row) => {
       const points = places.flatMap((place, axis) => (place === null ? [] : [`${toX(axis).toFixed(1)},${toY(place).toFixed(1)}`]));
-      const shade = places[axes.length - 1];
-      return element("polyline", { class: `row q${shade === null ? 0 : Math.min(4, Math.floor(shade * 5))}`, points: points.join(" "), "data-row": row });
+      return element("polyline", { class: `row q${shadeOf(places[last])}`, points: points.join(" "), "data-row": row });
     });
     svg.append(...[...lines].reverse());  // the best in front
     marks = axes.map((axis, index) => drawAxis(svg, axis, index, top, bottom));
@@ -36,11 +38,11 @@ function startParallel(section, { axes, rows, names }) {
   }
 
   function drawAxis(svg, axis, index, top, bottom) {
-    const x = geometry.toX(index), last = index === axes.length - 1;
+    const x = geometry.toX(index), isLast = index === last;
     svg.append(element("line", { class: "axis", x1: x, x2: x, y1: top, y2: bottom }));
-    const title = element("text", { class: "title", x, y: index % 2 ? 12 : 28, "text-anchor": index === 0 ? "start" : last ? "end" : "middle" }, axis.name);
+    const title = element("text", { class: "title", x, y: index % 2 ? 12 : 28, "text-anchor": index === 0 ? "start" : isLast ? "end" : "middle" }, axis.name);
     if (index === 0) title.setAttribute("x", 4);
-    if (last) title.setAttribute("x", x + 66);
+    if (isLast) title.setAttribute("x", x + 66);
     svg.append(title);
     for (const [place, text] of axis.ticks) {
       svg.append(element("line", { class: "axis", x1: x - 3, x2: x + 3, y1: geometry.toY(place), y2: geometry.toY(place) }));
