@@ -131,4 +131,5 @@ def best_configuration(frame: pd.DataFrame) -> list[Any]:
         (finished["run_id"].to_numpy(str), -accs, -adjusted.runs, -adjusted.configurations[adjusted.configuration_of])
     )
     is_best = adjusted.configuration_of[order] == adjusted.configuration_of[order[0]]
-    return finished["run_id"].iloc[order[is_best]].tolist()
+    best: list[Any] = finished["run_id"].iloc[order[is_best]].tolist()
+    return best

@@ -159,15 +159,19 @@ def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figu
         for row, (validation, training) in enumerate(
             ((curve.val_acc, curve.train_acc), (curve.val_loss, curve.train_loss))
         ):
-            columns = ((curve.epochs, validation), (curve.epochs, training), (curve.seconds, validation))
-            for axes, (x, band) in zip(panels[row], columns, strict=True):
+            lines: list[tuple[Sequence[float], Band | None]] = [
+                (curve.epochs, validation),
+                (curve.epochs, training),
+                (curve.seconds, validation),
+            ]
+            for axes, (x, band) in zip(panels[row], lines, strict=True):
                 if band is not None:
                     is_marked = band is curve.val_acc
                     draw_curve(axes, x, band, curve, index, limit if row else None, with_band, is_marked)
     label_axes(panels, limit)
     legend = add_legend(figure, curves)
-    lines = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
-    text = figure.text(0, 0, "\n".join(lines), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
+    written = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
+    text = figure.text(0, 0, "\n".join(written), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
     arrange(figure, cut(title, NAME_LENGTH), legend, text)
     return figure
 

@@ -36,8 +36,9 @@ def forest(found: Effects) -> dict[str, Any] | None:
         return None
     with_models = len(table) + sum(len(comparison.models) for comparison in table) <= MAX_MODELS
     parts = [part for comparison in table if with_models for part in comparison.models]
-    seeds = [mean for one in (*table, *parts) for mean in one.means]
-    ends = [end for one in (*table, *parts) for end in one.family or ()]
+    drawn_rows: list[Comparison | Part] = [*table, *parts]
+    seeds = [mean for one in drawn_rows for mean in one.means]
+    ends = [end for one in drawn_rows for end in one.family or ()]
     scale = Scale(*around_zero([comparison.mean for comparison in table], seeds, ends), MARGIN, WIDTH - MARGIN)
     rows: list[dict[str, Any]] = []
     for comparison in table:

@@ -95,7 +95,7 @@ def scaled(name: str, values: Sequence[float | None], form: Any, *, is_log: bool
     width = high - low or 1.0
     if is_log:
         marks = [10.0**power for power in range(math.floor(low), math.ceil(high) + 1)]
-        marks = [mark for mark in marks if low <= math.log10(mark) <= high] or [min(filter(None, values))]  # type: ignore[type-var]
+        marks = [mark for mark in marks if low <= math.log10(mark) <= high] or [min(filter(None, values))]
     else:
         marks = ticks(low, high, 6)
     return {

@@ -11,6 +11,7 @@ from PIL import Image
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.stored_images import StoredImages, find_test_images
+from sweeper.summary.report_question import nested
 from sweeper.summary.wrong_images import as_pixels, class_names, find_mistakes
 
 SHOWN = 24  # mistakes
@@ -43,7 +44,8 @@ def samples(best: RunDirectory | None) -> list[dict[str, Any]]:
     stored = None if best is None else find_test_images(best)
     if best is None or stored is None or not len(stored.labels):
         return []
-    names = class_names(best, int(stored.labels.max()) + 1)
+    known, least = nested(best.run(), "dataset", "classes"), int(stored.labels.max()) + 1
+    names = class_names(best, max(least, len(known) if isinstance(known, list) else 0))
     if len(names) > MAX_CLASSES:
         return []
     strips = []

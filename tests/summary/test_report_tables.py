@@ -79,7 +79,7 @@ def test_each_row_has_its_runs(tmp_path: Path) -> None:
         ("cnn-0.01-s1", "1", "74.0%"),
     ]
     assert names[:3] == ["model", "optimizer.lr", "test_acc"] and columns[2].title == "test_acc (%)"
-    assert [column.name for column in columns if column.is_detail][0] == "best_epoch"
+    assert next(column.name for column in columns if column.is_detail) == "best_epoch"
 
 
 def test_the_state_is_shown_only_where_runs_are_not_finished(tmp_path: Path) -> None:
