@@ -119,7 +119,14 @@ def test_a_sweep_has_its_own_runs_and_command_and_needs_no_torch(tmp_path: Path)
 def test_a_report_is_beside_its_sweep_and_the_report_of_all_runs_links_to_it(tmp_path: Path) -> None:
     exercises(tmp_path)
     name = "a b&c"
-    job = {"run_id": "mlp-0.001-s0", "action": "train", "reason": "new", "epoch": None, "changed": [], "epochs": 3}
+    job: dict[str, Any] = {
+        "run_id": "mlp-0.001-s0",
+        "action": "train",
+        "reason": "new",
+        "epoch": None,
+        "changed": [],
+        "epochs": 3,
+    }
     job |= {"seconds": None, "heartbeat": None, "overrides": []}
     for sweep in (name, "unwritten"):
         (tmp_path / "sweeps" / sweep).mkdir(parents=True)

@@ -17,17 +17,17 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
   const hint = readout.textContent, on = new Set(buttons.flatMap((button, index) => (button.ariaPressed === "true" ? [index] : [])));
   let x = "epochs", part = "val", active = null, pinned = null, at = 0, panels = [];
 
-  // The curves that a panel draws of a configuration: the chosen part, and of the active one both.
-  function partsOf(index, kind, isActive) {
+  // The curves that a panel draws of a configuration.
+  function partsOf(index, kind) {
     const known = ["val", "train"].filter((name) => curves[index][`${name}_${kind}`]);
-    const wanted = known.filter((name) => part === "both" || isActive || name === part);
+    const wanted = known.filter((name) => part === "both" || name === part);
     return wanted.length ? wanted : known;  // older records have less
   }
 
   function spans(kind) {
     const shown = [...on].map((index) => curves[index]);
     const xs = shown.flatMap((curve) => curve[x]);
-    const ys = [...on].flatMap((index) => partsOf(index, kind, false).flatMap((name) => curves[index][`${name}_${kind}`].mean));
+    const ys = [...on].flatMap((index) => partsOf(index, kind).flatMap((name) => curves[index][`${name}_${kind}`].mean));
     const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
     let [left, right] = xs.length ? extent(xs) : [0, 1], [bottom, top] = ys.length ? extent(ys) : [0, 1];
     if (x === "seconds") left = 0;
@@ -62,15 +62,12 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     const lines = element("g", { "clip-path": `url(#${name})` });
     svg.append(clip, lines);
     const drawn = new Map(), order = [...on].sort((a, b) => b - a);  // the best in front
-    for (const index of order.filter((other) => other !== active).concat(order.filter((other) => other === active))) {
+    for (const index of order) {
       const group = element("g", { class: `series c${index % 7} d${index % 4}`, "data-index": index });
       const points = new Map();
-      for (const own of partsOf(index, kind, index === active)) points.set(own, drawLine(group, curves[index], `${own}_${kind}`, toX, toY, index === active));
+      for (const own of partsOf(index, kind)) points.set(own, drawLine(group, index, `${own}_${kind}`, toX, toY));
       const main = points.get(part === "train" ? "train" : "val") ?? [...points.values()][0];
       if (!main) continue;
-      const other = points.size > 1 && index === active ? points.get("train") : null;
-      const where = other?.findIndex(([, cy]) => cy <= plot.bottom && cy >= plot.top) ?? -1;
-      if (where >= 0) group.append(element("text", { class: "small halo", x: other[where][0] + 8, y: other[where][1] + 4 }, "training"));
       const ring = kind === "acc" && part !== "train" ? between(curves[index], main) : null;
       if (ring) group.append(element("circle", { class: "ring", cx: ring[0], cy: ring[1], r: 5 }));
       lines.append(group);
@@ -78,18 +75,40 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     }
     const ends = label(svg, drawn, plot, height, isNarrow);
     const cursor = element("circle", { r: 5, class: "cursor", visibility: "hidden" });
+    const overlay = element("g", {});
+    lines.append(overlay);
     svg.append(cursor);
-    svg.addEventListener("pointermove", (event) => nearest(svg, drawn, event));
     box.replaceChildren(svg);
-    return { drawn, cursor, ends };
+    return { svg, kind, plot, toX, toY, drawn, overlay, cursor, ends };
   }
 
-  function drawLine(group, curve, name, toX, toY, isActive) {
-    const { mean, low, high } = curve[name], part = element("g", { class: name.startsWith("train") ? "training" : "validation" });
-    const place = (values) => curve[x].map((value, epoch) => [toX(value), toY(values[epoch])]);
-    const text = (points) => points.map((point) => point.map((value) => value.toFixed(1)).join(",")).join(" ");
-    if (isActive && low) part.append(element("polygon", { class: "band", points: `${text(place(high))} ${text(place(low).reverse())}` }));
-    const points = place(mean);
+  // Of the active configuration: the bands of its runs, and the other one of validation and training.
+  function drawActive({ kind, plot, toX, toY, overlay }) {
+    overlay.replaceChildren();
+    if (active === null || !on.has(active)) return;
+    const group = element("g", { class: `series active c${active % 7} d${active % 4}`, "data-active": active });
+    for (const name of ["val", "train"].filter((own) => curves[active][`${own}_${kind}`])) {
+      const { low, high } = curves[active][`${name}_${kind}`];
+      if (low) group.append(element("polygon", { class: "band", points: `${text(place(active, high, toX, toY))} ${text(place(active, low, toX, toY).reverse())}` }));
+      if (partsOf(active, kind).includes(name)) continue;
+      const points = drawLine(group, active, `${name}_${kind}`, toX, toY);
+      const inside = points.find(([, cy]) => cy <= plot.bottom && cy >= plot.top);
+      if (inside) group.append(element("text", { class: "small halo", x: inside[0] + 8, y: inside[1] + 4 }, TITLES[name]));
+    }
+    overlay.append(group);
+  }
+
+  function place(index, values, toX, toY) {
+    return curves[index][x].map((value, epoch) => [toX(value), toY(values[epoch])]);
+  }
+
+  function text(points) {
+    return points.map((point) => point.map((value) => value.toFixed(1)).join(",")).join(" ");
+  }
+
+  function drawLine(group, index, name, toX, toY) {
+    const part = element("g", { class: name.startsWith("train") ? "training" : "validation" });
+    const points = place(index, curves[index][name].mean, toX, toY);
     part.append(element("polyline", { class: "curve", points: text(points) }));
     if (points.length <= 12 && !name.startsWith("train")) for (const [cx, cy] of points) part.append(element("circle", { class: "dot", cx, cy, r: 2.5 }));
     group.append(part);
@@ -136,7 +155,9 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
   }
 
   function show() {
-    for (const { drawn, cursor, ends } of panels) {
+    for (const panel of panels) {
+      const { drawn, cursor, ends } = panel;
+      drawActive(panel);
       const isFaded = (index) => active !== null && index !== active && drawn.has(active);
       for (const [index, { group }] of drawn) {
         group.classList.toggle("active", index === active);
@@ -167,16 +188,14 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
   }
 
   function activate(index, point = 0) {
-    const next = index ?? pinned, redraw = next !== active;
+    const next = index ?? pinned;
     active = next;
     at = next === null ? 0 : Math.max(0, Math.min(curves[next].epochs.length - 1, index === null ? curves[next].epochs.length - 1 : point));
-    if (redraw) draw();
-    else show();
+    show();
   }
 
   function pin(index) {
     pinned = pinned === index ? null : index;
-    for (const box of boxes) box.classList.toggle("pinned", pinned !== null);
     activate(index === null ? null : index, at);
   }
 
@@ -187,7 +206,7 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     if (!pressed && pinned === index) pinned = null;
   }
 
-  function nearest(svg, drawn, event) {
+  function nearest({ svg, drawn }, event) {
     const [px, py] = within(svg, event);
     let found = [null, 0], distance = 40;
     for (const [index, { points }] of drawn) {
@@ -200,12 +219,15 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     if (found[0] !== active || found[1] !== at) activate(...found);
   }
 
-  for (const box of boxes) {
+  boxes.forEach((box, panel) => {
+    box.addEventListener("pointermove", (event) => nearest(panels[panel], event));
     box.addEventListener("pointerleave", () => activate(null));
     box.addEventListener("click", (event) => {
-      if (!event.target.closest(".end")) pin(active);
+      if (event.target.closest(".end")) return;
+      nearest(panels[panel], event);  // what had the focus has lost it
+      pin(active);
     });
-  }
+  });
   buttons.forEach((button, index) => {
     const last = curves[index].epochs.length - 1;
     for (const name of ["pointerenter", "focus"]) button.addEventListener(name, () => activate(index, last));

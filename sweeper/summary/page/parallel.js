@@ -56,17 +56,19 @@ function startParallel(section, { axes, rows, names }) {
       const handle = element("g", { class: "handle", role: "slider", tabindex: 0, "aria-orientation": "vertical", "aria-label": `${axis.name}, ${end ? "highest" : "lowest"} selected`, "aria-valuemin": 0, "aria-valuemax": 100 });
       handle.append(element("rect", { x: x - 8, width: 16, height: 5, rx: 2 }));
       handle.addEventListener("keydown", (event) => move(event, index, end));
+      startDrag(svg, handle, index, end);
       svg.append(handle);
       return handle;
     });
     return { brush, handles };
   }
 
-  function startDrag(svg, hit, index) {
+  // Of an axis: selects from the start to the end of the movement; of a handle: moves that end of the selection.
+  function startDrag(svg, hit, index, end = null) {
     let from = null, moved = false;
     hit.addEventListener("pointerdown", (event) => {
-      event.preventDefault();
-      from = geometry.fromY(within(svg, event)[1]);
+      if (end === null) event.preventDefault();
+      from = end === null ? geometry.fromY(within(svg, event)[1]) : ranges[index][1 - end];
       moved = false;
       hit.setPointerCapture(event.pointerId);
     });
@@ -77,7 +79,7 @@ function startParallel(section, { axes, rows, names }) {
       if (moved) set(index, Math.min(from, to), Math.max(from, to));
     });
     hit.addEventListener("pointerup", () => {
-      if (from !== null && !moved) choose(index, from);
+      if (from !== null && !moved && end === null) choose(index, from);
       from = null;
     });
     hit.addEventListener("pointercancel", () => { from = null; });
