@@ -89,7 +89,7 @@ def render(
     source = Source(
         output_dir, by_id, Method(precision=precision_of(output_dir, sweep)), options, skipped, len(datasets)
     )
-    sections = [section(dataset, source) for dataset in datasets]
+    sections = [section(dataset, source, rank) for rank, dataset in enumerate(datasets)]
     axes, varied = shown_axes(frame), [name for _, shown in sections for name in shown["settings"] if name != "seed"]
     states = zip(statuses, frame["state"], strict=True)
     ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from sweeper.summary.cost import format_ratio
@@ -17,10 +16,40 @@ from sweeper.summary.sentences import digits_for, points
 
 WIDTH, HEIGHT = 440, 300
 LEFT, RIGHT, TOP, BOTTOM = 40, 428, 28, 252  # of the plot, in the picture
-LINE = 14  # height of a label
+LINE, CHARACTER, DOT = 14, 6.8, 6  # height of a label, width of a character, half the width of a point
+AROUND = (  # places of a label around its point
+    (9, 4, "start"),
+    (-9, 4, "end"),
+    (0, -10, "middle"),
+    (0, 19, "middle"),
+    (6, -9, "start"),
+    (-6, -9, "end"),
+    (6, 18, "start"),
+    (-6, 18, "end"),
+)
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 NAME_LENGTH = 30
 RATIOS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)  # that may have a tick
 BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Label:
+    """The place of a text, as SVG has it.
+
+    Attributes:
+        x, y: of its baseline's anchor.
+        anchor: start, middle or end.
+    """
+
+    x: float
+    y: float
+    anchor: str
+
+    def box(self, width: float) -> Box:
+        """Return the box of a text of this width."""
+        left = self.x - width * {"start": 0, "middle": 0.5, "end": 1}[self.anchor]
+        return left, self.y - LINE + 3, left + width, self.y + 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +98,11 @@ def picture(shown: Sequence[Point]) -> dict[str, Any]:
     def x(point: Point) -> float:
         return across.place(math.log(point.step_time))
 
-    labels = spread([up.place(point.effect) for point in shown])
+    names = [
+        cut(point.name, NAME_LENGTH) + ("" if up.is_inside(point.effect) else f" ({effect_text(point)})")
+        for point in shown
+    ]
+    labels = label_places([(x(point), up.place(point.effect)) for point in shown], names)
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -78,15 +111,13 @@ def picture(shown: Sequence[Point]) -> dict[str, Any]:
             {
                 "x": f"{x(point):.1f}",
                 "y": up.at(point.effect),
-                "name": cut(point.name, NAME_LENGTH)
-                + ("" if up.is_inside(point.effect) else f" ({effect_text(point)})"),
-                "label": f"{label:.1f}",
+                "name": name,
+                "label": {"x": f"{label.x:.1f}", "y": f"{label.y:.1f}", "anchor": label.anchor},
                 "text": f"{point.name}: {effect_text(point)} points, {format_ratio(point.step_time)} a step",
                 "ends": None if point.interval is None else (up.at(point.interval[0]), up.at(point.interval[1])),
                 "is_best": point in front,
-                "is_right": x(point) > (LEFT + RIGHT) / 2,
             }
-            for point, label in zip(shown, labels, strict=True)
+            for point, name, label in zip(shown, names, labels, strict=True)
         ],
         "front": " ".join(f"{x(point):.1f},{up.at(point.effect)}" for point in front),
         "x_ticks": [(f"{across.place(math.log(ratio)):.1f}", text) for ratio, text in cost_ticks(across)],
@@ -109,10 +140,34 @@ def cost_ticks(across: Scale) -> list[tuple[float, str]]:
     return [(ratio, format_ratio(ratio)) for ratio in inside]
 
 
-def spread(places: Sequence[float]) -> list[float]:
-    """Return the heights of labels near these, at least a line apart."""
-    order = sorted(range(len(places)), key=lambda index: places[index])
-    found = list(places)
-    for before, after in pairwise(order):
-        found[after] = max(found[after], found[before] + LINE)
-    return found
+def label_places(points: Sequence[tuple[float, float]], names: Sequence[str]) -> list[Label]:
+    """Return a place for each point's name: beside, above or below it, the first that covers least.
+
+    Args:
+        points: their positions.
+        names: of the points.
+    """
+    taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in points]
+    places = []
+    for (x, y), name in zip(points, names, strict=True):
+        width = CHARACTER * len(name)
+        found = [Label(x + dx, y + dy, anchor) for dx, dy, anchor in AROUND]
+        boxes = [label.box(width) for label in found]
+        costs = [sum(overlap(box, other) for other in taken) + outside(box) for box in boxes]
+        best = costs.index(min(costs))
+        places.append(found[best])
+        taken.append(boxes[best])
+    return places
+
+
+def overlap(box: Box, other: Box) -> float:
+    """Return the area that two boxes share."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def outside(box: Box) -> float:
+    """Return a cost for what is beyond the picture or below the plot, in the units of `overlap`."""
+    beyond = max(0, -box[0]) + max(0, box[2] - WIDTH) + max(0, -box[1]) + max(0, box[3] - BOTTOM - LINE / 2)
+    return 100 * beyond

@@ -30,6 +30,7 @@ from sweeper.summary.study import Method
 from sweeper.summary.table import DEFAULT_SORT, lay_out
 
 CURVES_DRAWN = 8  # at first, the best
+PICTURED = 4  # datasets with pictures, so that a page of many stays small
 SHARED, IMPLIES = "Shared settings: ", " implies "  # of lines of the caption that are folded
 
 
@@ -83,8 +84,14 @@ class Source:
     number: int
 
 
-def section(dataset: Dataset, source: Source) -> tuple[Effects, dict[str, Any]]:
-    """Return the effects on a dataset, and everything that its section shows."""
+def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[str, Any]]:
+    """Return the effects on a dataset, and everything that its section shows.
+
+    Args:
+        dataset: of the section.
+        source: where it comes from.
+        rank: of the dataset on the page, from 0; only the first have pictures.
+    """
     frame, options = dataset.frame, source.options
     skipped = source.skipped if source.number == 1 else Skipped()
     table, notes = lay_out(frame, skipped, over="seed", options=options)
@@ -101,37 +108,36 @@ def section(dataset: Dataset, source: Source) -> tuple[Effects, dict[str, Any]]:
     shown, settings = ordered(table), settings_shown(table)
     runs_of = runs_of_rows(frame, table)
     images = dict.fromkeys(format_dataset(source.runs[str(run_id)]) for run_id in frame["run_id"])
-    return (
-        found,
-        {
-            "name": dataset.name,
-            "runs": len(frame),
-            "images": "; ".join(sorted(images)),
-            "findings": findings(found),
-            "nothing": found.nothing,
-            "forest": forest(found),
-            "tables": effect_tables(found),
-            "effect_notes": caption(found),
-            "cost": cost_picture(found),
-            "table": {
-                "columns": columns_of(shown),
-                "rows": rows_of(table, shown, runs_of),
-                "by": DEFAULT_SORT if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
-            },
-            "shared": shared_settings(frame),
-            "implied": [line for line in lines if IMPLIES in line],
-            "notes": [line for line in lines[1:] if not is_elsewhere(line, frame)],
-            "settings": settings,
-            "parallel": parallel(table, settings),
-            "curves": curve_data(learning_curves(source.output_dir, frame), 1 / source.number),
-            "drawn": CURVES_DRAWN,
-            "best": best_name(frame, [record.run_id for record in best]),
-            "confusion": confusion(best),
-            "calibration": calibration(best),
-            "mistakes": mistakes(best[0] if best else None),
-            "samples": samples(best[0] if best else None),
+    pictured = best[0] if best and rank < PICTURED else None
+    content: dict[str, Any] = {
+        "name": dataset.name,
+        "runs": len(frame),
+        "images": "; ".join(sorted(images)),
+        "findings": findings(found),
+        "nothing": found.nothing,
+        "forest": forest(found),
+        "tables": effect_tables(found),
+        "effect_notes": caption(found),
+        "cost": cost_picture(found),
+        "table": {
+            "columns": columns_of(shown),
+            "rows": rows_of(table, shown, runs_of),
+            "by": DEFAULT_SORT if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
         },
-    )
+        "shared": shared_settings(frame),
+        "implied": [line for line in lines if IMPLIES in line],
+        "notes": [line for line in lines[1:] if not is_elsewhere(line, frame)],
+        "settings": settings,
+        "parallel": parallel(table, settings),
+        "curves": curve_data(learning_curves(source.output_dir, frame), 1 / source.number),
+        "drawn": CURVES_DRAWN,
+        "best": best_name(frame, [record.run_id for record in best]),
+        "confusion": confusion(best),
+        "calibration": calibration(best),
+        "mistakes": mistakes(pictured),
+        "samples": samples(pictured),
+    }
+    return found, content
 
 
 def is_elsewhere(line: str, frame: pd.DataFrame) -> bool:

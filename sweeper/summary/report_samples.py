@@ -15,9 +15,9 @@ from sweeper.summary.report_question import nested
 from sweeper.summary.wrong_images import as_pixels, class_names, find_mistakes
 
 SHOWN = 24  # mistakes
-SAMPLES = 8  # images of a class
+SAMPLES = 6  # images of a class
 MAX_CLASSES = 20  # that have samples
-LARGEST = 96  # pixels of a side; a thumbnail takes some 3 kB at 32
+LARGEST, SMALL = 96, 40  # pixels of a side of a mistake, of a sample; a thumbnail takes some 3 kB at 32
 GAP = 2  # pixels between samples
 
 
@@ -58,7 +58,7 @@ def samples(best: RunDirectory | None) -> list[dict[str, Any]]:
 
 def strip(stored: StoredImages, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Return images side by side as the address of one PNG, with its size."""
-    pictures = [thumbnail(stored.images[row]) for row in rows]
+    pictures = [thumbnail(stored.images[row], SMALL) for row in rows]
     width, height = pictures[0].size
     sheet = Image.new("RGBA", (len(pictures) * (width + GAP) - GAP, height))
     for position, picture in enumerate(pictures):
@@ -67,16 +67,16 @@ def strip(stored: StoredImages, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {"source": encode(sheet), "width": scale * sheet.width, "height": scale * sheet.height}
 
 
-def thumbnail(image: NDArray[np.uint8]) -> Image.Image:
-    """Return an image (C, H, W), large ones made smaller."""
+def thumbnail(image: NDArray[np.uint8], largest: int) -> Image.Image:
+    """Return an image (C, H, W), of at most so many pixels a side."""
     picture = Image.fromarray(np.ascontiguousarray(as_pixels(image)))
-    picture.thumbnail((LARGEST, LARGEST))
+    picture.thumbnail((largest, largest))
     return picture
 
 
 def as_source(image: NDArray[np.uint8]) -> str:
     """Return an image (C, H, W) as the address of a PNG inside the page, large ones made smaller."""
-    return encode(thumbnail(image))
+    return encode(thumbnail(image, LARGEST))
 
 
 def encode(picture: Image.Image) -> str:

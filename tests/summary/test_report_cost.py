@@ -1,7 +1,7 @@
 """The report's cost: in the tables, and in the picture of effect against cost."""
 
 import math
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,17 @@ from reports import Page
 
 from sweeper.files import write_json
 from sweeper.summary.report import render
-from sweeper.summary.report_cost import LEFT, LINE, RIGHT, Point, cost_picture, pareto_front, picture, spread
+from sweeper.summary.report_cost import (
+    CHARACTER,
+    LEFT,
+    RIGHT,
+    Point,
+    cost_picture,
+    label_places,
+    overlap,
+    pareto_front,
+    picture,
+)
 from sweeper.summary.report_forest import effect_tables
 
 # norm: effect on test_acc, seconds per step over the baseline's
@@ -60,10 +70,18 @@ def test_cost_is_on_a_log_scale() -> None:
     assert places[0] == pytest.approx(LEFT + margin, abs=0.1)
 
 
-def test_labels_are_apart_and_a_ruined_one_has_its_number() -> None:
-    found_places = spread([100, 101, 102, 200, 90])
-    assert all(after - before >= LINE for before, after in pairwise(sorted(found_places)))
-    assert found_places[4] == 90 and found_places[3] == 200
+def test_labels_cover_neither_points_nor_each_other() -> None:
+    points = [(200.0, 100.0), (206.0, 104.0), (212.0, 96.0), (430.0, 100.0)]
+    names = ["baseline", "norm=batch", "dropout.rate=0.5", "activation=gelu"]
+    labels = label_places(points, names)
+    boxes = [label.box(CHARACTER * len(name)) for label, name in zip(labels, names, strict=True)]
+    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    assert not any(overlap(one, other) for one, other in combinations(boxes, 2))
+    assert not any(overlap(box, dot) for box in boxes for dot in dots)
+    assert labels[3].anchor == "end"  # at the right edge
+
+
+def test_a_ruined_change_has_its_number() -> None:
     points = [Point("baseline", 0.0, 1.0), Point("a", 0.01, 1.1), Point("b", 0.02, 1.2), Point("ruin", -0.6, 1.3)]
     assert [point["name"] for point in picture(points)["points"]][2:] == ["b", "ruin (-60.0)"]
 
