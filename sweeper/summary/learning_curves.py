@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from statistics import fmean, median_low, stdev
+from statistics import fmean, median_low
 from typing import Any
 
 import pandas as pd
@@ -43,7 +43,9 @@ class Band:
 
 def standard_error(values: Sequence[float]) -> float:
     """Return the standard error of the mean, sd / sqrt(n); 0 of one value."""
-    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    number, mean = len(values), fmean(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return math.sqrt(squares / (number - 1) / number) if number > 1 else 0.0
 
 
 @dataclass

@@ -111,6 +111,7 @@ def render(
             datasets=[shown for _, shown in sections],
             sweeps=sweep_list(output_dir) if sweep is None else [],
             links=links,
+            has_whole=(output_dir / REPORT).is_file(),
             failures=failures(frame, statuses),
             provenance=provenance(frame, runs),
             commands=commands,

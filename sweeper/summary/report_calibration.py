@@ -14,6 +14,7 @@ from sweeper.runs.measures import NUM_BINS, Labels, Logits, calibration_error, p
 from sweeper.summary.report_scale import Scale
 from sweeper.summary.wrong_images import predictions_of
 
+FEW = 10  # images of a bin whose accuracy says little
 WIDTH, HEIGHT = 360, 330
 X, Y = Scale(0, 1, 44, 340), Scale(0, 1, 290, 20)  # of the plot
 
@@ -77,6 +78,7 @@ def calibration(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
                     "radius": f"{2.5 + 5 * (images / largest) ** 0.5:.1f}",
                     "top": f"{Y.start - 60 * images / largest:.1f}",
                     "bar": f"{60 * images / largest:.1f}",
+                    "few": images < FEW,
                     "text": f"{images:,} images: confidence {100 * confidence:.1f}%, {100 * accuracy:.1f}% correct",
                 }
             )
@@ -84,6 +86,7 @@ def calibration(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
     return {
         "error": f"{fmean(errors):.3f}",
         "runs": len(found),
+        "least": FEW,
         "tendency": "too confident" if gap < 0 else "not confident enough",
         "width": WIDTH,
         "height": HEIGHT,

@@ -101,8 +101,8 @@ def rows_of(table: pd.DataFrame, shown: pd.DataFrame, runs_of: Sequence[Sequence
     for name in map(str, shown.columns):
         has_std = is_number(name) and f"{name}_std" in table
         stds = table[f"{name}_std"].tolist() if has_std else [None] * len(table)
-        values = table[name].tolist()
-        texts = [cell_text(name, *pair, is_fine=is_fine(name, stds)) for pair in zip(values, stds, strict=True)]
+        values, fine = table[name].tolist(), is_fine(name, stds)
+        texts = [cell_text(name, *pair, is_fine=fine) for pair in zip(values, stds, strict=True)]
         cells = [Cell(text, number(value), is_missing(value)) for text, value in zip(texts, values, strict=True)]
         if name == "runs":
             for cell, runs in zip(cells, runs_of, strict=True):

@@ -51,7 +51,7 @@ def test_the_thumbnails_are_the_most_confident_mistakes(tmp_path: Path) -> None:
     assert np.array_equal(decode(strip["src"])[:3, :, 10:18], images[1])  # the second, after a gap
     check_harmless(page)
     text = " ".join(" ".join(page.texts).split())
-    assert "40 of 40 test images are wrong in the best run. The 24 of highest probability" in text
+    assert "40 of 40 test images are wrong in the best run. The 24 of highest probability, with" in text
     assert "ant not cat (0.96)" in text
 
 
