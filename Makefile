@@ -34,7 +34,7 @@ curves: setup  ## Plot learning curves of all runs into outputs/curves
 best: setup  ## Re-evaluate the best run of the best configuration; data.root=DIR device=cpu where these have changed
 	@$(PY) -m sweeper evaluate --best $(foreach key,data.root data.cache device,$(if $($(key)),'$(key)=$($(key))'))
 
-report: setup  ## Write outputs/report.html: question, results, effects, curves, failures, provenance
+report: setup  ## Write outputs/report.html: the answer, effects, results, curves, mistakes, failures, provenance
 	@$(PY) -m sweeper report
 
 tensorboard: setup  ## Open TensorBoard on all runs

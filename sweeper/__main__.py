@@ -184,12 +184,15 @@ def cost(
 def report(
     sweep: SweepName = None,
     where: Where = None,
-    output: Annotated[Path | None, typer.Option(help="Write to this file instead of OUTPUT_DIR/report.html.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Write an HTML report: question, results, effects, curves, failures and provenance of the runs."""
+    """Write an HTML report, the answer first: effects, results, curves, mistakes, failures, provenance.
+
+    It is OUTPUT_DIR/report.html, or report.html in the folder of a sweep.
+    """
     from sweeper.summary.report import write_report
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
@@ -206,16 +209,21 @@ def curves(
     target_acc: TargetAcc = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Plot accuracy and loss, averaged over seeds, against epochs and training time, into OUTPUT_DIR/curves/."""
+    """Plot accuracy and loss, averaged over seeds, against epochs and training time.
+
+    The files are in OUTPUT_DIR/curves/, or in curves/ in the folder of a
+    sweep.
+    """
     from sweeper.summary import table
     from sweeper.summary.curves import write_curves
-    from sweeper.sweep.saved import ids_of
+    from sweeper.sweep.saved import find_sweep, ids_of
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     frame, _ = table.read_runs(output_dir, ids_of(output_dir, sweep), options)
     frame = table.where(frame, where or []).reset_index(drop=True)
     title = "Learning curves" if sweep is None else f"Learning curves of {sweep}"
-    for file in write_curves(output_dir, frame, title=title, top=top, output=output, options=options):
+    folder = None if sweep is None else find_sweep(output_dir, sweep)
+    for file in write_curves(output_dir, frame, title=title, top=top, folder=folder, output=output, options=options):
         print(file)
 
 

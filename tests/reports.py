@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +16,7 @@ from sweeper.runs.fingerprint import code_of
 ALERT = "<script>alert(1)</script>"
 HOSTILE = f"""{ALERT}"><img src=x onerror=alert(1)></script>'\n--> {{{{ 7 * 7 }}}} javascript:alert(1) \u2028\ud800"""
 RUN_NAME = """"><img src=x onerror=alert(1)>'javascript:alert(1)"""  # as HOSTILE, without what no folder may have
+FILE = re.compile(r"(\.\./\.\./)?(report\.html|(runs|sweeps)/[\w.~%/-]+)")  # a link to a file near the page
 EFFECTIVE: dict[str, Any] = {
     "data": {"name": "digits", "val_size": 200, "fingerprint": "f00d"},
     "model": {"name": "mlp"},
@@ -51,6 +53,7 @@ def make(
     record.create({**RUN, "effective": effective, "code": code_of(effective)}, {})
     rows = [
         {"epoch": 1 + index, "val_acc": acc, "train_loss": 1 - acc, "train_seconds": 2.0}
+        | {"train_acc": acc + 0.05, "val_loss": 1.1 - acc}
         for index, acc in enumerate(accs)
     ]
     record.write_metrics(rows)
@@ -131,13 +134,15 @@ class Page(HTMLParser):
 def check_harmless(page: Page) -> None:
     """Check that only the page's own script is executed, that nothing is fetched, and that the policy demands both."""
     scripts = page.of("script")
-    assert [attributes.get("type") for attributes, _ in scripts] in ([None], ["application/json", None])
+    *data, last = [attributes.get("type") for attributes, _ in scripts]
+    assert set(data) <= {"application/json"} and last is None
     for tag, attributes in page.elements:
         if tag == "img":
             assert str(attributes.pop("src")).startswith("data:image/png;base64,")
         assert tag not in ("iframe", "object", "embed", "form", "base")
         assert not any(name.startswith("on") or name in ("style", "src", "action") for name in attributes)
-        assert str(attributes.get("href", "#")).startswith(("#", "data:,"))
+        href = str(attributes.get("href", "#"))
+        assert href.startswith(("#", "data:,")) or FILE.fullmatch(href)
     (policy,) = [
         str(attributes["content"])
         for attributes, _ in page.of("meta")

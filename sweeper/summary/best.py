@@ -112,17 +112,23 @@ def is_uneven(configuration: Integers, split: Integers, data: Integers) -> bool:
 
 
 def best_run(frame: pd.DataFrame) -> Any:
-    """Return the run_id of the best run; None where no run is finished.
+    """Return the run_id of the best run of the best configuration; None where no run is finished."""
+    return next(iter(best_configuration(frame)), None)
 
-    It belongs to the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and has the
-    highest of these. Ties are broken by the highest best_val_acc, then by run_id.
+
+def best_configuration(frame: pd.DataFrame) -> list[Any]:
+    """Return the run_ids of the finished runs of the best configuration, the best run first; none where none is.
+
+    It is the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and its runs are in
+    the order of these. Ties are broken by the highest best_val_acc, then by run_id, as in the table.
     """
-    finished = frame[(frame["state"] == "finished") & frame["best_val_acc"].notna()].reset_index(drop=True)
+    finished = frame[(frame["state"] == "finished") & frame["best_val_acc"].notna()]
     if finished.empty:
-        return None
+        return []
+    finished = finished.sort_values(["best_val_acc", "run_id"], ascending=[False, True]).reset_index(drop=True)
     adjusted = adjust(finished)
-    accs = finished["best_val_acc"].to_numpy(dtype=float)
-    order = np.lexsort(
-        (finished["run_id"].to_numpy(str), -accs, -adjusted.runs, -adjusted.configurations[adjusted.configuration_of])
-    )
-    return finished["run_id"].iloc[order[0]]
+    configuration = adjusted.configuration_of  # numbered in the order of their highest runs
+    order = np.lexsort((-adjusted.runs, configuration, -adjusted.configurations[configuration]))  # stable
+    is_best = configuration[order] == configuration[order[0]]
+    best: list[Any] = finished["run_id"].iloc[order[is_best]].tolist()
+    return best

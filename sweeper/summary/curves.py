@@ -21,7 +21,16 @@ from matplotlib.ticker import MaxNLocator
 from sweeper.errors import UserError, format_names
 from sweeper.summary.average import format_states
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
+from sweeper.summary.learning_curves import (
+    Band,
+    Curve,
+    cut,
+    learning_curves,
+    loss_limit,
+    name_of,
+    split_settings,
+    with_short_names,
+)
 from sweeper.summary.output import printable, write_output
 
 COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")  # Okabe-Ito without yellow
@@ -33,8 +42,9 @@ UNFINISHED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth":
 MARKERS_PER_LINE = 6  # approximately
 MAX_LINES = len(MARKERS) * len(DASHES)  # that differ in dashes or marker
 TOP = 16  # configurations that are drawn by default
+MAX_BANDS = 6  # configurations; the bands of more would hide each other
 
-WIDTH, PANELS, TITLE, X_LABEL, MARGIN = 8.27, 5.6, 0.35, 0.55, 0.12  # inches; the width is A4's
+WIDTH, PANELS, TITLE, X_LABEL, MARGIN = 8.27, 5.2, 0.5, 0.55, 0.12  # inches; the width is A4's
 NAME_LENGTH, CAPTION_LENGTH, CAPTION_LINES = 64, 165, 5  # characters a line, lines a paragraph
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -74,17 +84,19 @@ def write_curves(
     *,
     title: str = "Learning curves",
     top: int = TOP,
+    folder: Path | None = None,
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
 ) -> list[Path]:
-    """Write the curves to curves/curves.png and curves.svg in the output folder, or to another file.
+    """Write the curves to curves/curves.png and curves.svg in the output folder, or elsewhere.
 
     Args:
         output_dir: the folder that has runs/.
         frame: a row for each compared run, see sweeper.summary.table.read_runs.
         title: above the figure.
         top: number of configurations to draw, the best by validation accuracy.
-        output: the other file, its type by its suffix.
+        folder: where curves/ is; None for the output folder.
+        output: another file instead, its type by its suffix.
         options: how learning curves were read.
 
     Returns:
@@ -95,7 +107,8 @@ def write_curves(
     """
     if not 1 <= top <= MAX_LINES:
         raise UserError(f"--top {top}: must be between 1 and {MAX_LINES}")
-    files = [output_dir / "curves" / f"curves{suffix}" for suffix in (".png", ".svg")] if output is None else [output]
+    usual = [(folder or output_dir) / "curves" / f"curves{suffix}" for suffix in (".png", ".svg")]
+    files = usual if output is None else [output]
     if files[0].suffix.lower() not in METADATA:
         raise UserError(f"--output {files[0]}: unsupported file type; choose from {format_names(METADATA)}")
     curves = learning_curves(output_dir, frame)
@@ -105,7 +118,7 @@ def write_curves(
         warnings.filterwarnings("ignore", r"Glyph .* missing")  # the font lacks the script of a name
         rcdefaults()  # without the user's matplotlibrc
         rcParams.update(STYLE)
-        figure = draw(curves[:top], title, notes(frame, curves, top, options or ConvergenceOptions()))
+        figure = draw(with_short_names(curves[:top]), title, notes(frame, curves, top, options or ConvergenceOptions()))
         for file in files:
             write_output(file, rendered(figure, file.suffix.lower()))
     return files
@@ -124,10 +137,11 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(format_states(frame), CAPTION_LENGTH)})"
     drawn += f". Without a completed epoch: {no_epoch}" if no_epoch > 0 else ""
     drawn += f". Drawn: the best {top} by validation accuracy; left out: {left_out}" if left_out > 0 else ""
+    bands = "; band: ± its standard error" if min(len(curves), top) <= MAX_BANDS else ""
     read = (
-        "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch; band: "
-        f"their lowest to highest. Convergence epoch: the first at {options.percent} of the run's best validation "
-        "accuracy, mean over the finished runs."
+        "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch"
+        f"{bands}. Training is measured with augmentation and dropout on. Convergence epoch: the first at "
+        f"{options.percent} of the run's best validation accuracy, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."
@@ -136,20 +150,28 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
 
 
 def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figure:
-    """Draw validation accuracy and training loss (rows) over epochs and seconds (columns), legend and text below."""
+    """Draw accuracy and loss (rows), of validation and training by epoch and of validation by seconds (columns)."""
     figure = Figure(figsize=(WIDTH, 2 * PANELS))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 2, sharex="col", sharey="row")
-    limit = loss_limit(curves)
+    panels = figure.subplots(2, 3, sharey="row")
+    limit, with_band = loss_limit(curves), len(curves) <= MAX_BANDS
     for index, curve in enumerate(curves):
-        for column in range(2):
-            x = curve.seconds.mean if column else curve.epochs
-            draw_curve(panels[0, column], x, curve.val_acc, curve, index)
-            draw_curve(panels[1, column], x, curve.train_loss, curve, index, limit)
+        for row, (validation, training) in enumerate(
+            ((curve.val_acc, curve.train_acc), (curve.val_loss, curve.train_loss))
+        ):
+            lines: list[tuple[Sequence[float], Band | None]] = [
+                (curve.epochs, validation),
+                (curve.epochs, training),
+                (curve.seconds, validation),
+            ]
+            for axes, (x, band) in zip(panels[row], lines, strict=True):
+                if band is not None:
+                    is_marked = band is curve.val_acc
+                    draw_curve(axes, x, band, curve, index, limit if row else None, with_band, is_marked)
     label_axes(panels, limit)
     legend = add_legend(figure, curves)
-    lines = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
-    text = figure.text(0, 0, "\n".join(lines), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
+    written = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
+    text = figure.text(0, 0, "\n".join(written), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
     arrange(figure, cut(title, NAME_LENGTH), legend, text)
     return figure
 
@@ -169,9 +191,16 @@ def convergence_mark(index: int) -> dict[str, Any]:
 
 
 def draw_curve(
-    axes: Axes, x: Sequence[float], band: Band, curve: Curve, index: int, limit: float | None = None
+    axes: Axes,
+    x: Sequence[float],
+    band: Band,
+    curve: Curve,
+    index: int,
+    limit: float | None,
+    with_band: bool,
+    is_marked: bool,
 ) -> None:
-    """Draw a line with its band, its convergence epoch and, where runs are not finished, its end.
+    """Draw a line and, where runs are not finished, its end.
 
     Args:
         axes: the panel.
@@ -180,17 +209,18 @@ def draw_curve(
         curve: the configuration.
         index: its rank among the configurations.
         limit: upper end of the panel; None where it shows everything.
+        with_band: whether the standard error is drawn.
+        is_marked: whether the convergence epoch is drawn.
     """
-    mean, low, high = (
-        np.minimum(values, np.inf if limit is None else 2 * limit) for values in (band.mean, band.low, band.high)
-    )
+    error, most = np.array(band.error), np.inf if limit is None else 2 * limit
+    mean, low, high = (np.minimum(np.array(band.mean) + sign * error, most) for sign in (0, -1, 1))
     step = max(1, len(x) // MARKERS_PER_LINE)
     looks = style(index)
     axes.plot(x, mean, **looks, markevery=(index % len(MARKERS) * step // len(MARKERS), step))
-    if max(curve.runs) > 1:
+    if with_band and max(curve.runs) > 1:
         axes.fill_between(x, low, high, color=looks["color"], alpha=0.18, linewidth=0)
     at = curve.convergence_epoch
-    if at is not None and curve.epochs[0] <= at <= curve.epochs[-1]:
+    if is_marked and at is not None and curve.epochs[0] <= at <= curve.epochs[-1]:
         point = np.interp(at, curve.epochs, x), np.interp(at, curve.epochs, mean)
         axes.plot(*point, **convergence_mark(index), zorder=4)
     if curve.state != "finished":
@@ -199,11 +229,17 @@ def draw_curve(
 
 def label_axes(panels: Any, limit: float | None) -> None:
     """Set names and units; epochs are whole numbers."""
-    panels[0, 0].set_ylabel("validation accuracy (0 to 1)")
-    panels[1, 0].set_ylabel("training loss (cross-entropy, nats)" + ("" if limit is None else f", cut at {limit:.3g}"))
-    panels[1, 0].set_xlabel("epoch")
-    panels[1, 1].set_xlabel("training time without evaluations (s)")
-    panels[1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0, 0].set_ylabel("accuracy (0 to 1)")
+    panels[1, 0].set_ylabel("loss (cross-entropy, nats)" + ("" if limit is None else f", cut at {limit:.3g}"))
+    for axes, title in zip(panels[0], ("validation", "training", "validation by time"), strict=True):
+        axes.set_title(title, loc="left", fontweight="bold")
+    for column in range(3):
+        panels[1, column].sharex(panels[0, column])
+        panels[0, column].tick_params(labelbottom=False)
+    for axes in panels[1, :2]:
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[1, 2].set_xlabel("training time (s)")
     if limit is not None:
         panels[1, 0].set_ylim(0, limit)
 

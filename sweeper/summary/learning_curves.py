@@ -1,4 +1,4 @@
-"""Learning curves as numbers: each configuration's mean over its seeds, its lowest and its highest run."""
+"""Learning curves as numbers: each configuration's mean over its seeds, its error, its lowest and its highest run."""
 
 import math
 from collections import Counter
@@ -21,24 +21,31 @@ from sweeper.summary.run_row import LARGEST, digest
 from sweeper.summary.table import lay_out
 
 METRICS = ("val_acc", "train_loss", "train_seconds")
+OPTIONAL = ("train_acc", "val_loss")  # a run that lacks one in an epoch has no such curve
 SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
 
 
 @dataclass
 class Band:
-    """Mean, lowest and highest over runs, one value per epoch each."""
+    """Over runs: mean, lowest, highest, standard error of the mean (0 of one run); one value per epoch each."""
 
     mean: list[float]
     low: list[float]
     high: list[float]
+    error: list[float]
 
     @classmethod
     def over(cls, values: Sequence[Sequence[float]]) -> "Band":
         """Return the band of the runs' values at each epoch."""
-        return cls([fmean(runs) for runs in values], [min(runs) for runs in values], [max(runs) for runs in values])
+        parts = ([part(runs) for runs in values] for part in (fmean, min, max, standard_error))
+        return cls(*parts)
 
-    def cumulated(self) -> "Band":
-        return Band(*(list(accumulate(values)) for values in (self.mean, self.low, self.high)))
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean, sd / sqrt(n); 0 of one value."""
+    number, mean = len(values), fmean(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return math.sqrt(squares / (number - 1) / number) if number > 1 else 0.0
 
 
 @dataclass
@@ -54,8 +61,9 @@ class Curve:
         epochs: those that at least one run completed, from 1.
         runs: how many runs completed each epoch; fewer towards the end where some stopped early.
         val_acc, train_loss: over the runs that completed the epoch.
-        seconds: training seconds to the end of each epoch: an epoch's mean, lowest and highest, cumulated.
+        seconds: training seconds to the end of each epoch: the epochs' means, cumulated.
         convergence_epoch: mean over the finished runs; None where no run is finished.
+        train_acc, val_loss: as the others; None where a run lacks it in an epoch.
     """
 
     name: str
@@ -66,8 +74,10 @@ class Curve:
     runs: list[int]
     val_acc: Band
     train_loss: Band
-    seconds: Band
+    seconds: list[float]
     convergence_epoch: float | None
+    train_acc: Band | None = None
+    val_loss: Band | None = None
 
 
 def learning_curves(output_dir: Path, frame: pd.DataFrame) -> list[Curve]:
@@ -103,18 +113,24 @@ def split_settings(frame: pd.DataFrame) -> tuple[list[str], list[str], list[str]
     return settings, varying, shared
 
 
-def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float]]:
-    """Return METRICS by epoch, from the rows that hold what this program writes."""
+def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float | None]]:
+    """Return METRICS and OPTIONAL by epoch, from the rows that hold what this program writes."""
     epochs = {}
     for row in rows:
         epoch, *values = (number(row.get(name)) for name in ("epoch", *METRICS))
         known = [value for value in values if value is not None and 0 <= value < LARGEST]
         if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(METRICS) and known[0] <= 1:
-            epochs[int(epoch)] = known
+            epochs[int(epoch)] = [*known, *(optional(name, row.get(name)) for name in OPTIONAL)]
     return epochs
 
 
-def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], varying: Sequence[str]) -> Curve:
+def optional(name: str, value: Any) -> float | None:
+    """Return a value of OPTIONAL; None where it is not one."""
+    found = number(value)
+    return found if found is not None and 0 <= found < (1 + 1e-9 if name == "train_acc" else LARGEST) else None
+
+
+def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None]]], varying: Sequence[str]) -> Curve:
     """Return the curve of one configuration.
 
     Args:
@@ -124,9 +140,11 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], va
     """
     epochs = sorted(set().union(*rows))
     completed = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
-    val_acc, train_loss, seconds = (
-        Band.over([[values[index] for values in metrics] for metrics in completed]) for index in range(len(METRICS))
+    val_acc, train_loss, seconds, train_acc, val_loss = (
+        band_of([[values[index] for values in metrics] for metrics in completed])
+        for index in range(len(METRICS) + len(OPTIONAL))
     )
+    assert val_acc and train_loss and seconds  # METRICS are in every row
     cells = {name: runs[name].tolist()[0] for name in varying}
     settings = {name: None if is_missing(cell) else cell for name, cell in cells.items()}
     seeds = [seed for seed in map(number, runs.get("seed", ())) if seed is not None]
@@ -140,9 +158,17 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], va
         runs=[len(metrics) for metrics in completed],
         val_acc=val_acc,
         train_loss=train_loss,
-        seconds=seconds.cumulated(),
+        seconds=list(accumulate(seconds.mean)),
         convergence_epoch=fmean(converged) if converged else None,
+        train_acc=train_acc,
+        val_loss=val_loss,
     )
+
+
+def band_of(values: Sequence[Sequence[float | None]]) -> Band | None:
+    """Return the band of the runs' values at each epoch; None where one is missing."""
+    known = [[value for value in runs if value is not None] for runs in values]
+    return Band.over(known) if all(map(len, known)) and list(map(len, known)) == list(map(len, values)) else None
 
 
 def name_of(settings: dict[str, Any]) -> str:
@@ -155,7 +181,7 @@ def name_of(settings: dict[str, Any]) -> str:
 
 
 def format_setting(name: str, value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else format_value(name, value)
+    return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else format_value(name, value)
 
 
 def cut(text: str, length: int) -> str:
@@ -164,8 +190,21 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def with_short_names(curves: Sequence[Curve]) -> list[Curve]:
+    """Return the curves named by the settings in which they differ from each other; a single one keeps its name."""
+    same = {name for name in curves[0].settings if len({repr(curve.settings.get(name)) for curve in curves}) == 1}
+    if len(curves) == 1 or len(same) == len(curves[0].settings):
+        return list(curves)
+    named = []
+    for curve in curves:
+        settings = {name: value for name, value in curve.settings.items() if name not in same}
+        code = curve.name.removeprefix(name_of(curve.settings))  # of runs trained with other code
+        named.append(replace(curve, name=name_of(settings) + code))
+    return named
+
+
 def loss_limit(curves: Sequence[Curve]) -> float | None:
     """Return where loss panels end, so that an exploding loss does not flatten the others; None if none explodes."""
-    highest = [max(curve.train_loss.mean) for curve in curves]
+    highest = [max(curve.train_loss.mean + (curve.val_loss.mean if curve.val_loss else [])) for curve in curves]
     limit = 4 * median_low(highest)
     return limit if max(highest) > limit > 0 else None

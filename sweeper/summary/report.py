@@ -1,37 +1,35 @@
-"""The report: one HTML file with the question, the results, and how to repeat them."""
+"""The report: one HTML file with the answer, the results, and how to repeat them."""
 
 import base64
 import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from sweeper.errors import UserError
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effects import effects
-from sweeper.summary.effects_caption import caption
 from sweeper.summary.index import ENDED
-from sweeper.summary.learning_curves import learning_curves
-from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import write_output
-from sweeper.summary.report_cost import cost_pictures
-from sweeper.summary.report_curves import curve_data
-from sweeper.summary.report_errors import mistakes
+from sweeper.summary.report_answer import ask, next_steps
+from sweeper.summary.report_dataset import Source, section, split_datasets
 from sweeper.summary.report_question import format_time, question, shown_axes
-from sweeper.summary.report_runs import confusion, failures, provenance
-from sweeper.summary.report_tables import columns_of, effect_tables, rows_of
-from sweeper.summary.sentences import answers
+from sweeper.summary.report_runs import failures, provenance
+from sweeper.summary.report_sweeps import REPORT, sweep_list
 from sweeper.summary.study import Method
-from sweeper.summary.table import DEFAULT_SORT, lay_out, read_runs
+from sweeper.summary.table import read_runs
 from sweeper.summary.table import where as select
 from sweeper.sweep.saved import find_sweep, own_jobs, precision_of, read_plan
 
+PAGE = Path(__file__).parent / "page"
 TEMPLATE = "report.html.jinja"
-CURVES_DRAWN = 8  # at first, the best
+STYLES = ("style.css", "narrow.css")
+SCRIPTS = ("start.js", "table.js", "parallel.js", "curves.js", "matrix.js", "print.js")
 
 
 def write_report(
@@ -41,9 +39,10 @@ def write_report(
     options: ConvergenceOptions | None = None,
     where: Sequence[str] = (),
 ) -> Path:
-    """Write the report of all runs, or of a sweep's, to report.html of the output folder or to another file.
+    """Write the report of all runs to report.html of the output folder, or of a sweep's to that of the sweep's folder.
 
     Args:
+        output: another file instead.
         where: conditions COLUMN=VALUE that the runs meet.
 
     Returns:
@@ -54,8 +53,10 @@ def write_report(
     """
     if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
         raise UserError(f"--output {output}: unsupported file type; choose .html")
-    page = render(output_dir, sweep, options, where)
-    file = output or output_dir / "report.html"
+    home = output_dir if sweep is None else find_sweep(output_dir, sweep)
+    links = None if output is not None else "" if sweep is None else "../../"
+    page = render(output_dir, sweep, options, where, links)
+    file = output or home / REPORT
     write_output(file, page)
     return file
 
@@ -65,8 +66,12 @@ def render(
     sweep: str | None = None,
     options: ConvergenceOptions | None = None,
     where: Sequence[str] = (),
+    links: str | None = None,
 ) -> str:
     """Return the page of the runs that meet every condition COLUMN=VALUE; equal records give equal pages.
+
+    Args:
+        links: the way from the page's folder to the output folder; None where the page has no links to other files.
 
     Raises:
         UserError: there are no runs, or no such sweep; or a condition is wrong.
@@ -79,54 +84,65 @@ def render(
     records = [RunDirectory(output_dir / "runs" / str(run_id)) for run_id in frame["run_id"]]
     runs = [record.run() or {} for record in records]
     statuses = [record.status() or {} for record in records]
-    table, notes = lay_out(frame, skipped, over="seed", options=options)
-    shown = table[DEFAULT_SORT].dropna()
-    sorted_by = DEFAULT_SORT if shown.is_monotonic_decreasing else None  # uneven seeds: by adjusted means
-    correctness = correctness_of(frame, output_dir / "runs")
-    method = Method(precision=precision_of(output_dir, sweep))
-    compared = effects(frame, method=method, correctness=correctness, skipped=skipped, options=options)
+    datasets = split_datasets(frame)
+    by_id = {record.run_id: run for record, run in zip(records, runs, strict=True)}
+    source = Source(
+        output_dir, by_id, Method(precision=precision_of(output_dir, sweep)), options, skipped, len(datasets)
+    )
+    sections = [section(dataset, source, rank) for rank, dataset in enumerate(datasets)]
+    axes, varied = shown_axes(frame), [name for _, shown in sections for name in shown["settings"] if name != "seed"]
     states = zip(statuses, frame["state"], strict=True)
     ended = [number(status.get("heartbeat")) for status, state in states if state in ENDED]
+    commands = [plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs})
+    style, script = (Markup("").join(map(read, names)) for names in (STYLES, SCRIPTS))
     return (
         environment()
         .get_template(TEMPLATE)
         .render(
+            style=style,
+            script=script,
             title=f"Sweep {sweep}" if sweep else "All runs",
             sweep=sweep,
-            answers=answers(compared),
-            axes=shown_axes(frame),
+            asked=ask(frame, list(dict.fromkeys(varied)), [part.name for part in datasets]),
+            axes=axes,
             question=question(frame, runs, plan),
-            notes=notes.split("\n"),
-            table={"columns": columns_of(table), "rows": rows_of(table), "by": sorted_by},
-            nothing=compared.nothing,
-            effects=effect_tables(compared),
-            effect_notes=caption(compared),
-            costs=cost_pictures(compared),
-            curves=curve_data(learning_curves(output_dir, frame)),
-            drawn=CURVES_DRAWN,
-            confusion=confusion(frame, records),
-            mistakes=mistakes(frame, records),
+            steps=next_steps(sweep, plan, [found for found, _ in sections]),
+            skipped=skipped.captions if len(datasets) > 1 else [],
+            datasets=[shown for _, shown in sections],
+            sweeps=sweep_list(output_dir) if sweep is None else [],
+            links=links,
+            has_whole=(output_dir / REPORT).is_file(),
             failures=failures(frame, statuses),
             provenance=provenance(frame, runs),
-            commands=[plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs}),
+            commands=commands,
             ended=format_time(max(filter(None, ended), default=None)),
             convergence=options,
         )
     )
 
 
+def read(name: str) -> Markup:
+    """Return a file of the page, which has nothing from records."""
+    return Markup((PAGE / name).read_text(encoding="utf-8"))
+
+
 def environment() -> Environment:
     """Return Jinja's environment, which escapes everything that is not marked as safe."""
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"csp_hash": csp_hash, "zip": zip}
+    made.filters |= {"csp_hash": csp_hash, "zip": zip, "quoted": quoted}
     made.globals["level"] = level
     return made
+
+
+def quoted(name: str) -> str:
+    """Return a folder's name as part of an address."""
+    return quote(name, safe="", errors="replace")
 
 
 def csp_hash(text: str) -> str:

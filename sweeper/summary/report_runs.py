@@ -1,43 +1,17 @@
-"""The report's sections on single runs: the best run's confusion matrix, failures, provenance."""
+"""The report's sections on single runs: failures and provenance."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
-from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import changes_since
 from sweeper.runs.states import State
-from sweeper.summary.best import best_run
 from sweeper.summary.report_question import format_dataset, nested
 from sweeper.summary.run_row import last_line
 
-MAX_CLASSES = 100  # of a confusion matrix that is shown
 NO_FAILURE = {State.FINISHED, State.RUNNING, State.INTERRUPTED, State.QUEUED, State.WAITING}
-
-
-def confusion(frame: pd.DataFrame, records: Sequence[RunDirectory]) -> dict[str, Any] | None:
-    """Return the confusion matrix of the best run, see sweeper.summary.best; without rows where it is large."""
-    run_id = best_run(frame)
-    best = next((record for record in records if record.run_id == run_id), None)
-    rows = None if best is None else (best.result() or {}).get("confusion")
-    if best is None or not is_matrix(rows):
-        return None
-    classes = nested(best.run(), "dataset", "classes")
-    if not isinstance(classes, list) or len(classes) != len(rows):
-        classes = list(range(len(rows)))
-    return {"run_id": best.run_id, "classes": list(map(str, classes)), "rows": rows if len(rows) <= MAX_CLASSES else []}
-
-
-def is_matrix(rows: Any) -> TypeGuard[list[list[int]]]:
-    """Return whether these are as many rows of counts as each has columns."""
-    return (
-        isinstance(rows, list)
-        and len(rows) > 0
-        and all(isinstance(row, list) and len(row) == len(rows) for row in rows)
-        and all(isinstance(count, int) and 0 <= count < 1e15 for row in rows for count in row)
-    )
 
 
 def failures(frame: pd.DataFrame, statuses: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

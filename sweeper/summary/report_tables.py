@@ -1,23 +1,38 @@
-"""The report's tables: results to sort and filter, effects with their intervals drawn."""
+"""The report's table of results: rounded for readers, to sort and filter, each row with its runs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from sweeper.files import number
-from sweeper.summary.columns import RESULTS, format_override, is_missing, is_number, text_cells
-from sweeper.summary.effect_measures import METRICS
-from sweeper.summary.effects import Effects
-from sweeper.summary.effects_lines import format_p
-from sweeper.summary.effects_text import families, format_cost, shows_cost
-from sweeper.summary.inference import Comparison
-from sweeper.summary.intervals import Interval
-from sweeper.summary.parts import Part
+from sweeper.summary.average import groups
+from sweeper.summary.best import SEED
+from sweeper.summary.columns import (
+    ACCURACIES,
+    RESULTS,
+    format_mean,
+    is_deviation,
+    is_missing,
+    is_number,
+    setting_columns,
+)
+from sweeper.summary.learning_curves import format_setting
 from sweeper.summary.report_question import distinct
-from sweeper.summary.verdicts import verdict
 
-MAX_SPAN = 4  # times the largest mean difference: an interval of two pairs would shrink all others to a dot
+FEW = 0.0005  # a standard deviation below it is not seen with one digit of a percentage
+FIRST = ("test_acc", "test_acc_views", "best_val_acc", "runs", "convergence_epoch", "epochs_to_target", "train_seconds")
+DETAILS = ("best_epoch", "convergence_seconds", "epochs_done", "parameters")  # shown on request
+
+
+@dataclass
+class Run:
+    """A run of a row: its ID, its seed, its test accuracy in percent or its state."""
+
+    run_id: str
+    seed: str
+    result: str
 
 
 @dataclass
@@ -27,6 +42,7 @@ class Cell:
     text: str
     number: float | None
     missing: bool
+    runs: list[Run] = field(default_factory=list)
 
 
 @dataclass
@@ -34,91 +50,105 @@ class Column:
     """A column of the table.
 
     Attributes:
-        index: from 0.
+        title: its name, with the unit where that is not the summary's.
         kind: `number`, `identifier` or empty, for the style.
+        is_detail: whether it is shown only on request.
         choices: the values that its filter offers; empty where it has no filter.
     """
 
     name: str
-    index: int
+    title: str
     kind: str
+    is_detail: bool
     choices: list[str]
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with settings first, then what counts most; without the state where all runs are finished."""
+    names = [name for name in map(str, table.columns) if not is_deviation(name)]
+    settings = [name for name in names if name not in RESULTS and name not in ("runs", "run_id")]
+    first = [name for name in FIRST if name in names]
+    rest = [name for name in names if name not in {*settings, *first, *DETAILS, "run_id"}]
+    if "state" in rest and (table["state"] == "finished").all():
+        rest.remove("state")
+    last = [name for name in DETAILS if name in names]
+    return table[[*settings, *first, *rest, *last, *(["run_id"] if "run_id" in names else [])]]
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
     """Return the columns; each setting and the state have a filter."""
     columns = []
-    for index, name in enumerate(map(str, text_cells(table).columns)):
+    for name in map(str, table.columns):
         known = [value for value in table[name].tolist() if not is_missing(value)]
         numeric = all(number(value) is not None and not isinstance(value, bool) for value in known)
         kind = "identifier" if name == "run_id" else "number" if is_number(name) or (known and numeric) else ""
         filtered = name == "state" or name not in (*RESULTS, "run_id", "runs")
-        columns.append(Column(name, index, kind, distinct(name, table[name]) if filtered else []))
+        title = f"{name} (%)" if name in ACCURACIES else name
+        choices = distinct(name, table[name]) if filtered else []
+        columns.append(Column(name, title, kind, name in DETAILS, choices if len(choices) > 1 else []))
     return columns
 
 
-def rows_of(table: pd.DataFrame) -> list[list[Cell]]:
-    """Return the rows as they are shown, with the values that they are sorted by."""
-    columns = [
-        [Cell(text, number(value), is_missing(value)) for text, value in zip(texts, table[name].tolist(), strict=True)]
-        for name, texts in text_cells(table).items()
-    ]
+def rows_of(table: pd.DataFrame, shown: pd.DataFrame, runs_of: Sequence[Sequence[Run]]) -> list[list[Cell]]:
+    """Return the rows as they are shown, with the values that they are sorted by.
+
+    Args:
+        table: as laid out, with standard deviations.
+        shown: its columns that are shown, see `ordered`.
+        runs_of: the runs of each row.
+    """
+    columns = []
+    for name in map(str, shown.columns):
+        has_std = is_number(name) and f"{name}_std" in table
+        stds = table[f"{name}_std"].tolist() if has_std else [None] * len(table)
+        values, fine = table[name].tolist(), is_fine(name, stds)
+        texts = [cell_text(name, *pair, is_fine=fine) for pair in zip(values, stds, strict=True)]
+        cells = [Cell(text, number(value), is_missing(value)) for text, value in zip(texts, values, strict=True)]
+        if name == "runs":
+            for cell, runs in zip(cells, runs_of, strict=True):
+                cell.runs = list(runs)
+        columns.append(cells)
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def effect_tables(found: Effects) -> list[dict[str, Any]]:
-    """Return a table for each metric and dataset, those of interactions last; intervals are drawn from -100 to 100."""
-    tables = []
-    for title, comparisons in families(found):
-        means = [abs(comparison.mean) for comparison in comparisons]
-        means += [abs(model.mean) for comparison in comparisons for model in comparison.models]
-        ends = [abs(end) for comparison in comparisons for end in comparison.family or ()]
-        span = min(max(means + ends), MAX_SPAN * max(means)) or 1.0
-        rows: list[dict[str, Any]] = []
-        for comparison in comparisons:
-            rows += [effect_row(comparison, span), *(model_row(comparison, model, span) for model in comparison.models)]
-        crossed = len(comparisons[0].changes) > 1
-        reached = any(comparison.reached is not None for comparison in comparisons)
-        columns = {"crossed": crossed, "reached": reached and not crossed, "cost": shows_cost(comparisons)}
-        tables.append({"title": title, **columns, "rows": rows})
-    return tables
+def is_fine(name: str, stds: Sequence[Any]) -> bool:
+    """Return whether a column of accuracies needs a second digit: its deviations are all small."""
+    known = [std for std in stds if not is_missing(std) and std > 0]
+    return name in ACCURACIES and bool(known) and max(known) < FEW
 
 
-def effect_row(comparison: Comparison, span: float) -> dict[str, Any]:
-    """Return a comparison as text, and the positions of its interval and mean; `span` is drawn at 100."""
-    return {
-        "changes": [
-            (f"{change.axis}={format_override(change.value)}", format_override(change.baseline))
-            for change in comparison.changes
-        ],
-        "model": None,
-        "models": f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-",
-        "seeds": comparison.seeds,
-        "reached": "-" if comparison.reached is None else comparison.reached.text,
-        "p": format_p(comparison.corrected),
-        "cost": format_cost(comparison),
-        "result": verdict(comparison),
-        "significant": comparison.is_significant,
-        **drawn(comparison.metric, comparison.mean, comparison.family, span),
-    }
+def cell_text(name: str, value: Any, std: Any, *, is_fine: bool = False) -> str:
+    """Return a mean, with its standard deviation if it has one: accuracies in percent, seconds to three digits."""
+    if is_missing(value) or isinstance(value, str | bool):
+        return format_setting(name, value)
+    if name in ACCURACIES:
+        digits = 2 if is_fine else 1
+        return " ± ".join(f"{100 * part:.{digits}f}" for part in (value, std) if not is_missing(part))
+    if name.endswith("_seconds"):
+        digits = 0 if value >= 100 else 1
+        return " ± ".join(f"{part:,.{digits}f}" for part in (value, std) if not is_missing(part))
+    return format_mean(name, value, std) if is_number(name) else format_setting(name, value)
 
 
-def model_row(comparison: Comparison, model: Part, span: float) -> dict[str, Any]:
-    """Return the line of one model below its comparison."""
-    return {
-        "changes": [],
-        "model": model.name,
-        "significant": False,
-        **drawn(comparison.metric, model.mean, model.family, span),
-    }
+def runs_of_rows(frame: pd.DataFrame, table: pd.DataFrame) -> list[list[Run]]:
+    """Return the runs of each row of a table that was laid out over seeds.
+
+    Args:
+        frame: a row for each run, from which the table was made.
+        table: its index has the position of each row's configuration, see sweeper.summary.table.lay_out.
+    """
+    settings = [name for name in setting_columns(frame) if name != SEED]
+    configurations = groups(frame, [*settings, "code"])
+    if "runs" not in table:
+        configurations = [frame.iloc[[row]] for row in range(len(frame))]
+    return [runs_of(configurations[row]) for row in table.index]
 
 
-def drawn(metric: str, mean: float, interval: Interval | None, span: float) -> dict[str, Any]:
-    """Return mean and interval as text and as positions, which are None where there is no interval."""
-    form = METRICS[metric].digits.format
-    return {
-        "mean": form(mean),
-        "interval": "-" if interval is None else " to ".join(map(form, interval)),
-        "middle": f"{100 * mean / span:.1f}",
-        "ends": None if interval is None else tuple(f"{100 * end / span:.1f}" for end in interval),
-    }
+def runs_of(rows: pd.DataFrame) -> list[Run]:
+    """Return the runs of one configuration, by seed."""
+    found = []
+    seeds = rows[SEED].tolist() if SEED in rows else [None] * len(rows)
+    for run_id, seed, state, acc in zip(rows["run_id"], seeds, rows["state"], rows["test_acc"], strict=True):
+        result = f"{100 * acc:.1f}%" if state == "finished" and number(acc) is not None else str(state)
+        found.append((number(seed) or 0.0, Run(str(run_id), format_setting(SEED, seed), result)))
+    return [run for _, run in sorted(found, key=lambda pair: (pair[0], pair[1].run_id))]

@@ -135,6 +135,7 @@ def lay_out(
 ) -> tuple[pd.DataFrame, str]:
     """Return the columns in which runs differ, and a caption with the settings that they share.
 
+    The index of a table of means has the position of each row's configuration in sweeper.summary.average.average.
     Means over seeds are ranked by best_val_acc less the effects of the validation splits, see sweeper.summary.best.
 
     Args:
@@ -190,7 +191,7 @@ def rank(frame: pd.DataFrame, averaged: pd.DataFrame, over: str, by: str) -> tup
         return sort(averaged, by), False
     adjusted = adjust(frame)
     values = np.where(averaged[by].isna(), np.nan, adjusted.configurations).tolist()
-    return averaged.iloc[order(averaged, values, high_first=True)].reset_index(drop=True), adjusted.uneven
+    return averaged.iloc[order(averaged, values, high_first=True)], adjusted.uneven
 
 
 def drop_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -127,12 +127,14 @@ def test_means_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
             assert row[name] == statistics.fmean(values)
             assert row[f"{name}_std"] == pytest.approx(statistics.stdev(values), rel=1e-12)
     shown = table_of((sweep / "outputs/summary.md").read_text(encoding="utf-8"))
-    assert shown == page_table(sweep)
-    for (model, activation), row in zip(order, shown, strict=True):
+    for (model, activation), row, cells in zip(order, shown, page_table(sweep), strict=True):
         assert (row["model"], row["activation"], row["runs"]) == (model, activation or "-", "2")
+        assert (cells["model"], cells["activation"], cells["runs"]) == (model, activation or "-", "2")
         for name in ("best_val_acc", "test_acc"):
             values = [runs[model, activation, seed][name] for seed in (0, 1)]
             assert row[name] == f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"
+            percent = [100 * statistics.fmean(values), 100 * statistics.stdev(values)]
+            assert cells[f"{name} (%)"] == " ± ".join(f"{value:.1f}" for value in percent)
             assert row[name] in (sweep / "printed").read_text(encoding="utf-8")
 
 
@@ -145,8 +147,10 @@ def page_table(sweep: Path) -> list[dict[str, str]]:
     """The report's table of results."""
     (table,) = re.findall(r'<table class="sortable".*?</table>', page(sweep), re.DOTALL)
     names = [re.sub("<.*?>", "", name) for name in re.findall("<button.*?</button>", table)]
-    rows = [row for row in re.findall("<tr>(.*?)</tr>", table, re.DOTALL) if "<td" in row]
-    return [dict(zip(names, map(html.unescape, re.findall(r"<td[^>]*>(.*?)</td>", row)), strict=True)) for row in rows]
+    rows = re.findall("<tr data-row.*?</tr>", table, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows]
+    texts = [[html.unescape(re.sub("<ul>.*</ul>|<.*?>", "", cell)) for cell in row] for row in cells]
+    return [dict(zip(names, row, strict=True)) for row in texts]
 
 
 def page(sweep: Path) -> str:
@@ -209,7 +213,8 @@ def test_effects_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
         for line in (sweep / "effects.txt").read_text(encoding="utf-8").splitlines()
         if line.startswith("│")
     ]
-    rows = re.findall("<tr><td>(.*?)</tr>", page(sweep).partition('<h2 id="effects">')[2].partition("</section>")[0])
+    shown = page(sweep).partition('id="d1-effects">')[2].partition('id="d1-results"')[0]
+    rows = re.findall("<tr><td>(.*?)</tr>", shown)
     expected = expected_effects(runs)
     assert len(content["comparisons"]) == len(expected) == len(lines) == len(rows) == 8
     for row, one, line, markup in zip(content["comparisons"], expected, lines, rows, strict=True):
@@ -222,9 +227,9 @@ def test_effects_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
         assert line[:6] == [change, one["baseline"], "2", mean, f"[{ends[0]}, {ends[1]}]", p]
         cells = [html.unescape(re.sub("<.*?>", "", cell)) for cell in markup.split("</td><td")]
         cells = [cell.rpartition(">")[2] for cell in cells]
-        assert cells[:5] == [change, one["baseline"], "-", "2", mean]
-        assert cells[5] == " to ".join(ends)
-        assert p in cells[6:]
+        assert cells[:4] == [change, one["baseline"], "2", mean]
+        assert cells[4] == " to ".join(ends)
+        assert p in cells[5:]
         if one["measure"] == "epochs_to_target":
             keys = (
                 [("mlp", "selu"), ("mlp", "relu")]
@@ -236,17 +241,17 @@ def test_effects_are_those_of_the_curves(sweep: Path, runs: Runs) -> None:
 
 
 def test_the_reports_curves_are_those_of_the_records(sweep: Path, runs: Runs) -> None:
-    (text,) = re.findall('<script type="application/json" id="curves-data">(.*?)</script>', page(sweep), re.DOTALL)
+    (text,) = re.findall('<script type="application/json" class="curves-data">(.*?)</script>', page(sweep), re.DOTALL)
     curves = {curve["name"]: curve for curve in json.loads(text)["curves"]}
     for model, activation in {key[:2] for key in runs}:
         name = f"model={model}" + (f", activation={activation}" if activation else "")
         curve = curves.pop(name)
         both = [runs[model, activation, seed]["rows"] for seed in (0, 1)]
         assert curve["epochs"] == list(range(1, EPOCHS + 1))
-        for metric in ("val_acc", "train_loss"):
+        for metric in ("val_acc", "train_acc", "val_loss", "train_loss"):
             values = [[rows[epoch][metric] for rows in both] for epoch in range(EPOCHS)]
             for edge, over in (("mean", statistics.fmean), ("low", min), ("high", max)):
-                assert curve[metric][edge] == [float(f"{over(pair):.5g}") for pair in values]
+                assert curve[metric][edge] == [float(f"{over(pair):.4g}") for pair in values]
         epochs = [runs[model, activation, seed]["convergence_epoch"] for seed in (0, 1)]
         assert curve["convergence_epoch"] == statistics.fmean(epochs)
     assert curves == {}

@@ -109,6 +109,11 @@ def test_seeds_are_averaged_over_the_runs_that_completed_an_epoch(tmp_path: Path
     make(tmp_path, "a-10", rows([0.75], 3.0), "failed", seed=10)
     make(tmp_path, "b", rows([0.9], 1.0), model={"name": "cnn", "kernel_size": 5})
     first, second = curves_of(tmp_path)
+    errors = [0.25 / math.sqrt(3), math.sqrt(2) / 8 / math.sqrt(2), 0.0]
+    assert [*second.val_acc.error, *second.train_loss.error] == pytest.approx([*errors, *errors])
+    for band in (second.val_acc, second.train_loss, second.val_loss):
+        assert band is not None
+        band.error = errors
     assert (first.name, first.seeds, first.state, first.convergence_epoch) == ("model=cnn", [0], "finished", None)
     assert second == Curve(
         name="model=mlp",
@@ -117,11 +122,25 @@ def test_seeds_are_averaged_over_the_runs_that_completed_an_epoch(tmp_path: Path
         seeds=[0, 1, 10],
         epochs=[1, 2, 3],
         runs=[3, 2, 1],
-        val_acc=Band([0.5, 0.625, 0.75], [0.25, 0.5, 0.75], [0.75, 0.75, 0.75]),
-        train_loss=Band([1.5, 1.375, 1.25], [1.25, 1.25, 1.25], [1.75, 1.5, 1.25]),
-        seconds=Band([3, 6, 8], [2, 4, 6], [4, 8, 10]),
+        val_acc=Band([0.5, 0.625, 0.75], [0.25, 0.5, 0.75], [0.75, 0.75, 0.75], errors),
+        train_loss=Band([1.5, 1.375, 1.25], [1.25, 1.25, 1.25], [1.75, 1.5, 1.25], errors),
+        seconds=[3, 6, 8],
         convergence_epoch=2.5,
+        train_acc=None,
+        val_loss=Band([1.5, 1.375, 1.25], [1.25, 1.25, 1.25], [1.75, 1.5, 1.25], errors),
     )
+
+
+def test_a_part_that_a_run_lacks_has_no_curve(tmp_path: Path) -> None:
+    for seed, acc in enumerate((0.5, 0.7)):
+        make(tmp_path, f"a-{seed}", [row | {"train_acc": acc} for row in rows([acc])], result=True, seed=seed)
+    (curve,) = curves_of(tmp_path)
+    assert curve.train_acc is not None and curve.train_acc.mean == pytest.approx([0.6])
+    assert curve.train_acc.error == pytest.approx([0.1])  # (0.7 - 0.5) / sqrt(2) / sqrt(2)
+    make(tmp_path, "a-2", rows([0.5]), result=True, seed=2)
+    assert curves_of(tmp_path)[0].train_acc is None
+    make(tmp_path, "a-2", [rows([0.5])[0] | {"train_acc": 7, "val_loss": None}], result=True, seed=2)
+    assert curves_of(tmp_path)[0].train_acc is curves_of(tmp_path)[0].val_loss is None
 
 
 @pytest.mark.parametrize(
@@ -204,8 +223,9 @@ def test_many_configurations(configurations: int, lines: int, tmp_path: Path, mo
     assert legend_of(figure) == [*names[:lines], "convergence epoch (the line's marker)"]
     left_out = "Drawn: the best 16 by validation accuracy; left out: 4."
     assert (left_out in notes_of(figure)) == (configurations == 20)
-    for axes in figure.axes:
-        assert len(axes.lines) == 2 * lines and len(axes.collections) == lines  # with its mark; a band each
+    marks = [2, 0, 2, 1, 1, 1]  # with the convergence epoch; these runs have no train_acc
+    for axes, number in zip(figure.axes, marks, strict=True):
+        assert len(axes.lines) == number * lines and not axes.collections  # the bands of so many would be mud
         assert axes.get_xscale() == axes.get_yscale() == "linear"
     page, legend, notes = figure.bbox, figure.legends[0].get_window_extent(), figure.texts[0].get_window_extent()
     assert max(legend.y1, notes.y1) < min(axes.get_window_extent().y0 for axes in figure.axes)
@@ -215,27 +235,42 @@ def test_many_configurations(configurations: int, lines: int, tmp_path: Path, mo
 
 
 def test_axes_constants_and_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(tmp_path, "a-0", rows([0.25, 0.5, 0.75], 2.0), result=True)
-    make(tmp_path, "a-1", rows([0.25, 0.75, 0.5], 4.0), result=True, seed=1)
+    for seed, accs in enumerate(([0.25, 0.5, 0.75], [0.25, 0.75, 0.5])):
+        metrics = [row | {"train_acc": row["val_acc"] / 2} for row in rows(accs, 2.0 + 2 * seed)]
+        make(tmp_path, f"a-{seed}", metrics, result=True, seed=seed)
     make(tmp_path, "b", rows([0.25, 0.25], 5.0), "interrupted", optimizer={"name": "sgd", "lr": 0.1})
     figure = drawn(tmp_path, monkeypatch, title="A sweep")
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
-    assert [bool(re.search(r"\(s\)|epoch|^$", x)) for x, _ in labels] == [True] * 4
-    assert [labels[0][1], labels[2], labels[3][0]] == [
-        "validation accuracy (0 to 1)",
-        ("epoch", "training loss (cross-entropy, nats)"),
-        "training time without evaluations (s)",
+    assert [bool(re.search(r"\(s\)|epoch|^$", x)) for x, _ in labels] == [True] * 6
+    assert [labels[0][1], labels[3], labels[5][0]] == [
+        "accuracy (0 to 1)",
+        ("epoch", "loss (cross-entropy, nats)"),
+        "training time (s)",
     ]
+    assert [axes.get_title(loc="left") for axes in figure.axes[:3]] == ["validation", "training", "validation by time"]
     points = [[tuple(np.concatenate(line.get_data()).tolist()) for line in axes.lines] for axes in figure.axes]
     assert points == [
         [(1, 2, 3, 0.25, 0.625, 0.625), (2.5, 0.625), (1, 2, 0.25, 0.25), (2, 0.25)],
+        [(1, 2, 3, 0.125, 0.3125, 0.3125)],
         [(3, 6, 9, 0.25, 0.625, 0.625), (7.5, 0.625), (5, 10, 0.25, 0.25), (10, 0.25)],
-        [(1, 2, 3, 1.75, 1.375, 1.375), (2.5, 1.375), (1, 2, 1.75, 1.75), (2, 1.75)],
-        [(3, 6, 9, 1.75, 1.375, 1.375), (7.5, 1.375), (5, 10, 1.75, 1.75), (10, 1.75)],
+        [(1, 2, 3, 1.75, 1.375, 1.375), (1, 2, 1.75, 1.75), (2, 1.75)],
+        [(1, 2, 3, 1.75, 1.375, 1.375), (1, 2, 1.75, 1.75), (2, 1.75)],
+        [(3, 6, 9, 1.75, 1.375, 1.375), (5, 10, 1.75, 1.75), (10, 1.75)],
     ]
+    (band,) = figure.axes[0].collections  # of the configuration that has two runs
+    edges = band.get_paths()[0].get_extents()
+    assert (edges.y0, edges.y1) == pytest.approx((0.25, 0.75))  # 0.625 ± 0.125, and two equal runs at 0.25
     assert legend_of(figure)[:2] == ["optimizer=adam", "optimizer=sgd (interrupted)"]
     assert "Shared settings: data=digits, data.val_size=200, model=mlp, model.hidden=[1024]." in notes_of(figure)
-    assert figure.get_suptitle() == "A sweep" and "lowest to highest" in notes_of(figure)
+    assert figure.get_suptitle() == "A sweep" and "band: ± its standard error" in notes_of(figure)
+
+
+def test_the_legend_has_what_the_drawn_lines_differ_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, (norm, activation) in enumerate((("batch", "relu"), ("batch", "selu"), ("none", "relu"))):
+        changes: dict[str, Any] = {"norm": {"name": norm}, "activation": {"name": activation}}
+        make(tmp_path, f"run-{number}", rows([0.9 - number / 10]), **changes)
+    assert legend_of(drawn(tmp_path, monkeypatch, top=2)) == ["activation=relu", "activation=selu"]
+    assert "norm=batch" in legend_of(drawn(tmp_path, monkeypatch))[0]
 
 
 def test_an_exploding_loss_does_not_flatten_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +280,7 @@ def test_an_exploding_loss_does_not_flatten_the_others(tmp_path: Path, monkeypat
         make(tmp_path, f"run-{number}", metrics, optimizer=optimizer)
     assert loss_limit(curves_of(tmp_path)) == 10 and loss_limit(curves_of(tmp_path)[:2]) is None
     figure = drawn(tmp_path, monkeypatch)
-    assert figure.axes[3].get_ylim() == (0, 10) and figure.axes[2].get_ylabel().endswith("nats), cut at 10")
+    assert figure.axes[5].get_ylim() == (0, 10) and figure.axes[3].get_ylabel().endswith("nats), cut at 10")
 
 
 HOSTILE = (
@@ -337,6 +372,15 @@ def test_options_name_the_valid_choices(options: dict[str, Any], sentence: str, 
     with pytest.raises(UserError, match=sentence):
         write_curves(tmp_path, read_runs(tmp_path)[0], **options)
     assert not (tmp_path / "curves").exists()
+
+
+def test_the_curves_of_a_sweep_are_in_its_folder(tmp_path: Path) -> None:
+    make(tmp_path, "a-run", rows([0.5]))
+    frame, _ = read_runs(tmp_path)
+    whole = [file.read_bytes() for file in write_curves(tmp_path, frame)]
+    files = write_curves(tmp_path, frame, folder=tmp_path / "sweeps" / "one", title="One")
+    assert files == [tmp_path / "sweeps/one/curves" / f"curves.{kind}" for kind in ("png", "svg")]
+    assert [(tmp_path / "curves" / file.name).read_bytes() for file in files] == whole
 
 
 def test_a_pdf_embeds_its_fonts(tmp_path: Path) -> None:

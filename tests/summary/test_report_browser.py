@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_core_python.selenium import Axe
 from processes import REPOSITORY
 from reports import ALERT, exercises, hostile
 from selenium.common.exceptions import NoAlertPresentException
@@ -69,28 +70,28 @@ def page(browser: Chrome, written: str) -> Iterator[Chrome]:
 
 def column(page: Chrome, name: str) -> list[str]:
     """Return the texts of a column in the rows that are shown."""
-    names = [header.text.replace("\n", "") for header in page.find_elements(By.CSS_SELECTOR, "#results-table th")]
-    cells = page.find_elements(By.CSS_SELECTOR, f"#results-table tbody td:nth-child({names.index(name) + 1})")
+    names = [header.text.replace("\n", "") for header in page.find_elements(By.CSS_SELECTOR, ".sortable th")]
+    cells = page.find_elements(By.CSS_SELECTOR, f".sortable tbody td:nth-child({names.index(name) + 1})")
     return [cell.text for cell in cells if cell.is_displayed()]
 
 
 def header(page: Chrome, name: str) -> WebElement:
-    buttons = page.find_elements(By.CSS_SELECTOR, "#results-table th button")
+    buttons = page.find_elements(By.CSS_SELECTOR, ".sortable th button")
     return next(button for button in buttons if button.text.replace("\n", "") == name)
 
 
 def order(page: Chrome) -> dict[str, str]:
     """Return the sorted columns and their directions."""
-    headers = page.find_elements(By.CSS_SELECTOR, "#results-table th[aria-sort]")
+    headers = page.find_elements(By.CSS_SELECTOR, ".sortable th[aria-sort]")
     return {header.text.replace("\n", ""): str(header.get_attribute("aria-sort")) for header in headers}
 
 
 def test_headers_sort_numbers_as_numbers_and_missing_values_last(page: Chrome) -> None:
-    best = ["0.7450 ± 0.0071", "0.7250 ± 0.0071", "0.7050 ± 0.0071", "0.6450 ± 0.0071", "0.6250 ± 0.0071"]
-    best += ["0.6050 ± 0.0071", "0.2000"]
-    assert column(page, "best_val_acc") == [*best, "-"] and order(page) == {"best_val_acc": "descending"}
-    header(page, "best_val_acc").click()
-    assert column(page, "best_val_acc") == [*reversed(best), "-"] and order(page) == {"best_val_acc": "ascending"}
+    best = [f"{acc} ± 0.7" for acc in (74.5, 72.5, 70.5, 64.5, 62.5, 60.5)] + ["20.0"]
+    name = "best_val_acc (%)"
+    assert column(page, name) == [*best, "-"] and order(page) == {name: "descending"}
+    header(page, name).click()
+    assert column(page, name) == [*reversed(best), "-"] and order(page) == {name: "ascending"}
     header(page, "optimizer.lr").click()
     rates = ["0.0005"] * 2 + ["0.001"] * 4 + ["0.01"] * 2
     assert column(page, "optimizer.lr") == rates and order(page) == {"optimizer.lr": "ascending"}
@@ -102,9 +103,9 @@ def test_headers_sort_numbers_as_numbers_and_missing_values_last(page: Chrome) -
 
 
 def test_the_table_is_filtered_by_text_and_by_values(page: Chrome) -> None:
-    shown, search = page.find_element(By.ID, "shown"), page.find_element(By.ID, "search")
+    shown, search = page.find_element(By.CLASS_NAME, "shown"), page.find_element(By.CLASS_NAME, "search")
     search.send_keys("MLP")
-    assert column(page, "model") == ["mlp"] * 3 and shown.text == "3 of 8 rows"
+    assert column(page, "model") == ["mlp"] * 3 and shown.text == "3 of 8 configurations"
     selects = {
         label.text.partition("\n")[0]: Select(label.find_element(By.TAG_NAME, "select"))
         for label in page.find_elements(By.CSS_SELECTOR, "[role=search] label:has(select)")
@@ -112,51 +113,160 @@ def test_the_table_is_filtered_by_text_and_by_values(page: Chrome) -> None:
     assert list(selects) == ["model", "optimizer.lr", "state"]
     assert [option.text for option in selects["optimizer.lr"].options] == ["any", "0.0005", "0.001", "0.01"]
     selects["optimizer.lr"].select_by_visible_text("0.001")
-    assert column(page, "optimizer.lr") == ["0.001"] and shown.text == "1 of 8 rows"
+    assert column(page, "optimizer.lr") == ["0.001"] and shown.text == "1 of 8 configurations"
     selects["state"].select_by_visible_text("failed")
-    assert column(page, "state") == [] and shown.text == "0 of 8 rows"
-    page.find_element(By.ID, "clear").click()
+    assert column(page, "state") == [] and shown.text == "0 of 8 configurations"
+    page.find_element(By.CLASS_NAME, "clear").click()
     assert len(column(page, "state")) == 8 and selects["state"].first_selected_option.text == "any"
     selects["state"].select_by_visible_text("failed")
     assert column(page, "model") == ["resnet18"]
 
 
+def test_a_row_lists_its_runs_and_columns_are_added_on_request(page: Chrome) -> None:
+    runs = page.find_element(By.CSS_SELECTOR, ".sortable .runs")
+    assert not runs.find_element(By.TAG_NAME, "ul").is_displayed()
+    runs.find_element(By.TAG_NAME, "summary").click()
+    assert [item.text for item in runs.find_elements(By.TAG_NAME, "li")] == [
+        "seed 0: 73.0% cnn-0.01-s0",
+        "seed 1: 74.0% cnn-0.01-s1",
+    ]
+    link = runs.find_element(By.TAG_NAME, "a").get_attribute("href")
+    assert str(link).endswith("/runs/cnn-0.01-s0/")
+    assert not any(one.is_displayed() for one in page.find_elements(By.CSS_SELECTOR, ".sortable .detail"))
+    page.find_element(By.CLASS_NAME, "complete-table").click()
+    assert column(page, "parameters")[0] == "12,345"
+
+
+def drawn(page: Chrome, panel: int = 0) -> list[str]:
+    """Return the numbers of the configurations that a panel shows."""
+    chart = page.find_elements(By.CLASS_NAME, "chart")[panel]
+    return sorted(str(one.get_attribute("data-index")) for one in chart.find_elements(By.CSS_SELECTOR, "[data-index]"))
+
+
+def titles(page: Chrome) -> list[str]:
+    """Return the descriptions of the panels."""
+    return [str(one.get_attribute("aria-label")) for one in page.find_elements(By.CSS_SELECTOR, ".chart > svg")]
+
+
 def test_curves_are_toggled_switched_and_read(page: Chrome) -> None:
-    chart, readout = page.find_element(By.ID, "chart"), page.find_element(By.ID, "readout")
-    first, *others = page.find_elements(By.CSS_SELECTOR, "#legend button")
-
-    def drawn() -> list[str]:
-        return sorted(
-            str(series.get_attribute("data-index")) for series in chart.find_elements(By.CSS_SELECTOR, ".series")
-        )
-
-    assert drawn() == [str(index) for index in range(8)] and len(others) == 7
+    readout = page.find_element(By.CLASS_NAME, "curves-readout")
+    first, *others = page.find_elements(By.CSS_SELECTOR, ".lines button")
+    assert drawn(page) == drawn(page, 1) == [str(index) for index in range(8)] and len(others) == 7
     first.click()
-    assert drawn() == [str(index) for index in range(1, 8)] and first.get_attribute("aria-pressed") == "false"
+    assert drawn(page) == [str(index) for index in range(1, 8)] and first.get_attribute("aria-pressed") == "false"
     first.send_keys(Keys.SPACE)
-    assert "0" in drawn() and first.get_attribute("aria-pressed") == "true"
+    assert "0" in drawn(page) and first.get_attribute("aria-pressed") == "true"
     values = (
-        "model=cnn, optimizer.lr=0.01 (finished): epoch 3, 6 s, validation accuracy 0.745 (0.74 to 0.75 over 2 runs)"
+        "model=cnn, optimizer.lr=0.01 (finished): epoch 3, 6 s, validation accuracy 0.745 (0.74 to 0.75 over 2 runs), "
+        "training accuracy 0.795 (0.79 to 0.8 over 2 runs), validation loss 0.355 (0.35 to 0.36 over 2 runs), training "
+        "loss 0.255 (0.25 to 0.26 over 2 runs); convergence epoch 3"
     )
-    assert readout.text.startswith(values) and "convergence epoch 3" in readout.text
-    assert "active" in str(chart.find_element(By.CSS_SELECTOR, "[data-index='0']").get_attribute("class"))
+    assert readout.text == values
+    active = page.find_elements(By.CSS_SELECTOR, "[data-active]")
+    assert [one.get_attribute("data-active") for one in active] == ["0", "0"]
+    assert all(len(one.find_elements(By.CLASS_NAME, "band")) == 2 for one in active)  # of validation and training
+    assert len(page.find_elements(By.CLASS_NAME, "band")) == 4  # no other configuration has one
     first.send_keys(Keys.ARROW_LEFT)
     assert "epoch 2, 4 s" in readout.text
-
-    def label() -> str:
-        return str(chart.find_element(By.TAG_NAME, "svg").get_attribute("aria-label"))
-
-    assert label() == "validation accuracy by epoch, 8 of 8 configurations drawn"
+    assert titles(page) == [
+        "validation accuracy by epoch, 8 of 8 configurations drawn",
+        "validation loss by epoch, 8 of 8 configurations drawn",
+    ]
     page.find_element(By.CSS_SELECTOR, "input[value=seconds]").click()
-    page.find_element(By.CSS_SELECTOR, "input[value=val_acc]").send_keys(Keys.ARROW_RIGHT)
-    assert label() == "training loss by training seconds, 8 of 8 configurations drawn"
+    page.find_element(By.CSS_SELECTOR, "input[value=val]").send_keys(Keys.ARROW_RIGHT)
+    assert titles(page) == [
+        "training accuracy by training seconds, 8 of 8 configurations drawn",
+        "training loss by training seconds, 8 of 8 configurations drawn",
+    ]
+    page.find_element(By.CSS_SELECTOR, "input[value=both]").click()
+    series = page.find_element(By.CSS_SELECTOR, ".chart .series[data-index]")
+    assert len(series.find_elements(By.CSS_SELECTOR, ".validation, .training")) == 2
     page.find_element(By.CSS_SELECTOR, "[data-first='0']").click()
-    assert drawn() == [] and "0 of 8" in label()
-    first.click()
-    ActionChains(page).move_to_element(chart.find_element(By.CSS_SELECTOR, ".series .dot")).perform()
+    assert drawn(page) == [] and "0 of 8" in titles(page)[0]
+
+
+def test_a_line_is_read_under_the_pointer_and_kept_by_a_click(page: Chrome) -> None:
+    readout = page.find_element(By.CLASS_NAME, "curves-readout")
+    page.find_element(By.CSS_SELECTOR, "[data-first='0']").click()
+    page.find_element(By.CSS_SELECTOR, ".lines button").click()
+    heading = page.find_element(By.TAG_NAME, "h1")
+    ActionChains(page).move_to_element(page.find_element(By.CSS_SELECTOR, ".chart .series .dot")).perform()
     assert readout.text.startswith("model=cnn, optimizer.lr=0.01 (finished): epoch 1")
-    ActionChains(page).move_to_element(page.find_element(By.TAG_NAME, "h1")).perform()
+    ActionChains(page).move_to_element(heading).perform()
     assert readout.text.startswith("Hover over a line")
+    dot = page.find_element(By.CSS_SELECTOR, ".chart .series .dot")
+    ActionChains(page).move_to_element(dot).click().move_to_element(heading).perform()
+    assert readout.text.startswith("model=cnn, optimizer.lr=0.01 (finished)")
+    dot = page.find_element(By.CSS_SELECTOR, ".chart .series .dot")
+    ActionChains(page).move_to_element(dot).click().move_to_element(heading).perform()
+    assert readout.text.startswith("Hover over a line")
+
+
+def test_lines_end_with_what_the_drawn_ones_differ_in(page: Chrome) -> None:
+    page.set_window_size(1500, 900)
+    buttons = page.find_elements(By.CSS_SELECTOR, ".lines button")
+    for button in buttons[3:]:
+        button.click()
+    ActionChains(page).move_to_element(page.find_element(By.TAG_NAME, "h1")).perform()
+    labels = [one.text for one in page.find_elements(By.CSS_SELECTOR, ".chart:first-child .end")]
+    assert labels == ["1 lr=0.01", "2 lr=0.001", "3 lr=0.0005"]  # all three are of cnn
+    buttons[3].click()
+    labels = [one.text for one in page.find_elements(By.CSS_SELECTOR, ".chart:first-child .end")]
+    assert labels[0] == "1 cnn, lr=0.01" and labels[3] == "4 mlp, lr=0.01"
+    page.set_window_size(1280, 900)
+
+
+def test_brushing_selects_configurations_by_pointer_and_keyboard(page: Chrome) -> None:
+    readout, shown = (page.find_element(By.CLASS_NAME, name) for name in ("axes-readout", "shown"))
+    hits = page.find_elements(By.CSS_SELECTOR, ".axes .hit")
+    handles = page.find_elements(By.CSS_SELECTOR, ".axes .handle")
+    names = [str(handle.get_attribute("aria-label")) for handle in handles[::2]]
+    assert [name.partition(",")[0] for name in names][:2] == ["model", "optimizer.lr"] and len(hits) == len(names)
+    handles[2].send_keys(Keys.ARROW_UP, Keys.ARROW_UP)  # the lowest rate
+    assert handles[2].get_attribute("aria-valuetext") == "0.01"
+    assert readout.text.startswith("2 of 8 configurations selected: model=cnn, optimizer.lr=0.01")
+    assert column(page, "optimizer.lr") == ["0.01", "0.01"] and shown.text == "2 of 8 configurations"
+    assert len(page.find_elements(By.CSS_SELECTOR, ".axes .row.out")) == 6
+    handles[2].send_keys(Keys.ESCAPE)
+    assert shown.text == "8 of 8 configurations"
+    height = hits[-1].size["height"]
+    drag = ActionChains(page).move_to_element_with_offset(hits[-1], 0, int(-height / 2) + 14)
+    drag.click_and_hold().move_by_offset(0, int(height / 3)).release().perform()
+    assert set(column(page, "model")) == {"cnn"} and len(column(page, "model")) >= 2
+    handle = page.find_elements(By.CSS_SELECTOR, ".axes .handle")[-2]  # the lowest of test accuracy, drawn up a little
+    before = handle.get_attribute("aria-valuenow")
+    ActionChains(page).drag_and_drop_by_offset(handle, 0, int(-height / 10)).perform()
+    assert int(str(handle.get_attribute("aria-valuenow"))) > int(str(before))
+    page.find_element(By.CLASS_NAME, "unbrush").click()
+    assert shown.text == "8 of 8 configurations" and not page.find_elements(By.CSS_SELECTOR, ".axes .row.out")
+
+
+def test_a_cell_of_the_confusion_matrix_is_read_under_the_pointer(page: Chrome) -> None:
+    readout = page.find_element(By.CLASS_NAME, "matrix-readout")
+    cell = page.find_element(By.CSS_SELECTOR, ".heat tbody tr:nth-child(2) td")
+    ActionChains(page).move_to_element(cell).perform()
+    assert readout.text == "4 of 20 test images of bee (20.0%) are predicted as ant."  # of two seeds
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(scheme: str, page: Chrome) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    for details in page.find_elements(By.CSS_SELECTOR, "details:not([open])"):
+        page.execute_script("arguments[0].open = true", details)
+    found = Axe().run(page)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+def test_the_first_verdict_is_visible_at_once(width: int, page: Chrome) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    first = page.find_element(By.CSS_SELECTOR, "#answer .findings li")
+    bottom = page.execute_script("return arguments[0].getBoundingClientRect().bottom", first)
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert 0 < bottom < 900 and first.text.startswith(("no effect shown", "raises", "lowers"))
 
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (400, "light"), (1280, "dark")])
@@ -171,7 +281,7 @@ def test_the_page_fits_and_is_saved_as_a_picture(width: int, scheme: str, page: 
     assert shade == {"light": "rgba(255, 255, 255, 1)", "dark": "rgba(22, 24, 26, 1)"}[scheme]
     captured = page.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
-    assert not page.find_element(By.ID, "search").is_displayed()
+    assert not page.find_element(By.CLASS_NAME, "search").is_displayed()
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     picture = base64.b64decode(captured["data"])
@@ -191,12 +301,12 @@ def test_hostile_records_are_text_in_a_browser(browser: Chrome, tmp_path: Path) 
         _ = browser.switch_to.alert
     assert ALERT in browser.find_element(By.TAG_NAME, "main").text
     assert not browser.find_elements(By.CSS_SELECTOR, "img, [onerror], script[src]")
-    assert len(browser.find_elements(By.TAG_NAME, "script")) == 2
+    assert all(one.get_attribute("type") for one in browser.find_elements(By.TAG_NAME, "script")[:-1])
     select = Select(browser.find_element(By.CSS_SELECTOR, "[role=search] select"))
     select.select_by_index(1)
-    assert browser.find_element(By.ID, "shown").text == "1 of 4 rows"
-    browser.find_element(By.CSS_SELECTOR, "#legend button").send_keys(Keys.ARROW_LEFT)
-    assert ALERT in browser.find_element(By.ID, "readout").text
+    assert browser.find_element(By.CLASS_NAME, "shown").text == "1 of 4 configurations"
+    browser.find_element(By.CSS_SELECTOR, ".lines button").send_keys(Keys.ARROW_LEFT)
+    assert ALERT in browser.find_element(By.CLASS_NAME, "curves-readout").text
     assert console(browser) == []
 
 

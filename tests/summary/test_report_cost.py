@@ -1,5 +1,7 @@
-"""The report's cost: its column, and the picture of effect against cost."""
+"""The report's cost: in the tables, and in the picture of effect against cost."""
 
+import math
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,18 @@ from reports import Page
 
 from sweeper.files import write_json
 from sweeper.summary.report import render
-from sweeper.summary.report_cost import LEFT, RIGHT, TOP, Point, cost_pictures, pareto_front, picture
-from sweeper.summary.report_tables import effect_tables
+from sweeper.summary.report_cost import (
+    CHARACTER,
+    LEFT,
+    RIGHT,
+    Point,
+    cost_picture,
+    label_places,
+    overlap,
+    pareto_front,
+    picture,
+)
+from sweeper.summary.report_forest import effect_tables
 
 # norm: effect on test_acc, seconds per step over the baseline's
 KINDS = {"none": (0.0, 1.0), "batch": (0.02, 1.1), "group": (0.01, 1.5), "layer": (0.03, 2.0)}
@@ -36,27 +48,47 @@ def test_the_front_has_what_no_other_beats() -> None:
 
 
 def test_the_picture_has_a_point_for_each_change_and_the_baseline() -> None:
-    (drawn,) = cost_pictures(found(table(*runs()), {"norm": "none"}))
+    drawn = cost_picture(found(table(*runs()), {"norm": "none"}))
+    assert drawn is not None
     points = {point["name"]: point for point in drawn["points"]}
-    assert drawn["title"] == "test_acc"
     assert {name for name, point in points.items() if point["is_best"]} == {"baseline", "norm=batch", "norm=layer"}
-    assert points["norm=layer"]["text"] == "norm=layer: +0.0300, +100%"
-    assert (points["baseline"]["x"], points["norm=layer"]["x"]) == (f"{LEFT}.0", f"{RIGHT}.0")
-    assert points["norm=layer"]["y"] == f"{TOP}.0" and drawn["front"].count(",") == 3
-    assert [text for _, text in drawn["x_ticks"]] == ["0%", "+100%"]
-    assert [text for _, text in drawn["y_ticks"]] == ["+0.0000", "+0.0300"]
+    assert points["norm=layer"]["text"] == "norm=layer: +3.0 points, +100% a step"
+    assert drawn["front"].count(",") == 3
+    ticks = {text: float(x) for x, text in drawn["x_ticks"]}
+    assert ticks["0%"] == float(points["baseline"]["x"]) and ticks["+100%"] == float(points["norm=layer"]["x"])
+    heights = {text: float(y) for y, text in drawn["y_ticks"]}
+    assert heights["0"] == float(points["baseline"]["y"]) and heights["+3"] == float(points["norm=layer"]["y"])
 
 
 def test_cost_is_on_a_log_scale() -> None:
-    places = [
-        float(point["x"]) for point in picture([Point(str(ratio), 0.0, ratio) for ratio in (0.5, 1, 2)])["points"]
-    ]
-    assert places == pytest.approx([LEFT, (LEFT + RIGHT) / 2, RIGHT])
+    drawn = picture([Point(str(ratio), 0.0, ratio) for ratio in (0.5, 1, 2)])
+    places = [float(point["x"]) for point in drawn["points"]]
+    assert places[1] == pytest.approx((LEFT + RIGHT) / 2) and places[1] - places[0] == pytest.approx(
+        places[2] - places[1]
+    )
+    margin = 0.08 * math.log(4) / (math.log(4) * 1.16) * (RIGHT - LEFT)
+    assert places[0] == pytest.approx(LEFT + margin, abs=0.1)
+
+
+def test_labels_cover_neither_points_nor_each_other() -> None:
+    points = [(200.0, 100.0), (206.0, 104.0), (212.0, 96.0), (430.0, 100.0)]
+    names = ["baseline", "norm=batch", "dropout.rate=0.5", "activation=gelu"]
+    labels = label_places(points, names)
+    boxes = [label.box(CHARACTER * len(name)) for label, name in zip(labels, names, strict=True)]
+    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    assert not any(overlap(one, other) for one, other in combinations(boxes, 2))
+    assert not any(overlap(box, dot) for box in boxes for dot in dots)
+    assert labels[3].anchor == "end"  # at the right edge
+
+
+def test_a_ruined_change_has_its_number() -> None:
+    points = [Point("baseline", 0.0, 1.0), Point("a", 0.01, 1.1), Point("b", 0.02, 1.2), Point("ruin", -0.6, 1.3)]
+    assert [point["name"] for point in picture(points)["points"]][2:] == ["b", "ruin (-60.0)"]
 
 
 def test_without_known_costs_there_is_neither_picture_nor_column() -> None:
     unknown = found(table(*runs(machine=None)), {"norm": "none"})
-    assert cost_pictures(unknown) == [] and not any(one["cost"] for one in effect_tables(unknown))
+    assert cost_picture(unknown) is None and not any(one["cost"] for one in effect_tables(unknown))
     first, *others = effect_tables(found(table(*runs()), {"norm": "none"}))
     assert first["cost"] and [row["cost"] for row in first["rows"]] == ["+10%", "+50%", "+100%"]
     assert not any(one["cost"] for one in others)
@@ -72,4 +104,4 @@ def test_the_page_has_the_column_and_the_picture(tmp_path: Path) -> None:
     page = Page(text)
     assert "cost" in [heading.strip() for _, heading in page.of("th")] and "+50%" in page.texts
     assert text.count('<svg class="cost"') == 1 and text.count('<circle class="point') == 4
-    assert "norm=group: +0.0100, +50%" in [title for _, title in page.of("title")]
+    assert "norm=group: +1.0 points, +50% a step" in [title for _, title in page.of("title")]

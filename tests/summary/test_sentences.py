@@ -183,8 +183,9 @@ def test_sentences_open_every_output(tmp_path: Path) -> None:
     assert first.startswith("Test accuracy compared") and second == sentence_ and empty == ""
     assert json.loads(as_json(result))["answers"] == [{"heading": first, "sentences": [sentence_]}]
     page = render(tmp_path)
-    assert "norm=" in page and page.index('<ul class="answers">') < page.index('id="question"')
-    assert " points (" in page[page.index('<ul class="answers">') : page.index('id="question"')]
+    start, end = page.index('<ul class="findings">'), page.index('id="d1-title"')
+    name, _, text = sentence_.partition(": ")
+    assert f"<b>{name}</b>: {text}" in page[start:end] and " points (" in text
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The report's thumbnails: the pixels of the best run's most confident mistakes, inside the page."""
+"""The report's pictures: the best run's most confident mistakes and samples of the classes, inside the page."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import write_predictions
 from sweeper.summary.report import render
-from sweeper.summary.report_errors import LARGEST, SHOWN, as_source
+from sweeper.summary.report_samples import LARGEST, SHOWN, as_source
 
 
 def prepare(output_dir: Path, names: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -42,27 +42,29 @@ def decode(source: str | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]
 def test_the_thumbnails_are_the_most_confident_mistakes(tmp_path: Path) -> None:
     images = prepare(tmp_path, [f"test/{ALERT}{number}.png" for number in range(40)])
     page = Page(render(tmp_path))
-    shown = [attributes for attributes, _ in page.of("img")]
+    *shown, strip = [attributes for attributes, _ in page.of("img")]
     assert len(shown) == SHOWN
     for rank, attributes in enumerate(shown):
         assert np.array_equal(decode(attributes["src"]), images[39 - rank])
         assert attributes["alt"] == f"test/{ALERT}{39 - rank}.png"
+    assert strip["alt"] == "6 test images of ant"
+    assert np.array_equal(decode(strip["src"])[:3, :, 10:18], images[1])  # the second, after a gap
     check_harmless(page)
     text = " ".join(" ".join(page.texts).split())
-    assert "40 of 40 test images are wrong. The 24 of highest probability" in text
+    assert "40 of 40 test images are wrong in the best run. The 24 of highest probability, with" in text
     assert "ant not cat (0.96)" in text
 
 
 def test_without_images_or_predictions_there_is_no_section(tmp_path: Path) -> None:
     prepare(tmp_path, [])
-    assert "Mistakes of the best run" in render(tmp_path)
+    assert "Most confident mistakes" in render(tmp_path)
     record = RunDirectory(tmp_path / "runs" / "mlp-0a1")
     content = record.predictions.read_bytes()
     record.predictions.write_bytes(b"torn")
-    assert "Mistakes of the best run" not in render(tmp_path)
+    assert "Most confident mistakes" not in render(tmp_path)
     record.predictions.write_bytes(content)
     (tmp_path / "cache" / "digits-1" / "test_images.npy").unlink()
-    assert "Mistakes of the best run" not in render(tmp_path)
+    assert "Most confident mistakes" not in render(tmp_path)
 
 
 def test_large_images_are_made_small() -> None:

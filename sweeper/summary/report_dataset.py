@@ -1,0 +1,166 @@
+"""The report's sections: one for each dataset, with everything that its runs show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeper.runs.directory import RunDirectory
+from sweeper.summary.best import best_configuration
+from sweeper.summary.columns import format_override, format_value, is_missing
+from sweeper.summary.convergence import ConvergenceOptions
+from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_caption import caption
+from sweeper.summary.gather import Skipped
+from sweeper.summary.learning_curves import learning_curves, name_of, split_settings
+from sweeper.summary.other_images import correctness_of
+from sweeper.summary.report_answer import findings
+from sweeper.summary.report_calibration import calibration
+from sweeper.summary.report_classes import confusion
+from sweeper.summary.report_cost import cost_picture
+from sweeper.summary.report_curves import curve_data
+from sweeper.summary.report_forest import effect_tables, forest
+from sweeper.summary.report_parallel import parallel, settings_shown
+from sweeper.summary.report_question import format_dataset
+from sweeper.summary.report_samples import mistakes, samples
+from sweeper.summary.report_tables import columns_of, ordered, rows_of, runs_of_rows
+from sweeper.summary.study import Method
+from sweeper.summary.table import DEFAULT_SORT, lay_out
+
+CURVES_DRAWN = 8  # at first, the best
+PICTURED = 4  # datasets with pictures, so that a page of many stays small
+SHARED, IMPLIES = "Shared settings: ", " implies "  # of lines of the caption that are folded
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The runs of one dataset.
+
+    Attributes:
+        name: of the dataset, with digits of its fingerprint where two have one name.
+        frame: a row for each run, labeled from 0.
+    """
+
+    name: str
+    frame: pd.DataFrame
+
+
+def split_datasets(frame: pd.DataFrame) -> list[Dataset]:
+    """Return the datasets, that of most runs first."""
+    names = (
+        frame["data"].map(lambda name: format_value("data", name)) if "data" in frame else pd.Series("-", frame.index)
+    )
+    keys = frame["data.fingerprint"] if "data.fingerprint" in frame else pd.Series(None, frame.index, object)
+    keys = keys.where(keys.notna(), names).map(str)
+    parts = [(str(key), runs) for key, runs in frame.groupby(keys, sort=True)]
+    firsts = [str(names[runs.index[0]]) for _, runs in parts]
+    found = []
+    for (key, runs), name in zip(parts, firsts, strict=True):
+        shown = name if firsts.count(name) == 1 else f"{name} {format_value('data.fingerprint', key)}"
+        found.append(Dataset(shown, runs.reset_index(drop=True)))
+    return sorted(found, key=lambda dataset: (-len(dataset.frame), dataset.name))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the sections of a report come from, and how they are read.
+
+    Attributes:
+        output_dir: the folder that has runs/.
+        runs: run.json of each run, by ID.
+        method: how runs are compared.
+        options: how learning curves are read.
+        skipped: the folders that have no row.
+        number: of datasets.
+    """
+
+    output_dir: Path
+    runs: Mapping[str, dict[str, Any]]
+    method: Method
+    options: ConvergenceOptions
+    skipped: Skipped
+    number: int
+
+
+def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[str, Any]]:
+    """Return the effects on a dataset, and everything that its section shows.
+
+    Args:
+        dataset: of the section.
+        source: where it comes from.
+        rank: of the dataset on the page, from 0; only the first have pictures.
+    """
+    frame, options = dataset.frame, source.options
+    skipped = source.skipped if source.number == 1 else Skipped()
+    table, notes = lay_out(frame, skipped, over="seed", options=options)
+    sorted_by, lines = table[DEFAULT_SORT].dropna(), notes.split("\n")
+    folder = source.output_dir / "runs"
+    found = effects(
+        frame,
+        method=source.method,
+        correctness=correctness_of(frame, folder),
+        skipped=skipped,
+        options=options,
+    )
+    best = [RunDirectory(folder / str(run_id)) for run_id in best_configuration(frame)]
+    shown, settings = ordered(table), settings_shown(table)
+    runs_of = runs_of_rows(frame, table)
+    images = dict.fromkeys(format_dataset(source.runs[str(run_id)]) for run_id in frame["run_id"])
+    pictured = best[0] if best and rank < PICTURED else None
+    content: dict[str, Any] = {
+        "name": dataset.name,
+        "runs": len(frame),
+        "images": "; ".join(sorted(images)),
+        "findings": findings(found),
+        "nothing": found.nothing,
+        "forest": forest(found),
+        "tables": effect_tables(found),
+        "effect_notes": caption(found),
+        "cost": cost_picture(found),
+        "table": {
+            "columns": columns_of(shown),
+            "rows": rows_of(table, shown, runs_of),
+            "by": DEFAULT_SORT if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
+        },
+        "shared": shared_settings(frame),
+        "implied": [line for line in lines if IMPLIES in line],
+        "notes": [line for line in lines[1:] if not is_elsewhere(line, frame)],
+        "settings": settings,
+        "parallel": parallel(table, settings),
+        "curves": curve_data(learning_curves(source.output_dir, frame), 1 / source.number),
+        "drawn": CURVES_DRAWN,
+        "best": best_name(frame, [record.run_id for record in best]),
+        "confusion": confusion(best),
+        "calibration": calibration(best),
+        "mistakes": mistakes(pictured),
+        "samples": samples(pictured),
+    }
+    return found, content
+
+
+def is_elsewhere(line: str, frame: pd.DataFrame) -> bool:
+    """Return whether a line of the caption is shown in another way: settings, errors of runs."""
+    run_ids = tuple(f"{run_id} " for run_id in frame["run_id"])
+    return line.startswith((SHARED, *run_ids)) or IMPLIES in line or line.endswith(" more with errors")
+
+
+def shared_settings(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the settings that all runs share, as they are typed."""
+    found = []
+    for name in split_settings(frame)[2]:
+        known = [value for value in frame[name].tolist() if not is_missing(value)]
+        if known:
+            text = format_value(name, known[0]) if name == "data.fingerprint" else format_override(known[0])
+            found.append((name, text))
+    return found
+
+
+def best_name(frame: pd.DataFrame, run_ids: Sequence[str]) -> str | None:
+    """Return the name of the best configuration: its settings among those that vary; None without a finished run."""
+    if not run_ids:
+        return None
+    varying = split_settings(frame)[1] or [name for name in ("model",) if name in frame]
+    row = frame[frame["run_id"] == run_ids[0]].iloc[0]
+    return name_of({name: None if is_missing(row[name]) else row[name] for name in varying}) or run_ids[0]
