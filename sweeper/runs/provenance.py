@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.config import as_recorded
 from sweeper.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def describe(
         device: the device of this process, see sweeper.training.device.describe_device.
         parameters, trained: how many parameters the network has, and how many of them are trained.
     """
+    from sweeper.config import as_recorded  # with OmegaConf, which readers do not need
+
     return {
         "run_id": spec.run_id,
         "created": time.time(),

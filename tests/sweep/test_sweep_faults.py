@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,8 +112,10 @@ def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_
     process = start(sweep, tmp_path)
     wait_until(lambda: len(training(tmp_path)) == 2, process)
     failing, continuing = training(tmp_path)
-    (failing / "metrics.jsonl").unlink()
-    (failing / "metrics.jsonl").mkdir()  # it fails, and its worker waits for another run
+    while not (failing / "metrics.jsonl").is_dir():  # it fails, and its worker waits for another run
+        (failing / "metrics.jsonl").unlink(missing_ok=True)
+        with suppress(FileExistsError):  # the run wrote it again
+            (failing / "metrics.jsonl").mkdir()
     wait_until(lambda: status(failing)["state"] == "failed", process)
     os.kill(status(failing)["pid"], signal.SIGKILL)
     (failing / "metrics.jsonl").rmdir()
