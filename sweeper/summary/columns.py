@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 # Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
-# median over the epochs of training speed, and what it depends on: host, device and threads; the presets of groups of
-# steps.
+# median over the epochs of training speed, and what it depends on: host, device and threads; presets.
 HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine", "presets")
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
 MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece")

@@ -19,6 +19,7 @@ from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.summary.columns import HIDDEN
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import show_effects
+from sweeper.summary.export import as_csv, as_json, as_markdown
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.report import write_report
 from sweeper.summary.table import lay_out, read_runs
@@ -279,3 +280,16 @@ def test_what_effects_alone_need_is_in_the_frame_and_in_no_table(tmp_path: Path)
     header = (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()[0]
     for name in HIDDEN:
         assert name not in shown and name not in header
+
+
+def test_integers_stay_integers_where_some_runs_lack_the_setting(tmp_path: Path) -> None:
+    finish(tmp_path, "cnn", [0.5], model={"name": "cnn", "kernel_size": 5})
+    finish(tmp_path, "cnn-3", [0.5], model={"name": "cnn", "kernel_size": 3}, seed=1)
+    finish(tmp_path, "mlp", [0.5], optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9})
+    frame, _ = read_runs(tmp_path)
+    cells = dict(zip(frame["run_id"], frame["model.kernel_size"], strict=True))
+    assert cells == {"cnn": 5, "cnn-3": 3, "mlp": None}
+    assert all(isinstance(cell, int) for cell in cells.values() if cell is not None)
+    table, caption = lay_out(frame)
+    for text in (as_json(table, caption), as_csv(table), as_markdown(table, caption), caption):
+        assert "5.0" not in text.replace("0.5000", "")
