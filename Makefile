@@ -1,6 +1,10 @@
 # `make help` lists the targets. Everything runs in .venv, which the first target that needs it creates.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PY := .venv/bin/python
+# `make setup TORCH=cpu` takes PyTorch without CUDA, from PyTorch's own index; also cu126 and others that it has.
+TORCH_BACKEND := $(if $(TORCH),--torch-backend=$(TORCH))
+TORCH_INDEX := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
+WHAT := --constraint constraints.txt --editable '.[dev]'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer \
@@ -9,36 +13,39 @@ PY := .venv/bin/python
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.installed  ## Create .venv and install the project, if missing or out of date
+setup: .venv/.installed  ## Create .venv and install the project, if missing or out of date; TORCH=cpu: no CUDA
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "installing PyTorch and the other packages into .venv"
+	$(PY) -m pip install --quiet --constraint constraints.txt uv && .venv/bin/uv pip install --python $(PY) $(TORCH_BACKEND) $(WHAT) \
+	    || $(PY) -m pip install $(TORCH_INDEX) $(WHAT)  # where uv, which does not read pip's settings, finds no index
 	touch $@
 
 demo: setup  ## Sweep three models and two activations over small offline images, and print the table
 	$(PY) train.py -m model=softmax,mlp,cnn_pool activation=relu,selu data=digits epochs=5
 
-watch: setup  ## Follow the runs of the last sweep
-	@$(PY) -m sweeper watch
+watch: setup  ## Follow the runs of the last sweep; SWEEP=NAME
+	@$(PY) -m sweeper watch $(SWEEP)
 
-summary: setup  ## Print the table of all runs; write outputs/summary.csv and outputs/summary.md
-	@$(PY) -m sweeper summary
+# SWEEP=NAME limits these to one sweep.
+summary: setup  ## Print the table of all runs; write outputs/summary.csv and outputs/summary.md; SWEEP=NAME
+	@$(PY) -m sweeper summary $(SWEEP)
 
-effects: setup  ## Print which training trick helps, and by how much
-	@$(PY) -m sweeper effects
+effects: setup  ## Print which training trick helps, and by how much; SWEEP=NAME
+	@$(PY) -m sweeper effects $(SWEEP)
 
-curves: setup  ## Plot learning curves of all runs into outputs/curves
-	@$(PY) -m sweeper curves
+curves: setup  ## Plot learning curves of all runs into outputs/curves; SWEEP=NAME
+	@$(PY) -m sweeper curves $(SWEEP)
 
-best: setup  ## Re-evaluate the best run of the best configuration; data.root=DIR device=cpu where these have changed
-	@$(PY) -m sweeper evaluate --best $(foreach key,data.root data.cache device,$(if $($(key)),'$(key)=$($(key))'))
+best: setup  ## Re-evaluate the best run for each dataset; SWEEP=NAME data.root=DIR device=cpu
+	@$(PY) -m sweeper evaluate --best $(if $(SWEEP),--sweep $(SWEEP)) $(foreach key,data.root data.cache device,$(if $($(key)),'$(key)=$($(key))'))
 
-report: setup  ## Write outputs/report.html: the answer, effects, results, curves, mistakes, failures, provenance
-	@$(PY) -m sweeper report
+report: setup  ## Write outputs/report.html: the answer, effects, results, curves, mistakes, failures; SWEEP=NAME
+	@$(PY) -m sweeper report $(SWEEP)
 
-tensorboard: setup  ## Open TensorBoard on all runs
-	.venv/bin/tensorboard --logdir outputs/runs
+tensorboard: setup  ## Show the runs in TensorBoard, live; SWEEP=NAME
+	@$(PY) -m sweeper tensorboard $(SWEEP)
 
 # The scripts read their settings from the environment, to which make exports the variables of its command line:
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.

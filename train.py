@@ -1,11 +1,19 @@
 """Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists the settings."""
 
-if __name__ == "__main__":  # before the imports below, which take a second
-    from sweeper.runs.signals import exit_on_stops
-    from sweeper.streams import protect_streams
+import sys
 
-    exit_on_stops()
+if __name__ == "__main__":  # before the imports below, which take a second
+    try:
+        from sweeper.runs.signals import exit_on_stops
+
+        exit_on_stops()
+    except KeyboardInterrupt:
+        print("stopped by SIGINT; no run was in training", file=sys.stderr)
+        sys.exit(130)
+    from sweeper.streams import announce_start, protect_streams
+
     protect_streams()
+    announce_start("starting: reading the settings and loading PyTorch")
 
 from pathlib import Path
 
@@ -14,6 +22,7 @@ from omegaconf import DictConfig
 
 from sweeper.cli import current_job, job_errors, register_schema, run_with_friendly_errors
 from sweeper.config import to_config
+from sweeper.runs.reuse import reuse_known
 
 register_schema()
 
@@ -28,12 +37,18 @@ def main(config: DictConfig) -> float:
         Its best validation accuracy, for sweepers that optimize.
     """
     with job_errors(config.sweep):
-        from sweeper.runs.extensions import load  # imports torch, which --help and tab completion do without
-        from sweeper.runs.run import run
+        if config.extend:
+            from sweeper.runs.extensions import load
 
-        load(list(config.extend))  # again where Hydra started another process
+            load(list(config.extend))  # again where Hydra started another process
         settings = to_config(config)
-        return run(settings, current_job(config, settings))
+        job = current_job(config, settings)
+        known = reuse_known(settings, job)
+        if known is not None:
+            return known
+        from sweeper.runs.run import run  # imports torch, which a finished run, --help and tab completion do without
+
+        return run(settings, job)
 
 
 if __name__ == "__main__":

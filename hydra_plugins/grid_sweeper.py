@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,14 +40,18 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
-        from sweeper.summary.conclusion import print_conclusion
-        from sweeper.sweep.execute import run_sweep
+        from sweeper.sweep.starting import starting
 
-        overrides, compose, concurrency = self.prepare(arguments)
-        if not self.config.sweep.wait and not hasattr(self.launcher, "launch_runs"):
-            name = self.config.hydra.runtime.choices["hydra/launcher"]
-            log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
-        return run_sweep(overrides, compose, self.launch, concurrency, print_conclusion)
+        with ExitStack() as planning:
+            planning.enter_context(starting(Path(self.config.output_dir)))
+            from sweeper.summary.conclusion import print_conclusion
+            from sweeper.sweep.execute import run_sweep
+
+            overrides, compose, concurrency = self.prepare(arguments)
+            if not self.config.sweep.wait and not getattr(self.launcher, "can_detach", False):
+                name = self.config.hydra.runtime.choices["hydra/launcher"]
+                log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
+            return run_sweep(overrides, compose, self.launch, concurrency, print_conclusion, planning.close)
 
     def prepare(self, arguments: list[str]) -> "tuple[list[Override], Composer, int | None]":
         """Return the sweep's overrides, parsed, the composer of its jobs, and how many of them run at a time."""

@@ -19,6 +19,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]
     Every argument is explained in conf/hydra/launcher/slurm.yaml.
     """
 
+    can_detach = True  # sweep.wait=false has an effect
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from sweeper.launch.slurm_submit import Submitter  # not at the top: Hydra imports every plugin at every start
 

@@ -81,7 +81,9 @@ def summary(
     if group_by != "none":
         table.require_columns(frame, [group_by])
     over, chosen = None if group_by == "none" else group_by, chosen and expand(chosen, frame)
-    laid_out, caption = table.lay_out(frame, skipped, over=over, by=sort, columns=chosen, options=options)
+    laid_out, caption = table.lay_out(
+        frame, skipped, over=over, by=sort, columns=chosen, options=options, is_typed=format == "table"
+    )
     if format != "table":
         text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
@@ -260,6 +262,18 @@ def new(
     for path in write_starter(group, name, folder):
         print(path)
     print(f"next: python train.py extend={folder / name}.py {group}={name}")
+
+
+@app.command()
+def tensorboard(
+    sweep: SweepName = None,
+    port: Annotated[int, typer.Option(help="Port of the web page.")] = 6006,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Show all runs, or those of a sweep, in TensorBoard, until Ctrl-C."""
+    from sweeper.sweep.boards import show_in_tensorboard
+
+    raise typer.Exit(show_in_tensorboard(output_dir, sweep, port))
 
 
 app.add_typer(trained)

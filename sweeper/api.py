@@ -61,6 +61,17 @@ class Results:
         frame, _ = read_runs(self.output_dir, ids_of(self.output_dir, self.sweep))
         return select(with_measures(frame, self.output_dir / "runs", measures), self.where)
 
+    def find(self, run: str) -> RunDirectory:
+        """Return a finished run; `best` is the best one of the runs of this object."""
+        return find_finished(run, self.output_dir, *self.among(run))
+
+    def find_all(self, runs: str) -> list[RunDirectory]:
+        """Return finished runs, separated by commas."""
+        return find_ensemble(runs, self.output_dir, *self.among(runs))
+
+    def among(self, run: str) -> tuple[str | None, Sequence[str]]:
+        return (self.sweep, self.where) if run == BEST else (None, ())
+
     def runs(self, measures: Sequence[str] = ()) -> pd.DataFrame:
         """Return a row for each run, best validation accuracy first: `run_id`, settings, results, state.
 
@@ -103,7 +114,7 @@ class Results:
         """
         from sweeper.runs.network import load_network  # imports torch
 
-        return load_network(find_finished(run, self.output_dir), device)
+        return load_network(self.find(run), device)
 
     def predict(self, run: str, images: AnyPath | Sequence[AnyPath], device: str = "auto") -> pd.DataFrame:
         """Return the probability of each class (columns) for image files (rows, by their paths).
@@ -123,7 +134,7 @@ class Results:
         from sweeper.trained.predict import predict
 
         given = [images] if isinstance(images, str | PathLike) else images
-        networks = [load_network(record, device) for record in find_ensemble(run, self.output_dir)]
+        networks = [load_network(record, device) for record in self.find_all(run)]
         found = predict(networks, find_images([Path(path) for path in given]))
         for reason in found.unreadable.values():
             warnings.warn(reason, stacklevel=2)
@@ -145,7 +156,7 @@ class Results:
         Raises:
             UserError: there is no such finished run, its images are missing or differ, or a class is unknown.
         """
-        record = find_finished(run, self.output_dir)
+        record = self.find(run)
         where = Elsewhere({} if data_root is None else {"root": str(data_root)})
         return find_mistakes(record, images_of(record, where), true, predicted).frame
 

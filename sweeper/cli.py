@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -31,10 +31,9 @@ from sweeper.errors import (
     release_frames,
 )
 from sweeper.explain import CONF, explain, is_of_a_choice
+from sweeper.runs.job import Job
+from sweeper.runs.naming import NAMES, name_of
 from sweeper.typed import extensions, rewrite
-
-if TYPE_CHECKING:
-    from sweeper.runs.run import Job
 
 log = logging.getLogger(__name__)
 
@@ -175,12 +174,21 @@ def job_errors(sweep: DictConfig) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
-        log.error("failed: %s: %s", " ".join(changed), format_error(error))
+        log.error("failed: %s: %s", *name_and_reason(error))
         release_frames(error)
         if sweep.fail_fast:
             sys.exit(1)
         raise
+
+
+def name_and_reason(error: Exception) -> tuple[str, str]:
+    """Return the name of the run that failed, its overrides where it has none, and why it failed."""
+    run_ids = [note for note in getattr(error, "__notes__", ()) if note in NAMES.get()]
+    if not run_ids:
+        changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
+        return " ".join(changed), format_error(error)
+    reason = format_error(error).replace(f" ({run_ids[0]})", "").removeprefix(run_ids[0])
+    return name_of(run_ids[0]).text, reason.strip(": ")
 
 
 def format_error(error: Exception) -> str:
@@ -201,10 +209,8 @@ def last_frames(error: Exception) -> str:
     return "" if is_from_hydra else "".join(traceback.format_tb(error.__traceback__)[-LAST_FRAMES:])
 
 
-def current_job(composed: DictConfig, config: Config) -> "Job":
+def current_job(composed: DictConfig, config: Config) -> Job:
     """Describe the job that is running, of the config that was composed."""
-    from sweeper.runs.run import Job
-
     hydra = HydraConfig.get()
     files = {
         "config.yaml": OmegaConf.to_yaml(composed),

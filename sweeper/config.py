@@ -117,6 +117,7 @@ class Config:
     compile: bool = setting("compile the model with torch.compile (about a minute at startup; meant for GPUs)", False)
     output_dir: str = setting("folder for runs and summaries", "outputs")
     extend: list[str] = listing("Python files with choices of your own, such as extend=my_tricks.py")
+    verbose: bool = setting("print a line with all measures for every epoch, in sweeps too, and no live display", False)
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:

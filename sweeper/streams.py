@@ -4,8 +4,11 @@ import io
 import os
 import select
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
+
+SILENCE = 0.3  # seconds
 
 
 class Discarding(io.FileIO):
@@ -47,6 +50,18 @@ def open_closed_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free descriptor: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def announce_start(sentence: str) -> None:
+    """Print what is done, on a terminal, if a command has printed nothing after `SILENCE` seconds.
+
+    Commands with other flags than -m print something short and end.
+    """
+    flags = [argument for argument in sys.argv[1:] if argument.startswith("-")]
+    if sys.stderr.isatty() and not set(flags) - {"-m", "--multirun"}:
+        timer = threading.Timer(SILENCE, lambda: os.write(2, f"{sentence}\n".encode()))
+        timer.daemon = True
+        timer.start()
 
 
 def discard_output() -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 from processes import Program, environment
 from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES, Train, composed
 
-from sweeper.runs.run import Job, run
+from sweeper.runs.job import Job
+from sweeper.runs.run import run
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from support import composed
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.cli import help_text
 from sweeper.config import Config, settings, validate
-from sweeper.data.cache import COMMON
+from sweeper.data.sources import COMMON
 from sweeper.errors import UserError
 from sweeper.models.layers import NORMS
 from sweeper.runs.fingerprint import REGISTRIES

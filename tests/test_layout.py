@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. Packages of a layer do not import each other; hydra_plugins and train.py are on top.
 LAYERS = (
-    ("errors", "streams"),
+    ("errors", "streams", "display"),
     ("files",),
     ("ranges",),
     ("groups",),
@@ -41,6 +41,10 @@ WITHOUT_TORCH += [f"sweeper.trained.{name}" for name in ("mistakes", "pixels", "
 WITHOUT_TORCH += [
     "sweeper.sweep.saved",
     "sweeper.sweep.watch",
+    "sweeper.sweep.starting",
+    "sweeper.sweep.make_plan",
+    "sweeper.sweep.execute",
+    "sweeper.runs.reuse",
     "sweeper.sweep.listing",
     "sweeper.api",
     "sweeper.cli",

@@ -5,10 +5,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from processes import REPOSITORY
+
+from sweeper import streams
+from sweeper.streams import announce_start
 
 PROTECTED = "from sweeper.streams import protect_streams\nprotect_streams()\n"
 PRINT = "for text in 'abc': print(text, flush=True)\n"
@@ -118,3 +122,30 @@ def test_train_py_outlives_its_standard_output() -> None:
     done = run("train.py", "--help", stdout=full_disk())
     assert done.returncode == 0
     assert done.stderr == "warning: standard output is lost (No space left on device); the program continues\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_terminal", "printed"),
+    [
+        (["-m", "seed=0,1"], True, "starting\n"),
+        ([], True, "starting\n"),
+        (["-m", "seed=0,1"], False, ""),
+        (["--help"], True, ""),
+        (["--cfg", "job"], True, ""),
+    ],
+)
+def test_a_start_that_takes_long_says_what_it_does(
+    arguments: list[str],
+    is_terminal: bool,
+    printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(streams, "SILENCE", 0.0)
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: is_terminal))
+    announce_start("starting")
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+    assert capfd.readouterr().err == printed

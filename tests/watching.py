@@ -15,7 +15,9 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.states import State
 from sweeper.sweep import watch as module
 from sweeper.sweep.saved import read_plan
-from sweeper.sweep.watch import RunStatus, collect, draw, draw_fitting, watch
+from sweeper.sweep.statuses import RunStatus, collect
+from sweeper.sweep.watch import watch
+from sweeper.sweep.watch_table import draw, draw_fitting
 
 
 def row(val_acc: float, seconds: float = 2.0, speed: float = 100.0) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def shown(
     statuses: Sequence[RunStatus], *, name: str = "a-sweep", rows: int | None = None, width: int = 200, **plan: Any
 ) -> str:
     file = io.StringIO()
-    parts = draw(name, PLAN | plan, statuses, len(statuses) if rows is None else rows)
+    parts = draw(name, PLAN | plan, statuses, len(statuses) if rows is None else rows, width)
     Console(width=width, file=file).print(Group(*parts))
     return file.getvalue()
 
@@ -88,7 +90,7 @@ def fitted(statuses: Sequence[RunStatus], height: int, width: int = 200, **plan:
 
 def status_of(state: str, run_id: str = "", **more: Any) -> RunStatus:
     fields = {"epoch": 0, "epochs": 10, "best_val_acc": None, "images_per_second": None, "seconds": None}
-    return RunStatus(run_id, run_id, State(state), **{**fields, **more})
+    return RunStatus("", run_id, State(state), **{**fields, **more})
 
 
 def cells(text: str) -> list[list[str]]:
@@ -100,7 +102,7 @@ def watched_live(output_dir: Path, monkeypatch: pytest.MonkeyPatch, sleep: Calla
     """The drawing of a watch in a terminal of 12 lines; `sleep` is called between two readings."""
     file = io.StringIO()
     terminal = Console(force_terminal=True, width=100, height=12, file=file, color_system=None)
-    monkeypatch.setattr(module, "Console", lambda **_: terminal)
+    monkeypatch.setattr(module, "stdout_console", lambda *_: terminal)
     monkeypatch.setattr(module, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
     monkeypatch.setattr(time, "sleep", sleep)
     watch(output_dir, None, once=False)

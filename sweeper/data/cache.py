@@ -18,15 +18,13 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.data.image_scan import CACHE_TAG
-from sweeper.data.sources import DATASETS, Source
+from sweeper.data.sources import COMMON, DATASETS, Source, cache_folder
 from sweeper.errors import UserError
 from sweeper.files import write_text
 from sweeper.groups import DataConfig
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
-COMMON = ("cache", "val_size", "train_size", "mean", "std")  # settings of every dataset
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images; may be deleted at any time.\n"
 TEST_FILES = "test_files.json"  # paths of the test images below the dataset's root, in order
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -97,10 +95,7 @@ def prepare(config: DataConfig) -> Cached:
         UserError: the images are missing or unreadable, or the cache cannot be written.
     """
     source = choose("data", config, DATASETS, COMMON)()
-    if config.cache is None:
-        raise UserError("data.cache=null: name a folder for the decoded images")
-    name = hashlib.sha256(f"{CACHE_VERSION} {source.key}".encode()).hexdigest()[:16]
-    folder = Path(str(config.cache)) / f"{config.name}-{name}"
+    folder = cache_folder(config, source)
     cached = read_index(source, folder) or decode(source, folder)
     keep_names(cached)
     return cached

@@ -3,6 +3,7 @@
 A function's keyword-only arguments are the settings that the choice uses.
 """
 
+import hashlib
 import importlib.metadata
 import itertools
 import os
@@ -24,8 +25,13 @@ from sweeper.data.image_folders import list_images
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.value_range import ValueRange
+from sweeper.display import progress
+from sweeper.errors import UserError
+from sweeper.groups import DataConfig
 
 Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
+CACHE_VERSION = 1
+COMMON = ("cache", "val_size", "train_size", "mean", "std")  # settings of every dataset
 DECODER_VERSION = 2  # of what image_files makes of a file
 
 
@@ -83,8 +89,10 @@ def image_folder(
             slots.append(allocate(f"{split}_images", (len(labels), channels, image_size, image_size), "uint8"))
             allocate(f"{split}_labels", (len(labels),), "int64")[:] = labels
         failures = []
-        with lenient(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = progress("decoding images", len(paths))
+        with lenient(), ThreadPoolExecutor(os.cpu_count()) as pool, bar as advance:
             for slot, image in zip(itertools.chain.from_iterable(slots), pool.map(read, paths), strict=True):
+                advance(1)
                 if isinstance(image, UnreadableImage):
                     failures.append(image)
                 else:
@@ -169,12 +177,26 @@ def published_source(
             for split in ("train", "test"):
                 pixels, labels, classes = read(split == "train")
                 images = allocate(f"{split}_images", (len(pixels), channels, image_size, image_size), "uint8")
-                for slot, image in zip(images, map(Image.fromarray, pixels), strict=True):
-                    slot[:] = as_array(image if image.mode == mode else image.convert(mode), image_size)
+                with progress(f"decoding {split} images", len(pixels)) as advance:
+                    for slot, image in zip(images, map(Image.fromarray, pixels), strict=True):
+                        slot[:] = as_array(image if image.mode == mode else image.convert(mode), image_size)
+                        advance(1)
                 allocate(f"{split}_labels", (len(pixels),), "int64")[:] = labels
         return classes
 
     return Source(key, decode)
+
+
+def cache_folder(config: DataConfig, source: Source) -> Path:
+    """Return the folder of a source's decoded images, whether or not it exists.
+
+    Raises:
+        UserError: the setting names none.
+    """
+    if config.cache is None:
+        raise UserError("data.cache=null: name a folder for the decoded images")
+    name = hashlib.sha256(f"{CACHE_VERSION} {source.key}".encode()).hexdigest()[:16]
+    return Path(config.cache) / f"{config.name}-{name}"
 
 
 DATASETS: Registry = {

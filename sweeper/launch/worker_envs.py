@@ -1,9 +1,13 @@
 """The division of cores and GPUs among worker processes, as environment variables."""
 
 import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sweeper.errors import UserError
+
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA, of Windows' Linux, of AMD
 
 
 def local_worker_envs(
@@ -43,6 +47,8 @@ def thread_limits(count: int) -> dict[str, str]:
 
 def visible_gpus() -> list[str]:
     """List the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
+    if sys.platform == "linux" and not any(Path(device).exists() for device in GPU_DEVICES):
+        return []
     import torch  # not needed by a process that manages a pack
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -71,14 +71,20 @@ def blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
-def serve(connection: Connection, env: dict[str, str]) -> None:
+def serve(connection: Connection, env: dict[str, str], output: Connection | None = None) -> None:
     """Execute calls from the connection and send back their results, until the launcher closes it or dies.
+
+    Standard output and errors go to `output`, where there is one.
 
     Ctrl-C in a terminal reaches workers too, as do signals of batch systems; they ignore all but SIGTERM, since the
     launcher passes them on as SIGTERM.
     """
     import torch  # not needed by the launching process
 
+    if output is not None:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
+        output.close()
     protect_streams()
     for signum in (signum for signum in STOPS if signum != signal.SIGTERM):
         signal.signal(signum, ignore_signal)

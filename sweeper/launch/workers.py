@@ -19,6 +19,7 @@ import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
 from sweeper.launch.worker_process import blocked_signals, serve, start_fork_server
+from sweeper.runs.signals import STOPS
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,12 @@ class Workers:
 
     Args:
         envs: the environment variables of each worker.
+        outputs: gets a connection to the standard output and errors of each process; None: they are this process's.
     """
 
-    def __init__(self, envs: Sequence[dict[str, str]]) -> None:
-        self.all = [Worker(env) for env in envs]
+    def __init__(self, envs: Sequence[dict[str, str]], outputs: list[Connection] | None = None) -> None:
+        self.outputs = outputs
+        self.all = [Worker(env, outputs) for env in envs]
 
     def run(
         self,
@@ -55,6 +58,7 @@ class Workers:
         jobs: Sequence[tuple[int, list[str]]],
         *,
         fail_fast: bool,
+        names: Sequence[str] = (),
         on_death: Callable[[int, Died], None] | None = None,
     ) -> list[JobReturn]:
         """Execute jobs, as many at a time as there are workers.
@@ -63,6 +67,7 @@ class Workers:
             execute: called in a worker.
             jobs: the number and the overrides of each.
             fail_fast: whether a dead worker ends the run.
+            names: of the jobs, in messages; none: their overrides.
             on_death: called with the index of a job as soon as its worker has died.
 
         Raises:
@@ -76,7 +81,8 @@ class Workers:
                 for worker in self.all:
                     if waiting and worker.job is None:
                         index, (number, overrides) = waiting.popleft()
-                        worker.start(index, overrides, partial(execute, number, overrides))
+                        name = names[index] if names else ""
+                        worker.start(index, overrides, partial(execute, number, overrides), name)
                 busy = [worker for worker in self.all if worker.job is not None]
                 ready = wait([worker.connection for worker in busy])
                 for worker in (worker for worker in busy if worker.connection in ready):
@@ -87,9 +93,13 @@ class Workers:
                             on_death(index, error)
                         if fail_fast:
                             raise SystemExit(1)
-        except BaseException:
+        except BaseException as stopped:
+            if isinstance(stopped, KeyboardInterrupt) or getattr(stopped, "code", 0) in [
+                128 + signum for signum in STOPS
+            ]:
+                log.warning("stopping: runs save checkpoints; a second Ctrl-C stops immediately")
             stop(self.all)
-            self.all = [Worker(worker.env) for worker in self.all]
+            self.all = [Worker(worker.env, self.outputs) for worker in self.all]
             raise
         return [returns[index] for index in sorted(returns)]
 
@@ -99,20 +109,24 @@ class Worker:
     """A process that executes one job after another, and is replaced when it dies.
 
     Attributes:
+        outputs: see `Workers`.
         job: the index of the job that it executes; None between jobs.
         overrides: the job's.
+        name: of the job, in messages; empty: its overrides.
     """
 
     env: dict[str, str]
+    outputs: list[Connection] | None = None
     job: int | None = None
     overrides: list[str] = field(default_factory=list)
+    name: str = ""
     process: BaseProcess | None = field(init=False, default=None)
     connection: Connection = field(init=False)
 
-    def start(self, job: int, overrides: list[str], call: Callable[[], JobReturn]) -> None:
+    def start(self, job: int, overrides: list[str], call: Callable[[], JobReturn], name: str = "") -> None:
         if self.process is None or not self.process.is_alive():
             self.spawn()
-        self.job, self.overrides = job, overrides
+        self.job, self.overrides, self.name = job, overrides, name
         with suppress(OSError):  # it has just died, which `result` reports
             self.connection.send_bytes(cloudpickle.dumps(call))
 
@@ -122,10 +136,14 @@ class Worker:
         start_fork_server()  # again, in case the server was killed
         with blocked_signals():
             ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(theirs, self.env), daemon=True)
+            read, written = context.Pipe(duplex=False) if self.outputs is not None else (None, None)
+            process = context.Process(target=serve, args=(theirs, self.env, written), daemon=True)
             process.start()
             theirs.close()
             self.process, self.connection = process, ours
+        if self.outputs is not None and read is not None and written is not None:
+            written.close()
+            self.outputs.append(read)
 
     def result(self) -> tuple[int, JobReturn]:
         """Receive the job's result, and return it with the job's index; a failure where the process has died."""
@@ -138,7 +156,7 @@ class Worker:
             assert self.process.exitcode is not None
             error = Died(self.process.exitcode)
             self.process = None
-            log.error("failed: %s: %s", " ".join(self.overrides), error)
+            log.error("failed: %s: %s", self.name or " ".join(self.overrides), error)
             return job, self.failed(error)
         if isinstance(returned, SystemExit):
             if returned.code == 1:  # sweep.fail_fast

@@ -17,17 +17,19 @@ import torch
 
 from sweeper.errors import Diverged, Stopped, WriteError
 from sweeper.runs import checkpoint
-from sweeper.runs.console import Console, log_to
+from sweeper.runs.console import Console
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.error_images import error_sheet, most_confident
 from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
 from sweeper.runs.measures import Labels, Logits, measure
+from sweeper.runs.naming import name_of
 from sweeper.runs.predictions import write_predictions
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
 from sweeper.runs.states import State
 from sweeper.runs.teacher import describe_network
 from sweeper.runs.tensorboard import Events
+from sweeper.runs.train_log import log_to
 from sweeper.training.build import TrainingComponents
 from sweeper.training.device import describe_device
 from sweeper.training.loop import fit
@@ -58,6 +60,7 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.record = self.spec.record
+        self.name = name_of(self.record.run_id)
 
     @property
     def state(self) -> TrainState:
@@ -89,9 +92,10 @@ class Attempt:
                 result = self.evaluate_best()
             except (Stopped, KeyboardInterrupt):
                 self.write_status(State.INTERRUPTED)
-                log.info(
+                log.log(
+                    self.name.level,
                     "%s: interrupted at epoch %d, step %d; rerun the same command to resume",
-                    *(self.record.run_id, self.loop.epoch, self.loop.step_in_epoch),
+                    *(self.name.text, self.loop.epoch, self.loop.step_in_epoch),
                 )
                 sys.exit(128 + (stop.signum or signal.SIGINT))
             except Diverged as error:
@@ -150,18 +154,18 @@ class Attempt:
             ):  # killed between the two saves: last.pt has the weights of the best epoch
                 self.save_best(best)
             self.record.write_metrics(loop.history, sync=False)
-            log.info("%s: resuming at epoch %d, step %d", self.record.run_id, loop.epoch, loop.step_in_epoch)
+            where = (self.name.text, loop.epoch, loop.step_in_epoch)
+            log.log(self.name.level, "%s: resuming at epoch %d, step %d", *where)
             self.warn_if_not_reproducible()
             return
         for left_over in self.record.checkpoints.glob("*"):
             left_over.unlink()
         self.record.write_metrics([], sync=False)
         num_images, num_parameters = len(self.components.train_loader.indices), self.described["parameters"]
-        log.info(
-            "%s: starting, %s training images, %s parameters",
-            self.record.run_id,
-            f"{num_images:,}",
-            f"{num_parameters:,}",
+        log.log(
+            self.name.detail(self.spec.config.verbose),
+            "%s: %s training images, %s parameters",
+            *(self.name.text, f"{num_images:,}", f"{num_parameters:,}"),
         )
 
     def find_best(self, epoch: int) -> bool:
@@ -191,7 +195,7 @@ class Attempt:
             if before[name] != value:
                 log.warning(
                     "%s: began with %s=%s, resuming with %s: not bit-exact",
-                    *(self.record.run_id, name, before[name], value),
+                    *(self.name.text, name, before[name], value),
                 )
 
     def save(self) -> None:
@@ -241,7 +245,10 @@ class Attempt:
             console.epoch(row)
 
         train_loader = self.components.train_loader
-        with Console(self.record.run_id, config.epochs, len(train_loader)) as console, ExitStack() as closing:
+        with ExitStack() as closing:
+            console = closing.enter_context(
+                Console(self.name, config.epochs, len(train_loader), verbose=config.verbose)
+            )
             fit(
                 self.state,
                 self.components.recipe,

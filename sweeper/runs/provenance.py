@@ -24,6 +24,12 @@ def command_as_typed(without: str | None = None) -> str:
     return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
 
 
+def next_command(arguments: str, output_dir: Path) -> str:
+    """Return the line that says what to do next: a command that reads the runs of an output folder."""
+    folder = "" if str(output_dir) == "outputs" else f" --output-dir {shlex.quote(str(output_dir))}"
+    return f"next: python -m sweeper {arguments}{folder}"
+
+
 def in_folder(command: str, recorded: str | Path, output_dir: Path) -> str:
     """Return a recorded command for outputs that have moved since: with the folder where they are now.
 

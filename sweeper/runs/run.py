@@ -2,19 +2,18 @@
 
 import logging
 import traceback
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
-from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
 from sweeper.data.cache import load
-from sweeper.errors import Diverged, WriteError
+from sweeper.errors import WriteError
 from sweeper.runs import fingerprint
 from sweeper.runs.attempt import Attempt
-from sweeper.runs.directory import RunDirectory
+from sweeper.runs.job import Job
+from sweeper.runs.known import remember
+from sweeper.runs.naming import name_of
 from sweeper.runs.provenance import describe
+from sweeper.runs.reuse import describe_result, log_next, reuse, warn_of_missing_slots
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, archive, decide, run_lock
 from sweeper.runs.teacher import load_teacher
@@ -24,21 +23,6 @@ from sweeper.training.device import describe_device, set_up_process
 log = logging.getLogger(__name__)
 
 fingerprint.modules()  # parse the code as imported now: it may be edited while runs train
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job that requests a run.
-
-    Attributes:
-        command: the command that repeats the run.
-        hydra_files: the files that Hydra would write into .hydra/, by name.
-        labels: the preset of each group, see sweeper.runs.spec.RunSpec.
-    """
-
-    command: str
-    hydra_files: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(config: Config, job: Job) -> float:
@@ -54,14 +38,14 @@ def run(config: Config, job: Job) -> float:
         SystemExit: a signal stopped it; the same command resumes it.
     """
     spec = resolve(config, labels=job.labels)
-    for slot in SLOTS:
-        if slot not in keyword_only(spec.choices.model) and f" {slot}" in job.command:
-            log.warning("model=%s has no %s slot; %s=... is ignored", spec.config.model.name, slot, slot)
+    warn_of_missing_slots(spec.config, spec.missing_slots, job)
     record = spec.record
     with run_lock(record):
         try:
             decision = decide(record, spec.code, spec.config.sweep.reuse, is_owned=lambda _: False)  # but by this one
-            return reuse(record, decision) if decision.action is Action.SKIP else train(spec, decision, job)
+            best = reuse(record, decision) if decision.action is Action.SKIP else train(spec, decision, job)
+            remember(config, spec)
+            return best
         except Exception as error:
             error.add_note(record.run_id)
             if record.folder.exists() and record.status() is None:  # it failed before its attempt started
@@ -70,30 +54,16 @@ def run(config: Config, job: Job) -> float:
             raise
 
 
-def reuse(record: RunDirectory, decision: Decision) -> float:
-    """Return the result of a run that needs no further attempt.
-
-    Raises:
-        Diverged: it diverged.
-    """
-    if decision.reason is Reason.DIVERGED:
-        error = (record.status() or {}).get("error")
-        raise Diverged(f"{record.run_id} already diverged: {error}; sweep.reuse=none retrains it")
-    result = record.result() or {}
-    log.info("%s: already finished, %s", record.run_id, summary_of(result))
-    return float(result["best_val_acc"])
-
-
 def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     """Make an attempt at a run that this process owns, and return the validation accuracy of its best epoch."""
     record = spec.record
     device = set_up_process(spec.config.device, spec.config.threads)
     model = check(spec.config, spec.choices, spec.cached)
     if decision.starts_over:
-        log.warning("%s: %s; retraining", record.run_id, decision.text)
+        log.warning("%s: %s; retraining", name_of(record.run_id).text, decision.text)
         archive(record)
     elif decision.reason is Reason.LOST:
-        log.warning("%s: %s", record.run_id, decision.text)
+        log.warning("%s: %s", name_of(record.run_id).text, decision.text)
     described = describe(
         spec,
         command=job.command,
@@ -105,11 +75,8 @@ def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     attempt = Attempt(spec, record.create(described, dict(job.hydra_files)), number=int(status.get("attempt", 0)) + 1)
     teacher = load_teacher(spec.config, spec.cached)
     result = attempt.run(lambda: build(spec.config, spec.choices, load(spec.cached), device, teacher=teacher))
-    log.info("%s: finished, %s", record.run_id, summary_of(result))
+    name = name_of(record.run_id)
+    found = describe_result(result, short=bool(name.position))
+    log.log(name.level, "%s: %s", name.titled, found)
+    log_next(record)
     return float(result["best_val_acc"])
-
-
-def summary_of(result: dict[str, Any]) -> str:
-    return (
-        f"best val_acc {result['best_val_acc']:.4f} in epoch {result['best_epoch']}, test_acc {result['test_acc']:.4f}"
-    )

@@ -24,7 +24,7 @@ from sweeper.training.loop import num_selected
 
 # Settings that cannot change a result: locations of files and use of the machine.
 NOT_IDENTITY = (
-    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "extend"),
+    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "extend", "verbose"),
     ("root", "cache", "url", "sha256", "test_size"),
 )
 
@@ -55,6 +55,16 @@ class RunSpec:
     def num_train(self) -> int:
         """How many images the run trains on."""
         return count_train_images(self.config.data, self.cached)
+
+    @property
+    def missing_slots(self) -> tuple[str, ...]:
+        """The slots that the model lacks."""
+        return tuple(slot for slot in SLOTS if slot not in keyword_only(self.choices.model))
+
+    @property
+    def num_test(self) -> int:
+        """The number of test images."""
+        return self.cached.num_test
 
     @property
     def record(self) -> RunDirectory:

@@ -14,6 +14,7 @@ from sweeper.errors import UserError
 from sweeper.files import writing
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import Code, changed_definitions
+from sweeper.runs.naming import name_of
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def run_lock(record: RunDirectory) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            log.info("%s: another process is training this run; waiting", record.run_id)
+            log.info("%s: another process is training this run; waiting", name_of(record.run_id).text)
             lock.acquire()
     except OSError as error:
         raise UserError(f"output_dir={record.folder.parent.parent} cannot be written: {error}") from error

@@ -9,6 +9,7 @@ from sweeper.summary.average import keys
 from sweeper.summary.columns import format_override, is_measure, is_missing, setting_columns
 
 FEW_IMAGES = 500  # below, the standard error of an accuracy is up to 0.022 and more
+SHARED = "Shared settings: "  # begins the line of the settings that all runs share
 MAX_ERRORS = 10  # runs whose error is shown
 
 
@@ -32,7 +33,7 @@ def caption(
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
     shared = [f"{name}={format_override(value)}" for name in constant for value in frame[name].dropna().unique()]
-    lines += ["Shared settings: " + ", ".join(shared)] if shared else []
+    lines += [SHARED + ", ".join(shared)] if shared else []
     lines += implied
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")

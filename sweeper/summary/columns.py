@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 # Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
-# median over the epochs of training speed, and what it depends on: host, device and threads; the presets of groups of
-# steps; the recorded data.root.
+# median over the epochs of training speed, and what it depends on: host, device and threads; presets; the recorded
+# data.root.
 HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine", "presets", "folder")
 FINGERPRINT, ROOT = "data.fingerprint", "data.root"  # of a dataset; the latter where it tells datasets apart
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.

@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from rich.console import Console
-
+from sweeper.display import stdout_console
+from sweeper.runs.provenance import next_command
 from sweeper.summary.best import SEED
+from sweeper.summary.caption import SHARED
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import print_answers
 from sweeper.summary.other_images import correctness_of
@@ -17,7 +18,9 @@ from sweeper.sweep.saved import precision_of
 
 
 def print_conclusion(output_dir: Path, only: Collection[str], sweep: str) -> None:
-    """Print the table of a sweep, a row for each configuration, its answer, and the commands that show more.
+    """Print the table of a sweep, a row for each configuration, its answer, and the command that shows more.
+
+    The settings that all runs share, which the command has, are left to `summary`.
 
     Args:
         output_dir: the folder that has runs/ and sweeps/.
@@ -25,12 +28,12 @@ def print_conclusion(output_dir: Path, only: Collection[str], sweep: str) -> Non
         sweep: its name.
     """
     frame, skipped = read_runs(output_dir, only)
-    print_table(*lay_out(frame, skipped, over=SEED))
+    table, caption = lay_out(frame, skipped, over=SEED, is_typed=True)
+    print_table(table, "\n".join(line for line in caption.splitlines() if not line.startswith(SHARED)))
     method = Method(precision=precision_of(output_dir, sweep))
     found = effects(frame, method=method, correctness=correctness_of(frame, output_dir / "runs"), skipped=skipped)
-    console = Console()
+    console = stdout_console()
     console.print()
     print_answers(found, console)
     command = "effects" if found.nothing is None else "summary"
-    folder = "" if str(output_dir) == "outputs" else f" --output-dir {shlex.quote(str(output_dir))}"
-    print(f"next: python -m sweeper {command} {shlex.quote(sweep)}{folder}")
+    print(next_command(f"{command} {shlex.quote(sweep)}", output_dir))

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.summary.columns import format_value
 from sweeper.summary.differences import Differences, Pair, TestDifference
 from sweeper.summary.effects_lines import format_p
@@ -44,7 +44,7 @@ def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str) -> None:
         table.add_column(name, overflow="fold")
     for name, pair in pairs.items():
         table.add_row(*(Text(printable(text)) for text in (name, *(format_cell(name, value) for value in pair))))
-    Console().print(table)
+    stdout_console().print(table)
 
 
 def format_cell(name: str, value: Any) -> str:
@@ -68,4 +68,4 @@ def print_test(test: TestDifference) -> None:
     for one in test.classes[:MAX_CLASSES]:
         accs = [f"{one.accs[0]:.4f}", f"{one.accs[1]:.4f}", f"{one.accs[1] - one.accs[0]:+.4f}"]
         table.add_row(Text(printable(one.name)), str(one.images), *accs, str(one.only_first), str(one.only_second))
-    Console().print(table)
+    stdout_console().print(table)

@@ -29,6 +29,7 @@ from sweeper.summary.screened_effects import compare_screened, describe_screen, 
 from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, without_datasets
 from sweeper.summary.tuning import check_tuned, tune
+from sweeper.summary.typed_presets import Presets, typed_presets
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
 OLD = "of version 0.1"  # reason for leaving a run out
@@ -49,6 +50,7 @@ class Effects:
         nothing: sentences on why there are no comparisons and how to get some; None if there are.
         method: how runs were compared.
         options: how learning curves were read.
+        presets: those that were typed for values of axes, for sentences.
     """
 
     baseline: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Effects:
     nothing: str | None = None
     method: Method = field(default_factory=Method)
     options: ConvergenceOptions = field(default_factory=ConvergenceOptions)
+    presets: Presets = field(default_factory=dict)
 
 
 def effects(
@@ -92,8 +95,7 @@ def effects(
     method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
     states = Counter[str]() if frame.empty else Counter(str(state) for state in frame["state"])
     runs = states.pop("finished", 0)
-    folders = {OLD: skipped.old, "copies": skipped.copies, "unreadable": skipped.unreadable}
-    left_out = dict(sorted(states.items())) | {reason: len(names) for reason, names in folders.items() if names}
+    left_out = dict(sorted(states.items())) | left_out_folders(skipped)
     if runs < 2:
         what = "there are no runs" if frame.empty else "one run is finished" if runs else "no run is finished"
         return nothing(f"nothing to compare: {what}", sweep_over("a trick and seeds"), runs, left_out, skipped)
@@ -129,9 +131,10 @@ def effects(
         screened += compare_screened(study, screening, data)
         notes += describe_screen(screening, datasets[data])
     bounds = limits(study)
+    how: dict[str, Any] = {"method": method, "options": options, "presets": typed_presets(ended)}
     study = without_datasets(study, [data for data, screening in screens.items() if not screening.is_confounded])
     if not study.datasets:
-        return Effects(base, runs, left_out, screened, [], never, notes + bounds, method=method, options=options)
+        return Effects(base, runs, left_out, screened, [], never, notes + bounds, **how)
     comparisons = compare_all(study, [(axis,) for axis in compared])
     crossed = compare_all(study, list(combinations(compared, 2)), least_seeds=2)
     changes = {comparison.changes[0] for comparison in comparisons}
@@ -145,7 +148,7 @@ def effects(
         confounded = [line for data in screens for line in describe_screen(screens[data], datasets[data])]
         return nothing(". ".join(["no comparable pairs", *confounded, *alone]), remedy, runs, left_out, skipped)
     notes += [*remarks(study, comparisons), *never, *bounds, *alone]
-    return Effects(base, runs, left_out, comparisons, crossed, never, notes, method=method, options=options)
+    return Effects(base, runs, left_out, comparisons, crossed, never, notes, **how)
 
 
 def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:
@@ -161,6 +164,12 @@ def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:
         pairs = enumerate(zip(ended[name].tolist(), counts, strict=True))
         ended[name] = [1 / count if row in scored and count else value for row, (value, count) in pairs]
     return scored
+
+
+def left_out_folders(skipped: Skipped) -> dict[str, int]:
+    """Return for each reason how many folders have no row."""
+    folders = {OLD: skipped.old, "copies": skipped.copies, "unreadable": skipped.unreadable}
+    return {reason: len(names) for reason, names in folders.items() if names}
 
 
 def nothing(what: str, remedy: str, runs: int, left_out: dict[str, int], skipped: Skipped) -> Effects:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.columns import CLASS_ACC, format_override
 from sweeper.summary.convergence import ConvergenceOptions
@@ -215,6 +216,6 @@ def show_effects(
     if output is not None:
         write_output(output, FORMATS[format](found))
     elif format == "table" and sys.stdout.isatty():
-        print_effects(found, Console())
+        print_effects(found, stdout_console())
     else:
         print(FORMATS[format](found), end="")

@@ -1,5 +1,6 @@
 """The run that a command names: an ID, its last digits, `best`, or a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper.errors import UserError, format_names
@@ -7,24 +8,30 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import command_of
 from sweeper.runs.states import State, state_of
 from sweeper.summary.best import best_run
+from sweeper.summary.columns import format_value
 from sweeper.summary.gather import is_old
 from sweeper.summary.table import read_runs
+from sweeper.summary.table import where as select
+from sweeper.sweep.saved import ids_of
 
 BEST = "best"
 
 
-def find_run(name: str, output_dir: Path) -> RunDirectory:
+def find_run(name: str, output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()) -> RunDirectory:
     """Return the directory of a run.
 
     Args:
         name: a run ID, its last digits, a run directory, or `best` for the best run of the best configuration.
         output_dir: the folder that has runs/.
+        sweep, where: the runs among which `best` is chosen: those of a sweep, and those with every COLUMN=VALUE.
 
     Raises:
-        UserError: there is no such run, several have these last digits, or version 0.1 trained it.
+        UserError: there is no such run, several have these last digits, version 0.1 trained it, or see `best_record`.
     """
     if name == BEST:
-        return best_record(output_dir)
+        return best_record(output_dir, sweep, where)
+    if sweep is not None or where:
+        raise UserError(f"--sweep and --where choose among runs for {BEST}; {name} is a run")
     folder = Path(name)
     if not (folder / "run.json").exists():
         names = (output_dir / "runs").glob("*") if folder.name else ()
@@ -43,13 +50,13 @@ def find_run(name: str, output_dir: Path) -> RunDirectory:
     raise UserError(f"{name} not found: give a run ID, its last digits, {BEST} or a run directory")
 
 
-def find_finished(name: str, output_dir: Path) -> RunDirectory:
+def find_finished(name: str, output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()) -> RunDirectory:
     """Return the directory of a finished run, see `find_run`.
 
     Raises:
         UserError: it is not finished, or see `find_run`.
     """
-    record = find_run(name, output_dir)
+    record = find_run(name, output_dir, sweep, where)
     if record.result() is None:
         state = state_of(record)
         advice = "" if state in (State.RUNNING, State.DIVERGED) else f"; to finish it: {command_of(record)}"
@@ -57,31 +64,57 @@ def find_finished(name: str, output_dir: Path) -> RunDirectory:
     return record
 
 
-def find_ensemble(names: str, output_dir: Path) -> list[RunDirectory]:
+def find_ensemble(
+    names: str, output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()
+) -> list[RunDirectory]:
     """Return the directories of finished runs, see `find_run`.
 
     Args:
         names: of one run, or of several separated by commas.
         output_dir: the folder that has runs/.
+        sweep, where: see `find_run`.
 
     Raises:
         UserError: a run is named twice, or see `find_finished`.
     """
     separate = [names] if Path(names).exists() else names.split(",")
-    records = [find_finished(name, output_dir) for name in separate]
+    records = [find_finished(name, output_dir, sweep, where) for name in separate]
     if len({record.run_id for record in records}) < len(records):
         raise UserError(f"{names}: a run is named twice; an ensemble needs different runs")
     return records
 
 
-def best_record(output_dir: Path) -> RunDirectory:
+def best_record(output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()) -> RunDirectory:
     """Return the directory of the best run of the best configuration, see sweeper.summary.best.
+
+    Raises:
+        UserError: no run is finished, or those that are have several datasets, whose accuracies are not comparable.
+    """
+    found = best_records(output_dir, sweep, where)
+    if len(found) > 1:
+        first = next(iter(found))
+        raise UserError(
+            f"{BEST}: the finished runs have several datasets, {format_names(found)}; choose one with --where {first}"
+        )
+    return next(iter(found.values()))
+
+
+def best_records(output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()) -> dict[str, RunDirectory]:
+    """Return the best run of the best configuration of each dataset, by the condition that selects the dataset.
 
     Raises:
         UserError: no run is finished.
     """
-    frame, _ = read_runs(output_dir)
-    run_id = best_run(frame)
-    if run_id is None:
+    frame, _ = read_runs(output_dir, ids_of(output_dir, sweep))
+    frame = select(frame, where)
+    finished = frame[frame["state"] == "finished"]
+    found = {}
+    for _, runs in finished.groupby("data.fingerprint", dropna=False, sort=False):
+        name, fingerprint = runs["data"].iloc[0], format_value("data.fingerprint", runs["data.fingerprint"].iloc[0])
+        is_unique = finished[finished["data"] == name]["data.fingerprint"].nunique() <= 1
+        condition = f"data={name}" if is_unique else f"data.fingerprint={fingerprint}"
+        if (run_id := best_run(runs)) is not None:
+            found[condition] = RunDirectory(output_dir / "runs" / str(run_id))
+    if not found:
         raise UserError(f"no run in {output_dir / 'runs'} is finished")
-    return RunDirectory(output_dir / "runs" / str(run_id))
+    return found

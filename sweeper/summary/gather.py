@@ -96,7 +96,18 @@ def gather(
     for group, (_, idle) in REGISTRIES.items():
         if idle is not None and group in frame:  # left out of the effective config where it does nothing
             frame[group] = frame[group].fillna(idle)
-    return frame, Skipped(old, copies, unreadable)
+    return keep_integers(frame, rows, settings), Skipped(old, copies, unreadable)
+
+
+def keep_integers(frame: pd.DataFrame, rows: Sequence[dict[str, Any]], settings: Sequence[str]) -> pd.DataFrame:
+    """Return the frame with the integers of settings that some runs lack, which pandas made floating-point numbers."""
+    columns = {}
+    for name in settings:
+        if pd.api.types.is_float_dtype(frame[name]) and frame[name].hasnans:
+            cells = [row.get(name) for row in rows]
+            if any(isinstance(cell, int) for cell in cells):
+                columns[name] = pd.Series(cells, frame.index, dtype=object)
+    return frame.assign(**columns)
 
 
 def name_folders(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

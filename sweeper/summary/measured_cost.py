@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.axes import settings_of
@@ -204,6 +205,6 @@ def show_costs(
     if output is not None:
         write_output(output, FORMATS[format](measured))
     elif format == "table" and sys.stdout.isatty():
-        print_costs(measured, Console())
+        print_costs(measured, stdout_console())
     else:
         print(FORMATS[format](measured), end="")

@@ -9,13 +9,13 @@ import pandas as pd
 
 from sweeper.errors import format_names
 from sweeper.summary.best import SEED
-from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import tables
 from sweeper.summary.inference import TEST_ACC
 from sweeper.summary.report_forest import kind
 from sweeper.summary.sentences import heading, importance, sentence
+from sweeper.summary.typed_presets import shown
 
 SHOWN = 8  # findings of a dataset; the others are folded
 MAX_NAMES = 6  # of settings in the question
@@ -55,10 +55,10 @@ def findings(found: Effects) -> dict[str, Any] | None:
     items = []
     for comparison in table:
         change = comparison.changes[0]
-        name = f"{change.axis}={format_override(change.value)}"
-        text = sentence(comparison).removeprefix(f"{name}: ")
+        name = shown(change.axis, change.value, found.presets)
+        text = sentence(comparison, found.presets).removeprefix(f"{name}: ")
         items.append({"name": name, "text": f"{text}.", "kind": kind(comparison), "word": WORDS[kind(comparison)]})
-    return {"heading": heading(table, several=False), "items": items, "shown": SHOWN}
+    return {"heading": heading(table, several=False, presets=found.presets), "items": items, "shown": SHOWN}
 
 
 def next_steps(sweep: str | None, plan: dict[str, Any] | None, found: Sequence[Effects]) -> list[tuple[str, str]]:

@@ -12,6 +12,8 @@ from sweeper.runs.directory import RunDirectory, flat_settings
 from sweeper.runs.fingerprint import extensions_of
 from sweeper.summary.columns import MEASURES, RESULTS, STEP_GROUPS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
+from sweeper.summary.typed_presets import GROUPS as TYPED
+from sweeper.summary.typed_presets import typed_preset
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
 NUMBERS = (int, float)
@@ -66,7 +68,7 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
         values["val_curve"] = " ".join(repr(float(row["val_acc"])) for row in rows)
     values |= image_counts(run.get("dataset"))
     values |= {"images_per_second": median_speed(rows), "machine": machine_of(run, status)}
-    values |= {"presets": step_presets(run.get("labels")), "folder": data_root(run.get("config"))}
+    values |= {"presets": presets_of(run), "folder": data_root(run.get("config"))}
     values["error"] = last_line(status.get("error")) or damage
     settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
     labels = preset_labels(effective, run.get("labels"))
@@ -129,10 +131,13 @@ def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
     }
 
 
-def step_presets(labels: Any) -> str | None:
-    """Return {group: label} of the groups of steps as JSON; None where no label was recorded."""
+def presets_of(run: dict[str, Any]) -> str | None:
+    """Return {group: label} of the groups of steps, and of typed presets, as JSON; None where none was recorded."""
+    labels = run.get("labels")
     labels = labels if isinstance(labels, dict) else {}
     found = {group: labels[group] for group in STEP_GROUPS if isinstance(labels.get(group), str)}
+    typed = {group: typed_preset(group, labels, run.get("command")) for group in TYPED.values()}
+    found |= {group: label for group, label in typed.items() if label is not None}
     return json.dumps(found) if found else None
 
 

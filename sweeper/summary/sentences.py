@@ -7,13 +7,13 @@ excludes 0 exactly where the change is significant.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.summary.columns import format_override
 from sweeper.summary.cost import LARGE
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import tables
 from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
+from sweeper.summary.typed_presets import Presets, shown
 from sweeper.summary.verdicts import are_opposed, missing, verdict, where
 
 MAX_DIGITS = 4  # after the point
@@ -37,7 +37,10 @@ def answers(found: Effects) -> list[Answer]:
     main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
     several = len({comparison.data for comparison in main}) > 1
     found_on = [
-        Answer(heading(table, several), [f"{sentence(comparison)}." for comparison in sorted(table, key=importance)])
+        Answer(
+            heading(table, several, found.presets),
+            [f"{sentence(comparison, found.presets)}." for comparison in sorted(table, key=importance)],
+        )
         for table in tables(main)
     ]
     for answer in found_on[-1:]:
@@ -50,18 +53,18 @@ def importance(comparison: Comparison) -> tuple[bool, float]:
     return not comparison.is_significant, -abs(comparison.mean) if comparison.is_significant else 0.0
 
 
-def heading(table: Sequence[Comparison], several: bool) -> str:
+def heading(table: Sequence[Comparison], several: bool, presets: Presets) -> str:
     """Return what the sentences of a dataset compare, and how certain their intervals are."""
     changes = [comparison.changes[0] for comparison in table]
-    bases = dict.fromkeys(f"{change.axis}={format_override(change.baseline)}" for change in changes)
+    bases = dict.fromkeys(shown(change.axis, change.baseline, presets) for change in changes)
     data = f" on {table[0].data}" if several else ""
     return f"Test accuracy{data} compared with {', '.join(bases)} (intervals: at least {1 - LEVEL:.0%}):"
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: Comparison, presets: Presets | None = None) -> str:
     """Return the answer for one change, without its full stop."""
     change = comparison.changes[0]
-    name = f"{change.axis}={format_override(change.value)}"
+    name = shown(change.axis, change.value, presets or {})
     interval, seeds = comparison.family, count_seeds(comparison.seeds)
     if comparison.seeds == 1:
         mean = points(comparison.mean, digits_for(comparison.mean))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.summary.columns import is_number, text_cells
 from sweeper.summary.narrow import (
     CONFIGURATION,
@@ -32,7 +33,7 @@ BORDERS = 3  # characters that a column adds: its border and a space on both sid
 
 def print_runs(output_dir: Path, only: Collection[str]) -> None:
     """Print the table of these runs, a row for each."""
-    print_table(*lay_out(*read_runs(output_dir, only)))
+    print_table(*lay_out(*read_runs(output_dir, only), is_typed=True))
 
 
 def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -> None:
@@ -44,7 +45,7 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
         )
         write_output(output, f"{file.getvalue()}{caption}\n")
         return
-    console, is_terminal = Console(), sys.stdout.isatty()  # rich may have been told that a file is one
+    console, is_terminal = stdout_console(), sys.stdout.isatty()
     if len(table) > MAX_ROWS:
         caption = f"The first {MAX_ROWS} of {len(table)} rows; --format csv prints all\n{caption}"
         table = table.head(MAX_ROWS)
@@ -52,7 +53,7 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
         grid, left_out = fit(table, console.width)
     else:
         grid, left_out = as_grid(table), []
-        console = Console(width=width_of(table))
+        console.width = width_of(table)
     if left_out:
         caption += f"\nToo wide, left out: {', '.join(left_out)}; python -m sweeper summary --format csv prints them"
     console.print(grid, markup=False)

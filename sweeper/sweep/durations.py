@@ -12,6 +12,14 @@ def makespan(seconds: Sequence[float], slots: int) -> float:
     return max(free)
 
 
+def format_range(low: float, high: float) -> str:
+    """Format a duration that is known to lie between two, in one unit."""
+    unit, seconds, digits = ("s", 1, 0) if high < 90 else ("min", 60, 0) if high < 90 * 60 else ("h", 3600, 1)
+    least = 10.0**-digits
+    texts = [f"{max(least, end / seconds):.{digits}f}" for end in (low, high)]
+    return f"about {texts[0]} {unit}" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]} {unit}"
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration, rounded like an estimate."""
     if seconds < 90:

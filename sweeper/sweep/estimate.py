@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +19,36 @@ READ_AT_MOST = 300  # earlier runs, the newest
 PER_RUN = 1.0  # seconds of a run besides its epochs: composing, building, saving
 PROBED_PARAMETERS = 100_000_000  # probing a larger model might exhaust this process's memory
 PROBE_AT_MOST = 15.0  # total seconds; models beyond that have no estimate
+OF_RECORDS, OF_A_PROBE = 1.1, 2.0  # factors: how runs of one kind differ; what a probe leaves out, such as validation
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The seconds that a run has left.
+
+    Attributes:
+        low, high: the range in which they are expected.
+    """
+
+    seconds: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per image and epoch, including validation, and the range in which they are expected."""
+
+    typical: float
+    low: float
+    high: float
+
+    @classmethod
+    def of_runs(cls, speeds: Sequence[float]) -> "Speed":
+        """Return the speed of runs of one kind, without the fastest and the slowest tenth of them."""
+        ordered = sorted(speeds)
+        cut = len(ordered) // 10
+        return cls(median(ordered), ordered[cut] / OF_RECORDS, ordered[-1 - cut] * OF_RECORDS)
 
 
 class Estimator:
@@ -35,9 +67,9 @@ class Estimator:
         for path in newest:
             for key, speed in measured_speeds(RunDirectory(path.parent)).items():
                 measured.setdefault(key, []).append(speed)
-        self.speeds = {key: median(values) for key, values in measured.items()}  # seconds per image and epoch
+        self.speeds = {key: Speed.of_runs(values) for key, values in measured.items()}
 
-    def seconds(self, spec: RunSpec, parameters: int, done: int) -> float | None:
+    def estimate(self, spec: RunSpec, parameters: int, done: int) -> Estimate | None:
         """Estimate the time left of a run of which `done` epochs are done; None where its model cannot be probed."""
         config, cached = spec.config, spec.cached
         threads = config.threads or max(1, torch.get_num_threads() // self.concurrency)
@@ -47,12 +79,14 @@ class Estimator:
         if speed is None:
             begin = time.perf_counter()
             may_probe = parameters <= PROBED_PARAMETERS and self.probing < PROBE_AT_MOST
-            speed = probe(spec, threads) if may_probe else None
+            fastest = probe(spec, threads) if may_probe else None
             self.probing += time.perf_counter() - begin
-            if speed is None:
+            if fastest is None:
                 return None
+            speed = Speed(fastest, fastest, fastest * OF_A_PROBE)
             self.speeds |= dict.fromkeys(keys, speed)
-        return PER_RUN + (config.epochs - done) * spec.num_train * speed
+        images = (config.epochs - done) * spec.num_train
+        return Estimate(*(PER_RUN + images * value for value in (speed.typical, speed.low, speed.high)))
 
 
 def modification_time(path: Path) -> float:

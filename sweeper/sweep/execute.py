@@ -18,15 +18,17 @@ from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config, validate
 from sweeper.errors import UserError, WriteError, format_names
+from sweeper.runs.naming import named, positioned
 from sweeper.runs.provenance import command_as_typed
 from sweeper.runs.signals import handled_stops
 from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.designs import describe_design
 from sweeper.sweep.expand import axes_of, expand
-from sweeper.sweep.plan import Planned, describe, make_plan, save_plan
+from sweeper.sweep.make_plan import make_plan
+from sweeper.sweep.plan import Planned, describe, save_plan
 from sweeper.sweep.rounds import Rounds
-from sweeper.sweep.saved import earlier_plan, queued_runs
+from sweeper.sweep.saved import earlier_plan, names_in_plan, queued_runs, read_plan
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ def run_sweep(
     launch: Launch,
     concurrency: int | None,
     print_conclusion: PrintConclusion,
+    on_planned: Callable[[], None] = lambda: None,
 ) -> Sequence[JobReturn]:
     """Run the combinations of a sweep that are not finished, and print its table and its answer.
 
@@ -57,6 +60,7 @@ def run_sweep(
             files in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time; None where that is unknown.
         print_conclusion: prints the results of the runs with given ids in an output folder, and of a sweep's name.
+        on_planned: called when the plan has been saved.
 
     Raises:
         UserError: a setting or a job is invalid, in which case none was started, or some runs did not finish.
@@ -91,9 +95,11 @@ def run_sweep(
         ]
         log.info("\n".join(filter(None, lines)))
         if base.sweep.dry_run:
+            log.info("next: the same command without sweep.dry_run=true")
             return []
         make_output_dir(Path(base.output_dir))
         save_plan(folder, plan, command_as_typed(), concurrency)
+        on_planned()
         compose.save(folder / CONFIGS)
         if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
             log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
@@ -180,11 +186,13 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
         Exception: the launcher's error, where it stopped before any run changed.
     """
     returns: list[JobReturn] = []
+    names = names_in_plan(read_plan(folder))
     for retries_left in range(base.sweep.max_retries, -1, -1):
         before = [planned.record.status() for planned in to_run]
         launched: Sequence[JobReturn] | None = []
         try:
-            launched = launch(to_run, folder)
+            with named(positioned(names, [planned.run_id for planned in to_run])):
+                launched = launch(to_run, folder)
         except Exception as error:
             if not returns and [planned.record.status() for planned in to_run] == before:
                 raise
@@ -268,9 +276,16 @@ def conclude(
     unfinished = [f"{name} ({state})" for name, state in states.items() if state not in expected]
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""
-        raise UserError(
-            f"{len(unfinished)} of {len(states)} runs did not finish: {'; '.join(unfinished[:LISTED])}{more}"
-        )
+        listed = f"{len(unfinished)} of {len(states)} runs did not finish: {'; '.join(unfinished[:LISTED])}{more}"
+        raise UserError(f"{listed}\nnext: {advice(set(states.values()) - set(expected))}")
+
+
+def advice(states: Collection[State]) -> str:
+    """Return what to do about runs that ended in these states."""
+    if State.DIVERGED not in states:
+        return "rerun the same command to train them again"
+    lower = "a smaller optimizer.lr, or gradient clipping (grad_clip=1), for runs that diverged"
+    return lower + ("; rerun the same command to train the others again" if len({*states}) > 1 else "")
 
 
 def derived_name(overrides: Sequence[Override]) -> str:

@@ -105,7 +105,7 @@ def measure(
         is_average |= len(compared) > 1
         if known and len(known) == len(found):
             assert compared[0][0].spec is not None
-            rounding = rounding_of(1 / compared[0][0].spec.cached.num_test, len(compared))
+            rounding = rounding_of(1 / compared[0][0].spec.num_test, len(compared))
             differences.append(fmean(known))
     return Effect(name, tuple(differences), diverged, rounding, is_average)
 

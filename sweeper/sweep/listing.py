@@ -1,16 +1,15 @@
 """The sweeps of an output folder: date, number of runs, state. No torch here: it starts fast."""
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.errors import UserError
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
@@ -84,7 +83,7 @@ def print_sweeps(output_dir: Path) -> None:
         started = "-" if sweep.created is None else format_date(sweep.created)
         runs = "-" if sweep.runs is None else str(sweep.runs)
         table.add_row(Text(sweep.name), started, runs, Text(sweep.state))
-    (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(table)
+    stdout_console(WIDE).print(table)
 
 
 def format_date(seconds: float) -> str:

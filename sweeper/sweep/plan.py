@@ -1,28 +1,23 @@
-"""The plan of a sweep, made before its first run starts: the action for every combination."""
+"""The plan of a sweep: the action for every combination, its text, and its file. No torch here."""
 
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config
-from sweeper.data.cache import Cached
-from sweeper.errors import UnusedSetting, UserError
-from sweeper.files import number, write_json, writing
+from sweeper.files import write_json, writing
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.spec import RunSpec, resolve
-from sweeper.runs.states import Action, Decision, Reason, decide
-from sweeper.sweep.compose import Composed
-from sweeper.sweep.durations import format_duration, makespan
-from sweeper.sweep.estimate import Estimator
-from sweeper.sweep.exclude import check_exclusions, format_value, matches
-from sweeper.sweep.expand import Job, is_crossed
-from sweeper.training.build import check
+from sweeper.runs.known import KnownRun
+from sweeper.runs.states import Action, Decision, Reason
+from sweeper.sweep.durations import format_range, makespan
+from sweeper.sweep.expand import Job
+
+if TYPE_CHECKING:
+    from sweeper.runs.spec import RunSpec
 
 LISTED = 20  # combinations with the same action that a printed plan lists
 
@@ -32,18 +27,20 @@ class Planned:
     """A combination.
 
     Attributes:
-        spec: its run; None where it is excluded.
+        spec: its run, without the parts that training needs where it is not trained; None where it is excluded.
         detail: printed instead of the decision: for a duplicate its run, for an excluded combination the rule.
         seconds: estimate of the time left to train; None where there is none.
+        range: the seconds between which it is expected.
         heartbeat: the run's last heartbeat at planning; None where it had none.
     """
 
     overrides: Job
     config: Config
-    spec: RunSpec | None
+    spec: "RunSpec | KnownRun | None"
     decision: Decision
     detail: str = ""
     seconds: float | None = None
+    range: tuple[float, float] | None = None
     heartbeat: float | None = None
 
     @property
@@ -67,119 +64,6 @@ class Planned:
     def text(self) -> str:
         """Its action, as printed."""
         return self.detail or self.decision.text
-
-
-def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurrency: int = 1) -> list[Planned]:
-    """Compose and check every job and decide its action; a shared dataset is prepared once.
-
-    Args:
-        concurrency: runs at a time, which share the cores, for the estimates.
-
-    Raises:
-        UserError: a job cannot run, or an exclusion matches no combination or all of them.
-    """
-    combinations = []
-    for job in jobs:
-        with error_context(job, jobs):
-            combinations.append(compose(job))
-    check_exclusions(combinations)
-    prepared: dict[str, Cached] = {}
-    parameters: dict[str, int] = {}
-    checked: dict[str, int] = {}
-    seen: set[str] = set()
-    plan: list[Planned] = []
-
-    def add(job: Job, composed: Composed) -> Planned:
-        config = composed.config
-        if matching := [rule for rule in config.sweep.exclude if matches(composed, rule)]:
-            rule = ",".join(f"{key}={format_value(value)}" for key, value in matching[0].items())
-            return Planned(job, config, None, Decision(Action.EXCLUDED, Reason.NEW), f"excluded ({rule})")
-        key = repr(config.data)
-        spec = resolve(config, cached=prepared.get(key))
-        prepared[key] = spec.cached
-        if spec.run_id in seen:
-            return Planned(job, config, spec, Decision(Action.DUPLICATE, Reason.NEW), f"duplicate of {spec.run_id}")
-        heartbeat = number((spec.record.status() or {}).get("heartbeat"))
-        planned = Planned(job, config, spec, decide(spec.record, spec.code, config.sweep.reuse), heartbeat=heartbeat)
-        seen.add(spec.run_id)
-        if planned.is_to_run:
-            but_seed = repr(replace(spec.config, seed=0))  # draws no weights here
-            if but_seed not in checked:
-                model = check(spec.config, spec.choices, spec.cached)
-                checked[but_seed] = sum(parameter.numel() for parameter in model.parameters())
-            parameters[spec.run_id] = checked[but_seed]
-        return planned
-
-    for job, composed in zip(jobs, combinations, strict=True):
-        with error_context(job, jobs):
-            plan.append(add(job, composed))
-    check_design(plan)
-    if not seen:
-        raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
-    to_run = [planned for planned in plan if planned.is_to_run]
-    if to_run:
-        estimator = Estimator(to_run[0].record.folder.parent, concurrency)
-        for planned in to_run:
-            assert planned.spec is not None
-            done = len(planned.record.metrics()) if planned.decision.action is Action.RESUME else 0
-            planned.seconds = estimator.seconds(planned.spec, parameters[planned.run_id], done)
-    return plan
-
-
-def check_design(plan: Sequence[Planned]) -> None:
-    """Check that a plan has every run that its design compares others with.
-
-    Raises:
-        UserError: two combinations are the same run, a screened trick has no effect for a model, or a combination that
-            is needed is excluded.
-    """
-    design = plan[0].config.sweep.design
-    if design == "product":
-        return
-    common = set.intersection(*(set(planned.overrides) for planned in plan))
-    references: dict[tuple[str, ...], Planned] = {}  # the first combination of each seed and dataset, see `expand`
-    for planned in plan:
-        block = tuple(filter(is_crossed, planned.overrides))
-        reference = references.setdefault(block, planned)
-        if planned.decision.action is Action.DUPLICATE:
-            other = next(other for other in plan if other.run_id == planned.run_id)
-            one, another = (
-                " ".join(text for text in texts if text not in common)
-                for texts, common in ((planned.overrides, other.overrides), (other.overrides, planned.overrides))
-            )
-            raise UserError(
-                f"sweep.design={design}: {one} and {another} are the same run, {planned.run_id}; "
-                "remove values without effect"
-            )
-        if planned.spec is None and (design == "screen" or planned is reference):
-            needed = "every combination" if design == "screen" else "the combination that the others are compared with"
-            raise UserError(f"sweep.exclude: sweep.design={design} needs {needed}: {' '.join(planned.overrides)}")
-        if (
-            planned.spec is not None and design == "screen"
-        ):  # its rows differ in many factors, so duplicates need not reveal this
-            slots = [slot for slot in SLOTS if slot not in keyword_only(planned.spec.choices.model)]
-            idle = [text for text in planned.overrides if text not in common and re.split("[.=]", text)[0] in slots]
-            if idle:
-                model = planned.config.model.name
-                raise UserError(
-                    f"sweep.design=screen: {idle[0]} has no effect with model={model}, which has no such slot"
-                )
-
-
-@contextmanager
-def error_context(job: Job, jobs: Sequence[Job]) -> Iterator[None]:
-    """Add the job to the message of an error in it, and what to write where only other jobs use a setting."""
-    try:
-        yield
-    except UserError as error:
-        instead = ""
-        group = error.choice.partition("=")[0] if isinstance(error, UnusedSetting) else ""
-        if isinstance(error, UnusedSetting) and any(
-            text.startswith(f"{group}=") and text not in job for other in jobs for text in other
-        ):
-            preset = f"a preset of your own, DIR/{group}/NAME.yaml, and add --config-dir DIR {group}=NAME"
-            instead = f"; sweep {error.choice} by itself, or write {error.key} into {preset}"
-        raise UserError(f"{error}{instead} (in {' '.join(job)}; nothing was started)") from error
 
 
 def no_effect_axes(plan: Sequence[Planned], axes: Sequence[str]) -> Iterator[str]:
@@ -228,14 +112,15 @@ def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | No
 
 def duration(to_run: Sequence[Planned], concurrency: int | None) -> str:
     """Format the estimate as part of a sentence; empty where there is nothing to run or no estimate."""
-    known = [planned.seconds for planned in to_run if planned.seconds is not None]
+    known = [planned for planned in to_run if planned.seconds is not None]
     if not known:
         return ""
     rest = f" and {len(to_run) - len(known)} of unknown duration" if len(known) < len(to_run) else ""
+    ends = list(zip(*(planned.range or (planned.seconds or 0.0,) * 2 for planned in known), strict=True))
     if concurrency is None:
-        return f"; {format_duration(sum(known))} of training in total{rest}"
+        return f"; {format_range(*map(sum, ends))} of training in total{rest}"
     at_a_time = f", {concurrency} at a time" if concurrency > 1 else ""
-    return f"; {format_duration(makespan(known, concurrency))}{at_a_time}{rest}"
+    return f"; {format_range(*(makespan(end, concurrency) for end in ends))}{at_a_time}{rest}"
 
 
 def plural(kind: str, count: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeper.errors import UserError, format_names
 from sweeper.files import SCHEMA, number, read_json
+from sweeper.runs.naming import short_name, swept_overrides
 from sweeper.runs.provenance import in_folder
 from sweeper.runs.states import Action, Reason
 
@@ -100,6 +101,13 @@ def is_list_of_strings(value: Any) -> bool:
 def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the jobs of a plan that have their own run: neither excluded nor duplicates of earlier jobs."""
     return [job for job in plan["jobs"] if job["action"] not in (Action.DUPLICATE, Action.EXCLUDED)]
+
+
+def names_in_plan(plan: dict[str, Any]) -> dict[str, str]:
+    """Return the name of each run of a plan: what was swept and the end of its ID."""
+    jobs = own_jobs(plan)
+    swept = swept_overrides([job["overrides"] for job in jobs])
+    return {job["run_id"]: short_name(text, job["run_id"]) for job, text in zip(jobs, swept, strict=True)}
 
 
 def queued_runs(folder: Path) -> dict[str, float]:

@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from sweeper.config import Config
 from sweeper.errors import UserError
 from sweeper.files import write_text
-from sweeper.runs.provenance import command_as_typed
+from sweeper.runs.provenance import command_as_typed, next_command
+from sweeper.runs.spec import NOT_IDENTITY
 from sweeper.runs.states import Action, Decision, Reason, State
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.durations import format_duration
@@ -34,14 +35,15 @@ from sweeper.sweep.execute import (
     recorded_state,
 )
 from sweeper.sweep.expand import Job, expand
-from sweeper.sweep.plan import Planned, make_plan, save_plan
+from sweeper.sweep.make_plan import make_plan
+from sweeper.sweep.plan import Planned, save_plan
 from sweeper.sweep.search_space import Space, as_text, describe_space, ends_of, space_of
 from sweeper.sweep.study import Search, ask, ended_trials, open_study, unfinished_trials
 
 log = logging.getLogger(__name__)
 
 RESULTS = "optimization_results.yaml"  # in the sweep's folder, as Hydra's own Optuna plugin writes it
-UNRELATED = ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "data.root", "data.cache")
+UNRELATED = (*NOT_IDENTITY[0], "data.root", "data.cache")
 
 
 @dataclass
@@ -267,4 +269,5 @@ def run_search(
         save_plan(folder, searcher.plan, command_as_typed(), concurrency)
     answer = searcher.answer()
     conclude(searcher.plan, base, print_table, answer, expected=(State.FINISHED, State.DIVERGED))
+    log.info(next_command(f"summary {folder.name}", Path(base.output_dir)))
     return returns

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sweeper.display import progress
 from sweeper.errors import UserError, format_names
 from sweeper.trained.push_commands import app as push
 
@@ -19,6 +20,10 @@ Words = Annotated[
     typer.Argument(
         metavar="RUN [KEY=VALUE]", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda, extend=FILE."
     ),
+]
+Sweep = Annotated[str | None, typer.Option("--sweep", metavar="SWEEP", help="Choose best among the runs of a sweep.")]
+Where = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Choose best among runs with this; may be repeated.")
 ]
 Top = Annotated[int, typer.Option(min=1, help="Number of classes of each image, the most probable.")]
 
@@ -39,26 +44,35 @@ def one_run(words: list[str], command: str) -> str:
 def evaluate(
     arguments: Words = None,
     best: Annotated[
-        bool, typer.Option("--best", help="Evaluate the best run of the configuration with the best mean val_acc.")
+        bool,
+        typer.Option("--best", help="Evaluate the best run of the best configuration by val_acc, for each dataset."),
     ] = False,
+    sweep: Sweep = None,
+    where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
     from sweeper.runs.elsewhere import split_overrides
-    from sweeper.summary.find import BEST, find_finished
+    from sweeper.summary.find import best_records, find_finished
 
-    words, where = split_overrides(arguments or [])
+    words, elsewhere = split_overrides(arguments or [])
     if bool(words) == best:
         raise UserError("give either a run (its ID, the ID's last digits, or its directory) or --best")
-    record = find_finished(BEST if best else one_run(words, "evaluate"), output_dir)
+    if best:
+        records = best_records(output_dir, sweep, where or [])
+    else:
+        records = {"": find_finished(one_run(words, "evaluate"), output_dir, sweep, where or [])}
     from sweeper.runs.evaluate import evaluate_run
     from sweeper.runs.extensions import load
     from sweeper.trained.evaluation_text import check_evaluation, print_evaluation
 
-    load(where.extend)
-    evaluation = evaluate_run(record, where)
-    print_evaluation(record.run_id, evaluation)
-    check_evaluation(evaluation, record.predictions)
+    load(elsewhere.extend)
+    for dataset, record in records.items():
+        if len(records) > 1:
+            print(f"best run with {dataset}:")
+        evaluation = evaluate_run(record, elsewhere)
+        print_evaluation(record.run_id, evaluation)
+        check_evaluation(evaluation, record.predictions)
 
 
 @app.command()
@@ -68,6 +82,8 @@ def predict(
     top: Top = 3,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead: .csv or .json.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    sweep: Sweep = None,
+    where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Print the most probable classes of images; exit with status 1 if a file cannot be read."""
@@ -75,23 +91,22 @@ def predict(
     from sweeper.summary.find import find_ensemble
     from sweeper.trained.predict_text import check_output, print_predictions, show_unreadable, write_predictions
 
-    paths, where = split_overrides(images, ["device", "extend"])
+    paths, elsewhere = split_overrides(images, ["device", "extend"])
     check_device(device)
     check_output(output)
-    records = find_ensemble(run, output_dir)
+    records = find_ensemble(run, output_dir, sweep, where or [])
     from sweeper.runs.extensions import load
     from sweeper.runs.network import load_network
     from sweeper.trained.images import find_images
     from sweeper.trained.predict import check_classes, predict
-    from sweeper.trained.progress import progress
     from sweeper.training.device import set_up_process
 
-    load(where.extend)
+    load(elsewhere.extend)
     files = find_images([Path(path) for path in paths])
-    set_up_process(where.device or device, None)
-    networks = [load_network(record, where.device or device) for record in records]
+    set_up_process(elsewhere.device or device, None)
+    networks = [load_network(record, elsewhere.device or device) for record in records]
     check_classes(networks)
-    with progress(len(files)) as advance:
+    with progress("predicting", len(files)) as advance:
         found = predict(networks, files, advance)
     if output is None:
         print_predictions(found, top)
@@ -108,6 +123,8 @@ def errors(
     predicted: Annotated[str | None, typer.Option(help="Only images predicted as this class.")] = None,
     top: Annotated[int, typer.Option(min=1, max=400, help="Number of images in the picture.")] = 40,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead: .png or .csv.")] = None,
+    sweep: Sweep = None,
+    where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Show the test images that a run predicts wrongly, most confident first: a picture and a CSV of their files."""
@@ -115,13 +132,15 @@ def errors(
     from sweeper.summary.find import find_finished
     from sweeper.trained.mistakes import write_mistakes
 
-    words, where = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
-    record = find_finished(one_run(words, "errors"), output_dir)
-    if where.extend:
+    words, elsewhere = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
+    record = find_finished(one_run(words, "errors"), output_dir, sweep, where or [])
+    if elsewhere.extend:
         from sweeper.runs.extensions import load  # imports torch, which stored predictions do without
 
-        load(where.extend)
-    for line in write_mistakes(record, where, output_dir / "errors", output, true=true, predicted=predicted, top=top):
+        load(elsewhere.extend)
+    for line in write_mistakes(
+        record, elsewhere, output_dir / "errors", output, true=true, predicted=predicted, top=top
+    ):
         print(line)
 
 
@@ -153,23 +172,25 @@ def export(
     arguments: Words = None,
     format: Annotated[str, typer.Option(help="torch, safetensors or onnx.")] = "torch",
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of OUTPUT_DIR/exports/RUN.*.")] = None,
+    sweep: Sweep = None,
+    where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Write a run's network to a file for programs without this package, and a JSON file with its classes beside it."""
     from sweeper.runs.elsewhere import split_overrides
     from sweeper.summary.find import find_finished
 
-    words, where = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
-    record = find_finished(one_run(words, "export"), output_dir)
+    words, elsewhere = split_overrides(arguments or [], ["data.root", "data.cache", "extend"])
+    record = find_finished(one_run(words, "export"), output_dir, sweep, where or [])
     from sweeper.runs.extensions import load
     from sweeper.runs.network import load_network
     from sweeper.trained.export import check_file, export
     from sweeper.trained.pixels import pixels_to_compare
 
-    load(where.extend)
+    load(elsewhere.extend)
     path = check_file(format, output, output_dir / "exports" / record.run_id)
     trained = load_network(record, "cpu")
-    pixels, named = pixels_to_compare(record, where, trained.input_shape)
+    pixels, named = pixels_to_compare(record, elsewhere, trained.input_shape)
     difference = export(trained, format, path, pixels)
     print(f"{path}\n{path.with_suffix('.json')}")
     print(f"largest difference of a logit on {named}: {difference:.2g}")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.errors import UserError
 from sweeper.runs.evaluate import Reevaluation
 from sweeper.summary.output import printable
@@ -22,9 +23,11 @@ def print_evaluation(name: str, evaluation: Reevaluation) -> None:
     """Print an evaluation; where a terminal is too narrow for the confusion matrix, in parts of fewer columns."""
     print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
     labels = [Text(printable(label)) for label in evaluation.classes]
-    limit = Console().width if sys.stdout.isatty() else None
+    limit = stdout_console().width if sys.stdout.isatty() else None
     for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):
-        Console(width=width_of(table)).print(table)
+        console = stdout_console()
+        console.width = width_of(table)
+        console.print(table)
 
 
 def scores(confusion: NDArray[np.int64], labels: Sequence[Text]) -> Table:

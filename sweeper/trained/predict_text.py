@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.display import stdout_console
 from sweeper.errors import UserError, format_names
 from sweeper.summary.export import as_csv
 from sweeper.summary.output import json_text, printable, write_output
@@ -61,9 +61,7 @@ def print_predictions(found: Predictions, top: int) -> None:
         for rank in ranks:
             cells += [Text(printable(str(row[f"class_{rank}"]))), Text(f"{row[f'probability_{rank}']:.4f}")]
         grid.add_row(*cells)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)  # a line a file, whoever reads it
+    console = stdout_console()
     if len(table):
         console.print(grid)
     if len(table) > MAX_ROWS:

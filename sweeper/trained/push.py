@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from sweeper.display import progress
 from sweeper.errors import UserError
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory, flat_settings
@@ -16,7 +17,6 @@ from sweeper.runs.states import State
 from sweeper.summary.report import render
 from sweeper.summary.table import read_runs, where
 from sweeper.sweep.saved import ids_of
-from sweeper.trained.progress import tracked
 
 FILES = ("run.json", "result.json")  # sent as they are: versions, machine, commit; confusion matrix
 
@@ -165,8 +165,10 @@ def push(
     tracker = open_tracker()
     there = tracker.sent()
     new = [item for item in items if not is_there(item, there)]
-    for item in tracked(new, "runs"):
-        tracker.send(item)
+    with progress("sending runs", len(new)) as advance:
+        for item in new:
+            tracker.send(item)
+            advance(1)
     is_new = not is_there(report, there)
     if is_new:
         tracker.send_report(report)

@@ -13,8 +13,9 @@ from sweeper.files import read_json, write_json
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
 from sweeper.runs.evaluate import evaluate_run
+from sweeper.runs.job import Job
 from sweeper.runs.provenance import command_of
-from sweeper.runs.run import Job, run
+from sweeper.runs.run import run
 
 
 @pytest.fixture(scope="module")

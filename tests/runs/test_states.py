@@ -34,7 +34,7 @@ from sweeper.runs.states import (
     state_of,
 )
 from sweeper.sweep.compose import Composed
-from sweeper.sweep.plan import make_plan
+from sweeper.sweep.make_plan import make_plan
 
 CODE = {"core": {"training/loop.fit": "1"}, "optimizer": {"training/optimizers.adam": "2"}}
 OTHER_CODE = CODE | {"optimizer": {"training/optimizers.adam": "3"}}

@@ -16,7 +16,8 @@ from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.runs import step_cost
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.run import Job, run
+from sweeper.runs.job import Job
+from sweeper.runs.run import run
 from sweeper.runs.step_cost import ROUNDS, Trainer, measure
 from sweeper.training.build import build
 

@@ -14,7 +14,8 @@ from sweeper.errors import UserError
 from sweeper.groups import LossConfig
 from sweeper.runs import checkpoint, teacher
 from sweeper.runs.evaluate import evaluate_run
-from sweeper.runs.run import Job, run
+from sweeper.runs.job import Job
+from sweeper.runs.run import run
 from sweeper.runs.spec import resolve
 from sweeper.runs.teacher import describe_network, load_teacher
 from sweeper.training.build import build, choose_all

@@ -11,9 +11,10 @@ from support import TINY, composed
 from sweeper.config import Config
 from sweeper.errors import WriteError
 from sweeper.files import write_json, writing
-from sweeper.runs import attempt, checkpoint, console
+from sweeper.runs import attempt, checkpoint, train_log
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.run import Job, run
+from sweeper.runs.job import Job
+from sweeper.runs.run import run
 
 JOB = Job("python train.py")
 
@@ -104,7 +105,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(
 ) -> None:
     def log_to(path: Path) -> Any:
         path.symlink_to("/dev/full")
-        return console.log_to(path)
+        return train_log.log_to(path)
 
     monkeypatch.setattr(attempt, "log_to", log_to)
     run(config, JOB)

@@ -17,7 +17,7 @@ from sweeper.summary.export import as_csv, as_json
 from sweeper.summary.report import render
 from sweeper.summary.table import where
 from sweeper.sweep.listing import print_sweeps, read_sweeps
-from sweeper.sweep.watch import select_jobs
+from sweeper.sweep.statuses import select_jobs
 
 JOB: dict[str, Any] = {"action": "train", "reason": "new", "epoch": None, "changed": [], "epochs": 1, "seconds": None}
 JOB |= {"heartbeat": None, "overrides": []}

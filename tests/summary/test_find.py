@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from records import finish, make
+from watching import job, save
 
 from sweeper.errors import UserError
-from sweeper.summary.find import find_ensemble, find_finished, find_run
+from sweeper.summary.find import best_records, find_ensemble, find_finished, find_run
 
 
 def test_a_run_is_named_by_its_directory_its_id_or_the_ids_last_digits(tmp_path: Path) -> None:
@@ -67,3 +68,28 @@ def test_a_run_without_a_result_is_not_finished(state: str, finishes: bool, tmp_
     advice = "; to finish it: python train.py model=mlp" if finishes else ""
     with pytest.raises(UserError, match=rf"^mlp-0a1 has no result \(state: {state}\){advice}$"):
         find_finished("0a1", tmp_path)
+
+
+def test_best_is_chosen_among_the_runs_of_a_sweep_or_a_dataset(tmp_path: Path) -> None:
+    for name, acc, data in (("low", 0.4, "digits"), ("middle", 0.5, "digits"), ("high", 0.6, "cifar10")):
+        effective = {"name": data, "fingerprint": data}
+        finish(tmp_path, name, [acc], data=effective, model={"name": f"net-{name}"})
+    save(tmp_path, [job("low")])
+    assert find_run("best", tmp_path, "a-sweep").run_id == "low"
+    assert find_run("best", tmp_path, where=["data=digits"]).run_id == "middle"
+    several = r"^best: the finished runs have several datasets, data=cifar10, data=digits; choose one with --where "
+    with pytest.raises(UserError, match=several):
+        find_run("best", tmp_path)
+    found = {data: record.run_id for data, record in best_records(tmp_path).items()}
+    assert found == {"data=cifar10": "high", "data=digits": "middle"}
+    with pytest.raises(UserError, match=r"^--sweep and --where choose among runs for best; low is a run$"):
+        find_run("low", tmp_path, "a-sweep")
+
+
+def test_datasets_of_one_name_are_told_apart_by_their_images(tmp_path: Path) -> None:
+    for name in ("aaaaaaaaaa", "bbbbbbbbbb"):
+        finish(tmp_path, name, [0.5], data={"name": "image_folder", "fingerprint": name})
+    found = best_records(tmp_path)
+    assert list(found) == ["data.fingerprint=aaaaaaaa", "data.fingerprint=bbbbbbbb"]
+    for condition, record in found.items():
+        assert find_run("best", tmp_path, where=[condition]).run_id == record.run_id

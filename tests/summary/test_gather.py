@@ -19,6 +19,7 @@ from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.summary.columns import HIDDEN
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import show_effects
+from sweeper.summary.export import as_csv, as_json, as_markdown
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.report import write_report
 from sweeper.summary.table import lay_out, read_runs
@@ -328,3 +329,16 @@ def test_one_folder_is_no_column(tmp_path: Path) -> None:
     in_folder(tmp_path, "run-1", "/moved/cats", "aaaa", seed=1)
     finish(tmp_path, "run-2", [0.5])  # another dataset, without a folder
     assert "data.root" not in read_runs(tmp_path)[0]
+
+
+def test_integers_stay_integers_where_some_runs_lack_the_setting(tmp_path: Path) -> None:
+    finish(tmp_path, "cnn", [0.5], model={"name": "cnn", "kernel_size": 5})
+    finish(tmp_path, "cnn-3", [0.5], model={"name": "cnn", "kernel_size": 3}, seed=1)
+    finish(tmp_path, "mlp", [0.5], optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9})
+    frame, _ = read_runs(tmp_path)
+    cells = dict(zip(frame["run_id"], frame["model.kernel_size"], strict=True))
+    assert cells == {"cnn": 5, "cnn-3": 3, "mlp": None}
+    assert all(isinstance(cell, int) for cell in cells.values() if cell is not None)
+    table, caption = lay_out(frame)
+    for text in (as_json(table, caption), as_csv(table), as_markdown(table, caption), caption):
+        assert "5.0" not in text.replace("0.5000", "")

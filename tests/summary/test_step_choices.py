@@ -9,7 +9,7 @@ from paired import changes, found, of_axis, table
 from sweeper.errors import UserError
 from sweeper.summary.columns import STEP_GROUPS
 from sweeper.summary.effects import Effects, effects
-from sweeper.summary.run_row import step_presets
+from sweeper.summary.run_row import presets_of
 from sweeper.summary.table import where
 from sweeper.sweep.designs import screening
 
@@ -179,5 +179,5 @@ def test_cost_and_where_know_the_choice() -> None:
 
 def test_presets_are_those_of_groups_of_steps() -> None:
     labels = {"model": "mlp", "augmentation": "cutout", "courses": 7}
-    assert step_presets(labels) == '{"augmentation": "cutout"}'
-    assert step_presets(["model"]) is None and step_presets({"model": "mlp"}) is None
+    assert presets_of({"labels": labels}) == '{"augmentation": "cutout"}'
+    assert presets_of({"labels": ["model"]}) is None and presets_of({"labels": {"model": "mlp"}}) is None

@@ -1,57 +1,23 @@
-"""Estimates: from runs of the same kind, else of the same model, else from a probe that changes nothing."""
+"""Estimates: from runs of the same kind, else of the same model, else from a probe."""
 
-import copy
-import functools
-import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from support import TIMINGS, composed
+from estimated import MLP, case_maker, seconds_of
 
-from sweeper.config import Config
-from sweeper.data.cache import load
-from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.spec import RunSpec, resolve
+from sweeper.runs.spec import RunSpec
 from sweeper.sweep import estimate
-from sweeper.sweep import probe as probe_module
-from sweeper.sweep.durations import format_duration, makespan
 from sweeper.sweep.estimate import PER_RUN, PROBED_PARAMETERS, Estimator, measured_speeds, speed_keys
-from sweeper.sweep.probe import SMALL_BATCH, probe
-from sweeper.training.build import TrainingComponents, build
-from sweeper.training.loop import evaluate, fit
-
-MLP = ("model=mlp", "model.hidden=[16]")
-known = functools.cache(composed)
-
-
-def seconds_of(estimator: Estimator, spec: RunSpec, *, parameters: int = 1000, done: int = 0) -> float | None:
-    return estimator.seconds(spec, parameters, done)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Measure on a single thread: other tests may run at the same time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
 def case(small: list[str]) -> Any:
-    """Resolve a planned run; its 96 training images take as long as the records and the probe of a test say."""
-
-    def make(*overrides: str) -> RunSpec:
-        return resolve(copy.deepcopy(known(*small, "device=cpu", "epochs=10", *overrides)))
-
-    return make
+    return case_maker(small)
 
 
 def recorded(runs: Path, name: str, case: RunSpec, seconds: Sequence[float], **changes: Any) -> RunDirectory:
@@ -74,46 +40,6 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(estimate, "probe", stand_in)
     return models
-
-
-@pytest.mark.parametrize(
-    ("seconds", "slots", "expected"),
-    [
-        ([], 3, 0.0),
-        ([1.5], 4, 1.5),
-        ([3, 2, 2, 1], 1, 8),
-        ([3, 2, 2, 1], 2, 4),  # 3+1 and 2+2
-        ([2, 2, 3], 2, 4),  # in the order given it would be 5
-        ([1, 1, 1, 5], 2, 5),
-        ([4, 3, 3, 2], 2, 6),  # 4+2 and 3+3
-        ([3, 3, 2, 2, 2], 2, 7),  # 3+2+2 and 3+2, not the optimum
-        ([2, 2, 2], 3, 2),
-        ([2, 2, 2], 2, 4),
-    ],
-)
-def test_makespan(seconds: list[float], slots: int, expected: float) -> None:
-    given = list(seconds)
-    assert makespan(seconds, slots) == expected
-    assert makespan(seconds[::-1], slots) == expected
-    assert seconds == given
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "about 1 s"),
-        (0.4, "about 1 s"),
-        (2.6, "about 3 s"),
-        (89.4, "about 89 s"),
-        (90, "about 2 min"),
-        (150.1, "about 3 min"),
-        (89 * 60, "about 89 min"),
-        (90 * 60, "about 1.5 h"),
-        (100 * 3600, "about 100.0 h"),
-    ],
-)
-def test_format_duration(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -286,94 +212,19 @@ def test_the_newest_runs_are_read(
     assert seconds_of(Estimator(tmp_path), spec) == PER_RUN + 10 * 96 * 2.0
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("model=softmax",),
-        MLP,
-        (*MLP, "norm=batch", "dropout=heavy", "activation=selu", "augmentation=cutout", "optimizer=momentum"),
-        (*MLP, "optimizer=sgd", "optimizer.lr=1e30"),  # a rate that diverges takes as long
-        (*MLP, "scheduler=plateau", "batch_size=500"),
-        ("model=cnn_pool", "scheduler=onecycle"),
-        ("model=resnet18_pretrained", "batch_size=2"),  # whose weights are not fetched
-    ],
-    ids=" ".join,
-)
-def test_a_probe_measures_every_model_that_can_be_built(overrides: tuple[str, ...], case: Any) -> None:
-    spec = case(*overrides)
-    before = copy.deepcopy(spec.config)
-    seconds = probe(spec, 1)
-    assert seconds is not None
-    assert seconds > 0
-    assert spec.config == before
-
-
-@pytest.mark.parametrize(("long", "sizes"), [(1e9, [SMALL_BATCH, 32]), (0.0, [SMALL_BATCH])])
-def test_a_whole_batch_is_probed_unless_it_takes_long(
-    long: float, sizes: list[int], case: Any, monkeypatch: pytest.MonkeyPatch
+def test_records_give_a_range_without_the_slowest_and_the_fastest_tenth(
+    case: Any, probed: list[str], tmp_path: Path
 ) -> None:
-    tried = []
-
-    def spy(config: Config, *arguments: Any, **more: Any) -> TrainingComponents:
-        tried.append(config.batch_size)
-        return build(config, *arguments, **more)
-
-    monkeypatch.setattr(probe_module, "build", spy)
-    monkeypatch.setattr(probe_module, "LONG_STEP", long)
-    assert probe(case("model=softmax", "batch_size=32"), 1) is not None
-    assert tried == sizes
-
-
-@pytest.mark.parametrize(("unit", "expected"), [(1.0, 2 / SMALL_BATCH), (0.01, 0.04 / 32)])
-def test_a_speed_is_that_of_the_faster_of_two_steps_after_the_first(
-    unit: float, expected: float, case: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small, whole = [0, 100, 103, 105, 105.5], [200, 300, 304, 310, 310.5]
-    clock = iter([unit * time for time in small + whole])
-    monkeypatch.setattr(probe_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    assert probe(case("model=softmax", "batch_size=32"), 1) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("error", [RuntimeError("not enough memory"), MemoryError(), UserError("x"), OverflowError()])
-def test_a_model_that_cannot_be_built_has_no_speed(
-    error: Exception, case: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(probe_module, "build", fail)
     spec = case(*MLP)
-    assert probe(spec, 1) is None
-    assert seconds_of(Estimator(tmp_path), spec) is None
+    for number, speed in enumerate([9.0, 0.01, *[0.5] * 8, 0.4, 0.6]):
+        recorded(tmp_path, f"run-{number}", spec, [speed])
+    found = Estimator(tmp_path).estimate(spec, 1000, 0)
+    assert found is not None
+    assert found.seconds == PER_RUN + 960 * 0.5
+    assert (found.low, found.high) == pytest.approx((PER_RUN + 960 * 0.4 / 1.1, PER_RUN + 960 * 0.6 * 1.1))
 
 
-def trained(case: RunSpec) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], float]:
-    """Metrics, weights and test loss of two epochs."""
-    built = build(case.config, case.choices, load(case.cached), torch.device("cpu"))
-    fit(built.state, built.recipe, built.train_loader, built.val_loader, epochs=2)
-    rows = [{key: value for key, value in row.items() if key not in TIMINGS} for row in built.state.loop.history]
-    model = built.state.eval_model()
-    return rows, model.state_dict(), evaluate(model, built.test_loader(), built.recipe.num_classes).loss
-
-
-@pytest.mark.parametrize("probed_as", ["itself", "another"])
-def test_a_probe_changes_no_later_run(probed_as: str, case: Any) -> None:
-    overrides = (*MLP, "norm=batch", "dropout=heavy", "augmentation=cutout", "optimizer=momentum")
-    rows, weights, loss = trained(case(*overrides))
-    spec = case(*overrides)
-    tried = spec if probed_as == "itself" else case("model=cnn_pool")
-    assert probe(tried, 1) is not None
-    again, weights_again, loss_again = trained(spec)
-    assert json.dumps(again) == json.dumps(rows)
-    assert loss_again == loss
-    assert all(torch.equal(weights_again[name], value) for name, value in weights.items())
-
-
-def test_a_probe_is_close_to_the_duration_of_training(case: Any) -> None:
-    spec = case("model=mlp", "model.hidden=[512]", "batch_size=96")
-    built = build(spec.config, spec.choices, load(spec.cached), torch.device("cpu"))
-    fit(built.state, built.recipe, built.train_loader, built.val_loader, epochs=3)
-    taken = min(row["train_seconds"] + row["eval_seconds"] for row in built.state.loop.history)
-    seconds = probe(spec, 1)
-    assert seconds is not None
-    assert taken / 30 < 96 * seconds < 30 * taken
+def test_a_probe_gives_a_range_above_it(case: Any, probed: list[str], tmp_path: Path) -> None:
+    found = Estimator(tmp_path).estimate(case(*MLP), 1000, 0)
+    assert found is not None
+    assert (found.seconds, found.low, found.high) == (PER_RUN + 240, PER_RUN + 240, PER_RUN + 480)

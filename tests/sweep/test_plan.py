@@ -18,7 +18,8 @@ from sweeper.runs import run as run_module
 from sweeper.runs import spec as spec_module
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import Code
-from sweeper.runs.run import Job, run
+from sweeper.runs.job import Job
+from sweeper.runs.run import run
 from sweeper.runs.spec import RunSpec
 from sweeper.runs.states import Action, Decision, Reason, State, archive, lock_of
 from sweeper.summary.terminal import print_runs
@@ -26,7 +27,8 @@ from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composed
 from sweeper.sweep.estimate import PER_RUN
 from sweeper.sweep.execute import conclude
-from sweeper.sweep.plan import Planned, describe, make_plan, no_effect_axes, save_plan
+from sweeper.sweep.make_plan import make_plan
+from sweeper.sweep.plan import Planned, describe, no_effect_axes, save_plan
 from sweeper.sweep.saved import own_jobs, read_plan
 
 CODE: Code = {"core": {"training/loop.fit": "1"}, "optimizer": {"training/optimizers.adam": "2"}}

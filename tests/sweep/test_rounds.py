@@ -33,6 +33,7 @@ class Sweeps:
     def __init__(self, shared: Composer, small: list[str], folder: Path) -> None:
         self.compose = Composer(shared.loader, shared.master)
         self.compose.by_groups, self.compose.parse = shared.by_groups, shared.parse
+        self.compose.interpolations = shared.interpolations
         self.fixed = [*small, "model=mlp", "model.hidden=[4]", "epochs=1", "output_dir=."]
         self.folder = folder
         self.accuracy: Accuracy = lambda planned: 0.5

@@ -38,6 +38,7 @@ class Searches:
     def __init__(self, shared: Composer, small: list[str], folder: Path) -> None:
         self.compose = Composer(shared.loader, shared.master)
         self.compose.by_groups, self.compose.parse = shared.by_groups, shared.parse
+        self.compose.interpolations = shared.interpolations
         self.fixed = [*small, "model=softmax", "epochs=1", "output_dir=."]
         self.folder = folder
         self.accuracy: Accuracy = lambda planned: 1 - float(planned.config.optimizer.lr or 0)
@@ -98,7 +99,8 @@ def test_the_best_trial_is_the_best_run_and_the_same_search_finds_its_trials_aga
     tried = [launch[0][0] for launch in search.launches]
     assert len(tried) == len(set(tried)) == 4
     assert search.results.best_value == pytest.approx(1 - min(lr for lr in tried if lr is not None))
-    assert "best of 4 trials: trial " in caplog.messages[-1]
+    assert "best of 4 trials: trial " in caplog.messages[-2]
+    assert caplog.messages[-1] == f"next: python -m sweeper summary {search.saved.name} --output-dir ."
     assert len(read_plan(search.saved)["jobs"]) == 4
     search(LR, n_trials=6)
     assert len(search.launches) == 2
@@ -137,7 +139,7 @@ def test_a_trial_has_the_mean_over_its_seeds(search: Searches, caplog: pytest.Lo
 def test_a_diverged_trial_fails_and_the_search_continues(search: Searches, caplog: pytest.LogCaptureFixture) -> None:
     search.accuracy = lambda planned: None if (planned.config.optimizer.lr or 0) > 0.006 else 0.5
     search(LR)
-    assert "best of 4 trials; " in caplog.messages[-1]
+    assert "best of 4 trials; " in caplog.messages[-2]
     search.accuracy = lambda planned: None
     with pytest.raises(UserError, match=r"none of 4 trials has finished \(runs: 4 diverged\); search other values"):
         search("optimizer.lr=interval(1,2)")

@@ -12,9 +12,10 @@ from hydra.errors import HydraException
 from support import Train
 
 from sweeper.errors import UserError
+from sweeper.runs.states import State
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.exclude import check_exclusions, matches
-from sweeper.sweep.execute import derived_name
+from sweeper.sweep.execute import advice, derived_name
 from sweeper.sweep.expand import expand
 
 
@@ -92,7 +93,8 @@ def test_duplicates_train_once_and_finished_runs_are_skipped(train: Train, tmp_p
     assert len(list((tmp_path / "outputs" / "runs").iterdir())) == 3
     again = train(*command, flags=("-m",))
     assert "4 combinations: 3 finished, 1 duplicate" in again.stdout
-    assert "epoch 1/2" not in again.stdout
+    assert "3 of 3  model=softmax" in first.stdout
+    assert " of 3  " not in again.stdout
     shown = [output.stdout[output.stdout.index("┏") :] for output in (first, again)]
     assert shown[0] == shown[1]
 
@@ -102,7 +104,10 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
     done = train("model=softmax,mlp", "optimizer=sgd", "optimizer.lr=1e30,0.1,0.2", "epochs=1", rules, flags=("-m",))
     assert done.returncode == 1
     assert "6 combinations: 5 to run, 1 excluded" in done.stdout
-    assert done.stdout.index("diverged: training loss") < done.stdout.rindex("epoch 1/1")
+    failed = re.search(r"^failed: model=mlp optimizer.lr=1e\+?30 \w{10}: diverged: training loss is", done.stdout, re.M)
+    assert failed is not None
+    assert failed.start() < done.stdout.index("5 of 5  model=softmax optimizer.lr=0.")
+    assert "next: a smaller optimizer.lr" in done.stderr
     assert "5 runs: 1 diverged, 4 finished" in done.stdout
     assert "error: 1 of 5 runs did not finish: mlp-relu-sgd-image_folder-s0-" in done.stderr
     assert "Traceback" not in done.stderr
@@ -234,3 +239,15 @@ def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: P
     assert "sweep.name=NAME" in done.stderr
     assert file.read_text() == '{"schema": 99, "runs": []}'
     assert not (tmp_path / "outputs" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("states", "text"),
+    [
+        ({State.FAILED, State.LOST}, "rerun the same command to train them again"),
+        ({State.DIVERGED}, "a smaller optimizer.lr, or gradient clipping (grad_clip=1), for runs that diverged"),
+        ({State.DIVERGED, State.FAILED}, "; rerun the same command to train the others again"),
+    ],
+)
+def test_an_end_with_failures_says_what_to_do(states: set[State], text: str) -> None:
+    assert advice(states).endswith(text)

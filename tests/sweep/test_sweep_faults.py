@@ -136,7 +136,7 @@ def test_a_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None
         shown.index("failed: model.hidden=[3000000]") if "failed: model.hidden" in shown else shown.index("failed: ")
     )
     assert "memory" in shown[report:].splitlines()[0]
-    assert shown.index("starting", report) > report  # immediately: other runs start after it
+    assert re.search(r"[1-6] of 6  model.hidden", shown[report:])  # immediately: other runs finish after it
     assert re.search(r"mlp-\S+ failed: RuntimeError: .*memory", shown)
     (failed,) = (run for run in runs(tmp_path) if status(run)["state"] == "failed")
     assert status(failed)["attempt"] == 2  # it was retried, for sweep.max_retries=1
@@ -249,7 +249,7 @@ sys.exit(sum(os.waitpid(pid, 0)[1] != 0 for pid in pids))
 
 
 def test_the_same_sweep_started_eight_times_at_once_trains_each_run_once(small: list[str], tmp_path: Path) -> None:
-    sweep = [*small, "model=mlp", "model.hidden=[64],[65]", "seed=0,1", "epochs=3"]
+    sweep = [*small, "model=mlp", "model.hidden=[64],[65]", "seed=0,1", "epochs=3", "verbose=true"]
     command = [sys.executable, "-c", EIGHT, str(REPOSITORY / "train.py"), "-m", *sweep]
     done = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=str(REPOSITORY)), timeout=300, check=False)
     logs = [path.read_text() for path in tmp_path.glob("*.log")]
@@ -258,7 +258,7 @@ def test_the_same_sweep_started_eight_times_at_once_trains_each_run_once(small: 
     assert len(runs(tmp_path)) == 4
     for run in runs(tmp_path):
         assert (status(run)["state"], status(run)["attempt"]) == ("finished", 1)
-        assert sum(f"{run.name}: starting" in log for log in logs) == 1
+        assert sum(f"{run.name[-10:]}: 96 training images" in log for log in logs) == 1
     assert all("4 runs: 4 finished" in log for log in logs)
 
 

@@ -6,26 +6,48 @@ from typing import Any
 import pytest
 from watching import PLAN, cells, change_status, collected, fitted, job, make, row, save, shown, status_of, watched_live
 
+from sweeper.display import format_clock
 from sweeper.runs.states import STATES, State
 from sweeper.sweep import watch as module
-from sweeper.sweep.watch import RunStatus, format_hms, format_progress
+from sweeper.sweep.statuses import RunStatus
+from sweeper.sweep.watch_table import format_progress
 
 
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ({}, ["waiting", "0/10", "-", "-", "-"]),
-        ({"seconds": 3661.4}, ["waiting", "0/10", "-", "-", "1:01:01"]),
+        ({}, ["running", "0/10", "-", "-", "-"]),
+        ({"seconds": 3661.4}, ["running", "0/10", "-", "-", "1:01:01"]),
         (
             {"epoch": 3, "best_val_acc": 2 / 3, "images_per_second": 12345.6, "seconds": 9.0},
-            ["waiting", "3/10", "0.6667", "12,346", "0:00:09"],
+            ["running", "3/10", "0.6667", "12,346", "0:00:09"],
         ),
-        ({"best_val_acc": 0.0, "seconds": 0.0}, ["waiting", "0/10", "0.0000", "-", "0:00:00"]),
-        ({"images_per_second": 0.2}, ["waiting", "0/10", "-", "0", "-"]),
+        ({"best_val_acc": 0.0, "seconds": 0.0}, ["running", "0/10", "0.0000", "-", "0:00:00"]),
+        ({"images_per_second": 0.2}, ["running", "0/10", "-", "0", "-"]),
     ],
 )
 def test_a_row_shows_the_known_values(more: dict[str, Any], expected: list[str]) -> None:
-    assert cells(shown([status_of("waiting", "a", **more)])) == [["a", *expected]]
+    assert cells(shown([status_of("running", "a", **more)])) == [["a", *expected]]
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "ends"),
+    [
+        (1, ["0:00:30", "0:02:30", "0:01:30", "-"]),  # the longest first
+        (2, ["0:00:30", "0:01:30", "0:01:00", "-"]),
+        (3, ["0:00:30", "0:01:00", "0:01:00", "-"]),
+        (None, ["0:00:30", "0:02:30", "0:01:30", "-"]),
+    ],
+)
+def test_a_waiting_run_ends_after_those_before_it(concurrency: int | None, ends: list[str]) -> None:
+    statuses = [status_of("running", "a", seconds=30.0), status_of("waiting", "b", seconds=60.0)]
+    statuses += [status_of("waiting", "c", seconds=60.5), status_of("finished", "d")]
+    found = [row[-1] for row in cells(shown(statuses, concurrency=concurrency))]
+    assert sorted(found) == sorted(ends)
+
+
+def test_where_nothing_runs_nothing_ends() -> None:
+    assert cells(shown([status_of("waiting", "a", seconds=60.0)]))[0][-1] == "-"
 
 
 @pytest.mark.parametrize("state", ["finished", "failed", "diverged"])
@@ -37,8 +59,8 @@ def test_an_ended_run_has_no_eta(state: str) -> None:
     ("seconds", "text"),
     [(0, "0:00:00"), (0.6, "0:00:01"), (59.6, "0:01:00"), (3599.7, "1:00:00"), (360_000, "100:00:00")],
 )
-def test_format_hms(seconds: float, text: str) -> None:
-    assert format_hms(seconds) == text
+def test_format_clock(seconds: float, text: str) -> None:
+    assert format_clock(seconds) == text
 
 
 @pytest.mark.parametrize("text", ["[red]x[/red]", "[/]", "[bold", ":smile:", "a│b", "[link=file:///x]y[/link]", "1/2"])
@@ -47,7 +69,7 @@ def test_texts_are_shown_verbatim(text: str, tmp_path: Path) -> None:
     printed = shown(collected(tmp_path, jobs))
     assert f"data.root={text}" in printed
     lines = [line.rstrip() for line in shown([status_of("waiting", seconds=1.0)], name=text, command=text).splitlines()]
-    assert lines[0] == f"sweep {text}"
+    assert lines[0] == f"sweep {text}: 0 of 1 ended"
     assert lines[-1] == f"1 run: 1 waiting; nothing is running; to resume: {text}"
 
 
@@ -64,7 +86,7 @@ def test_every_state_is_drawn_and_ends_the_watch_where_it_is_terminal(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = status_of(state, "a", seconds=0.0 if STATES[state].is_terminal else 9.0)
-    assert cells(shown([status])) == [["a", state.value, "0/10", "-", "-", "-" if status.is_terminal else "0:00:09"]]
+    assert cells(shown([status])) == [["a", state.value, "0/10", "-", "-", "0:00:09" if state == "running" else "-"]]
     monkeypatch.setattr(module, "collect", lambda *_: [status])
     save(tmp_path, [job("a")])
 
@@ -132,7 +154,7 @@ def test_names_and_commands_that_are_wrapped_count_with_all_their_lines(height: 
     rows = cells("\n".join(lines))
     assert len(lines) < height
     names = "".join(row[0] for row in rows)
-    assert names == "".join(status.swept for status in LONG[: names.count("x") // 148])
+    assert names == "".join(status.run_id for status in LONG[: names.count("x") // 148])
     assert names
 
 
@@ -149,20 +171,29 @@ def test_as_many_wrapped_names_are_shown_as_the_terminal_has_lines_for(height: i
     assert len(shown(LONG, rows=number + 1, width=100).splitlines()) >= height
 
 
-@pytest.mark.parametrize("width", [60, 80, 100])
-def test_a_narrow_terminal_wraps_the_names_and_not_the_numbers(width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "headers"),
+    [
+        (60, ["state", "epoch", "best val acc"]),
+        (80, ["state", "epoch", "best val acc", "ETA"]),
+        (100, ["state", "epoch", "best val acc", "images/s", "ETA"]),
+    ],
+)
+def test_a_narrow_terminal_leaves_columns_out_and_wraps_the_names(width: int, headers: list[str]) -> None:
     name = "model=mlp_deep optimizer=momentum scheduler=cosine activation=leaky_relu norm=batch dropout.rate=0.25"
     text = shown(
         [status_of("running", name, epoch=3, best_val_acc=0.5, images_per_second=1234.0, seconds=9.0)], width=width
     )
     assert max(map(len, text.splitlines())) <= width
     first, *others = cells(text)
-    assert first[1:] == ["running", "3/10", "0.5000", "1,234", "0:00:09"]
+    numbers = ["running", "3/10", "0.5000", "1,234", "0:00:09"]
+    kept = dict(zip(["state", "epoch", "best val acc", "images/s", "ETA"], numbers, strict=True))
+    assert first[1:] == [kept[header] for header in headers]
     assert others
     assert not any(cell for row in others for cell in row[1:])
     assert "".join(row[0] for row in (first, *others)).replace(" ", "") == name.replace(" ", "")
     header = next(line for line in text.splitlines() if "state" in line)
-    assert [cell.strip() for cell in header.split("┃")[2:-1]] == ["state", "epoch", "best val acc", "images/s", "ETA"]
+    assert [cell.strip() for cell in header.split("┃")[2:-1]] == headers
 
 
 LEFT = [status_of("waiting", seconds=60.0), status_of("waiting", seconds=60.0), status_of("running", seconds=30.0)]
@@ -185,7 +216,7 @@ LEFT = [status_of("waiting", seconds=60.0), status_of("waiting", seconds=60.0), 
         (LEFT, {"concurrency": None}, "3 runs: 1 running, 2 waiting; about 2 min left"),
         (LEFT, {"concurrency": 3}, "3 runs: 1 running, 2 waiting; about 60 s left"),
         ([*LEFT, status_of("running", seconds=30.0)], {}, "4 runs: 2 running, 2 waiting; about 2 min left"),  # 90 s
-        ([*LEFT[1:], status_of("running", seconds=3.0)], {}, "3 runs: 2 running, 1 waiting; about 60 s left"),
+        ([*LEFT[1:], status_of("running", seconds=3.0)], {}, "3 runs: 2 running, 1 waiting; about 63 s left"),
         ([*LEFT, status_of("finished", seconds=9e9)], {}, "4 runs: 1 running, 2 waiting, 1 finished; about 2 min left"),
         (LEFT[:2], {"command": "python x"}, "2 runs: 2 waiting; nothing is running; to resume: python x"),
         ([status_of("waiting")], {"command": "c"}, "1 run: 1 waiting; nothing is running; to resume: c"),

@@ -13,8 +13,8 @@ from processes import REPOSITORY, environment
 from watching import cells, job, make, row, save, watched_live
 
 from sweeper.errors import UserError
-from sweeper.sweep import watch as module
 from sweeper.sweep.watch import watch
+from sweeper.sweep.watch_table import WIDE
 
 
 def test_in_a_terminal_the_table_is_redrawn_until_all_have_ended(
@@ -90,8 +90,8 @@ def test_a_terminal_that_cannot_redraw_gets_a_line_for_each_change(
         "2 runs: 1 failed, 1 finished",
     ]
     assert [row[:2] for row in cells(drawn)] == [
-        *(["seed=0", "waiting"], ["seed=1", "waiting"]),
-        *(["seed=1", "failed"], ["seed=0", "finished"]),
+        *(["seed=0 a", "waiting"], ["seed=1 b", "waiting"]),
+        *(["seed=1 b", "failed"], ["seed=0 a", "finished"]),
     ]
     assert "\x1b" not in drawn
 
@@ -119,9 +119,9 @@ def test_a_long_command_stays_on_its_line_and_a_long_name_in_its_column(
     watch(tmp_path, None, once=True)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"1 run: 1 waiting; nothing is running; to resume: {command}"
-    assert max(map(len, lines[:-1])) == module.WIDE
+    assert max(map(len, lines[:-1])) == WIDE
     rows = cells("\n".join(lines))
-    assert "".join(row[0] for row in rows) == name
+    assert "".join(row[0] for row in rows) == f"{name} a"
     assert rows[0][1:] == ["waiting", "0/10", "-", "-", "-"]
 
 
@@ -153,10 +153,10 @@ def test_the_command_prints_a_sweep_once_and_without_torch(tmp_path: Path) -> No
     done = sweeper_command("watch", "--once", "--output-dir", str(tmp_path), flags=("-X", "importtime"))
     assert done.returncode == 0
     assert cells(done.stdout) == [
-        ["seed=1", "running", "1/10", "0.5000", "100", "0:00:18"],
-        [f"seed={name}", "waiting", "0/10", "-", "-", "0:00:09"],
+        ["seed=1 a", "running", "1/10", "0.5000", "100", "0:00:18"],
+        [f"seed={name} b", "waiting", "0/10", "-", "-", "0:00:27"],
     ]
-    assert done.stdout.splitlines()[0].rstrip() == "sweep a-sweep"
+    assert done.stdout.splitlines()[0].rstrip() == "sweep a-sweep: 0 of 2 ended"
     assert done.stdout.splitlines()[-1].rstrip() == "2 runs: 1 running, 1 waiting; about 27 s left"
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "sweeper.sweep.watch" in imported

@@ -12,7 +12,9 @@ from watching import PLAN, cells, change_status, collected, job, make, row, save
 from sweeper.files import write_json
 from sweeper.runs.states import State
 from sweeper.sweep.saved import read_plan
-from sweeper.sweep.watch import RunStatus, collect, format_progress, watch
+from sweeper.sweep.statuses import RunStatus, collect
+from sweeper.sweep.watch import watch
+from sweeper.sweep.watch_table import format_progress
 
 
 def test_submitted_runs_are_queued_until_they_run(tmp_path: Path) -> None:
@@ -193,8 +195,8 @@ def test_bad_metrics_of_a_run_do_not_stop_the_watch_of_others(
     save(tmp_path, [job("bad", "seed=1"), job("good", "seed=2")])
     watch(tmp_path, None, once=True)
     assert cells(capsys.readouterr().out) == [
-        ["seed=1", "running", "1/10", "0.5000", "100", "0:00:18"],
-        ["seed=2", "running", "1/10", "0.6250", "100", "0:00:18"],
+        ["seed=1 bad", "running", "1/10", "0.5000", "100", "0:00:18"],
+        ["seed=2 good", "running", "1/10", "0.6250", "100", "0:00:18"],
     ]
 
 

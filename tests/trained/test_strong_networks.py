@@ -9,9 +9,10 @@ from scipy.special import softmax
 from support import composed
 
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.job import Job
 from sweeper.runs.network import TrainedNetwork, load_network
 from sweeper.runs.predictions import read_predictions
-from sweeper.runs.run import Job, run
+from sweeper.runs.run import run
 from sweeper.trained.export import export
 from sweeper.trained.images import find_images
 from sweeper.trained.predict import predict

@@ -1,0 +1,116 @@
+"""Displays in a terminal that are redrawn: whether they are possible, and log lines above them. No torch here."""
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+FAILED = "failed: "  # the beginning of a line about a run that failed
+CANNOT_REDRAW = ("dumb", "unknown")  # values of TERM
+UNLIMITED = 100_000  # characters across, of a file
+
+
+def can_redraw(stream: Any) -> bool:
+    """Return whether a stream is a terminal that moves its cursor."""
+    return bool(stream.isatty()) and os.environ.get("TERM") not in CANNOT_REDRAW
+
+
+def stdout_console(width: int = UNLIMITED) -> Any:
+    """Return rich's console of standard output.
+
+    Args:
+        width: characters across where that is no terminal, even if FORCE_COLOR asks for a terminal's colors there.
+    """
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console()
+    colors: Any = "standard" if os.environ.get("FORCE_COLOR") else None
+    return Console(width=width, force_terminal=False, color_system=colors)
+
+
+class Above(io.TextIOBase):
+    """A stream whose lines are printed by a console, above its live display; lines about failures in red."""
+
+    def __init__(self, console: Any) -> None:
+        self.console, self.rest = console, ""
+
+    def write(self, text: str, /) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            self.print(line)
+        return len(text)
+
+    def print(self, line: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(line, style="red" if line.startswith(FAILED) else ""))
+
+    def finish(self) -> None:
+        """Print what has no end of line yet."""
+        if self.rest:
+            self.write("\n")
+
+
+@contextmanager
+def lines_above(console: Any) -> Iterator[None]:
+    """Print the log's lines that go to a terminal above the live display of a console."""
+    above = Above(console)
+    with ExitStack() as restored:
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+                restored.callback(handler.setStream, handler.stream)
+                handler.setStream(above)
+        yield
+    above.finish()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress on standard error while something takes long, if that is a terminal; nothing stays behind.
+
+    Within another call, the bar is below the other one.
+
+    Args:
+        what: is done, in front of the bar.
+        total: steps to do.
+
+    Yields:
+        A function that is called with the number of steps that have just been done.
+    """
+    if not can_redraw(sys.stderr):
+        yield lambda done: None
+        return
+    with ExitStack() as closing:
+        bars = BARS.get()
+        if bars is None:
+            bars = closing.enter_context(new_bars())
+            closing.callback(BARS.reset, BARS.set(bars))
+        task = bars.add_task(what, total=total)
+        closing.callback(bars.remove_task, task)
+        yield lambda done: bars.advance(task, done)
+
+
+BARS: ContextVar[Any] = ContextVar("BARS", default=None)  # the bars that are shown
+
+
+@contextmanager
+def new_bars() -> Iterator[Any]:
+    """Show rich's progress bars, with the log's lines above them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with lines_above(console), Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
+        yield bars
+
+
+def format_clock(seconds: float) -> str:
+    """Format seconds as hours:minutes:seconds."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"

@@ -1,0 +1,69 @@
+"""A run that needs no further attempt: its result is reported. No torch here."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeper.config import Config
+from sweeper.errors import Diverged
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.job import Job
+from sweeper.runs.known import KnownRuns
+from sweeper.runs.naming import ID_DIGITS, name_of
+from sweeper.runs.provenance import next_command
+from sweeper.runs.states import Decision, Reason
+
+log = logging.getLogger(__name__)
+
+
+def reuse_known(config: Config, job: Job) -> float | None:
+    """Return the result of the run that a config describes, if an equal command resolved it before and it is done.
+
+    Returns:
+        The validation accuracy of its best epoch; None where the run has to be resolved, and perhaps trained.
+
+    Raises:
+        Diverged: it diverged.
+    """
+    found = KnownRuns().to_skip(config)
+    if found is None:
+        return None
+    known, decision = found
+    warn_of_missing_slots(config, known.missing_slots, job)
+    return reuse(known.record, decision)
+
+
+def reuse(record: RunDirectory, decision: Decision) -> float:
+    """Return the result of a run that needs no further attempt.
+
+    Raises:
+        Diverged: it diverged.
+    """
+    if decision.reason is Reason.DIVERGED:
+        error = (record.status() or {}).get("error")
+        raise Diverged(f"{record.run_id} already diverged: {error}; sweep.reuse=none retrains it")
+    result = record.result() or {}
+    log.info("%s: already finished, %s", name_of(record.run_id).text, describe_result(result))
+    log_next(record)
+    return float(result["best_val_acc"])
+
+
+def log_next(record: RunDirectory) -> None:
+    """Say what to do next with a run that is finished, unless it is one of a sweep."""
+    name = name_of(record.run_id)
+    if not name.position:
+        log.info(next_command(f"errors {record.run_id[-ID_DIGITS:]}", record.folder.parent.parent))
+
+
+def describe_result(result: Mapping[str, Any], *, short: bool = False) -> str:
+    val_acc, test_acc = (f"{result[name]:.4f}" for name in ("best_val_acc", "test_acc"))
+    if short:
+        return f"val_acc {val_acc}, test_acc {test_acc}"
+    return f"best val_acc {val_acc} in epoch {result['best_epoch']}, test_acc {test_acc}"
+
+
+def warn_of_missing_slots(config: Config, missing: Sequence[str], job: Job) -> None:
+    """Warn of choices in the command for slots that the model lacks."""
+    for slot in missing:
+        if f" {slot}" in job.command:
+            log.warning("model=%s has no %s slot; %s=... is ignored", config.model.name, slot, slot)

@@ -1,0 +1,29 @@
+"""The names of runs in displays: what was swept, then the end of the ID."""
+
+import logging
+
+from sweeper.runs.naming import RunName, name_of, named, positioned, short_name, swept_overrides
+
+
+def test_a_run_is_named_by_what_was_swept_and_the_end_of_its_id() -> None:
+    jobs = [["model=mlp", "norm=none", "dropout=light"], ["model=mlp", "norm=batch", "dropout=light"]]
+    assert swept_overrides(jobs) == ["norm=none", "norm=batch"]
+    assert swept_overrides(jobs[:1]) == ["model=mlp norm=none dropout=light"]
+    assert short_name("norm=none dropout=light", "mlp-relu-adam-digits-s0-8a1e845871") == (
+        "norm=none dropout=light 8a1e845871"
+    )
+    assert short_name("", "mlp-8a1e845871") == "mlp-8a1e845871"
+
+
+def test_names_hold_within_their_sweep_only() -> None:
+    names = positioned({"a-0123456789": "seed=0 0123456789"}, ["a-0123456789", "b"])
+    with named(names):
+        assert name_of("a-0123456789").titled == "1 of 2  seed=0 0123456789"
+        assert name_of("b") == RunName("b", "2 of 2")
+        assert name_of("c") == RunName("c")
+    assert name_of("a-0123456789").titled == "a-0123456789"
+
+
+def test_details_are_logged_in_a_single_run_and_where_asked_for() -> None:
+    assert RunName("a").detail(False) == RunName("a", "1 of 2").detail(True) == logging.INFO
+    assert RunName("a", "1 of 2").detail(False) == RunName("a", "1 of 2", in_table=True).level == logging.DEBUG

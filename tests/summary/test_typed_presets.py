@@ -1,0 +1,59 @@
+"""dropout=light stays light where it was typed so, in tables and sentences; files have the setting."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import finish
+
+from sweeper.summary.effects import effects
+from sweeper.summary.sentences import answers
+from sweeper.summary.table import lay_out, read_runs
+from sweeper.summary.typed_presets import typed_preset
+
+
+@pytest.mark.parametrize(
+    ("command", "preset"),
+    [
+        ("python train.py model=mlp dropout=light", "light"),
+        ("python train.py model=mlp", "light"),
+        ("python train.py dropout.rate=0.1", None),
+        ("python train.py +dropout.rate=0.1", None),
+        ("python train.py 'dropout.rate=0.1'", None),
+        ("python train.py data.root=/x/dropout.d", "light"),
+        (None, "light"),
+        (7, "light"),
+    ],
+)
+def test_a_preset_is_typed_unless_a_setting_of_its_group_is(command: Any, preset: str | None) -> None:
+    assert typed_preset("dropout", {"dropout": "light"}, command) == preset
+    assert typed_preset("dropout", ["light"], command) is None
+
+
+def make_runs(folder: Path, commands: dict[str, str]) -> None:
+    for seed in range(3):
+        for preset, rate in (("none", 0.0), ("light", 0.1)):
+            run = {"labels": {"dropout": preset}, "command": commands[preset]}
+            finish(folder, f"{preset}-{seed}", [0.5 + rate / 9], run=run, seed=seed, dropout={"rate": rate})
+
+
+def test_a_typed_preset_is_shown(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"none": "python train.py", "light": "python train.py dropout=light"})
+    frame, _ = read_runs(tmp_path)
+    shown, _ = lay_out(frame, over="seed", is_typed=True)
+    assert sorted(shown["dropout"]) == ["light", "none"]
+    assert "dropout.rate" in lay_out(frame, over="seed")[0]  # as csv and json have it
+    assert "dropout.rate" in lay_out(frame, by="dropout.rate", is_typed=True)[0]
+    found = effects(frame)
+    assert found.comparisons[0].changes[0].axis == "dropout.rate"
+    (answer,) = answers(found)
+    assert "compared with dropout=none" in answer.heading
+    assert answer.sentences[0].startswith("dropout=light: ")
+
+
+def test_where_a_rate_was_typed_rates_are_shown(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"none": "python train.py", "light": "python train.py dropout.rate=0.1"})
+    frame, _ = read_runs(tmp_path)
+    assert "dropout.rate" in lay_out(frame, over="seed", is_typed=True)[0]
+    (answer,) = answers(effects(frame))
+    assert answer.sentences[0].startswith("dropout.rate=0.1: ")

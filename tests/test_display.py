@@ -1,0 +1,100 @@
+"""Displays: consoles of files and terminals, log lines above a display, progress bars."""
+
+import io
+import logging
+import sys
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from sweeper import display
+from sweeper.display import Above, can_redraw, lines_above, progress, stdout_console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def use_terminal(monkeypatch: pytest.MonkeyPatch, term: str = "xterm") -> Terminal:
+    """Let standard output and errors be a terminal of 60 columns."""
+    stream = Terminal()
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+@pytest.mark.parametrize(("forced", "colored"), [({}, False), ({"FORCE_COLOR": "1"}, True)])
+def test_a_file_is_never_cut_whatever_force_color_says(
+    forced: dict[str, str], colored: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in ({"COLUMNS": "40"} | forced).items():
+        monkeypatch.setenv(name, value)
+    stdout_console().print(Text("x" * 500, style="red"))
+    printed = capsys.readouterr().out
+    assert "x" * 500 in printed
+    assert ("\x1b" in printed) == colored
+
+
+def test_a_terminal_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
+    assert stdout_console().width == 60
+
+
+@pytest.mark.parametrize(("term", "redrawn"), [("xterm", True), ("dumb", False), ("unknown", False)])
+def test_a_dumb_terminal_is_not_redrawn(term: str, redrawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_redraw(use_terminal(monkeypatch, term)) == redrawn
+    assert not can_redraw(io.StringIO())
+
+
+def test_lines_above_a_display_are_whole_and_failures_red() -> None:
+    file = io.StringIO()
+    above = Above(Console(file=file, force_terminal=True, width=80, color_system="standard"))
+    above.write("one\nfailed: t")
+    assert file.getvalue() == "one\n"
+    above.write("wo\nthree")
+    above.finish()
+    assert file.getvalue() == "one\n\x1b[31mfailed: two\x1b[0m\nthree\n"
+
+
+def test_the_log_goes_above_a_display_only_where_it_goes_to_a_terminal() -> None:
+    terminal, file = Terminal(), io.StringIO()
+    handlers = [logging.StreamHandler(stream) for stream in (terminal, file)]
+    root, shown = logging.getLogger(), io.StringIO()
+    try:
+        for handler in handlers:
+            root.addHandler(handler)
+        with lines_above(Console(file=shown, width=80)):
+            root.error("inside")
+        root.error("outside")
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+    assert (shown.getvalue(), terminal.getvalue()) == ("inside\n", "outside\n")
+    assert file.getvalue() == "inside\noutside\n"
+
+
+def test_progress_within_progress_is_one_display_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    with progress("planning", 2) as outer:
+        with progress("decoding", 3) as inner:
+            bars: Any = display.BARS.get()
+            inner(2)
+            assert [(task.description, task.completed, task.total) for task in bars.tasks] == [
+                ("planning", 0, 2),
+                ("decoding", 2, 3),
+            ]
+        outer(1)
+        assert [task.completed for task in bars.tasks] == [1]
+    assert display.BARS.get() is None
+    assert terminal.getvalue().rstrip("\r").endswith("\x1b[1A\x1b[2K\x1b[?25h")  # both lines are erased
+
+
+def test_progress_is_quiet_where_errors_are_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("planning", 2) as advance:
+        advance(1)
+    assert capsys.readouterr() == ("", "")
