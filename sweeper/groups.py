@@ -44,9 +44,20 @@ class DataConfig:
     value_range: list[float] | None = setting(
         "values that become black and white in gray images of more than 8 bits; null: 0 and 65535"
     )
+    scenes: int | None = setting("number of scenes, without the 300 test scenes", check=at_least(2))
     val_size: int | None = setting("images held out for validation; null: a tenth; 0: test images", check=at_least(0))
     mean: list[float] | None = setting("mean per channel, subtracted from pixels in [0, 1]", check=MEAN)
     std: list[float] | None = setting("standard deviation per channel, by which they are then divided", check=STD)
+
+
+@dataclass
+class TaskConfig:
+    """What is learned about an image."""
+
+    name: str = setting("what is predicted: a class for each image, or for each pixel", "classification")
+    ignore_index: int | None = setting(
+        "value of masks whose pixels do not count in losses and metrics, beside 255", check=between(0, 255)
+    )
 
 
 @dataclass
@@ -56,7 +67,9 @@ class ModelConfig:
     name: str = setting("architecture", "")
     hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
     channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
-    widths: list[int] | None = setting("filters of each group of convolutions", check=at_least(1))
+    widths: list[int] | None = setting(
+        "filters of each group of convolutions (unet: at each resolution)", check=at_least(1)
+    )
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
     arch: str | None = setting("name of a network of torchvision or timm")
     weights: str | None = setting(

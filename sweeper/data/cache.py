@@ -53,7 +53,7 @@ class Cached:
 
 @dataclass
 class Images:
-    """Images (N, C, H, W) uint8 with their labels (N,) int64."""
+    """Images (N, C, H, W) uint8 with their labels: classes (N,) int64, or masks (N, H, W) uint8."""
 
     images: Tensor
     labels: Tensor
@@ -225,6 +225,8 @@ def untrained_classes(folder: Path, fingerprint: str, val_size: int) -> list[int
     """Return the classes whose training images are all held out, which no seed changes; none for a damaged cache."""
     try:
         labels = np.load(folder / "train_labels.npy")
+        if labels.ndim > 1:  # masks: it depends on the seed
+            return []
         train, _ = stratified_split(labels, val_size, seed=0)
         return [int(label) for label in np.setdiff1d(labels, labels[train])]
     except Exception:  # as in read_arrays; load repairs it
@@ -248,6 +250,11 @@ def check_data(config: DataConfig, num_train: int, channels: int) -> None:
         )
 
 
+def strata(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the groups (N,) whose shares a split keeps: the classes; of masks, which have several each, one group."""
+    return labels if labels.ndim == 1 else np.zeros(len(labels), np.int64)
+
+
 def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Tensor, Images, Tensor]:
     """Split a dataset into training and validation images.
 
@@ -262,5 +269,5 @@ def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[T
     val_size = int(config.val_size or 0)
     if val_size == 0:
         return torch.arange(len(dataset.train)), dataset.test, torch.arange(len(dataset.test))
-    train, val = stratified_split(dataset.train.labels.numpy(), val_size, seed)
+    train, val = stratified_split(strata(dataset.train.labels.numpy()), val_size, seed)
     return torch.from_numpy(train), dataset.train, torch.from_numpy(val)

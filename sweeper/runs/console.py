@@ -14,6 +14,7 @@ from sweeper.training.state import LoopState, Row
 
 log = logging.getLogger(__name__)
 
+SHOWN = {"train": ("acc", "pixel_acc"), "val": ("acc", "miou")}  # of each part of the images, the one that a row has
 REFRESH = 0.2  # seconds between two updates of the bar
 
 
@@ -79,13 +80,16 @@ class Console:
             self.bar.update(self.task, completed=(loop.epoch - 1) * self.batches + loop.step_in_epoch)
 
     def epoch(self, row: Row) -> None:
+        train, val = (
+            next(f"{part}_{name}" for name in names if f"{part}_{name}" in row) for part, names in SHOWN.items()
+        )
         line = (
             f"epoch {row['epoch']}/{self.epochs}  "
-            f"train_loss {row['train_loss']:.4f}  train_acc {row['train_acc']:.4f}  "
-            f"val_loss {row['val_loss']:.4f}  val_acc {row['val_acc']:.4f}  "
+            f"train_loss {row['train_loss']:.4f}  {train} {row[train]:.4f}  "
+            f"val_loss {row['val_loss']:.4f}  {val} {row[val]:.4f}  "
             f"{row['train_seconds']:.1f} s  {row['images_per_second']:,.0f} images/s"
         )
         log.log(logging.INFO if self.bar is None else logging.DEBUG, "%s: %s", self.run_id, line)
         if self.bar is not None:
-            shown = f"epoch {row['epoch'] + 1}  val_acc {row['val_acc']:.4f}" if row["epoch"] < self.epochs else "done"
+            shown = f"epoch {row['epoch'] + 1}  {val} {row[val]:.4f}" if row["epoch"] < self.epochs else "done"
             self.bar.update(self.task, description=shown, completed=row["epoch"] * self.batches)

@@ -1,7 +1,7 @@
 """The code that a run's result depends on: a hash per definition reached. Static analysis, standard library only.
 
-Roots are the functions that build, fit, evaluate and select (group "core"), and for each group of the config the
-function that it chose. From a root, follow the names that a definition uses to other definitions of the package,
+Roots are the functions that build, fit, evaluate and select, with the task (group "core"), and for each group of the
+config the function that it chose. From a root, follow the names that a definition uses to other definitions of the package,
 through imports and annotations, but not through registries and not into decoding, configuration, files and errors. So
 a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
 """
@@ -12,17 +12,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sweeper.runs.refactored import REFACTORED
+from sweeper.runs.scores import task_of
 from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
 # Decoding: its pixels are in the dataset's fingerprint.
-DECODING = ("sources", "image_files", "image_folders", "unreadable", "value_range")
+DECODING = (
+    "sources",
+    "image_files",
+    "image_folders",
+    "mask_folders",
+    "scenes",
+    "unreadable",
+    "value_range",
+    "voc",
+)
 NOT_FOLLOWED = tuple(f"data/{name}" for name in DECODING)
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
+TASKS = "training/task.TASKS"
 # The registry of each group, and the choice of an effective config that does not name the group. A group without one
 # is a slot that the model may lack.
 REGISTRIES = {
+    "task": (TASKS, "classification"),
     "model": ("models.MODELS", None),
     "activation": ("models/layers.ACTIVATIONS", None),
     "norm": ("models/layers.NORMS", None),
@@ -112,12 +125,14 @@ def closure(roots: Iterable[str]) -> dict[str, str]:
         if definition not in found:
             found[definition] = syntax_hash(definition)
             left += references(definition)
-    return dict(sorted(found.items()))
+    counted = {name: REFACTORED.get(name, {}).get(hash, hash) for name, hash in sorted(found.items())}
+    return {name: hash for name, hash in counted.items() if hash is not None}
 
 
 @cache
-def core() -> dict[str, str]:
-    return closure(CORE)
+def core(task: str) -> dict[str, str]:
+    """Return the code of every run of a task."""
+    return dict(sorted((closure(CORE) | chosen_code(TASKS, task)).items()))
 
 
 @cache
@@ -160,8 +175,10 @@ def steps_code(group: str, settings: Iterable[str]) -> Code:
 
 def code_of(effective: dict[str, Any]) -> Code:
     """Return today's code of a run with this effective config: "core", and each group that has a function in it."""
-    code: Code = {"core": core()}
+    code: Code = {"core": core(task_of(effective))}
     for group, (registry, default) in REGISTRIES.items():
+        if group == "task":
+            continue
         settings = effective.get(group)
         name = settings.get("name", group) if isinstance(settings, dict) else settings
         name = default if name is None else str(name).removeprefix("val_" if group == "select" else "")

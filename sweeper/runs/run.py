@@ -15,6 +15,7 @@ from sweeper.runs import fingerprint
 from sweeper.runs.attempt import Attempt
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import describe
+from sweeper.runs.scores import best_val_of, score_in
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, archive, decide, run_lock
 from sweeper.runs.teacher import load_teacher
@@ -45,7 +46,7 @@ def run(config: Config, job: Job) -> float:
     """Train the run that the config describes, resume it, or reuse it where it is finished.
 
     Returns:
-        The validation accuracy of its best epoch.
+        The validation accuracy of its best epoch, or the metric that ranks the runs of its task.
 
     Raises:
         UserError: a setting is wrong; nothing was started.
@@ -81,11 +82,11 @@ def reuse(record: RunDirectory, decision: Decision) -> float:
         raise Diverged(f"{record.run_id} already diverged: {error}; sweep.reuse=none retrains it")
     result = record.result() or {}
     log.info("%s: already finished, %s", record.run_id, summary_of(result))
-    return float(result["best_val_acc"])
+    return best_val_of(result)
 
 
 def train(spec: RunSpec, decision: Decision, job: Job) -> float:
-    """Make an attempt at a run that this process owns, and return the validation accuracy of its best epoch."""
+    """Make an attempt at a run that this process owns, and return what `run` returns."""
     record = spec.record
     device = set_up_process(spec.config.device, spec.config.threads)
     model = check(spec.config, spec.choices, spec.cached)
@@ -106,10 +107,12 @@ def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     teacher = load_teacher(spec.config, spec.cached)
     result = attempt.run(lambda: build(spec.config, spec.choices, load(spec.cached), device, teacher=teacher))
     log.info("%s: finished, %s", record.run_id, summary_of(result))
-    return float(result["best_val_acc"])
+    return best_val_of(result)
 
 
 def summary_of(result: dict[str, Any]) -> str:
+    score = score_in(result)
     return (
-        f"best val_acc {result['best_val_acc']:.4f} in epoch {result['best_epoch']}, test_acc {result['test_acc']:.4f}"
+        f"best val_{score} {best_val_of(result):.4f} in epoch {result['best_epoch']}, "
+        f"test_{score} {result[f'test_{score}']:.4f}"
     )

@@ -20,7 +20,7 @@ PADDING = 3  # a border and a space on both sides of a cell
 
 def print_evaluation(name: str, evaluation: Reevaluation) -> None:
     """Print an evaluation; where a terminal is too narrow for the confusion matrix, in parts of fewer columns."""
-    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
+    print(f"{name}\ntest_{evaluation.score} {evaluation.test_score:.4f}, recorded {evaluation.recorded_score:.4f}")
     labels = [Text(printable(label)) for label in evaluation.classes]
     limit = Console().width if sys.stdout.isatty() else None
     for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):
@@ -87,5 +87,7 @@ def check_evaluation(evaluation: Reevaluation, recorded: Path) -> None:
         allowed = 0.0
     if (changed or 0) > allowed * num_images:
         raise UserError(f"{changed} predicted classes differ from those in {recorded}")
-    if abs(evaluation.test_acc - evaluation.recorded_acc) > allowed:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
+    if abs(evaluation.test_score - evaluation.recorded_score) > allowed:
+        raise UserError(
+            f"test_{evaluation.score}={evaluation.test_score} differs from the recorded {evaluation.recorded_score}"
+        )
