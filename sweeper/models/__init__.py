@@ -16,6 +16,7 @@ from torch import nn
 from sweeper.choice import Registry, keyword_only
 from sweeper.models.airbench import airbench
 from sweeper.models.cnn import cnn, cnn_pool
+from sweeper.models.fcn import fcn8s, fcn16s, fcn32s
 from sweeper.models.linear import Shape, softmax
 from sweeper.models.mlp import mlp
 from sweeper.models.resnet import resnet18
@@ -33,6 +34,9 @@ MODELS: Registry = {
     "timm": timm,
     "patch_softmax": patch_softmax,
     "unet": unet,
+    "fcn32s": fcn32s,
+    "fcn16s": fcn16s,
+    "fcn8s": fcn8s,
 }
 
 

@@ -4,6 +4,7 @@ They take images (N, C, H, W) and return the logits of each pixel (N, K, H, W).
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -44,6 +45,6 @@ def convolutions(
 ) -> nn.Sequential:
     """Return 3x3 convolutions from each number of channels to the next, each with norm and activation; then dropout."""
     layers: list[nn.Module] = []
-    for fan_in, filters in zip(channels, channels[1:], strict=False):
+    for fan_in, filters in pairwise(channels):
         layers += [nn.Conv2d(fan_in, filters, 3, padding=1), norm(filters, 2), activation()]
     return nn.Sequential(*layers, dropout())

@@ -1,9 +1,9 @@
 """The code that a run's result depends on: a hash per definition reached. Static analysis, standard library only.
 
-Roots are the functions that build, fit, evaluate and select, with the task (group "core"), and for each group of the
-config the function that it chose. From a root, follow the names that a definition uses to other definitions of the package,
-through imports and annotations, but not through registries and not into decoding, configuration, files and errors. So
-a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
+Roots are the task and the functions that build, fit, evaluate and select (group "core"), and for each group of the
+config the function that it chose. From a root, follow the names that a definition uses to other definitions of the
+package, through imports and annotations, but not through registries and not into decoding, configuration, files and
+errors. So a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
 """
 
 import ast

@@ -89,8 +89,8 @@ def check_masks(config: Config, choices: Any, task: Task) -> None:
         )
     if config.selective_backprop is not None:
         raise UserError(
-            f"selective_backprop={config.selective_backprop} ranks images by the loss of their class, which {named} has "
-            "not; choose null"
+            f"selective_backprop={config.selective_backprop} ranks images by the loss of their class, and {named} has "
+            "masks; choose null"
         )
     if config.courses.progressive_resizing is not None:
         raise UserError(
