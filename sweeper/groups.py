@@ -72,9 +72,7 @@ class ModelConfig:
     )
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
     arch: str | None = setting("name of a network of torchvision or timm")
-    library: str | None = setting(
-        "library of model.arch: torchvision or timm", check=one_of("torchvision", "timm")
-    )
+    library: str | None = setting("library of model.arch: torchvision or timm", check=one_of("torchvision", "timm"))
     weights: str | None = setting(
         "initial weights: null (from scratch), imagenet (resnet18), pretrained (torchvision, timm), or a file such as "
         "another run's best.pt"

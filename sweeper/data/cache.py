@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.data.image_folders import CACHE_TAG, few
-from sweeper.data.sources import DATASETS, Source
+from sweeper.data.source import Source
+from sweeper.data.sources import DATASETS
 from sweeper.data.split import stratified_split
 from sweeper.errors import UserError, warn_once
 from sweeper.files import write_text

@@ -2,8 +2,8 @@
 
 A scene has a ground of smooth random colors with grain, strokes that belong to no digit, and on top of them several
 digits of random size, rotation and color, which may overlap: the later covers the earlier. Ground, strokes and digits
-draw their colors from the same range, so that the color of a pixel says nothing about its class. Each scene follows from
-its number alone, so that a larger dataset begins with the scenes of a smaller one.
+draw their colors from the same range, so that the color of a pixel says nothing about its class. Each scene follows
+from its number alone, so that a larger dataset begins with the scenes of a smaller one.
 """
 
 import math

@@ -11,9 +11,8 @@ import os
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from PIL import Image
 from sweeper.choice import Registry
 from sweeper.data.image_files import as_array, lenient, read_image
 from sweeper.data.image_folders import list_images
-from sweeper.data.scenes import SCENES_VERSION, SMALLEST_SCENE, TEST_SCENES, compose
+from sweeper.data.mask_sources import digit_scenes, segmentation_folder, voc2012
+from sweeper.data.source import DECODER_VERSION, Allocate, Source
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.value_range import ValueRange
@@ -33,25 +33,7 @@ from sweeper.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
-DECODER_VERSION = 2  # of what image_files makes of a file
 DOWNLOAD_TIMEOUT = 30  # seconds without a byte
-
-
-@dataclass
-class Source:
-    """A dataset before it is decoded.
-
-    Attributes:
-        key: text that changes when the files do; found without reading them.
-        decode: fills the arrays train_images (N, C, H, W) uint8, train_labels (N,) int64, test_images and test_labels
-            that it gets from `allocate`, and returns the classes' names. See `with_masks` for other labels.
-        test_files: paths of the test images below the dataset's root, in order; none where they are in an archive.
-    """
-
-    key: str
-    decode: Callable[[Allocate], list[str]]
-    test_files: Sequence[str] = ()
 
 
 def image_folder(
@@ -205,50 +187,11 @@ def download(url: str, archive: Path, sha256: str) -> None:
         socket.setdefaulttimeout(timeout)
 
 
-def with_masks(function: Callable[..., Source]) -> Callable[..., Source]:
-    """Mark a dataset whose labels are masks (N, H, W) uint8: the class of each pixel, 255 where it is unlabeled."""
-    function.targets = "masks"  # type: ignore[attr-defined]
-    return function
-
-
-@with_masks
-def digit_scenes(*, image_size: int, scenes: int) -> Source:
-    """Scenes of scikit-learn's handwritten digits (sweeper.data.scenes), and 300 of digits that no training scene has.
-
-    Classes are `ground` and the digits.
-
-    Args:
-        image_size: at least 32; digits have a quarter to a half of it.
-        scenes: to train on or to hold out.
-
-    Raises:
-        UserError: scenes are too small to show digits.
-    """
-    if image_size < SMALLEST_SCENE:
-        raise UserError(f"data.image_size={image_size} is too small for data=digit_scenes; choose {SMALLEST_SCENE} up")
-
-    def decode(allocate: Allocate) -> list[str]:
-        from sklearn.datasets import load_digits  # slow to import, needed once
-
-        bunch = load_digits()
-        pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
-        labels = bunch.target.astype(np.int64)
-        chosen = stratified_split(labels, 297, seed=0)
-        for part, (split, number) in enumerate((("train", scenes), ("test", TEST_SCENES))):
-            images = allocate(f"{split}_images", (number, 3, image_size, image_size), "uint8")
-            masks = allocate(f"{split}_labels", (number, image_size, image_size), "uint8")
-            for index in range(number):
-                own = chosen[part]
-                images[index], masks[index] = compose(pixels[own], labels[own], image_size, (part, index))
-        return ["ground", *map(str, bunch.target_names)]
-
-    versions = " ".join(importlib.metadata.version(name) for name in ("scikit-learn", "numpy", "pillow"))
-    return Source(f"digit_scenes {SCENES_VERSION} {versions} {image_size} {scenes}", decode)
-
-
 DATASETS: Registry = {
     "cifar10": cifar10,
     "image_folder": image_folder,
     "digits": digits,
     "digit_scenes": digit_scenes,
+    "segmentation_folder": segmentation_folder,
+    "voc2012": voc2012,
 }

@@ -20,11 +20,13 @@ PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
 # Decoding: its pixels are in the dataset's fingerprint.
 DECODING = (
-    "sources",
     "image_files",
     "image_folders",
     "mask_folders",
+    "mask_sources",
     "scenes",
+    "source",
+    "sources",
     "unreadable",
     "value_range",
     "voc",

@@ -26,7 +26,7 @@ from sweeper.data.cache import (
     validation_split,
     warn_about_split,
 )
-from sweeper.data.sources import Source
+from sweeper.data.source import Source
 from sweeper.errors import UserError, warn_once
 from sweeper.groups import DataConfig
 

@@ -175,7 +175,7 @@ ADDITIONS = {
     "layout": ("training/loop.py", "loop.next_epoch(row)", "loop.next_epoch(\n            row\n        )"),
     "decoding": ("data/sources.py", "DOWNLOAD_TIMEOUT = 30", "DOWNLOAD_TIMEOUT = 60"),
     "half a file": ("models/mlp.py", '"""Fully', '"""Fully'),  # beside it, see below
-    "reader's field": ("data/sources.py", "    key: str\n", "    key: str\n    more: int = 0\n"),
+    "reader's field": ("data/source.py", "    key: str\n", "    key: str\n    more: int = 0\n"),
     "metric": ("training/metrics.py", "METRICS: Registry = {", 'METRICS: Registry = {"mine": Metric(acc), '),
 }
 
