@@ -1,4 +1,4 @@
-"""The best configuration and its best run, by validation accuracies minus the effects of the validation splits.
+"""The best configuration and its best run, by validation accuracies (or mean IoUs, of segmentation) minus the effects of the validation splits.
 
 A seed draws a validation split, and some splits are easier than others. So configurations are compared by their means
 over the same splits, never by their highest run, which is that of the easiest split.
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.summary.average import keys
-from sweeper.summary.columns import setting_columns
+from sweeper.summary.columns import best_val, setting_columns
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -55,7 +55,7 @@ def adjust(frame: pd.DataFrame) -> Adjusted:
     configuration = numbered(frame, [name for name in [*settings, "code"] if name != SEED and name in frame])
     data = numbered(frame, [name for name in settings if name == "data" or name.startswith("data.")])
     split = numbered(frame, [name for name in settings if name in (SEED, "data") or name.startswith("data.")])
-    accs = pd.to_numeric(frame["best_val_acc"], errors="coerce").to_numpy(dtype=float)
+    accs = pd.to_numeric(frame[best_val(frame)], errors="coerce").to_numpy(dtype=float)
     finished = (frame["state"] == "finished").to_numpy() & np.isfinite(accs)
     fitted = (configuration[finished], split[finished])
     uneven = is_uneven(*fitted, data[finished])
@@ -117,11 +117,12 @@ def best_run(frame: pd.DataFrame) -> Any:
     It belongs to the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and has the
     highest of these. Ties are broken by the highest best_val_acc, then by run_id.
     """
-    finished = frame[(frame["state"] == "finished") & frame["best_val_acc"].notna()].reset_index(drop=True)
+    by = best_val(frame)
+    finished = frame[(frame["state"] == "finished") & frame[by].notna()].reset_index(drop=True)
     if finished.empty:
         return None
     adjusted = adjust(finished)
-    accs = finished["best_val_acc"].to_numpy(dtype=float)
+    accs = finished[by].to_numpy(dtype=float)
     order = np.lexsort(
         (finished["run_id"].to_numpy(str), -accs, -adjusted.runs, -adjusted.configurations[adjusted.configuration_of])
     )

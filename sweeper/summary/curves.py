@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeper.errors import UserError, format_names
 from sweeper.summary.average import format_states
+from sweeper.summary.columns import scores
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
 from sweeper.summary.output import printable, write_output
@@ -61,6 +62,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "sweeper",
     "pdf.fonttype": 42,
 }
+VALIDATION = {"acc": "accuracy", "miou": "mIoU"}  # by the metric that ranks runs
 METADATA: dict[str, dict[str, Any]] = {  # no date, no version: equal records give equal files
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     ".png": {"Software": None},
@@ -105,10 +107,16 @@ def write_curves(
         warnings.filterwarnings("ignore", r"Glyph .* missing")  # the font lacks the script of a name
         rcdefaults()  # without the user's matplotlibrc
         rcParams.update(STYLE)
-        figure = draw(curves[:top], title, notes(frame, curves, top, options or ConvergenceOptions()))
+        paragraphs = notes(frame, curves, top, options or ConvergenceOptions())
+        figure = draw(curves[:top], title, paragraphs, validation(frame))
         for file in files:
             write_output(file, rendered(figure, file.suffix.lower()))
     return files
+
+
+def validation(frame: pd.DataFrame) -> str:
+    """Name what the curves show of the validation images, by the tasks of the runs."""
+    return f"validation {' or '.join(VALIDATION[score] for score in scores(frame))}"
 
 
 def rendered(figure: Figure, suffix: str) -> bytes:
@@ -123,11 +131,11 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     left_out, no_epoch = len(curves) - top, len(frame) - sum(max(curve.runs) for curve in curves)
     drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(format_states(frame), CAPTION_LENGTH)})"
     drawn += f". Without a completed epoch: {no_epoch}" if no_epoch > 0 else ""
-    drawn += f". Drawn: the best {top} by validation accuracy; left out: {left_out}" if left_out > 0 else ""
+    drawn += f". Drawn: the best {top} by {validation(frame)}; left out: {left_out}" if left_out > 0 else ""
     read = (
         "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch; band: "
-        f"their lowest to highest. Convergence epoch: the first at {options.percent} of the run's best validation "
-        "accuracy, mean over the finished runs."
+        f"their lowest to highest. Convergence epoch: the first at {options.percent} of the run's best "
+        f"{validation(frame)}, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."
@@ -135,8 +143,10 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     return [f"{drawn}.", read, *([f"Shared settings: {name_of(shared)}."] if shared else [])]
 
 
-def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figure:
-    """Draw validation accuracy and training loss (rows) over epochs and seconds (columns), legend and text below."""
+def draw(
+    curves: Sequence[Curve], title: str, paragraphs: Sequence[str], validation: str = "validation accuracy"
+) -> Figure:
+    """Draw validation accuracy, or what its name says, and training loss (rows) over epochs and seconds (columns), legend and text below."""
     figure = Figure(figsize=(WIDTH, 2 * PANELS))
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
@@ -146,7 +156,7 @@ def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figu
             x = curve.seconds.mean if column else curve.epochs
             draw_curve(panels[0, column], x, curve.val_acc, curve, index)
             draw_curve(panels[1, column], x, curve.train_loss, curve, index, limit)
-    label_axes(panels, limit)
+    label_axes(panels, limit, validation)
     legend = add_legend(figure, curves)
     lines = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
     text = figure.text(0, 0, "\n".join(lines), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
@@ -197,9 +207,9 @@ def draw_curve(
         axes.plot(x[-1], mean[-1], **UNFINISHED, zorder=5)
 
 
-def label_axes(panels: Any, limit: float | None) -> None:
+def label_axes(panels: Any, limit: float | None, validation: str) -> None:
     """Set names and units; epochs are whole numbers."""
-    panels[0, 0].set_ylabel("validation accuracy (0 to 1)")
+    panels[0, 0].set_ylabel(f"{validation} (0 to 1)")
     panels[1, 0].set_ylabel("training loss (cross-entropy, nats)" + ("" if limit is None else f", cut at {limit:.3g}"))
     panels[1, 0].set_xlabel("epoch")
     panels[1, 1].set_xlabel("training time without evaluations (s)")

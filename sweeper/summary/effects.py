@@ -18,7 +18,7 @@ from sweeper.summary.axes import (
 )
 from sweeper.summary.columns import is_implied
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effect_measures import METRICS, Runs, as_number
+from sweeper.summary.effect_measures import METRICS, Runs, as_number, usual_measures
 from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
@@ -89,7 +89,11 @@ def effects(
         UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does not
             vary, or its grids differ in size.
     """
-    method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
+    method, skipped, options = (
+        method or Method(measures=usual_measures(frame)),
+        skipped or Skipped(),
+        options or ConvergenceOptions(),
+    )
     states = Counter[str]() if frame.empty else Counter(str(state) for state in frame["state"])
     runs = states.pop("finished", 0)
     folders = {OLD: skipped.old, "copies": skipped.copies, "unreadable": skipped.unreadable}

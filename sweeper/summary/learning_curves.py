@@ -13,6 +13,7 @@ import pandas as pd
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.scores import SCORES
 from sweeper.summary.average import format_states, groups
 from sweeper.summary.best import adjust
 from sweeper.summary.columns import SLOTS, format_value, is_missing, setting_columns
@@ -20,7 +21,7 @@ from sweeper.summary.output import printable
 from sweeper.summary.run_row import LARGEST, digest
 from sweeper.summary.table import lay_out
 
-METRICS = ("val_acc", "train_loss", "train_seconds")
+OTHERS = ("train_loss", "train_seconds")  # beside the metric that ranks runs
 SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
 
 
@@ -53,7 +54,7 @@ class Curve:
         seeds: of its runs, in order.
         epochs: those that at least one run completed, from 1.
         runs: how many runs completed each epoch; fewer towards the end where some stopped early.
-        val_acc, train_loss: over the runs that completed the epoch.
+        val_acc, train_loss: over the runs that completed the epoch; of segmentation, val_acc is mIoU.
         seconds: training seconds to the end of each epoch: an epoch's mean, lowest and highest, cumulated.
         convergence_epoch: mean over the finished runs; None where no run is finished.
     """
@@ -104,12 +105,13 @@ def split_settings(frame: pd.DataFrame) -> tuple[list[str], list[str], list[str]
 
 
 def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float]]:
-    """Return METRICS by epoch, from the rows that hold what this program writes."""
+    """Return the metric that ranks runs and OTHERS by epoch, from the rows that hold what this program writes."""
     epochs = {}
     for row in rows:
-        epoch, *values = (number(row.get(name)) for name in ("epoch", *METRICS))
+        score = next((f"val_{score}" for score in SCORES.values() if f"val_{score}" in row), "")
+        epoch, *values = (number(row.get(name)) for name in ("epoch", score, *OTHERS))
         known = [value for value in values if value is not None and 0 <= value < LARGEST]
-        if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(METRICS) and known[0] <= 1:
+        if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(values) and known[0] <= 1:
             epochs[int(epoch)] = known
     return epochs
 
@@ -125,7 +127,7 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float]]], va
     epochs = sorted(set().union(*rows))
     completed = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
     val_acc, train_loss, seconds = (
-        Band.over([[values[index] for values in metrics] for metrics in completed]) for index in range(len(METRICS))
+        Band.over([[values[index] for values in metrics] for metrics in completed]) for index in range(1 + len(OTHERS))
     )
     cells = {name: runs[name].tolist()[0] for name in varying}
     settings = {name: None if is_missing(cell) else cell for name, cell in cells.items()}

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.summary.cost import format_ratio
-from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import name_change, tables
 from sweeper.summary.effects_text import title_of
-from sweeper.summary.inference import TEST_ACC
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 70, 610, 30, 270  # of the plot, in the picture
@@ -44,7 +43,7 @@ def cost_pictures(found: Effects) -> list[dict[str, Any]]:
     """Return a picture for each dataset on which the cost of several changes is known; coordinates as text."""
     several = len({comparison.data for comparison in found.comparisons}) > 1
     pictures = []
-    for table in tables([comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]):
+    for table in tables([comparison for comparison in found.comparisons if comparison.metric in MAIN]):
         changes = [
             Point(name_change(comparison), comparison.mean, comparison.cost.step_time)
             for comparison in table
@@ -58,7 +57,7 @@ def cost_pictures(found: Effects) -> list[dict[str, Any]]:
 def picture(points: Sequence[Point]) -> dict[str, Any]:
     """Return the positions of points, of the line through the front, and of the ticks; cost is on a log scale."""
     costs, effects = [math.log(point.step_time) for point in points], [point.effect for point in points]
-    digits, front = METRICS[TEST_ACC].digits.format, pareto_front(points)
+    digits, front = METRICS[MAIN[0]].digits.format, pareto_front(points)
 
     def place(value: float, values: Sequence[float], start: int, end: int) -> float:
         low, high = min(values), max(values)

@@ -5,7 +5,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +18,7 @@ from rich.text import Text
 from sweeper.errors import UserError, format_names
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.scores import CLASSIFICATION, SCORES
 from sweeper.runs.states import STATES, Action, State, parse_state
 from sweeper.sweep.durations import format_duration, makespan
 from sweeper.sweep.notation import normalized
@@ -34,8 +35,10 @@ class RunStatus:
     Attributes:
         swept: the overrides that distinguish it from the sweep's other runs.
         epoch: the number of finished epochs.
+        best_val: the best validation accuracy so far, or the metric that ranks runs of another task.
         images_per_second: the speed of its last epoch.
         seconds: an estimate of the time left; None where nothing is known.
+        score: that metric; None before an epoch has ended.
     """
 
     swept: str
@@ -43,9 +46,10 @@ class RunStatus:
     state: State
     epoch: int
     epochs: int
-    best_val_acc: float | None
+    best_val: float | None
     images_per_second: float | None
     seconds: float | None
+    score: str | None = field(default=None, compare=False)
 
     @property
     def is_terminal(self) -> bool:
@@ -103,7 +107,9 @@ def is_queued(state: State, status: dict[str, Any], submitted: float) -> bool:
 
 def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunStatus:
     """Return the status of a run, given its job in the plan."""
-    rows = list(readable_rows(record.metrics()))
+    metrics = record.metrics()
+    score = next((score for score in SCORES.values() if metrics and f"val_{score}" in metrics[0]), None)
+    rows = list(readable_rows(metrics, score or SCORES[CLASSIFICATION]))
     status = record.status()
     state = State.WAITING if status is None else parse_state(status.get("state"))
     is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
@@ -121,21 +127,22 @@ def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunSta
         state,
         len(rows),
         len(rows) if state is State.FINISHED else job["epochs"],  # early stopping ends before the last epoch
-        max((row["val_acc"] for row in rows), default=None),
+        max((row["val"] for row in rows), default=None),
         rows[-1]["images_per_second"] if rows else None,
         0.0 if STATES[state].is_terminal else seconds,
+        score,
     )
 
 
-def readable_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
-    """Yield the accuracy, speed and duration of each epoch whose row holds numbers."""
+def readable_rows(rows: Sequence[dict[str, Any]], score: str) -> Iterator[dict[str, float]]:
+    """Yield the validation metric of this name, speed and duration of each epoch whose row holds numbers."""
     for row in rows:
-        val_acc, images_per_second, *parts = (
-            number(row.get(name)) for name in ("val_acc", "images_per_second", "train_seconds", "eval_seconds")
+        val, images_per_second, *parts = (
+            number(row.get(name)) for name in (f"val_{score}", "images_per_second", "train_seconds", "eval_seconds")
         )
         known = [part for part in parts if part is not None]
-        if val_acc is not None and images_per_second is not None and len(known) == len(parts):
-            yield {"val_acc": val_acc, "images_per_second": images_per_second, "seconds": sum(known)}
+        if val is not None and images_per_second is not None and len(known) == len(parts):
+            yield {"val": val, "images_per_second": images_per_second, "seconds": sum(known)}
 
 
 def draw(name: str, plan: dict[str, Any], statuses: Sequence[RunStatus], shown: int) -> list[Table | Text]:
@@ -143,14 +150,15 @@ def draw(name: str, plan: dict[str, Any], statuses: Sequence[RunStatus], shown: 
     table = Table(title=Text(f"sweep {name}"), title_justify="left")
     table.add_column("run", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for header in ("epoch", "best val acc", "images/s", "ETA"):
+    names = dict.fromkeys(status.score for status in statuses if status.score is not None)
+    for header in ("epoch", f"best val {' or '.join(names) or SCORES[CLASSIFICATION]}", "images/s", "ETA"):
         table.add_column(header, justify="right", no_wrap=True)
     for status in statuses[:shown]:
         table.add_row(
             Text(status.swept or status.run_id),
             Text(status.state, style=STATES[status.state].color),
             f"{status.epoch}/{status.epochs}",
-            "-" if status.best_val_acc is None else f"{status.best_val_acc:.4f}",
+            "-" if status.best_val is None else f"{status.best_val:.4f}",
             "-" if status.images_per_second is None else f"{status.images_per_second:,.0f}",
             "-" if status.is_terminal or status.seconds is None else format_hms(status.seconds),
         )
