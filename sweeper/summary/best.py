@@ -1,4 +1,6 @@
-"""The best configuration and its best run, by validation accuracies (or mean IoUs, of segmentation) minus the effects of the validation splits.
+"""The best configuration and its best run, by validation accuracies minus the effects of the validation splits.
+
+Of segmentation, accuracy is mean IoU here, see sweeper.summary.columns.best_val.
 
 A seed draws a validation split, and some splits are easier than others. So configurations are compared by their means
 over the same splits, never by their highest run, which is that of the easiest split.

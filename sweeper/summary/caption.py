@@ -35,7 +35,7 @@ def caption(
     lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
     shared = [f"{name}={format_override(value)}" for name in constant for value in frame[name].dropna().unique()]
     lines += ["Shared settings: " + ", ".join(shared)] if shared else []
-    lines += implied + several_tasks(frame)
+    lines += [*implied, *several_tasks(frame)]
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")
     lines += optimistic(frame, by, configurations) + few_images(frame)

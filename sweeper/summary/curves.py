@@ -146,7 +146,7 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
 def draw(
     curves: Sequence[Curve], title: str, paragraphs: Sequence[str], validation: str = "validation accuracy"
 ) -> Figure:
-    """Draw validation accuracy, or what its name says, and training loss (rows) over epochs and seconds (columns), legend and text below."""
+    """Draw the validation metric and training loss (rows) over epochs and seconds (columns), legend and text below."""
     figure = Figure(figsize=(WIDTH, 2 * PANELS))
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex="col", sharey="row")

@@ -43,8 +43,8 @@ def caption(found: Effects) -> list[str]:
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
         but = f" but that of {main_of(every)}" if found.method.fixed_width else ""
         lines.append(
-            f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}, several tables, or the lines of models besides, with more: tables "
-            f"marked exploratory suggest what to test, {main_of(every)} decides"
+            f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}, several tables, or the "
+            f"lines of models besides, with more: tables marked exploratory suggest what to test, {main_of(every)} decides"
         )
     if found.interactions:
         lines.append(
