@@ -49,6 +49,7 @@ STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a
 WITH = "with "  # and a setting of these: the column with its value where it is not that of its choice
 SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks the slot: no difference between runs
 
+VALIDATION = {"acc": "accuracy", "miou": "mIoU"}  # by the metric that ranks runs
 FORMATS = {
     **dict.fromkeys(ACCURACIES, "{:.4f}"),
     **dict.fromkeys(MEASURES, "{:.4f}"),
@@ -81,6 +82,11 @@ def has_any(frame: pd.DataFrame, score: str) -> bool:
 def best_val(frame: pd.DataFrame) -> str:
     """Return the column that ranks runs; of runs of several tasks, that of the first."""
     return f"best_val_{scores(frame)[0]}"
+
+
+def name_validation(frame: pd.DataFrame) -> str:
+    """Name what ranks the runs of a frame, such as validation accuracy."""
+    return f"validation {' or '.join(VALIDATION[score] for score in scores(frame))}"
 
 
 def is_measure(column: str) -> bool:

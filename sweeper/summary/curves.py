@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeper.errors import UserError, format_names
 from sweeper.summary.average import format_states
-from sweeper.summary.columns import scores
+from sweeper.summary.columns import name_validation
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.learning_curves import Band, Curve, cut, learning_curves, loss_limit, name_of, split_settings
 from sweeper.summary.output import printable, write_output
@@ -62,7 +62,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "sweeper",
     "pdf.fonttype": 42,
 }
-VALIDATION = {"acc": "accuracy", "miou": "mIoU"}  # by the metric that ranks runs
 METADATA: dict[str, dict[str, Any]] = {  # no date, no version: equal records give equal files
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     ".png": {"Software": None},
@@ -108,15 +107,10 @@ def write_curves(
         rcdefaults()  # without the user's matplotlibrc
         rcParams.update(STYLE)
         paragraphs = notes(frame, curves, top, options or ConvergenceOptions())
-        figure = draw(curves[:top], title, paragraphs, validation(frame))
+        figure = draw(curves[:top], title, paragraphs, name_validation(frame))
         for file in files:
             write_output(file, rendered(figure, file.suffix.lower()))
     return files
-
-
-def validation(frame: pd.DataFrame) -> str:
-    """Name what the curves show of the validation images, by the tasks of the runs."""
-    return f"validation {' or '.join(VALIDATION[score] for score in scores(frame))}"
 
 
 def rendered(figure: Figure, suffix: str) -> bytes:
@@ -131,11 +125,11 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     left_out, no_epoch = len(curves) - top, len(frame) - sum(max(curve.runs) for curve in curves)
     drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(format_states(frame), CAPTION_LENGTH)})"
     drawn += f". Without a completed epoch: {no_epoch}" if no_epoch > 0 else ""
-    drawn += f". Drawn: the best {top} by {validation(frame)}; left out: {left_out}" if left_out > 0 else ""
+    drawn += f". Drawn: the best {top} by {name_validation(frame)}; left out: {left_out}" if left_out > 0 else ""
     read = (
         "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch; band: "
         f"their lowest to highest. Convergence epoch: the first at {options.percent} of the run's best "
-        f"{validation(frame)}, mean over the finished runs."
+        f"{name_validation(frame)}, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."

@@ -25,7 +25,7 @@ from sweeper.summary.report_runs import confusion, failures, provenance
 from sweeper.summary.report_tables import columns_of, effect_tables, rows_of
 from sweeper.summary.sentences import answers
 from sweeper.summary.study import Method
-from sweeper.summary.table import DEFAULT_SORT, lay_out, read_runs
+from sweeper.summary.table import lay_out, read_runs
 from sweeper.summary.table import where as select
 from sweeper.sweep.saved import find_sweep, own_jobs, precision_of, read_plan
 
@@ -77,8 +77,9 @@ def render(
     runs = [record.run() or {} for record in records]
     statuses = [record.status() or {} for record in records]
     table, notes = lay_out(frame, skipped, over="seed", options=options)
-    shown = table[DEFAULT_SORT].dropna()
-    sorted_by = DEFAULT_SORT if shown.is_monotonic_decreasing else None  # uneven seeds: by adjusted means
+    by = best_val(frame)
+    shown = table[by].dropna()
+    sorted_by = by if shown.is_monotonic_decreasing else None  # uneven seeds: by adjusted means
     correctness = correctness_of(frame, output_dir / "runs")
     method = Method(precision=precision_of(output_dir, sweep))
     compared = effects(frame, method=method, correctness=correctness, skipped=skipped, options=options)
@@ -108,6 +109,9 @@ def render(
             commands=[plan["command"]] if plan else sorted({str(run.get("command", "not recorded")) for run in runs}),
             ended=format_time(max(filter(None, ended), default=None)),
             convergence=options,
+            validation=name_validation(frame),
+            best_val=by,
+            test=f"test_{scores(frame)[0]}",
         )
     )
 

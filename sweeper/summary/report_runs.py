@@ -8,6 +8,7 @@ import pandas as pd
 
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import changed_definitions, code_of
+from sweeper.runs.scores import score_in
 from sweeper.runs.states import State
 from sweeper.summary.best import best_run
 from sweeper.summary.report_question import format_dataset, nested
@@ -27,7 +28,14 @@ def confusion(frame: pd.DataFrame, records: Sequence[RunDirectory]) -> dict[str,
     classes = nested(best.run(), "dataset", "classes")
     if not isinstance(classes, list) or len(classes) != len(rows):
         classes = list(range(len(rows)))
-    return {"run_id": best.run_id, "classes": list(map(str, classes)), "rows": rows if len(rows) <= MAX_CLASSES else []}
+    is_pixelwise = score_in(best.result() or {}) == "miou"
+    return {
+        "run_id": best.run_id,
+        "counted": "Labeled pixels of the test images" if is_pixelwise else "Test images",
+        "by": "validation mIoU" if is_pixelwise else "validation accuracy",
+        "classes": list(map(str, classes)),
+        "rows": rows if len(rows) <= MAX_CLASSES else [],
+    }
 
 
 def is_matrix(rows: Any) -> TypeGuard[list[list[int]]]:

@@ -23,24 +23,29 @@ def print_evaluation(name: str, evaluation: Reevaluation) -> None:
     print(f"{name}\ntest_{evaluation.score} {evaluation.test_score:.4f}, recorded {evaluation.recorded_score:.4f}")
     labels = [Text(printable(label)) for label in evaluation.classes]
     limit = Console().width if sys.stdout.isatty() else None
-    for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):
+    what = "pixels" if evaluation.score == "miou" else "images"
+    for table in (scores(evaluation.confusion, labels, what), *matrices(evaluation.confusion, labels, limit, what)):
         Console(width=width_of(table)).print(table)
 
 
-def scores(confusion: NDArray[np.int64], labels: Sequence[Text]) -> Table:
-    """Return precision, recall and the number of images of each class."""
+def scores(confusion: NDArray[np.int64], labels: Sequence[Text], what: str = "images") -> Table:
+    """Return precision, recall and the number of images of each class; of pixels, IoU as well."""
     hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     table = Table(title="Per class", title_justify="left")
     table.add_column("class")
-    for header in ("precision", "recall", "images"):
+    others = ("iou",) if what == "pixels" else ()
+    for header in ("precision", "recall", *others, what):
         table.add_column(header, justify="right")
     for index, label in enumerate(labels):
-        parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in (predicted, actual)]
+        totals = (predicted, actual, predicted + actual - hits)[: 2 + len(others)]
+        parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in totals]
         table.add_row(label, *parts, str(actual[index]))
     return table
 
 
-def matrices(confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | None) -> Iterator[Table]:
+def matrices(
+    confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | None, what: str = "images"
+) -> Iterator[Table]:
     """Yield the confusion matrix in tables of as many predicted classes as fit in `limit` characters; None: all."""
     digits = len(str(confusion.max()))
     widths = [max(label.cell_len, digits) + PADDING for label in labels]
@@ -50,13 +55,13 @@ def matrices(confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | 
         stop = start + 1
         while stop < len(labels) and (limit is None or first + sum(widths[start : stop + 1]) <= limit):
             stop += 1
-        yield matrix(confusion, labels, start, stop)
+        yield matrix(confusion, labels, start, stop, what)
         start = stop
 
 
-def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, stop: int) -> Table:
+def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, stop: int, what: str = "images") -> Table:
     """Return the columns from start to stop of the confusion matrix."""
-    table = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
+    table = Table(title=f"{what.title()} by true class (rows) and predicted class (columns)", title_justify="left")
     table.add_column("")
     for label in labels[start:stop]:
         table.add_column(label, justify="right")
