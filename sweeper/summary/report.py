@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
+from sweeper.summary.columns import best_val, name_validation, scores
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_caption import caption

@@ -22,6 +22,7 @@ from sweeper.summary.wrong_images import as_pixels, find_mistakes
 SHOWN = 24  # images
 SHOWN_MASKS = 12  # images with their masks
 MOST_CLASSES = 24  # in a legend
+KEY = 10  # pixels of a color in it
 LARGEST = 96  # pixels of a side; a thumbnail takes some 3 kB at 32
 
 
@@ -44,7 +45,7 @@ def mistakes(frame: pd.DataFrame, records: Sequence[RunDirectory]) -> dict[str, 
     rows = found.frame.head(SHOWN).to_dict(orient="records")
     images = [{**row, "source": as_source(found.images[row["image"]])} for row in rows]
     counts = {"wrong": len(found.frame), "tested": found.num_images}
-    return {"run_id": best.run_id, **counts, "images": images} if images else None
+    return {"run_id": best.run_id, **counts, "images": images, "legend": []} if images else None
 
 
 def worst_masks(record: RunDirectory, stored: StoredImages) -> dict[str, Any] | None:
@@ -61,8 +62,8 @@ def worst_masks(record: RunDirectory, stored: StoredImages) -> dict[str, Any] | 
         masks = [found.masks[row["image"]], found.predicted[row["image"]]]
         triple = side_by_side(found.images[row["image"]], masks, len(found.classes))
         row["source"] = as_source(triple.transpose(2, 0, 1), (3 * LARGEST, LARGEST))
-    colors = [f"#{bytes(color).hex()}" for color in palette(len(found.classes))[: len(found.classes)]]
-    legend = list(zip(found.classes, colors, strict=True))[:MOST_CLASSES]
+    colors = palette(len(found.classes))[: len(found.classes), :, None, None].repeat(KEY, 2).repeat(KEY, 3)
+    legend = list(zip(found.classes, map(as_source, colors), strict=True))[:MOST_CLASSES]
     return {"run_id": record.run_id, "tested": len(found.frame), "images": shown, "legend": legend}
 
 
