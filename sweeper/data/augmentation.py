@@ -52,7 +52,8 @@ def resized_crop(images: Tensor, draws: Tensor, mean: Tensor, *, resized_crop: f
 
     The aspect ratio is between 3:4 and 4:3, uniform in its logarithm; a side longer than the image is the image's.
     """
-    grid = crop_grid(draws, *images.shape[2:], resized_crop)
+    height, width = images.shape[2:]
+    grid = crop_grid(draws, height, width, resized_crop)
     return F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False).round_().to(torch.uint8)
 
 

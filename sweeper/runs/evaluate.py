@@ -42,16 +42,15 @@ class Reevaluation:
     """A re-evaluation of a finished run, and its recorded accuracy.
 
     Attributes:
-        score: the metric that was evaluated: acc, or miou of segmentation.
-        recorded_score, test_score: its values.
+        recorded_score, test_score: values of `score`, accuracy or mean intersection over union.
         num_changed: test images (of segmentation: pixels) whose predicted class differs from the recorded one; None if
             no predictions are recorded.
         confusion: images or labelled pixels by true class (rows) and predicted class (columns).
         device_type: what it was evaluated on.
         recorded_device: what it was trained on.
+        score: the metric that was evaluated: acc, or miou of segmentation.
     """
 
-    score: str
     recorded_score: float
     test_score: float
     num_changed: int | None
@@ -59,6 +58,7 @@ class Reevaluation:
     confusion: NDArray[np.int64]
     device_type: str
     recorded_device: str
+    score: str = "acc"
 
 
 def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reevaluation:
@@ -87,7 +87,6 @@ def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reeval
     if recorded is not None and recorded.shape == predicted.shape:
         changed = int((recorded != predicted).sum())
     return Reevaluation(
-        score,
         result[f"test_{score}"],
         METRICS[score].compute(test),
         changed,
@@ -95,6 +94,7 @@ def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reeval
         test.confusion.numpy(),
         device.type,
         recorded_device,
+        score,
     )
 
 

@@ -7,7 +7,7 @@ next change of the definition has another hash, and makes runs stale as usual.
 
 REFACTORED: dict[str, dict[str, str | None]] = {
     "data/augmentation.crop_grid": {"4cda53517d7d23ea": None},
-    "data/augmentation.resized_crop": {"91d3a958657f8b77": "f7b9b8d49d590787"},
+    "data/augmentation.resized_crop": {"2b2de8561a8ff813": "f7b9b8d49d590787"},
     "data/batches.TrainLoader": {"45e6808ea126d61e": "6230f78a9cc5c722"},
     "data/cache.strata": {"3885f1634e0b42f1": None},
     "data/cache.validation_split": {"97b918403812d362": "eeea53cb746d6896"},

@@ -148,7 +148,9 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     overrides = [override.replace("WEIGHTS", str(weights)) for override in overrides]
     overrides = [override.replace("data.root=MASKS", f"data.root={mask_root}") for override in overrides]
     if "loss.teacher=TEACHER" in overrides:
-        finish(start([*small, "model=softmax", "epochs=1"], tmp_path / "teacher"))
+        pixels = [it for it in overrides if it.startswith(("task=", "data=segm", f"data.root={mask_root}"))]
+        teacher = ["model=patch_softmax"] if pixels else ["model=softmax"]
+        finish(start([*small, *pixels, *teacher, "epochs=1"], tmp_path / "teacher"))
         best = the_run(tmp_path / "teacher") / "checkpoints" / "best.pt"
         overrides = [override.replace("TEACHER", str(best)) for override in overrides]
     whole = start(overrides, tmp_path / "whole")
