@@ -44,7 +44,8 @@ def caption(found: Effects) -> list[str]:
         but = f" but that of {main_of(every)}" if found.method.fixed_width else ""
         lines.append(
             f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}, several tables, or the "
-            f"lines of models besides, with more: tables marked exploratory suggest what to test, {main_of(every)} decides"
+            "lines of models besides, with more: tables marked exploratory suggest what to test, "
+            f"{main_of(every)} decides"
         )
     if found.interactions:
         lines.append(
@@ -74,18 +75,18 @@ def inferred(found: Effects) -> list[str]:
         "interval is the mean "
         f"±{precision:g}, or ± the half-width reached, with at least 95% coverage each; there is no p, since a t-test "
         "is not valid after such a stop",
-        *([several_intervals(number)] if number > 1 else []),
+        *([several_intervals(main_of(found.comparisons), number)] if number > 1 else []),
         "other tables, and the lines of models: since the number of seeds depends on the spread, coverage may be only "
         "90 to 95%, and p too small; --anytime is valid for any number of seeds",
         *lines,
     ]
 
 
-def several_intervals(number: int) -> str:
+def several_intervals(measure: str, number: int) -> str:
     """Say what intervals of 95% each mean together."""
     return (
-        f"test_acc: of {number} changes without any effect, {LEVEL:.0%} each, about {number * LEVEL:.1f} would have an "
-        "interval without 0: one that just excludes 0 among many is weak evidence"
+        f"{measure}: of {number} changes without any effect, {LEVEL:.0%} each, about {number * LEVEL:.1f} would have "
+        "an interval without 0: one that just excludes 0 among many is weak evidence"
     )
 
 
