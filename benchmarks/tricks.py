@@ -22,7 +22,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from benchmarks.training import machine
-from benchmarks.tricks_catalog import CONF, MODEL, Trick, catalog, is_baseline
+from benchmarks.tricks_catalog import CONF, MODEL, Trick, catalog, is_baseline, is_pixelwise
 from benchmarks.tricks_page import Cost, write_costs, write_page
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config, validate
@@ -182,7 +182,7 @@ def main() -> None:
     if options.text:
         write_page()
         return
-    every = [trick for trick in chain(*catalog().values()) if not is_baseline(trick)]
+    every = [trick for trick in chain(*catalog().values()) if not is_baseline(trick) and not is_pixelwise(trick)]
     chosen = [trick for trick in every if not options.tricks or trick.name in options.tricks]
     if unknown := set(options.tricks) - {trick.name for trick in chosen}:
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(trick.name for trick in every)}")

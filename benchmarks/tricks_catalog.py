@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from sweeper.choice import is_off, keyword_only
 from sweeper.config import Config, settings
 from sweeper.runs.fingerprint import REGISTRIES, STEPS
+from sweeper.training.task_checks import task_of_model
 
 REPOSITORY = Path(__file__).parent.parent
 CONF = REPOSITORY / "conf"
@@ -55,6 +56,14 @@ class Trick:
     @property
     def name(self) -> str:
         return " ".join(f"{key}={value}" for key, value in self.overrides.items())
+
+
+def is_pixelwise(trick: Trick) -> bool:
+    """Return whether a choice is of segmentation: its cost is not compared with that of classifying images."""
+    if trick.group == "model":
+        name = presets("model").get(trick.overrides.get("model", ""), {}).get("name")
+        return name is not None and task_of_model(str(name)) == "segmentation"
+    return trick.name == "task=segmentation"
 
 
 def registry(path: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tricks_catalog import REPOSITORY, Trick, as_override, catalog, is_baseline, sentence
+from benchmarks.tricks_catalog import REPOSITORY, Trick, as_override, catalog, is_baseline, is_pixelwise, sentence
 from sweeper.config import Config, settings
 
 DOCS = REPOSITORY / "docs"
@@ -34,6 +34,8 @@ class Cost:
 def cost_of(trick: Trick, costs: Mapping[str, Cost]) -> str:
     """Write what a trick costs."""
     cost = costs.get(trick.name)
+    if cost is None and is_pixelwise(trick):
+        return "not compared, since the baseline classifies images."
     if cost is None:
         return "none, the baseline." if is_baseline(trick) else f"not measured; run `{COMMAND}`."
     what = "an evaluation" if trick.group == "views" else "a step"

@@ -12,7 +12,6 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
 from sweeper.summary.columns import HIDDEN
 from sweeper.summary.differences import Differences, compare_runs
-from sweeper.summary.effect_measures import USUAL
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.find import BEST, find_ensemble, find_finished, find_run
@@ -101,7 +100,7 @@ class Results:
         """
         frame = self.read(measures)
         correctness = correctness_of(frame, self.output_dir / "runs")
-        method = Method(measures=tuple(measures) or tuple(USUAL), is_anytime=anytime)
+        method = Method(measures=tuple(measures), is_anytime=anytime)
         return to_frame(effects(frame, baseline, method=method, correctness=correctness))
 
     def load(self, run: str = BEST, device: str = "auto") -> "TrainedNetwork":

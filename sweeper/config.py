@@ -32,6 +32,7 @@ from sweeper.groups import (
     NormConfig,
     OptimizerConfig,
     SchedulerConfig,
+    TaskConfig,
     ViewsConfig,
 )
 from sweeper.ranges import DEVICE, Check, above, at_least, between, group, inside, listing, one_of, setting
@@ -81,6 +82,7 @@ class SweepConfig:
 class Config:
     """One run."""
 
+    task: TaskConfig = group(TaskConfig)
     data: DataConfig = group(DataConfig)
     model: ModelConfig = group(ModelConfig)
     optimizer: OptimizerConfig = group(OptimizerConfig)
@@ -105,10 +107,11 @@ class Config:
         "fraction of each batch to train on, the images with the largest losses; null: all", None, inside(0, 1)
     )
     autocast: str | None = setting("bfloat16: mixed precision; null: float32", None, one_of("bfloat16"))
-    select: str = setting(
-        "validation metric that selects the best epoch: val_acc, val_loss, val_balanced_acc, val_macro_f1",
-        "val_acc",
-        one_of("val_acc", "val_loss", "val_balanced_acc", "val_macro_f1"),
+    select: str | None = setting(
+        "validation metric that selects the best epoch: val_acc, val_loss, val_balanced_acc, val_macro_f1; of "
+        "segmentation val_miou, val_loss, val_pixel_acc; null: the first",
+        None,
+        one_of("val_acc", "val_loss", "val_balanced_acc", "val_macro_f1", "val_miou", "val_pixel_acc"),
     )
     patience: int | None = setting("early-stopping patience, in epochs; null: never stop early", None, at_least(1))
     checkpoint_minutes: float = setting("minutes between checkpoints within an epoch", 5.0, at_least(0))

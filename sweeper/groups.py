@@ -48,6 +48,7 @@ class DataConfig:
     value_range: list[float] | None = setting(
         "values that become black and white in gray images of more than 8 bits; null: 0 and 65535"
     )
+    scenes: int | None = setting("number of scenes, without the 300 test scenes", check=at_least(2))
     test_size: float | None = setting(
         "test images held out where the folder has no test/: a number, or a fraction below 1; null: a fifth",
         check=Check(
@@ -64,15 +65,28 @@ class DataConfig:
 
 
 @dataclass
+class TaskConfig:
+    """What is learned about an image."""
+
+    name: str = setting("what is predicted: a class for each image, or for each pixel", "classification")
+    ignore_index: int | None = setting(
+        "value of masks whose pixels do not count in losses and metrics, beside 255", check=between(0, 255)
+    )
+
+
+@dataclass
 class ModelConfig:
     """The network without its slots."""
 
     name: str = setting("architecture", "")
     hidden: list[int] | None = setting("units of each hidden layer", check=at_least(1))
     channels: list[int] | None = setting("filters of each convolution", check=at_least(1))
-    widths: list[int] | None = setting("filters of each group of convolutions", check=at_least(1))
+    widths: list[int] | None = setting(
+        "filters of each group of convolutions (unet: at each resolution)", check=at_least(1)
+    )
     kernel_size: int | None = setting("height and width of the filters, in pixels", check=at_least(1))
     arch: str | None = setting("name of a network of torchvision or timm")
+    library: str | None = setting("library of model.arch: torchvision or timm", check=one_of("torchvision", "timm"))
     weights: str | None = setting(
         "initial weights: null (from scratch), imagenet (resnet18), pretrained (torchvision, timm), or a file such as "
         "another run's best.pt"

@@ -45,6 +45,8 @@ BASES: tuple[dict[str, str], ...] = (
     {"model": "resnet18", "norm": "batch", "model.stem": "imagenet"},
     {"model": "airbench", "model.widths": "[8,8]"},
     {"model": "torchvision"},
+    {"task": "segmentation", "data": "segmentation_folder", "model": "unet", "norm": "batch"},
+    {"task": "segmentation", "data": "segmentation_folder"},
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

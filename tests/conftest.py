@@ -1,5 +1,6 @@
 """Fixtures: a small image folder, a cache shared by all tests, train.py as a real process, and trained runs."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = generator.integers(0, 160, (8, 8, 3), dtype=np.uint8)
                 pixels[..., channel] += 90
                 Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def mask_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of as many 8x8 PNG images with masks of three classes, whose color is the class; a row is unlabeled."""
+    root = tmp_path_factory.mktemp("masks")
+    generator = np.random.default_rng(0)
+    for split, num in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES)):
+        for kind in ("images", "masks"):
+            (root / split / kind).mkdir(parents=True)
+        for number in range(num * len(CLASSES)):
+            mask = generator.integers(0, len(CLASSES), (2, 2), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+            pixels = generator.integers(0, 160, (8, 8, 3), dtype=np.uint8)
+            pixels += np.uint8(90) * np.eye(3, dtype=np.uint8)[mask]
+            mask[7] = 255
+            Image.fromarray(pixels).save(root / split / "images" / f"{number:03}.png")
+            Image.fromarray(mask).save(root / split / "masks" / f"{number:03}.png")
+    (root / "classes.json").write_text(json.dumps(CLASSES))
     return root
 
 

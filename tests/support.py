@@ -18,7 +18,7 @@ from processes import REPOSITORY, Program
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
-from sweeper.data.sources import Source
+from sweeper.data.source import Source
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 

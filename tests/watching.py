@@ -89,7 +89,7 @@ def fitted(statuses: Sequence[RunStatus], height: int, width: int = 200, **plan:
 
 
 def status_of(state: str, run_id: str = "", **more: Any) -> RunStatus:
-    fields = {"epoch": 0, "epochs": 10, "best_val_acc": None, "images_per_second": None, "seconds": None}
+    fields = {"epoch": 0, "epochs": 10, "best_val": None, "images_per_second": None, "seconds": None}
     return RunStatus("", run_id, State(state), **{**fields, **more})
 
 

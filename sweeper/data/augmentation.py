@@ -53,14 +53,19 @@ def resized_crop(images: Tensor, draws: Tensor, mean: Tensor, *, resized_crop: f
     The aspect ratio is between 3:4 and 4:3, uniform in its logarithm; a side longer than the image is the image's.
     """
     height, width = images.shape[2:]
-    area = (resized_crop + (1 - resized_crop) * draws[:, 0]) * height * width
+    grid = crop_grid(draws, height, width, resized_crop)
+    return F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False).round_().to(torch.uint8)
+
+
+def crop_grid(draws: Tensor, height: int, width: int, least_area: float) -> Tensor:
+    """Return where a random resized crop takes each pixel from: (N, H, W, 2), as grid_sample counts."""
+    area = (least_area + (1 - least_area) * draws[:, 0]) * height * width
     aspect = CROPPED_ASPECT ** (2 * draws[:, 1] - 1)
     part_height = (area / aspect).sqrt().round().clamp(1, height)
     part_width = (area * aspect).sqrt().round().clamp(1, width)
     x = sampled((draws[:, 3] * (width - part_width + 1)).floor(), part_width, width)
     y = sampled((draws[:, 2] * (height - part_height + 1)).floor(), part_height, height)
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # (N, H, W, 2)
-    return F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=False).round_().to(torch.uint8)
+    return torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
 
 
 def sampled(first: Tensor, length: Tensor, size: int) -> Tensor:

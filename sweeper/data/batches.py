@@ -6,7 +6,7 @@ for four.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -89,6 +89,7 @@ class TrainLoader:
     Attributes:
         indices: (N,) int64, of the training images within `data`.
         augmentation: the steps by name, in the order in which they are applied, see sweeper.data.augmentation.
+        moves: for steps that move targets, a function of targets and draws, see sweeper.data.mask_moves.
     """
 
     data: Images
@@ -97,6 +98,7 @@ class TrainLoader:
     seed: int
     transform: Normalize | Identity
     augmentation: Mapping[str, partial[Any]] = field(default_factory=dict)
+    moves: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Batches per epoch. The last may be smaller, but a last batch of a single image is dropped (batch norm)."""
@@ -109,7 +111,10 @@ class TrainLoader:
         return min(len(self.indices), len(self) * self.batch_size)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the epoch's batches from index `first` on: images (B, C, H, W) float32, targets (B,) int64."""
+        """Yield the epoch's batches from index `first` on: images (B, C, H, W) float32, targets (B,) int64.
+
+        Targets are those of the data: masks (B, H, W) uint8 in their place.
+        """
         order = self.order(epoch)
         steps = {name: step for name, step in self.augmentation.items() if changes_pixels(step)}
         draws = {name: self.draws(name, step, epoch) for name, step in steps.items()}
@@ -121,10 +126,13 @@ class TrainLoader:
             stop = min(start + batches_per_chunk, len(self))
             chunk = slice(start * self.batch_size, stop * self.batch_size)
             chosen = self.indices[order[chunk]].to(device)
-            pixels = self.data.images.index_select(0, chosen)
+            pixels, targets = self.data.images.index_select(0, chosen), self.data.labels[chosen]
             for name, step in steps.items():
-                pixels = step(pixels, draws[name][chunk].to(device), mean_pixel)
-            images, targets = self.transform(pixels), self.data.labels[chosen]
+                drawn = draws[name][chunk].to(device)
+                pixels = step(pixels, drawn, mean_pixel)
+                if name in self.moves:
+                    targets = self.moves[name](targets, drawn)
+            images = self.transform(pixels)
             for batch in range(max(start, first), stop):
                 part = slice((batch - start) * self.batch_size, (batch - start + 1) * self.batch_size)
                 yield images[part], targets[part]

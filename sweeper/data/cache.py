@@ -18,7 +18,8 @@ from torch import Tensor
 
 from sweeper.choice import choose
 from sweeper.data.image_scan import CACHE_TAG
-from sweeper.data.sources import COMMON, DATASETS, Source, cache_folder
+from sweeper.data.source import Source
+from sweeper.data.sources import COMMON, DATASETS, cache_folder
 from sweeper.errors import UserError
 from sweeper.files import write_text
 from sweeper.groups import DataConfig
@@ -55,7 +56,7 @@ class Cached:
 
 @dataclass
 class Images:
-    """Images (N, C, H, W) uint8 with their labels (N,) int64."""
+    """Images (N, C, H, W) uint8 with their labels: classes (N,) int64, or masks (N, H, W) uint8."""
 
     images: Tensor
     labels: Tensor

@@ -1,6 +1,6 @@
 """Augmentation policies: steps that draw operations from one table, TrivialAugment and RandAugment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -82,7 +82,14 @@ def randaugment(
     return images
 
 
-def apply_drawn(images: Tensor, which: Tensor, sign: Tensor, level: Tensor, space: str) -> Tensor:
+def apply_drawn(
+    images: Tensor,
+    which: Tensor,
+    sign: Tensor,
+    level: Tensor,
+    space: str,
+    operations: Sequence[Operation] = OPERATIONS,
+) -> Tensor:
     """Apply an operation to each image; images of one operation, and those of all affine maps, are changed together.
 
     Args:
@@ -90,15 +97,16 @@ def apply_drawn(images: Tensor, which: Tensor, sign: Tensor, level: Tensor, spac
         which: (N,) in [0, 1), choose the operations.
         sign: (N,) in [0, 1), below a half for a negative strength.
         level: (N,) from 0 to LEVELS - 1, for no strength to the largest in this space.
+        operations: others with the strengths of OPERATIONS.
     """
-    number = (which * len(OPERATIONS)).long()
+    number = (which * len(operations)).long()
     order = number.argsort(stable=True)
-    sizes = number.bincount(minlength=len(OPERATIONS)).tolist()
-    largest = torch.tensor([operation.largest(space, images.shape) for operation in OPERATIONS], device=images.device)
-    signed = torch.tensor([operation.signed for operation in OPERATIONS], device=images.device)
+    sizes = number.bincount(minlength=len(operations)).tolist()
+    largest = torch.tensor([operation.largest(space, images.shape) for operation in operations], device=images.device)
+    signed = torch.tensor([operation.signed for operation in operations], device=images.device)
     strength = level * largest[number] / (LEVELS - 1)
     strength = torch.where((sign < 0.5) & signed[number], -strength, strength)
-    drawn = zip(OPERATIONS, strength[order].split(sizes), strict=True)
+    drawn = zip(operations, strength[order].split(sizes), strict=True)
     images, changed = images.index_select(0, order), []
     for apply, group in groupby(drawn, key=lambda pair: pair[0].apply):
         parameters = torch.cat([operation.parameters(strength, images.shape) for operation, strength in group])

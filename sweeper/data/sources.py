@@ -7,10 +7,9 @@ import hashlib
 import importlib.metadata
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from sweeper.choice import Registry
 from sweeper.data import published
 from sweeper.data.image_files import as_array, lenient, read_image
 from sweeper.data.image_folders import list_images
+from sweeper.data.mask_sources import digit_scenes, segmentation_folder, voc2012
+from sweeper.data.source import DECODER_VERSION, Allocate, Source
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.value_range import ValueRange
@@ -29,27 +30,8 @@ from sweeper.display import progress
 from sweeper.errors import UserError
 from sweeper.groups import DataConfig
 
-Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
 CACHE_VERSION = 1
 COMMON = ("cache", "val_size", "train_size", "mean", "std")  # settings of every dataset
-DECODER_VERSION = 2  # of what image_files makes of a file
-
-
-@dataclass
-class Source:
-    """A dataset before it is decoded.
-
-    Attributes:
-        key: text that changes when the files do; found without reading them.
-        decode: fills the arrays train_images (N, C, H, W) uint8, train_labels (N,) int64, test_images and test_labels
-            that it gets from `allocate`, val_images and val_labels where the dataset has validation images of its own,
-            and returns the classes' names.
-        test_files: paths of the test images below the dataset's root, in order; none where they are in an archive.
-    """
-
-    key: str
-    decode: Callable[[Allocate], list[str]]
-    test_files: Sequence[str] = ()
 
 
 def image_folder(
@@ -208,4 +190,7 @@ DATASETS: Registry = {
     "stl10": stl10,
     "image_folder": image_folder,
     "digits": digits,
+    "digit_scenes": digit_scenes,
+    "segmentation_folder": segmentation_folder,
+    "voc2012": voc2012,
 }

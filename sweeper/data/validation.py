@@ -4,9 +4,11 @@ import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.data.cache import Cached, Dataset, Images
@@ -56,11 +58,18 @@ def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> N
         )
 
 
+def strata(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the groups (N,) whose shares a split keeps: the classes; of masks, which have several each, one group."""
+    return labels if labels.ndim == 1 else np.zeros(len(labels), np.int64)
+
+
 @cache
 def untrained_classes(folder: Path, fingerprint: str, val_size: int, train_size: int | None = None) -> list[int]:
     """Return the classes without a training image, which no seed changes; none for a damaged cache."""
     try:
         labels = np.load(folder / "train_labels.npy")
+        if labels.ndim > 1:  # masks: it depends on the seed
+            return []
         train, _ = stratified_split(labels, val_size, seed=0)
         chosen = train if train_size is None else train[nested_subset(labels[train], train_size, seed=0)]
         return [int(label) for label in np.setdiff1d(labels, labels[chosen])]
@@ -105,7 +114,7 @@ def validation_split(dataset: Dataset, config: DataConfig, seed: int) -> tuple[T
     """
     check_data(config, len(dataset.train), dataset.input_shape[0])
     val_size = int(config.val_size or 0)
-    labels = dataset.train.labels.numpy()
+    labels = strata(dataset.train.labels.numpy())
     train, val = stratified_split(labels, val_size, seed)
     if config.train_size is not None:
         train = train[nested_subset(labels[train], config.train_size, seed)]

@@ -6,6 +6,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.scores import best_val_of
 from sweeper.runs.states import State, parse_state
 
 
@@ -40,7 +41,7 @@ class Task:
         """Return the run's result if its record shows that it has ended since the launch, else None."""
         state, result = self.state, self.record.result() if self.record is not None else None
         if state is State.FINISHED and result is not None:
-            return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=result["best_val_acc"])
+            return JobReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=best_val_of(result))
         return self.failed(self.status().get("error")) if state in (State.FAILED, State.DIVERGED) else None
 
     def failed(self, reason: Any) -> JobReturn:

@@ -3,6 +3,8 @@
 A network may have more than a forward pass: `pretrained_state() -> dict[str, Tensor]`, weights that training starts
 from, verified to fit; and `features(images) -> (N, D)` with `frozen_backbone = True`, where a trained last layer takes
 either images or these features.
+
+A network classifies images, or pixels where its function has the mark `for_segmentation`.
 """
 
 from collections.abc import Callable
@@ -14,9 +16,11 @@ from torch import nn
 from sweeper.choice import Registry, keyword_only
 from sweeper.models.airbench import airbench
 from sweeper.models.cnn import cnn, cnn_pool
+from sweeper.models.fcn import fcn8s, fcn16s, fcn32s
 from sweeper.models.linear import Shape, softmax
 from sweeper.models.mlp import mlp
 from sweeper.models.resnet import resnet18
+from sweeper.models.unet import patch_softmax, unet
 from sweeper.models.zoo import timm, torchvision
 
 MODELS: Registry = {
@@ -28,6 +32,11 @@ MODELS: Registry = {
     "airbench": airbench,
     "torchvision": torchvision,
     "timm": timm,
+    "patch_softmax": patch_softmax,
+    "unet": unet,
+    "fcn32s": fcn32s,
+    "fcn16s": fcn16s,
+    "fcn8s": fcn8s,
 }
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from sweeper.errors import Diverged, Stopped, WriteError
 from sweeper.runs import checkpoint
@@ -21,9 +22,9 @@ from sweeper.runs.console import Console
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.error_images import error_sheet, most_confident
 from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
-from sweeper.runs.measures import Labels, Logits, measure
+from sweeper.runs.measures import measure
 from sweeper.runs.naming import name_of
-from sweeper.runs.predictions import write_predictions
+from sweeper.runs.predictions import write_masks, write_predictions
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
 from sweeper.runs.states import State
@@ -33,7 +34,8 @@ from sweeper.runs.train_log import log_to
 from sweeper.training.build import TrainingComponents
 from sweeper.training.device import describe_device
 from sweeper.training.loop import fit
-from sweeper.training.metrics import METRICS
+from sweeper.training.metrics import METRICS, Evaluation
+from sweeper.training.segmentation import PixelEvaluation
 from sweeper.training.state import LoopState, Row, TrainState
 
 log = logging.getLogger(__name__)
@@ -205,7 +207,8 @@ class Attempt:
         norm = self.spec.effective.get("norm", {"name": "none"})
         content = {"format": checkpoint.FORMAT, "run_id": self.record.run_id, "norm": norm}
         content["network"] = describe_network(self.spec.config, self.spec.cached)
-        content |= {"model": self.state.eval_model().state_dict(), "epoch": best["epoch"], "val_acc": best["val_acc"]}
+        val = f"val_{self.components.recipe.task.score}"
+        content |= {"model": self.state.eval_model().state_dict(), "epoch": best["epoch"], val: best[val]}
         checkpoint.save(self.record.best, content)
 
     def open_events(self, rows: list[Row]) -> Events:
@@ -267,14 +270,13 @@ class Attempt:
         assert best is not None
         model = self.state.eval_model()
         checkpoint.load_weights(checkpoint.load(self.record.best, self.record.run_id), model)
-        test = evaluate_test_images(self.components, model)
-        logits, labels = test.logits.numpy(), self.components.test_images.labels.cpu().numpy()
+        test, task = evaluate_test_images(self.components, model), self.components.recipe.task
         result = {
             "select": self.spec.config.select,
-            "best_val_acc": best["val_acc"],
+            f"best_val_{task.score}": best[f"val_{task.score}"],
             "best_epoch": best["epoch"],
-            **{f"test_{name}": metric.compute(test) for name, metric in METRICS.items()},
-            **measure(logits, labels),
+            **{f"test_{name}": METRICS[name].compute(test) for name in task.metrics},
+            **self.measure_logits(test),
             **evaluate_views(self.components, model, self.spec.choices.views),
             "epochs": len(rows),
             "train_seconds": sum(row["train_seconds"] for row in rows),
@@ -282,14 +284,29 @@ class Attempt:
             "confusion": test.confusion.tolist(),
         }
         self.record.write_metrics(rows)
-        write_predictions(self.record.predictions, logits, labels)
+        self.write_predictions(test)
         self.record.write_result(result)
         with self.open_events(rows) as events:
             events.write_hparams(self.spec.effective, result)
-            self.show_errors(events, logits, labels, best["epoch"])
+            if isinstance(test, Evaluation):
+                self.show_errors(events, test, best["epoch"])
         return result
 
-    def show_errors(self, events: Events, logits: Logits, labels: Labels, epoch: int) -> None:
+    def measure_logits(self, test: Evaluation | PixelEvaluation) -> dict[str, float]:
+        """Return the measures of the test images' logits, where these are kept."""
+        return measure(test.logits.numpy(), self.test_targets()) if isinstance(test, Evaluation) else {}
+
+    def write_predictions(self, test: Evaluation | PixelEvaluation) -> None:
+        if isinstance(test, Evaluation):
+            write_predictions(self.record.predictions, test.logits.numpy(), self.test_targets())
+        else:
+            write_masks(self.record.predictions, test.predicted.numpy(), self.test_targets())
+
+    def test_targets(self) -> NDArray[Any]:
+        return self.components.test_images.labels.cpu().numpy()
+
+    def show_errors(self, events: Events, test: Evaluation, epoch: int) -> None:
+        logits, labels = test.logits.numpy(), self.test_targets()
         shown = most_confident(logits, labels)
         if len(shown):
             images = self.components.test_images.images[torch.from_numpy(shown)].cpu().numpy()

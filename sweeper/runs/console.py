@@ -13,6 +13,7 @@ from sweeper.training.state import LoopState, Row
 
 log = logging.getLogger(__name__)
 
+SHOWN = {"train": ("acc", "pixel_acc"), "val": ("acc", "miou")}  # of each part of the images, the one that a row has
 REFRESH = 0.2  # seconds between two updates of the bar
 PERIOD = 60.0  # seconds between two lines of a run of a sweep
 BAR = 12  # characters
@@ -73,17 +74,17 @@ class Console:
         left = time_left(loop, self.epochs, self.batches)
         facts += [] if left is None else [f"{format_clock(left)} left"]
         facts += [f"loss {float(loop.loss_sum) / loop.num_samples:.4f}"] if loop.num_samples else []
-        facts += [f"val_acc {loop.history[-1]['val_acc']:.4f}"] if loop.history else []
+        facts += [measured(loop.history[-1], "val")] if loop.history else []
         return facts + ([f"{loop.num_samples / loop.seconds:,.0f} images/s"] if loop.seconds > 0 else [])
 
     def epoch(self, row: Row) -> None:
         short = f"epoch {row['epoch']}/{self.epochs}"
         train = f"train_loss {row['train_loss']:.4f}"
-        val = f"val_acc {row['val_acc']:.4f}"
+        val = measured(row, "val")
         seconds = f"{row['train_seconds'] + row['eval_seconds']:.1f} s"
         line = f"{short}  {train}  {val}  {seconds}" if not self.name.position else f"{self.name.text}: {short}  {val}"
         whole = (
-            f"{self.name.text}: {short}  {train}  train_acc {row['train_acc']:.4f}  val_loss {row['val_loss']:.4f}  "
+            f"{self.name.text}: {short}  {train}  {measured(row, 'train')}  val_loss {row['val_loss']:.4f}  "
             f"{val}  {row['train_seconds']:.1f} s  {row['images_per_second']:,.0f} images/s"
         )
         is_due = self.live is None and not self.name.in_table and time.monotonic() >= self.next_line
@@ -92,6 +93,12 @@ class Console:
             return
         self.next_line = time.monotonic() + (PERIOD if self.name.position else 0.0)
         log.info(line)
+
+
+def measured(row: Row, part: str) -> str:
+    """Format the metric that is shown of training (`train`) or validation images (`val`), such as `val_acc 0.9000`."""
+    name = next(f"{part}_{name}" for name in SHOWN[part] if f"{part}_{name}" in row)
+    return f"{name} {row[name]:.4f}"
 
 
 def time_left(loop: LoopState, epochs: int, batches: int) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.files import number, read_json, write_json, write_text, writing
+from sweeper.runs.scores import score_in
 
 LOST_AFTER = 60.0  # seconds without a heartbeat after which a missing process counts as gone
 LOST_ELSEWHERE_AFTER = 900.0  # the same for a process on another host, or whose ID was reused
@@ -69,7 +70,9 @@ class RunDirectory:
     def is_finished(self) -> bool:
         """Return whether the run is finished and its config, result and predictions exist."""
         status, run, result = self.status() or {}, self.run() or {}, self.result() or {}
-        whole = {"effective", "config"} <= run.keys() and {"best_val_acc", "best_epoch", "test_acc"} <= result.keys()
+        score = score_in(result)
+        whole = {"effective", "config"} <= run.keys()
+        whole &= {f"best_val_{score}", "best_epoch", f"test_{score}"} <= result.keys()
         return whole and status.get("state") == "finished" and self.predictions.exists()
 
     def write_result(self, result: dict[str, Any]) -> None:

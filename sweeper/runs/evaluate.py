@@ -15,18 +15,19 @@ from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
 from sweeper.runs.network import load_best
-from sweeper.runs.predictions import read_predictions
+from sweeper.runs.predictions import read_masks, read_predictions
 from sweeper.runs.spec import RunSpec, resolve_recorded
 from sweeper.training.build import TrainingComponents, build
 from sweeper.training.device import set_up_process
 from sweeper.training.loop import evaluate
-from sweeper.training.metrics import Evaluation, acc
+from sweeper.training.metrics import METRICS, Evaluation, acc
+from sweeper.training.segmentation import PixelEvaluation
 from sweeper.training.views import AveragedViews
 
 
-def evaluate_test_images(components: TrainingComponents, model: nn.Module) -> Evaluation:
+def evaluate_test_images(components: TrainingComponents, model: nn.Module) -> Any:
     recipe = components.recipe
-    return evaluate(model, components.test_loader(), recipe.num_classes, recipe.autocast)
+    return evaluate(model, components.test_loader(), recipe.num_classes, recipe.autocast, task=recipe.task)
 
 
 def evaluate_views(components: TrainingComponents, model: nn.Module, views: Any) -> dict[str, float]:
@@ -41,20 +42,23 @@ class Reevaluation:
     """A re-evaluation of a finished run, and its recorded accuracy.
 
     Attributes:
-        num_changed: test images whose predicted class differs from the recorded one; None if no predictions are
-            recorded.
-        confusion: images by true class (rows) and predicted class (columns).
+        recorded_score, test_score: values of `score`, accuracy or mean intersection over union.
+        num_changed: test images (of segmentation: pixels) whose predicted class differs from the recorded one; None if
+            no predictions are recorded.
+        confusion: images or labelled pixels by true class (rows) and predicted class (columns).
         device_type: what it was evaluated on.
         recorded_device: what it was trained on.
+        score: the metric that was evaluated: acc, or miou of segmentation.
     """
 
-    recorded_acc: float
-    test_acc: float
+    recorded_score: float
+    test_score: float
     num_changed: int | None
     classes: list[str]
     confusion: NDArray[np.int64]
     device_type: str
     recorded_device: str
+    score: str = "acc"
 
 
 def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reevaluation:
@@ -77,19 +81,32 @@ def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reeval
     model = components.state.eval_model()
     checkpoint.load_weights(best, model)
     test = evaluate_test_images(components, model)
-    recorded = read_predictions(record.predictions)
+    score = components.recipe.task.score
+    recorded, predicted = recorded_classes(record), predicted_classes(test)
     changed = None
-    if recorded is not None and len(recorded[0]) == len(test.logits):
-        changed = int((recorded[0].argmax(1) != test.logits.numpy().argmax(1)).sum())
+    if recorded is not None and recorded.shape == predicted.shape:
+        changed = int((recorded != predicted).sum())
     return Reevaluation(
-        result["test_acc"],
-        acc(test),
+        result[f"test_{score}"],
+        METRICS[score].compute(test),
         changed,
         run["dataset"]["classes"],
         test.confusion.numpy(),
         device.type,
         recorded_device,
+        score,
     )
+
+
+def recorded_classes(record: RunDirectory) -> NDArray[Any] | None:
+    """Return the recorded predictions: classes (N,), of segmentation (N, H, W); None without them."""
+    logits, masks = read_predictions(record.predictions), read_masks(record.predictions)
+    return masks[0] if masks is not None else None if logits is None else logits[0].argmax(1)
+
+
+def predicted_classes(test: Evaluation | PixelEvaluation) -> NDArray[Any]:
+    """Return what was predicted in an evaluation, in the form of `recorded_classes`."""
+    return test.logits.numpy().argmax(1) if isinstance(test, Evaluation) else test.predicted.numpy()
 
 
 def resolve_for_evaluation(record: RunDirectory, where: Elsewhere) -> RunSpec:

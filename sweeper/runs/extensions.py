@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeper.choice import Registry
 from sweeper.config import Config
-from sweeper.data.sources import Source
+from sweeper.data.source import Source
 from sweeper.errors import UserError, format_names
 from sweeper.ranges import add_settings
 from sweeper.runs.directory import RunDirectory
@@ -161,7 +161,7 @@ def keyed(entry: Registered, files: Files) -> Callable[..., Source]:
         found = entry.function(**settings)
         if not isinstance(found, Source):
             raise UserError(
-                f"{entry.definition} must return a Source (sweeper.data.sources), not {type(found).__name__}"
+                f"{entry.definition} must return a Source (sweeper.data.source), not {type(found).__name__}"
             )
         code = digest(json.dumps(chosen_code(entry.path, entry.name, files)))
         return replace(found, key=f"{found.key} {code}")

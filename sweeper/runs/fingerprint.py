@@ -1,9 +1,9 @@
 """The code that a run's result depends on: a hash per definition reached. Static analysis, standard library only.
 
-Roots are the functions that build, fit, evaluate and select (group "core"), and for each group of the config the
-function that it chose. From a root, follow the names that a definition uses to other definitions of the package,
-through imports and annotations, but not through registries and not into decoding, configuration, files and errors. So
-a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
+Roots are the task and the functions that build, fit, evaluate and select (group "core"), and for each group of the
+config the function that it chose. From a root, follow the names that a definition uses to other definitions of the
+package, through imports and annotations, but not through registries and not into decoding, configuration, files and
+errors. So a new choice affects no run, a changed choice affects the runs that use it, and a changed loop affects all.
 
 Choices from outside of the package (the setting `extend`) are read from their files in the same way; in a list of files
 each of them is a module, beside the package's.
@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.runs.extension_files import Files, name_of, parsed, readable
+from sweeper.runs.scores import task_of
 from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
 
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
 # Decoding: its pixels are in the dataset's fingerprint.
 DECODING = (
-    "sources", "published", "downloads", "image_files", "image_folders", "image_scan", "unreadable", "value_range"
+    "source", "sources", "published", "downloads", "image_files", "image_folders", "image_scan", "unreadable",
+    "value_range", "mask_sources", "mask_folders", "scenes", "voc",
 )  # fmt: skip
 NOT_FOLLOWED = tuple(f"data/{name}" for name in DECODING)
 CORE = ("training/build.build", "training/loop.fit", "training/loop.evaluate", "training/views.AveragedViews")
+TASKS = "training/task.TASKS"
 # The registry of each group, and the choice of an effective config that does not name the group. A group without one
 # is a slot that the model may lack.
 REGISTRIES = {
+    "task": (TASKS, "classification"),
     "model": ("models.MODELS", None),
     "activation": ("models/layers.ACTIVATIONS", None),
     "norm": ("models/layers.NORMS", None),
@@ -49,9 +53,9 @@ STEPS = {
     "courses": "training/courses.COURSES",
 }
 # The registries that a file from outside of the package may have, by the names that they have there.
-EXTENDABLE = {path.rpartition(".")[2]: path for group, (path, _) in REGISTRIES.items() if group != "select"} | {
-    path.rpartition(".")[2].replace("STEPS", f"{group.upper()}S"): path for group, path in STEPS.items()
-}
+EXTENDABLE = {
+    path.rpartition(".")[2]: path for group, (path, _) in REGISTRIES.items() if group not in ("task", "select")
+} | {path.rpartition(".")[2].replace("STEPS", f"{group.upper()}S"): path for group, path in STEPS.items()}
 EXTENDABLE["DATASETS"] = "data/sources.DATASETS"
 OTHERS = "(top level)"  # of a file from outside: its statements that are no definitions
 # What turns pixels into logits: roots beside the choices of the groups that a network is built from.
@@ -142,8 +146,9 @@ def closure(roots: Iterable[str], files: Files = ()) -> dict[str, str]:
 
 
 @cache
-def core() -> dict[str, str]:
-    return closure(CORE)
+def core(task: str) -> dict[str, str]:
+    """Return the code of every run of a task."""
+    return dict(sorted((closure(CORE) | chosen_code(TASKS, task)).items()))
 
 
 def entries_of(registry: str, files: Files = ()) -> Iterator[tuple[str, str, str, ast.expr]]:
@@ -201,8 +206,10 @@ def code_of(effective: dict[str, Any], files: Files = ()) -> Code:
     Args:
         files: those with choices from outside of the package that the run uses.
     """
-    code: Code = {"core": core()}
+    code: Code = {"core": core(task_of(effective))}
     for group, (registry, default) in REGISTRIES.items():
+        if group == "task":
+            continue
         settings = effective.get(group)
         name = settings.get("name", group) if isinstance(settings, dict) else settings
         name = default if name is None else str(name).removeprefix("val_" if group == "select" else "")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.choice import choose
 from sweeper.config import Config, validate
-from sweeper.data.sources import COMMON, DATASETS, Source, cache_folder
+from sweeper.data.source import Source
+from sweeper.data.sources import COMMON, DATASETS, cache_folder
 from sweeper.errors import UserError, WriteError
 from sweeper.files import read_json, write_json
 from sweeper.groups import DataConfig

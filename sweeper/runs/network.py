@@ -15,7 +15,7 @@ from sweeper.config import Config, to_config
 from sweeper.data.batches import EVAL_BATCH, Normalize
 from sweeper.data.cache import Cached
 from sweeper.data.image_files import read_image
-from sweeper.data.sources import Source
+from sweeper.data.source import Source
 from sweeper.data.value_range import ValueRange
 from sweeper.errors import UserError
 from sweeper.runs import checkpoint

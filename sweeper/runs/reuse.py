@@ -11,6 +11,7 @@ from sweeper.runs.job import Job
 from sweeper.runs.known import KnownRuns
 from sweeper.runs.naming import ID_DIGITS, name_of
 from sweeper.runs.provenance import next_command
+from sweeper.runs.scores import best_val_of, score_in
 from sweeper.runs.states import Decision, Reason
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def reuse_known(config: Config, job: Job) -> float | None:
     """Return the result of the run that a config describes, if an equal command resolved it before and it is done.
 
     Returns:
-        The validation accuracy of its best epoch; None where the run has to be resolved, and perhaps trained.
+        What `sweeper.runs.run.run` returns; None where the run has to be resolved, and perhaps trained.
 
     Raises:
         Diverged: it diverged.
@@ -45,7 +46,7 @@ def reuse(record: RunDirectory, decision: Decision) -> float:
     result = record.result() or {}
     log.info("%s: already finished, %s", name_of(record.run_id).text, describe_result(result))
     log_next(record)
-    return float(result["best_val_acc"])
+    return best_val_of(result)
 
 
 def log_next(record: RunDirectory) -> None:
@@ -56,10 +57,9 @@ def log_next(record: RunDirectory) -> None:
 
 
 def describe_result(result: Mapping[str, Any], *, short: bool = False) -> str:
-    val_acc, test_acc = (f"{result[name]:.4f}" for name in ("best_val_acc", "test_acc"))
-    if short:
-        return f"val_acc {val_acc}, test_acc {test_acc}"
-    return f"best val_acc {val_acc} in epoch {result['best_epoch']}, test_acc {test_acc}"
+    score = score_in(result)
+    val, test = f"val_{score} {best_val_of(result):.4f}", f"test_{score} {result[f'test_{score}']:.4f}"
+    return f"{val}, {test}" if short else f"best {val} in epoch {result['best_epoch']}, {test}"
 
 
 def warn_of_missing_slots(config: Config, missing: Sequence[str], job: Job) -> None:

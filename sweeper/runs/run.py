@@ -14,6 +14,7 @@ from sweeper.runs.known import remember
 from sweeper.runs.naming import name_of
 from sweeper.runs.provenance import describe
 from sweeper.runs.reuse import describe_result, log_next, reuse, warn_of_missing_slots
+from sweeper.runs.scores import best_val_of
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, Decision, Reason, archive, decide, run_lock
 from sweeper.runs.teacher import load_teacher
@@ -29,7 +30,7 @@ def run(config: Config, job: Job) -> float:
     """Train the run that the config describes, resume it, or reuse it where it is finished.
 
     Returns:
-        The validation accuracy of its best epoch.
+        The validation accuracy of its best epoch, or the metric that ranks the runs of its task.
 
     Raises:
         UserError: a setting is wrong; nothing was started.
@@ -55,7 +56,7 @@ def run(config: Config, job: Job) -> float:
 
 
 def train(spec: RunSpec, decision: Decision, job: Job) -> float:
-    """Make an attempt at a run that this process owns, and return the validation accuracy of its best epoch."""
+    """Make an attempt at a run that this process owns, and return what `run` returns."""
     record = spec.record
     device = set_up_process(spec.config.device, spec.config.threads)
     model = check(spec.config, spec.choices, spec.cached)
@@ -79,4 +80,4 @@ def train(spec: RunSpec, decision: Decision, job: Job) -> float:
     found = describe_result(result, short=bool(name.position))
     log.log(name.level, "%s: %s", name.titled, found)
     log_next(record)
-    return float(result["best_val_acc"])
+    return best_val_of(result)

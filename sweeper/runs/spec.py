@@ -21,6 +21,7 @@ from sweeper.runs.fingerprint import REGISTRIES, STEPS, Code, code_of
 from sweeper.runs.teacher import digest_of, find_teacher, load_teacher
 from sweeper.training.build import Choices, choose_all
 from sweeper.training.loop import num_selected
+from sweeper.training.task_checks import check_task, selected
 
 # Settings that cannot change a result: locations of files and use of the machine.
 NOT_IDENTITY = (
@@ -87,6 +88,8 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     check_loaded(config.extend)
     choices = choose_all(config)
     check_shared_settings(config)
+    check_task(config, choices)
+    config = replace(config, select=selected(config, choices))
     if "teacher" in choices.loss.keywords:
         config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
         choices = choose_all(config)
@@ -144,6 +147,7 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     """
     top, of_data = NOT_IDENTITY
     effective: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in top}
+    effective["select"] = selected(config, choices)
     effective = {key: value for key, value in effective.items() if value is not None}
     for group, values in effective.items():
         if isinstance(values, dict):

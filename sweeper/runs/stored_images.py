@@ -22,12 +22,12 @@ class StoredImages:
 
     Attributes:
         images: (N, C, H, W) uint8, mapped from the cache.
-        labels: (N,) int64.
+        labels: (N,) int64; masks (N, H, W) uint8.
         files: their paths below the dataset's root; empty where they have none.
     """
 
     images: Pixels
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer]
     files: list[str]
 
 
@@ -63,7 +63,8 @@ def read_test_images(folder: Path) -> StoredImages | None:
         labels = np.load(folder / "test_labels.npy", allow_pickle=False)
     except Exception:  # numpy parses the header as Python, so that damage there raises anything
         return None
-    if images.ndim != 4 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+    shapes = (images.shape[:1], (*images.shape[:1], *images.shape[2:]))  # of classes and of masks
+    if images.ndim != 4 or images.dtype != np.uint8 or labels.shape not in shapes:
         return None
     names = read_json(folder / NAMES)
     is_whole = isinstance(names, list) and len(names) == len(labels)

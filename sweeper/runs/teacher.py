@@ -12,11 +12,13 @@ from sweeper.choice import SLOTS
 from sweeper.config import Config, as_recorded
 from sweeper.data.cache import Cached
 from sweeper.errors import UserError
+from sweeper.models import MODELS
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.extensions import loaded_files
 from sweeper.runs.fingerprint import REGISTRIES, chosen_code
 from sweeper.training.build import choose_all, seeded_model
+from sweeper.training.task_checks import task_of_model
 
 NETWORK = ("model", "architecture", *SLOTS)  # the groups that a network is built from
 
@@ -57,6 +59,9 @@ def load_teacher(config: Config, cached: Cached) -> nn.Module | None:
     named = f"loss.teacher={config.loss.teacher}"
     content = read_teacher(config.loss.teacher)
     expected = describe_network(config, cached)["images"]
+    model = content["network"]["groups"]["model"]["name"]
+    if model in MODELS and task_of_model(model) != config.task.name:
+        raise UserError(f"{named} is for task={task_of_model(model)}, not for task={config.task.name}")
     for key, value in content["network"]["images"].items():
         if value != expected[key]:
             raise UserError(f"{named} was trained on images with {key}={value}; those of this run have {expected[key]}")

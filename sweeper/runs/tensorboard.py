@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 
 from sweeper.files import writing
 from sweeper.runs.directory import flat_settings
+from sweeper.runs.scores import score_in
 
-SCALARS = {
+SCALARS = {  # those that a row has
     "loss/train": "train_loss",
     "loss/val": "val_loss",
     "accuracy/train": "train_acc",
     "accuracy/val": "val_acc",
     "accuracy/val_balanced": "val_balanced_acc",
     "f1/val_macro": "val_macro_f1",
+    "iou/val_mean": "val_miou",
+    "accuracy/train_pixel": "train_pixel_acc",
+    "accuracy/val_pixel": "val_pixel_acc",
     "lr": "lr",
     "images_per_second": "images_per_second",
 }
-RESULTS = ("best_val_acc", "best_epoch", "test_acc", "train_seconds")
 ERRORS = "errors/most_confident"
 
 
@@ -53,7 +56,8 @@ class Events:
         self.clock += row["train_seconds"]
         with writing(self.folder):
             for tag, key in SCALARS.items():
-                self.writer.add_scalar(tag, row[key], row["epoch"], walltime=self.clock)
+                if key in row:
+                    self.writer.add_scalar(tag, row[key], row["epoch"], walltime=self.clock)
             self.writer.flush()
 
     def write_hparams(self, effective: dict[str, Any], result: dict[str, Any]) -> None:
@@ -61,7 +65,9 @@ class Events:
         from torch.utils.tensorboard.summary import hparams
 
         file_writer: Any = self.writer._get_file_writer()
-        measures = {f"result/{key}": result[key] for key in RESULTS}
+        score = score_in(result)
+        names = (f"best_val_{score}", "best_epoch", f"test_{score}", "train_seconds")
+        measures = {f"result/{key}": result[key] for key in names}
         with writing(self.folder):
             settings = {key: value for key, value in flat_settings(effective).items() if key != "data.fingerprint"}
             for summary in hparams(settings, measures):

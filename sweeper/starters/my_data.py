@@ -11,7 +11,7 @@ After an edit, runs that used what was edited are trained again.
 
 import numpy as np
 
-from sweeper.data.sources import Allocate, Source
+from sweeper.data.source import Allocate, Source
 
 CLASSES = ["horizontal", "vertical"]
 

@@ -1,5 +1,7 @@
 """The best configuration and its best run, by validation accuracies minus the effects of the validation splits.
 
+Of segmentation, accuracy is mean IoU here, see sweeper.summary.columns.best_val.
+
 A seed draws a validation split, and some splits are easier than others. So configurations are compared by their means
 over the same splits, never by their highest run, which is that of the easiest split.
 """
@@ -12,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.summary.average import keys
-from sweeper.summary.columns import setting_columns
+from sweeper.summary.columns import best_val, setting_columns
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -55,7 +57,7 @@ def adjust(frame: pd.DataFrame) -> Adjusted:
     configuration = numbered(frame, [name for name in [*settings, "code"] if name != SEED and name in frame])
     data = numbered(frame, [name for name in settings if name == "data" or name.startswith("data.")])
     split = numbered(frame, [name for name in settings if name in (SEED, "data") or name.startswith("data.")])
-    accs = pd.to_numeric(frame["best_val_acc"], errors="coerce").to_numpy(dtype=float)
+    accs = pd.to_numeric(frame[best_val(frame)], errors="coerce").to_numpy(dtype=float)
     finished = (frame["state"] == "finished").to_numpy() & np.isfinite(accs)
     fitted = (configuration[finished], split[finished])
     uneven = is_uneven(*fitted, data[finished])
@@ -122,10 +124,11 @@ def best_configuration(frame: pd.DataFrame) -> list[Any]:
     It is the configuration with the highest mean of adjusted validation accuracies, see `adjust`, and its runs are in
     the order of these. Ties are broken by the highest best_val_acc, then by run_id, as in the table.
     """
-    finished = frame[(frame["state"] == "finished") & frame["best_val_acc"].notna()]
+    by = best_val(frame)
+    finished = frame[(frame["state"] == "finished") & frame[by].notna()]
     if finished.empty:
         return []
-    finished = finished.sort_values(["best_val_acc", "run_id"], ascending=[False, True]).reset_index(drop=True)
+    finished = finished.sort_values([by, "run_id"], ascending=[False, True]).reset_index(drop=True)
     adjusted = adjust(finished)
     configuration = adjusted.configuration_of  # numbered in the order of their highest runs
     order = np.lexsort((-adjusted.runs, configuration, -adjusted.configurations[configuration]))  # stable

@@ -5,10 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.runs.scores import SCORES
 from sweeper.summary.average import keys
-from sweeper.summary.columns import format_override, is_measure, is_missing, setting_columns
+from sweeper.summary.columns import best_val, format_override, is_measure, is_missing, scores, setting_columns
 
 FEW_IMAGES = 500  # below, the standard error of an accuracy is up to 0.022 and more
+TESTS = ("test_acc", "test_miou", "test_acc_views")
 SHARED = "Shared settings: "  # begins the line of the settings that all runs share
 MAX_ERRORS = 10  # runs whose error is shown
 
@@ -34,7 +36,7 @@ def caption(
     lines = [f"{len(frame)} {'run' if len(frame) == 1 else 'runs'}: {counts}"]
     shared = [f"{name}={format_override(value)}" for name in constant for value in frame[name].dropna().unique()]
     lines += [SHARED + ", ".join(shared)] if shared else []
-    lines += implied
+    lines += [*implied, *several_tasks(frame)]
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")
     lines += optimistic(frame, by, configurations) + few_images(frame)
@@ -52,16 +54,28 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
     lines = []
     finished = int((frame["state"] == "finished").sum())
     selected_from = f"{finished} runs" if configurations is None else f"{configurations} configurations"
-    if finished > 1 and configurations != 1 and by == "best_val_acc":
+    score = by.removeprefix("best_val_")
+    if finished > 1 and configurations != 1 and by == f"best_val_{score}":
+        what = {"acc": "validation accuracy", "miou": "validation mIoU"}[score]
         lines.append(
-            f"The top row is the best of {selected_from} by validation accuracy: its best_val_acc is optimistic; "
-            "its test_acc holds for these weights, expect slightly less from other seeds"
+            f"The top row is the best of {selected_from} by {what}: its {by} is optimistic; "
+            f"its test_{score} holds for these weights, expect slightly less from other seeds"
         )
-    if finished > 1 and configurations != 1 and (by in ("test_acc", "test_acc_views") or is_measure(by)):
+    if finished > 1 and configurations != 1 and (by in TESTS or is_measure(by)):
         lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
-        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+        tests = " and ".join(f"test_{score}" for score in scores(frame))
+        lines.append(f"Runs with data.val_size=0 selected their best epoch on test images: their {tests} is optimistic")
     return lines
+
+
+def several_tasks(frame: pd.DataFrame) -> list[str]:
+    """Say that runs of several tasks are not ranked together."""
+    found = scores(frame)
+    if len(found) < 2:
+        return []
+    tasks = [f"{task} by best_val_{score}" for task, score in SCORES.items() if score in found]
+    return [f"Runs of several tasks, which are not comparable: {', '.join(tasks)}; --where data=NAME shows one"]
 
 
 def few_images(frame: pd.DataFrame) -> list[str]:
@@ -97,7 +111,7 @@ def averaging(frame: pd.DataFrame, over: str, uneven: bool = False) -> list[str]
     lines = [f"Mean ± standard deviation over the runs that differ only in {over}"]
     if uneven:
         lines.append(
-            "Rows have different seeds: ranked by best_val_acc minus the effect of each seed's validation split"
+            f"Rows have different seeds: ranked by {best_val(frame)} minus the effect of each seed's validation split"
         )
     settings = keys(frame, [name for name in setting_columns(frame) if name != over])
     code = keys(frame, ["code"])

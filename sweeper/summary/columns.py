@@ -5,20 +5,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sweeper.runs.scores import CLASSIFICATION, SCORES
+
 # Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
 # median over the epochs of training speed, and what it depends on: host, device and threads; presets; the recorded
 # data.root.
 HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine", "presets", "folder")
 FINGERPRINT, ROOT = "data.fingerprint", "data.root"  # of a dataset; the latter where it tells datasets apart
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
-MEASURES = ("test_balanced_acc", "test_macro_f1", "test_top5_acc", "test_loss", "test_ece")
+MEASURES = ("test_balanced_acc", "test_macro_f1", "test_pixel_acc", "test_top5_acc", "test_loss", "test_ece")
 LOW_IS_BEST = ("test_loss", "test_ece")
 CLASS_ACC = "test_acc["  # prefix of columns with the accuracy of one class, such as test_acc[cat]
+CLASS_IOU = "test_iou["  # and with the intersection over union of one class
+OF_CLASSES = (CLASS_ACC, CLASS_IOU)
 # Results and provenance, in the order of the table's columns. Every other column but run_id is a setting.
 RESULTS = (
     "best_val_acc",
+    "best_val_miou",
     "best_epoch",
     "test_acc",
+    "test_miou",
     "test_acc_views",
     *MEASURES,
     "convergence_epoch",
@@ -36,7 +42,7 @@ RESULTS = (
     *HIDDEN,
 )
 PROVENANCE = ("code", "torch", "device_type")  # never shown as settings; pairs of runs agree in them
-ACCURACIES = ("best_val_acc", "test_acc", "test_acc_views")
+ACCURACIES = ("best_val_acc", "best_val_miou", "test_acc", "test_miou", "test_acc_views")
 TEXTS = ("state", "stale", *PROVENANCE, "error", *HIDDEN)
 AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
 RESERVED = {"run_id", "runs", *RESULTS, *(f"{name}_std" for name in RESULTS)}
@@ -44,10 +50,10 @@ STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a
 WITH = "with "  # and a setting of these: the column with its value where it is not that of its choice
 SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks the slot: no difference between runs
 
+# Of validation and test images, and of training, by the metric that ranks runs.
+MEASURED, TRAINED = {"acc": "accuracy", "miou": "mIoU"}, {"acc": "accuracy", "miou": "pixel accuracy"}
 FORMATS = {
-    "best_val_acc": "{:.4f}",
-    "test_acc": "{:.4f}",
-    "test_acc_views": "{:.4f}",
+    **dict.fromkeys(ACCURACIES, "{:.4f}"),
     **dict.fromkeys(MEASURES, "{:.4f}"),
     "convergence_seconds": "{:.1f}",
     "train_seconds": "{:.1f}",
@@ -62,12 +68,32 @@ def setting_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def is_result(column: str) -> bool:
-    return column in RESULTS or column.startswith(CLASS_ACC)
+    return column in RESULTS or column.startswith(OF_CLASSES)
+
+
+def scores(frame: pd.DataFrame) -> list[str]:
+    """Return the metrics that rank the frame's runs: that of each task, see sweeper.runs.scores; acc without runs."""
+    found = [score for score in SCORES.values() if f"best_val_{score}" in frame and has_any(frame, score)]
+    return found or [SCORES[CLASSIFICATION]]
+
+
+def has_any(frame: pd.DataFrame, score: str) -> bool:
+    return any(bool(frame[name].notna().any()) for name in (f"best_val_{score}", f"test_{score}") if name in frame)
+
+
+def best_val(frame: pd.DataFrame) -> str:
+    """Return the column that ranks runs; of runs of several tasks, that of the first."""
+    return f"best_val_{scores(frame)[0]}"
+
+
+def measured(frame: pd.DataFrame) -> str:
+    """Name what ranks the runs of a frame, such as accuracy."""
+    return " or ".join(MEASURED[score] for score in scores(frame))
 
 
 def is_measure(column: str) -> bool:
     """Return whether the column is a measure of the test images that a table shows only where it is asked for."""
-    return column in MEASURES or column.startswith(CLASS_ACC)
+    return column in MEASURES or column.startswith(OF_CLASSES)
 
 
 def high_is_best(column: str) -> bool:
@@ -76,11 +102,11 @@ def high_is_best(column: str) -> bool:
 
 def setting_name(name: str) -> str:
     """Return a column name for a setting that no other column has."""
-    return f"{name} (setting)" if name in RESERVED or name.startswith(CLASS_ACC) else name
+    return f"{name} (setting)" if name in RESERVED or name.startswith(OF_CLASSES) else name
 
 
 def is_number(column: str) -> bool:
-    return column in AVERAGED or (column.startswith(CLASS_ACC) and column.endswith("]"))
+    return column in AVERAGED or (column.startswith(OF_CLASSES) and column.endswith("]"))
 
 
 def is_deviation(column: str) -> bool:
@@ -90,7 +116,7 @@ def is_deviation(column: str) -> bool:
 
 def digits_of(column: str) -> str | None:
     """Return the format of a column's numbers; None where they are shown as they are."""
-    return FORMATS.get("test_acc" if column.startswith(CLASS_ACC) else column)
+    return FORMATS.get("test_acc" if column.startswith(OF_CLASSES) else column)
 
 
 def is_missing(value: Any) -> bool:

@@ -44,13 +44,16 @@ class ConvergenceOptions:
         return f"{100 * self.fraction:g}%"
 
 
-def convergence(rows: Sequence[dict[str, Any]], fraction: float, target_acc: float | None) -> dict[str, Any]:
+def convergence(
+    rows: Sequence[dict[str, Any]], fraction: float, target_acc: float | None, score: str = "val_acc"
+) -> dict[str, Any]:
     """Find when a run converged.
 
     Args:
-        rows: its metrics, at least one row, each with epoch, val_acc and train_seconds.
+        rows: its metrics, at least one row, each with epoch, `score` and train_seconds.
         fraction: see ConvergenceOptions.
         target_acc: see ConvergenceOptions.
+        score: the metric that ranks runs, validation accuracy or that of another task.
 
     Returns:
         convergence_epoch: the first whose validation accuracy is at least `fraction` of the run's best.
@@ -58,11 +61,11 @@ def convergence(rows: Sequence[dict[str, Any]], fraction: float, target_acc: flo
         epochs_to_target: the first epoch at or above `target_acc`; `>E` where none of E epochs is; None without a
             target.
     """
-    best = max(row["val_acc"] for row in rows)
-    converged = next(index for index, row in enumerate(rows) if row["val_acc"] >= fraction * best)
+    best = max(row[score] for row in rows)
+    converged = next(index for index, row in enumerate(rows) if row[score] >= fraction * best)
     epochs_to_target = None
     if target_acc is not None:
-        reached = (row["epoch"] for row in rows if row["val_acc"] >= target_acc)
+        reached = (row["epoch"] for row in rows if row[score] >= target_acc)
         epochs_to_target = next(reached, f">{len(rows)}")
     return {
         "convergence_epoch": rows[converged]["epoch"],

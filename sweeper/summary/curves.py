@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeper.errors import UserError, format_names
 from sweeper.summary.average import format_states
+from sweeper.summary.columns import measured
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.learning_curves import (
     Band,
@@ -118,7 +119,8 @@ def write_curves(
         warnings.filterwarnings("ignore", r"Glyph .* missing")  # the font lacks the script of a name
         rcdefaults()  # without the user's matplotlibrc
         rcParams.update(STYLE)
-        figure = draw(with_short_names(curves[:top]), title, notes(frame, curves, top, options or ConvergenceOptions()))
+        paragraphs = notes(frame, curves, top, options or ConvergenceOptions())
+        figure = draw(with_short_names(curves[:top]), title, paragraphs, measured(frame))
         for file in files:
             write_output(file, rendered(figure, file.suffix.lower()))
     return files
@@ -136,12 +138,12 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     left_out, no_epoch = len(curves) - top, len(frame) - sum(max(curve.runs) for curve in curves)
     drawn = f"Configurations: {len(curves)}. Runs: {len(frame)} ({cut(format_states(frame), CAPTION_LENGTH)})"
     drawn += f". Without a completed epoch: {no_epoch}" if no_epoch > 0 else ""
-    drawn += f". Drawn: the best {top} by validation accuracy; left out: {left_out}" if left_out > 0 else ""
+    drawn += f". Drawn: the best {top} by validation {measured(frame)}; left out: {left_out}" if left_out > 0 else ""
     bands = "; band: ± its standard error" if min(len(curves), top) <= MAX_BANDS else ""
     read = (
         "Line: mean over the runs of a configuration (they differ only in seed) that completed the epoch"
         f"{bands}. Training is measured with augmentation and dropout on. Convergence epoch: the first at "
-        f"{options.percent} of the run's best validation accuracy, mean over the finished runs."
+        f"{options.percent} of the run's best validation {measured(frame)}, mean over the finished runs."
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."
@@ -149,8 +151,12 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     return [f"{drawn}.", read, *([f"Shared settings: {name_of(shared)}."] if shared else [])]
 
 
-def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figure:
-    """Draw accuracy and loss (rows), of validation and training by epoch and of validation by seconds (columns)."""
+def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str], metric: str = "accuracy") -> Figure:
+    """Draw accuracy and loss (rows), of validation and training by epoch and of validation by seconds (columns).
+
+    Args:
+        metric: name of what is drawn as accuracy, of validation images.
+    """
     figure = Figure(figsize=(WIDTH, 2 * PANELS))
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 3, sharey="row")
@@ -168,7 +174,7 @@ def draw(curves: Sequence[Curve], title: str, paragraphs: Sequence[str]) -> Figu
                 if band is not None:
                     is_marked = band is curve.val_acc
                     draw_curve(axes, x, band, curve, index, limit if row else None, with_band, is_marked)
-    label_axes(panels, limit)
+    label_axes(panels, limit, metric)
     legend = add_legend(figure, curves)
     written = [line for text in paragraphs for line in wrap(text, CAPTION_LENGTH, CAPTION_LINES)]
     text = figure.text(0, 0, "\n".join(written), fontsize=6.5, color="0.25", va="top", linespacing=1.35)
@@ -227,9 +233,9 @@ def draw_curve(
         axes.plot(x[-1], mean[-1], **UNFINISHED, zorder=5)
 
 
-def label_axes(panels: Any, limit: float | None) -> None:
+def label_axes(panels: Any, limit: float | None, metric: str) -> None:
     """Set names and units; epochs are whole numbers."""
-    panels[0, 0].set_ylabel("accuracy (0 to 1)")
+    panels[0, 0].set_ylabel(f"{metric} (0 to 1)")
     panels[1, 0].set_ylabel("loss (cross-entropy, nats)" + ("" if limit is None else f", cut at {limit:.3g}"))
     for axes, title in zip(panels[0], ("validation", "training", "validation by time"), strict=True):
         axes.set_title(title, loc="left", fontweight="bold")

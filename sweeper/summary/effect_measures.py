@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.columns import CLASS_ACC, is_missing
+from sweeper.summary.columns import OF_CLASSES, is_missing, scores
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.run_row import LARGEST
@@ -147,8 +147,18 @@ def one_epoch(_runs: Runs, _row: int) -> float:
     return 1.0
 
 
-def has_curve(runs: Runs, row: int) -> bool:
-    return runs.best_so_far[row] is not None
+def has_curve(score: str) -> Callable[[Runs, int], bool]:
+    """Return whether a run has a learning curve of this metric, see sweeper.runs.scores."""
+
+    def is_known(runs: Runs, row: int) -> bool:
+        return runs.best_so_far[row] is not None and has_score(runs, row, score)
+
+    return is_known
+
+
+def has_score(runs: Runs, row: int, score: str) -> bool:
+    """Return whether a run is ranked by this metric; all runs of a frame are that has one."""
+    return len(scores(runs.frame)) == 1 or runs.number(f"test_{score}", row) is not None
 
 
 def curves_of(runs: Runs, rows: Sequence[int]) -> list[list[float]]:
@@ -190,8 +200,13 @@ def reached_epoch(value: Any) -> tuple[int, bool] | None:
     return None if number is None or math.isnan(number) else (int(number), True)
 
 
-def is_target_known(runs: Runs, row: int) -> bool:
-    return reached_epoch(runs.column("epochs_to_target")[row]) is not None
+def has_target(score: str) -> Callable[[Runs, int], bool]:
+    """Return whether it is known when a run reached the target of this metric."""
+
+    def is_known(runs: Runs, row: int) -> bool:
+        return reached_epoch(runs.column("epochs_to_target")[row]) is not None and has_score(runs, row, score)
+
+    return is_known
 
 
 def epochs_to_target(runs: Runs, rows: Sequence[int]) -> list[float]:
@@ -207,48 +222,73 @@ def epochs_to_target(runs: Runs, rows: Sequence[int]) -> list[float]:
 
 ACCURACY = ("helps", "hurts", "effect better", "effect worse")
 EPOCHS = ("slower", "faster", "effect slower", "effect faster")
-USUAL: dict[str, Metric] = {  # compared unless other measures are requested
-    "test_acc": column_metric(
-        *("test_acc", ACCURACY),
-        digits="{:+.4f}",
-        half_width=0.005,
-        resolution=one_image("test_images"),
-        is_exploratory=False,
-    ),
-    "epochs_to_level": Metric(
-        *("epochs to a common val_acc", *EPOCHS),
-        digits="{:+.2f}",
-        half_width=1.0,
-        is_known=has_curve,
-        values=epochs_to_level,
-        resolution=one_epoch,
-        meaning="epochs to a common val_acc: the first epoch at {percent} of the lower best val_acc of the pair, a "
-        "level that both runs reach",
-    ),
-    "mean_val_acc": Metric(
-        *("mean best-so-far val_acc", "higher", "lower", *ACCURACY[2:]),
-        digits="{:+.4f}",
-        half_width=0.005,
-        is_known=has_curve,
-        values=mean_val_acc,
-        resolution=one_image("val_images"),
-        meaning="mean best-so-far val_acc: over the epoch budget; a run that stopped early keeps its best",
-    ),
-    "epochs_to_target": Metric(
-        *("epochs_to_target", *EPOCHS),
-        digits="{:+.2f}",
-        half_width=1.0,
-        is_known=is_target_known,
-        values=epochs_to_target,
-        resolution=one_epoch,
-        meaning="epochs_to_target: the first epoch with val_acc of at least {target}, or the epoch budget plus one if "
-        "there is none (restricted mean time)",
-    ),
-}
 
 
 def not_known(_runs: Runs, _row: int) -> None:
     return None
+
+
+def usual(score: str, names: tuple[str, str, str, str]) -> dict[str, Metric]:
+    """Return what the runs of a task are compared by unless other measures are requested.
+
+    Args:
+        score: the metric that ranks them, see sweeper.runs.scores.
+        names: of the measures.
+    """
+    test, level, mean, target = names
+    val, is_acc = f"val_{score}", score == "acc"
+    return {
+        test: column_metric(
+            *(test, ACCURACY),
+            digits="{:+.4f}",
+            half_width=0.005,
+            resolution=one_image("test_images") if is_acc else not_known,
+            is_exploratory=False,
+        ),
+        level: Metric(
+            *(f"epochs to a common {val}", *EPOCHS),
+            digits="{:+.2f}",
+            half_width=1.0,
+            is_known=has_curve(score),
+            values=epochs_to_level,
+            resolution=one_epoch,
+            meaning=f"epochs to a common {val}: the first epoch at {{percent}} of the lower best {val} of the pair, a "
+            "level that both runs reach",
+        ),
+        mean: Metric(
+            *(f"mean best-so-far {val}", "higher", "lower", *ACCURACY[2:]),
+            digits="{:+.4f}",
+            half_width=0.005,
+            is_known=has_curve(score),
+            values=mean_val_acc,
+            resolution=one_image("val_images") if is_acc else not_known,
+            meaning=f"mean best-so-far {val}: over the epoch budget; a run that stopped early keeps its best",
+        ),
+        target: Metric(
+            *(target, *EPOCHS),
+            digits="{:+.2f}",
+            half_width=1.0,
+            is_known=has_target(score),
+            values=epochs_to_target,
+            resolution=one_epoch,
+            meaning=f"{target}: the first epoch with {val} of at least {{target}}, or the epoch budget plus one if "
+            "there is none (restricted mean time)",
+        ),
+    }
+
+
+USUAL = usual("acc", ("test_acc", "epochs_to_level", "mean_val_acc", "epochs_to_target"))
+USUAL_OF = {
+    "acc": USUAL,
+    "miou": usual("miou", ("test_miou", "epochs_to_level_miou", "mean_val_miou", "epochs_to_target_miou")),
+}
+MAIN = tuple(next(iter(measures)) for measures in USUAL_OF.values())  # of each task; the others are exploratory
+TARGETS = tuple(list(measures)[-1] for measures in USUAL_OF.values())
+
+
+def usual_measures(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return what the runs of a frame are compared by unless other measures are requested."""
+    return tuple(name for score in scores(frame) for name in USUAL_OF[score])
 
 
 def measure(name: str, *, lower_is_better: bool = False, half_width: float = 0.005, meaning: str = "") -> Metric:
@@ -259,19 +299,21 @@ def measure(name: str, *, lower_is_better: bool = False, half_width: float = 0.0
 
 
 class Metrics(dict[str, Metric]):
-    """Metrics by name; each class' accuracy, `test_acc[CLASS]`, is among them."""
+    """Metrics by name; those of each class, such as `test_acc[CLASS]`, are among them."""
 
     def __missing__(self, name: str) -> Metric:
-        if not name.startswith(CLASS_ACC):
+        if not name.startswith(OF_CLASSES):
             raise KeyError(name)
         return measure(name)
 
 
 METRICS = Metrics(
     USUAL
+    | USUAL_OF["miou"]
     | {
         "test_balanced_acc": measure("test_balanced_acc", meaning="mean over the classes of their accuracy"),
         "test_macro_f1": measure("test_macro_f1", meaning="mean over the classes of their F1 score"),
+        "test_pixel_acc": measure("test_pixel_acc", meaning="fraction of labeled pixels that are classified correctly"),
         "test_top5_acc": measure(
             "test_top5_acc", meaning="fraction of images whose class is among the five most likely"
         ),

@@ -18,7 +18,7 @@ from sweeper.summary.axes import (
 )
 from sweeper.summary.columns import is_implied
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effect_measures import METRICS, Runs, as_number
+from sweeper.summary.effect_measures import METRICS, Runs, as_number, usual_measures
 from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
@@ -66,6 +66,11 @@ class Effects:
     presets: Presets = field(default_factory=dict)
 
 
+def with_usual_measures(method: Method, frame: pd.DataFrame) -> Method:
+    """Return the method with the measures that the runs of the frame are compared by."""
+    return replace(method, measures=method.measures or usual_measures(frame))
+
+
 def effects(
     frame: pd.DataFrame,
     baseline: Mapping[str, Any] | None = None,
@@ -92,7 +97,8 @@ def effects(
         UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does not
             vary, or its grids differ in size.
     """
-    method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
+    method = with_usual_measures(method or Method(), frame)
+    skipped, options = skipped or Skipped(), options or ConvergenceOptions()
     states = Counter[str]() if frame.empty else Counter(str(state) for state in frame["state"])
     runs = states.pop("finished", 0)
     left_out = dict(sorted(states.items())) | left_out_folders(skipped)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from sweeper.errors import format_names
 from sweeper.summary.columns import format_override
 from sweeper.summary.cost import CAPTION, format_ratio
-from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
-from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
+from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.summary.verdicts import are_opposed
 from sweeper.sweep.precision import MAX_SEEDS, MOST, PILOT, seeds_for
@@ -41,10 +41,11 @@ def caption(found: Effects) -> list[str]:
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
+        but = f" but that of {main_of(every)}" if found.method.fixed_width else ""
         lines.append(
-            f"Each table{' but that of test_acc' if found.method.fixed_width else ''} contains a false positive with "
-            f"probability at most {LEVEL:.0%}, several tables, or the lines of models besides, with more: tables "
-            "marked exploratory suggest what to test, test_acc decides"
+            f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}, several tables, or the "
+            "lines of models besides, with more: tables marked exploratory suggest what to test, "
+            f"{main_of(every)} decides"
         )
     if found.interactions:
         lines.append(
@@ -52,6 +53,11 @@ def caption(found: Effects) -> list[str]:
         )
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
+
+
+def main_of(comparisons: Sequence[Comparison]) -> str:
+    """Return the measures that decide, those of each task of the runs."""
+    return " and ".join(name for name in MAIN if any(it.metric == name for it in comparisons)) or MAIN[0]
 
 
 def inferred(found: Effects) -> list[str]:
@@ -63,23 +69,24 @@ def inferred(found: Effects) -> list[str]:
     ]
     if (precision := found.method.fixed_width) is None:
         return lines
-    number = max(len(table) for table in tables([it for it in found.comparisons if it.metric == TEST_ACC]) or [[]])
+    number = max(len(table) for table in tables([it for it in found.comparisons if it.metric in MAIN]) or [[]])
     return [
-        f"test_acc: sweep.precision={precision:g} chose the number of seeds by their spread; the interval is the mean "
+        f"{main_of(found.comparisons)}: sweep.precision={precision:g} chose the number of seeds by their spread; the "
+        "interval is the mean "
         f"±{precision:g}, or ± the half-width reached, with at least 95% coverage each; there is no p, since a t-test "
         "is not valid after such a stop",
-        *([several_intervals(number)] if number > 1 else []),
+        *([several_intervals(main_of(found.comparisons), number)] if number > 1 else []),
         "other tables, and the lines of models: since the number of seeds depends on the spread, coverage may be only "
         "90 to 95%, and p too small; --anytime is valid for any number of seeds",
         *lines,
     ]
 
 
-def several_intervals(number: int) -> str:
+def several_intervals(measure: str, number: int) -> str:
     """Say what intervals of 95% each mean together."""
     return (
-        f"test_acc: of {number} changes without any effect, {LEVEL:.0%} each, about {number * LEVEL:.1f} would have an "
-        "interval without 0: one that just excludes 0 among many is weak evidence"
+        f"{measure}: of {number} changes without any effect, {LEVEL:.0%} each, about {number * LEVEL:.1f} would have "
+        "an interval without 0: one that just excludes 0 among many is weak evidence"
     )
 
 
@@ -128,7 +135,7 @@ def dependent(comparisons: Sequence[Comparison]) -> list[str]:
         f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; use --tune {comparison.axis} to "
         "compare each configuration at its best"
         for comparison in comparisons
-        if comparison.metric == "test_acc"
+        if comparison.metric in MAIN
         and (comparison.is_significant or are_opposed(comparison))
         and has_numbers(comparison)
     ]
@@ -168,9 +175,9 @@ def meanings(found: Effects) -> list[str]:
 
 def new_models(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the prediction intervals for a new model, for changes with three or more models."""
-    digits = METRICS["test_acc"].digits.format
+    digits = METRICS[MAIN[0]].digits.format
     lines = []
-    for table in tables([comparison for comparison in comparisons if comparison.metric == "test_acc"]):
+    for table in tables([comparison for comparison in comparisons if comparison.metric in MAIN]):
         found = [
             f"{name_change(comparison)} {digits(interval[0])} to {digits(interval[1])}"
             for comparison in table
@@ -179,7 +186,7 @@ def new_models(comparisons: Sequence[Comparison]) -> list[str]:
         if found:
             where = on_data(table[0], comparisons)
             lines.append(
-                f"test_acc{where} on a new model like these, {1 - LEVEL:.0%} prediction intervals (each): "
+                f"{table[0].metric}{where} on a new model like these, {1 - LEVEL:.0%} prediction intervals (each): "
                 f"{', '.join(found)}"
             )
     return lines
@@ -246,4 +253,4 @@ def more_seeds(needed: Sequence[tuple[int, str]], metric: str) -> str:
     numbers = [f"{f'{number:,}' if number < MOST else f'over {MOST:,}'} ({axis})" for number, axis in needed]
     text = f"; ±{width:g} ({1 - LEVEL:.0%}, each) needs about {' or '.join(numbers)} seeds in total"
     limit = f" sweep.max_seeds={most}" if MAX_SEEDS < most < MOST else ""
-    return text + (f": sweep.precision={width:g}{limit} adds them" if metric == TEST_ACC and most < MOST else "")
+    return text + (f": sweep.precision={width:g}{limit} adds them" if metric in MAIN and most < MOST else "")

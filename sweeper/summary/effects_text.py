@@ -15,17 +15,17 @@ from rich.text import Text
 
 from sweeper.display import stdout_console
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.columns import CLASS_ACC, format_override
+from sweeper.summary.columns import OF_CLASSES, format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
-from sweeper.summary.effect_measures import METRICS, USUAL
+from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption, tables
 from sweeper.summary.effects_lines import format_interval, format_p, print_lines
 from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
-from sweeper.summary.measure_columns import CLASS_ACCS, expand, with_measures
+from sweeper.summary.measure_columns import PREFIXES, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import output_format, printable, write_output
 from sweeper.summary.sentences import answers
@@ -146,15 +146,15 @@ def as_table(found: Effects) -> str:
 
 
 def known_measures(names: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """Return the measures without repetition, all classes in place of class_accs.
+    """Return the measures without repetition, all classes in place of class_accs and class_ious.
 
     Raises:
         UserError: one is unknown.
     """
     measures = list(dict.fromkeys(expand(names, frame)))
     for name in measures:
-        if name not in METRICS and not (name.startswith(CLASS_ACC) and name in frame):
-            valid = [*METRICS, *(column for column in map(str, frame) if column.startswith(CLASS_ACC)), CLASS_ACCS]
+        if name not in METRICS and not (name.startswith(OF_CLASSES) and name in frame):
+            valid = [*METRICS, *(column for column in map(str, frame) if column.startswith(OF_CLASSES)), *PREFIXES]
             raise UserError(
                 f"--measure {name}: unknown measure{nearest(name, valid)}; choose from {format_names(valid)}"
             )
@@ -200,7 +200,7 @@ def show_effects(
     found = effects(
         frame,
         given,
-        method=replace(method or Method(), measures=known_measures(measures, frame) or tuple(USUAL)),
+        method=replace(method or Method(), measures=known_measures(measures, frame)),
         correctness=correctness_of(frame, output_dir / "runs"),
         skipped=skipped,
         options=options,

@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.blocks import complete_blocks
 from sweeper.summary.cost import Cost, cost_of
-from sweeper.summary.effect_measures import METRICS, Runs
+from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs
 from sweeper.summary.intervals import (
     Interval,
     fixed_width,
@@ -32,8 +32,6 @@ from sweeper.summary.pairing import DECIMALS, Change, Difference
 from sweeper.summary.parts import MODEL, Part, agree, opposed, parts_of
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
-TEST_ACC = "test_acc"  # the metric whose comparisons count the runs that the epoch limit ended
-TARGET = "epochs_to_target"  # the metric that a run may lack
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def compare(
     }
     disagreeing = [name for name, parts in divided.items() if not agree([part.mean for part in parts])]
     axis = min(disagreeing, key=lambda name: (not are_opposite(divided[name]), name != MODEL, name), default=None)
-    is_main = metric == TEST_ACC and len(changes) == 1
+    is_main = metric in MAIN and len(changes) == 1
     if not is_main:
         precision = None
     p = anytime_p(means, floor) if is_anytime else t_test(mean_of(means), spread_of(means, floor), len(means))
@@ -237,8 +235,8 @@ def compare(
         left_out=tuple(blocks.left_out),
         diverged=diverged,
         failed=failed,
-        limited=count_limited(runs, rows, base_rows) if runs is not None and metric == TEST_ACC else None,
-        reached=count_reached(runs, rows, base_rows) if runs is not None and metric == TARGET else None,
+        limited=count_limited(runs, rows, base_rows) if runs is not None and metric in MAIN else None,
+        reached=count_reached(runs, rows, base_rows) if runs is not None and metric in TARGETS else None,
         is_scored=is_scored,
         is_screen=is_screen,
         is_anytime=is_anytime,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.scores import SCORES
 from sweeper.summary.average import format_states, groups
 from sweeper.summary.best import adjust
 from sweeper.summary.columns import SLOTS, format_value, is_missing, setting_columns
@@ -20,8 +21,8 @@ from sweeper.summary.output import printable
 from sweeper.summary.run_row import LARGEST, digest
 from sweeper.summary.table import lay_out
 
-METRICS = ("val_acc", "train_loss", "train_seconds")
-OPTIONAL = ("train_acc", "val_loss")  # a run that lacks one in an epoch has no such curve
+OTHERS = ("train_loss", "train_seconds")  # beside the metric that ranks runs, in every epoch
+OPTIONAL = (("train_acc", "train_pixel_acc"), ("val_loss",))  # of each, the first that a row has; a curve has it in all
 SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
 
 
@@ -60,10 +61,11 @@ class Curve:
         seeds: of its runs, in order.
         epochs: those that at least one run completed, from 1.
         runs: how many runs completed each epoch; fewer towards the end where some stopped early.
-        val_acc, train_loss: over the runs that completed the epoch.
+        val_acc, train_loss: over the runs that completed the epoch; of segmentation, val_acc is mIoU.
         seconds: training seconds to the end of each epoch: the epochs' means, cumulated.
         convergence_epoch: mean over the finished runs; None where no run is finished.
-        train_acc, val_loss: as the others; None where a run lacks it in an epoch.
+        train_acc, val_loss: as the others; None where a run lacks it in an epoch; of segmentation, train_acc is pixel
+            accuracy.
     """
 
     name: str
@@ -114,20 +116,22 @@ def split_settings(frame: pd.DataFrame) -> tuple[list[str], list[str], list[str]
 
 
 def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float | None]]:
-    """Return METRICS and OPTIONAL by epoch, from the rows that hold what this program writes."""
+    """Return the metric that ranks runs, OTHERS and OPTIONAL by epoch, from rows that hold what this program writes."""
     epochs = {}
     for row in rows:
-        epoch, *values = (number(row.get(name)) for name in ("epoch", *METRICS))
+        score = next((f"val_{score}" for score in SCORES.values() if f"val_{score}" in row), "")
+        epoch, *values = (number(row.get(name)) for name in ("epoch", score, *OTHERS))
         known = [value for value in values if value is not None and 0 <= value < LARGEST]
-        if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(METRICS) and known[0] <= 1:
-            epochs[int(epoch)] = [*known, *(optional(name, row.get(name)) for name in OPTIONAL)]
+        if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(values) and known[0] <= 1:
+            epochs[int(epoch)] = [*known, *(optional(row, names) for names in OPTIONAL)]
     return epochs
 
 
-def optional(name: str, value: Any) -> float | None:
-    """Return a value of OPTIONAL; None where it is not one."""
-    found = number(value)
-    return found if found is not None and 0 <= found < (1 + 1e-9 if name == "train_acc" else LARGEST) else None
+def optional(row: dict[str, Any], names: Sequence[str]) -> float | None:
+    """Return the value of the first of the names that a row has; None where it is not one."""
+    name = next((name for name in names if name in row), names[0])
+    found = number(row.get(name))
+    return found if found is not None and 0 <= found < (LARGEST if name.endswith("_loss") else 1 + 1e-9) else None
 
 
 def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None]]], varying: Sequence[str]) -> Curve:
@@ -142,9 +146,9 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None
     completed = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
     val_acc, train_loss, seconds, train_acc, val_loss = (
         band_of([[values[index] for values in metrics] for metrics in completed])
-        for index in range(len(METRICS) + len(OPTIONAL))
+        for index in range(1 + len(OTHERS) + len(OPTIONAL))
     )
-    assert val_acc and train_loss and seconds  # METRICS are in every row
+    assert val_acc and train_loss and seconds  # in every row
     cells = {name: runs[name].tolist()[0] for name in varying}
     settings = {name: None if is_missing(cell) else cell for name, cell in cells.items()}
     seeds = [seed for seed in map(number, runs.get("seed", ())) if seed is not None]

@@ -1,4 +1,4 @@
-"""Measures that are computed only on request: the accuracy of each class, and those missing in result.json."""
+"""Measures that are computed only on request: those of each class, and those missing in result.json."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,9 +11,11 @@ from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.measures import LOGIT_MEASURES
 from sweeper.runs.predictions import read_predictions
-from sweeper.summary.columns import CLASS_ACC
+from sweeper.summary.columns import CLASS_ACC, CLASS_IOU
 
 CLASS_ACCS = "class_accs"  # among the columns to show: test_acc[CLASS] of each class
+CLASS_IOUS = "class_ious"  # and test_iou[CLASS]
+PREFIXES = {CLASS_ACCS: CLASS_ACC, CLASS_IOUS: CLASS_IOU}
 
 
 def with_measures(frame: pd.DataFrame, runs: Path, names: Iterable[str]) -> pd.DataFrame:
@@ -26,7 +28,8 @@ def with_measures(frame: pd.DataFrame, runs: Path, names: Iterable[str]) -> pd.D
 
     Returns:
         The frame with a column `test_acc[CLASS]` for each class of its runs, where one of them or all (CLASS_ACCS) are
-        named; and with the named measures of finished runs whose result.json was written before there was that measure,
+        named, and `test_iou[CLASS]` alike; and with the named measures of finished runs whose result.json was written
+        before there was that measure,
         from predictions.npz. A measure stays missing where that file is missing or damaged.
     """
     names = set(names)
@@ -35,25 +38,28 @@ def with_measures(frame: pd.DataFrame, runs: Path, names: Iterable[str]) -> pd.D
         found = [from_predictions(runs / str(run_id), name) for run_id in frame.loc[lacking, "run_id"]]
         frame = frame.assign(**{name: pd.to_numeric(frame[name])})
         frame.loc[lacking, name] = found
-    if not any(name == CLASS_ACCS or name.startswith(CLASS_ACC) for name in names):
-        return frame
-    accs = [class_accs(runs / str(run_id)) for run_id in frame["run_id"]]
-    columns = dict.fromkeys(name for run in accs for name in run)
-    return frame.assign(
-        **{name: pd.Series([run.get(name) for run in accs], frame.index, dtype=float) for name in columns}
-    )
+    for all_classes, prefix in PREFIXES.items():
+        if any(name == all_classes or name.startswith(prefix) for name in names):
+            values = [class_measures(runs / str(run_id), prefix) for run_id in frame["run_id"]]
+            columns = dict.fromkeys(name for run in values for name in run)
+            frame = frame.assign(
+                **{name: pd.Series([run.get(name) for run in values], frame.index, dtype=float) for name in columns}
+            )
+    return frame
 
 
 def expand(columns: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """Return the columns with CLASS_ACCS replaced by those of the classes that the frame has.
+    """Return the columns with CLASS_ACCS and CLASS_IOUS replaced by those of the classes that the frame has.
 
     Raises:
         UserError: it has none.
     """
-    classes = [name for name in map(str, frame.columns) if name.startswith(CLASS_ACC)]
-    if CLASS_ACCS in columns and not classes:
-        raise UserError(f"--columns {CLASS_ACCS}: no run has a confusion matrix in its result.json")
-    return [name for column in columns for name in (classes if column == CLASS_ACCS else [column])]
+    for all_classes, prefix in PREFIXES.items():
+        classes = [name for name in map(str, frame.columns) if name.startswith(prefix)]
+        if all_classes in columns and not classes:
+            raise UserError(f"--columns {all_classes}: no run has a confusion matrix in its result.json")
+        columns = [name for column in columns for name in (classes if column == all_classes else [column])]
+    return list(columns)
 
 
 def from_predictions(folder: Path, name: str) -> float:
@@ -61,10 +67,11 @@ def from_predictions(folder: Path, name: str) -> float:
     return float("nan") if predictions is None or not len(predictions[1]) else LOGIT_MEASURES[name](*predictions)
 
 
-def class_accs(folder: Path) -> dict[str, float]:
-    """Return the accuracy of each class (its recall) by its column's name, from a run's confusion matrix.
+def class_measures(folder: Path, prefix: str) -> dict[str, float]:
+    """Return a measure of each class by its column's name, from a run's confusion matrix.
 
-    Classes without test images are left out; so are all where the run has no result or its record is damaged.
+    The measure is accuracy (recall) where the prefix is CLASS_ACC, else intersection over union. Classes without test
+    images (pixels) are left out; so are all where the run has no result or its record is damaged.
     """
     record = RunDirectory(folder)
     run, result = record.run() or {}, record.result() or {}
@@ -76,9 +83,11 @@ def class_accs(folder: Path) -> dict[str, float]:
         return {}
     if not isinstance(classes, list) or confusion.shape != (len(classes), len(classes)):
         return {}
-    images = confusion.sum(axis=1)
+    total = confusion.sum(axis=1)
+    if prefix == CLASS_IOU:
+        total = total + confusion.sum(axis=0) - confusion.diagonal()
     return {
-        f"{CLASS_ACC}{name}]": float(confusion[index, index] / images[index])
+        f"{prefix}{name}]": float(confusion[index, index] / total[index])
         for index, name in enumerate(classes)
-        if images[index] > 0
+        if total[index] > 0
     }

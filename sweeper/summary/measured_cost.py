@@ -20,12 +20,12 @@ from sweeper.display import stdout_console
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.axes import settings_of
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import format_override, scores
 from sweeper.summary.cost import Sides, format_ratio, ratio_of
 from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv
 from sweeper.summary.gather import gather
-from sweeper.summary.inference import TEST_ACC, Comparison
+from sweeper.summary.inference import Comparison
 from sweeper.summary.output import json_text, output_format, printable, write_output
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
@@ -70,7 +70,11 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
     finished = frame if frame.empty else frame[frame["state"] == "finished"]
     seed = None if finished.empty else Counter(finished["seed"].tolist()).most_common(1)[0][0]
     chosen = finished if finished.empty else finished[finished["seed"] == seed]
-    found = effects(chosen.assign(images_per_second=1.0, machine="here"), baseline, method=Method(measures=[TEST_ACC]))
+    found = effects(
+        chosen.assign(images_per_second=1.0, machine="here"),
+        baseline,
+        method=Method(measures=[f"test_{scores(chosen)[0]}"]),
+    )
     if found.nothing is not None:
         raise UserError(f"nothing to measure: {found.nothing}")
     by_data: dict[str, list[tuple[Comparison, Sequence[Sides]]]] = {}

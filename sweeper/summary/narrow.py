@@ -13,7 +13,7 @@ EXPENDABLE = (  # left out in this order
     *("parameters", "train_seconds", "convergence_seconds", "epochs_done"),
     *("convergence_epoch", "best_epoch", "stale", "runs", "epochs_to_target"),
 )
-MAIN = ("test_acc", "best_val_acc", "state", "run_id")  # left out last, from the end
+MAIN = ("test_acc", "test_miou", "best_val_acc", "best_val_miou", "state", "run_id")  # left out last, from the end
 
 
 def is_setting(name: str) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from sweeper.summary.axes import axes_of, sort_key
-from sweeper.summary.columns import WITH, format_override, is_implied
-from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.columns import WITH, format_override, is_implied, scores
+from sweeper.summary.effect_measures import METRICS, USUAL_OF, has_score
 from sweeper.summary.inference import Comparison
 from sweeper.summary.study import Study
 
@@ -16,10 +16,12 @@ def remarks(study: Study, comparisons: Sequence[Comparison]) -> list[str]:
     """Describe why runs are left out of some comparisons, and which runs are averaged."""
     lines, settings = [], study.finished_settings
     for name in study.method.measures:
-        if name in ("epochs_to_level", "epochs_to_target"):
+        if name.startswith("epochs_to_"):
             continue  # missing where mean_val_acc is missing; often not requested
-        what = "a learning curve" if name == "mean_val_acc" else name
-        lacking = sum(not METRICS[name].is_known(study.runs, row) for row in study.finished)
+        what = "a learning curve" if name.startswith("mean_val_") else name
+        score = next((it for it, names in USUAL_OF.items() if name in names), None)
+        rows = [row for row in study.finished if score is None or has_score(study.runs, row, score)]
+        lacking = sum(not METRICS[name].is_known(study.runs, row) for row in rows)
         lines += [f"{lacking} finished {'run' if lacking == 1 else 'runs'} without {what}"] if lacking else []
     for axis in study.baseline:
         own = [name for name in map(str, settings) if name.startswith(f"{axis}.") and not is_implied(settings, name)]
@@ -78,7 +80,8 @@ def limits(study: Study) -> list[str]:
     if stale := int(frame["stale"].eq(True).sum()):
         lines.append(f"{stale} of the finished runs are stale; pairs share all code except that of the compared choice")
     if "data.val_size" in frame and frame["data.val_size"].eq(0).any():
-        lines.append("Runs with data.val_size=0 selected their best epoch on test images: their test_acc is optimistic")
+        tests = " and ".join(f"test_{score}" for score in scores(frame))
+        lines.append(f"Runs with data.val_size=0 selected their best epoch on test images: their {tests} is optimistic")
     return lines
 
 

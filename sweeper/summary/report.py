@@ -13,6 +13,7 @@ from markupsafe import Markup
 from sweeper.errors import UserError
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
+from sweeper.summary.columns import MEASURED, scores
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.index import ENDED
 from sweeper.summary.output import write_output
@@ -117,6 +118,7 @@ def render(
             commands=commands,
             ended=format_time(max(filter(None, ended), default=None)),
             convergence=options,
+            scores=[(score, MEASURED[score]) for score in scores(frame)],
         )
     )
 

@@ -9,17 +9,18 @@ import pandas as pd
 
 from sweeper.errors import format_names
 from sweeper.summary.best import SEED
-from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.columns import measured
+from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import tables
-from sweeper.summary.inference import TEST_ACC
+from sweeper.summary.inference import Comparison
 from sweeper.summary.report_forest import kind
-from sweeper.summary.sentences import heading, importance, sentence
+from sweeper.summary.sentences import MEANINGS, heading, importance, sentence
 from sweeper.summary.typed_presets import shown
 
 SHOWN = 8  # findings of a dataset; the others are folded
 MAX_NAMES = 6  # of settings in the question
-WORDS = {"up": "raises test accuracy", "down": "lowers test accuracy", "open": "no effect shown"}
+WORDS = {"up": "raises {}", "down": "lowers {}", "open": "no effect shown"}
 
 
 def ask(frame: pd.DataFrame, axes: Sequence[str], datasets: Sequence[str]) -> str:
@@ -33,7 +34,7 @@ def ask(frame: pd.DataFrame, axes: Sequence[str], datasets: Sequence[str]) -> st
     shown = axes if len(axes) <= MAX_NAMES + 1 else axes[:MAX_NAMES]
     names = [*shown, *([f"{len(axes) - MAX_NAMES} other settings"] if len(axes) > len(shown) else [])]
     listed = " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
-    asked = f"Does {listed} change test accuracy?" if names else "How accurate is this configuration?"
+    asked = f"Does {listed} change test {measured(frame)}?" if names else "How accurate is this configuration?"
     counts = Counter(map(str, frame["state"]))
     noun = "run" if len(frame) == 1 else "runs"
     runs = f"{len(frame)} {next(iter(counts))} {noun}" if len(counts) == 1 else f"{len(frame)} {noun}"
@@ -47,8 +48,10 @@ def ask(frame: pd.DataFrame, axes: Sequence[str], datasets: Sequence[str]) -> st
 
 
 def findings(found: Effects) -> dict[str, Any] | None:
-    """Return what is compared with what, and a sentence for each change; None where test_acc was not compared."""
-    main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
+    """Return what is compared with what, and a sentence for each change; None where nothing was compared by what
+    decides.
+    """
+    main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     table = sorted(next(iter(tables(main)), []), key=importance)
     if not table:
         return None
@@ -57,19 +60,24 @@ def findings(found: Effects) -> dict[str, Any] | None:
         change = comparison.changes[0]
         name = shown(change.axis, change.value, found.presets)
         text = sentence(comparison, found.presets).removeprefix(f"{name}: ")
-        items.append({"name": name, "text": f"{text}.", "kind": kind(comparison), "word": WORDS[kind(comparison)]})
+        items.append({"name": name, "text": f"{text}.", "kind": kind(comparison), "word": word(comparison)})
     return {"heading": heading(table, several=False, presets=found.presets), "items": items, "shown": SHOWN}
+
+
+def word(comparison: Comparison) -> str:
+    """Return what a change does to what is compared, in a few words."""
+    return WORDS[kind(comparison)].format(MEANINGS[comparison.metric])
 
 
 def next_steps(sweep: str | None, plan: dict[str, Any] | None, found: Sequence[Effects]) -> list[tuple[str, str]]:
     """Return what may be done next: the purpose and the command of each step."""
     steps = []
     compared = [one for one in found if one.nothing is None]
-    main = [one for effects in compared for one in effects.comparisons if one.metric == TEST_ACC]
+    main = [one for effects in compared for one in effects.comparisons if one.metric in MAIN]
     unseen = any(kind(comparison) == "open" for comparison in main)
     name = "" if sweep is None else f" {shlex.quote(sweep)}"
     if plan is not None and unseen and "sweep.precision=" not in plan["command"]:
-        width = METRICS[TEST_ACC].half_width
+        width = METRICS[main[0].metric].half_width
         purpose = f"Add seeds until every effect is known to ±{100 * width:g} points (finished runs are reused)"
         steps.append((purpose, f"{plan['command']} sweep.precision={width:g}"))
     if compared:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.scores import score_in
 from sweeper.summary.report_question import nested
 
 MAX_CLASSES = 100  # of a confusion matrix that is shown
@@ -13,6 +14,7 @@ MAX_COUNTS = 24  # classes of a matrix whose cells show their counts
 def confusion(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
     """Return the sum of the runs' confusion matrices, and each class's accuracy; None where no run has one.
 
+    Of segmentation, labeled pixels are counted and IoU takes the place of accuracy.
     Runs whose matrix has another size than the first are left out. A large matrix has no rows.
     """
     matrices = {
@@ -28,17 +30,23 @@ def confusion(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
     known = nested(record.run(), "dataset", "classes")
     classes = known if isinstance(known, list) and len(known) == size_of else range(size_of)
     names = list(map(str, classes))
+    is_pixelwise = score_in(record.result() or {}) == "miou"
     return {
+        "counted": "pixels" if is_pixelwise else "images",
         "seeds": len(summed),
         "classes": names,
         "rows": rows if size_of <= MAX_CLASSES else [],
         "with_counts": size_of <= MAX_COUNTS,
-        "accuracies": sorted(accuracies(names, rows), key=lambda one: (one["share"], one["name"])),
+        "accuracies": sorted(
+            accuracies(names, rows, is_pixelwise=is_pixelwise), key=lambda one: (one["share"], one["name"])
+        ),
     }
 
 
-def accuracies(names: Sequence[str], rows: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return each class's accuracy (recall), its images, and the class that it is most often taken for."""
+def accuracies(
+    names: Sequence[str], rows: Sequence[Sequence[int]], *, is_pixelwise: bool = False
+) -> list[dict[str, Any]]:
+    """Return each class's accuracy (recall), of pixels its IoU, its images, and what it is most often taken for."""
     found = []
     for index, (name, counts) in enumerate(zip(names, rows, strict=True)):
         images = sum(counts)
@@ -46,7 +54,8 @@ def accuracies(names: Sequence[str], rows: Sequence[Sequence[int]]) -> list[dict
             wrong = [(count, -other) for other, count in enumerate(counts) if other != index and count]
             most, other = max(wrong, default=(0, 0))
             taken = f"{names[-other]} ({most:,})" if most else "-"
-            share = counts[index] / images
+            others = sum(row[index] for row in rows) - counts[index] if is_pixelwise else 0
+            share = counts[index] / (images + others)
             found.append(
                 {"name": name, "share": share, "percent": f"{100 * share:.1f}", "images": images, "taken": taken}
             )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.summary.cost import format_ratio
+from sweeper.summary.effect_measures import MAIN
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import name_change, tables
-from sweeper.summary.inference import TEST_ACC
 from sweeper.summary.intervals import Interval
 from sweeper.summary.learning_curves import cut
 from sweeper.summary.report_scale import Scale, around_zero, ticks
@@ -54,7 +54,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Point:
-    """A change, or the baseline: its effect on test_acc, its ratio of seconds per training step, the interval."""
+    """A change, or the baseline: its effect on what decides, its ratio of seconds per training step, the interval."""
 
     name: str
     effect: float
@@ -78,7 +78,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 def cost_picture(found: Effects) -> dict[str, Any] | None:
     """Return the picture of a dataset on which the cost of several changes is known; else None."""
-    main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
+    main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     changes = [
         Point(name_change(comparison), comparison.mean, comparison.cost.step_time, comparison.family)
         for comparison in next(iter(tables(main)), [])

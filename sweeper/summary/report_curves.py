@@ -1,11 +1,12 @@
 """Learning curves as data for the report's script."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.summary.learning_curves import Band, Curve, cut, format_setting, loss_limit, with_short_names
 
+ACCURACY = {"val": "accuracy", "train": "accuracy"}
 MAX_POINTS = 12_000  # epochs of all curves together, so that a page of 500 runs stays small
 MIN_POINTS = 20  # of a curve, nevertheless
 PART_LENGTH = 24  # characters of a name or a value at the end of a line
@@ -13,12 +14,15 @@ VAGUE = {"rate", "size", "prob", "alpha", "weights", "arch", "width", "depth", "
 PLAIN = {"none", "true", "false", "yes", "no", "default", "null", "-"}  # values that say nothing without their setting
 
 
-def curve_data(curves: Sequence[Curve], share: float = 1.0) -> dict[str, Any] | None:
+def curve_data(
+    curves: Sequence[Curve], share: float = 1.0, measured: Mapping[str, str] = ACCURACY
+) -> dict[str, Any] | None:
     """Return what the page's script draws; None where there are no curves.
 
     Args:
         curves: of a dataset.
         share: of the page's points.
+        measured: names of what is drawn as accuracy, of validation (`val`) and training images (`train`).
     """
     if not curves:
         return None
@@ -28,6 +32,7 @@ def curve_data(curves: Sequence[Curve], share: float = 1.0) -> dict[str, Any] | 
     data = [as_data(curve, points) | {"parts": parts} for curve, parts in named]
     return {
         "curves": data,
+        "measured": dict(measured),
         "loss_limit": None if limit is None else rounded(limit, 3),
         "thinned": any(len(thin["epochs"]) < len(curve.epochs) for thin, curve in zip(data, curves, strict=True)),
     }

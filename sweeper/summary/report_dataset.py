@@ -9,7 +9,7 @@ import pandas as pd
 
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.best import best_configuration
-from sweeper.summary.columns import format_override, format_value, is_missing
+from sweeper.summary.columns import MEASURED, TRAINED, best_val, format_override, format_value, is_missing, scores
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption
@@ -22,12 +22,13 @@ from sweeper.summary.report_classes import confusion
 from sweeper.summary.report_cost import cost_picture
 from sweeper.summary.report_curves import curve_data
 from sweeper.summary.report_forest import effect_tables, forest
+from sweeper.summary.report_masks import worst_masks
 from sweeper.summary.report_parallel import parallel, settings_shown
 from sweeper.summary.report_question import format_dataset
 from sweeper.summary.report_samples import mistakes, samples
 from sweeper.summary.report_tables import columns_of, ordered, rows_of, runs_of_rows
 from sweeper.summary.study import Method
-from sweeper.summary.table import DEFAULT_SORT, lay_out
+from sweeper.summary.table import lay_out
 
 CURVES_DRAWN = 8  # at first, the best
 PICTURED = 4  # datasets with pictures, so that a page of many stays small
@@ -95,7 +96,8 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
     frame, options = dataset.frame, source.options
     skipped = source.skipped if source.number == 1 else Skipped()
     table, notes = lay_out(frame, skipped, over="seed", options=options)
-    sorted_by, lines = table[DEFAULT_SORT].dropna(), notes.split("\n")
+    by, (score, *_) = best_val(frame), scores(frame)
+    sorted_by, lines = table[by].dropna(), notes.split("\n")
     folder = source.output_dir / "runs"
     found = effects(
         frame,
@@ -111,6 +113,7 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
     pictured = best[0] if best and rank < PICTURED else None
     content: dict[str, Any] = {
         "name": dataset.name,
+        "measured": MEASURED[score],
         "runs": len(frame),
         "images": "; ".join(sorted(images)),
         "findings": findings(found),
@@ -122,19 +125,24 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
         "table": {
             "columns": columns_of(shown),
             "rows": rows_of(table, shown, runs_of),
-            "by": DEFAULT_SORT if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
+            "by": by if sorted_by.is_monotonic_decreasing else None,  # uneven seeds: by adjusted means
         },
         "shared": shared_settings(frame),
         "implied": [line for line in lines if IMPLIES in line],
         "notes": [line for line in lines[1:] if not is_elsewhere(line, frame)],
         "settings": settings,
         "parallel": parallel(table, settings),
-        "curves": curve_data(learning_curves(source.output_dir, frame), 1 / source.number),
+        "curves": curve_data(
+            learning_curves(source.output_dir, frame),
+            1 / source.number,
+            {"val": MEASURED[score], "train": TRAINED[score]},
+        ),
         "drawn": CURVES_DRAWN,
         "best": best_name(frame, [record.run_id for record in best]),
         "confusion": confusion(best),
         "calibration": calibration(best),
         "mistakes": mistakes(pictured),
+        "worst": worst_masks(pictured),
         "samples": samples(pictured),
     }
     return found, content

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeper.summary.columns import format_override
-from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import tables
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.effects_text import families, format_cost, shows_cost
-from sweeper.summary.inference import TEST_ACC, Comparison
+from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
 from sweeper.summary.report_scale import Scale, around_zero, ticks
@@ -29,8 +29,8 @@ def kind(comparison: Comparison) -> str:
 
 
 def forest(found: Effects) -> dict[str, Any] | None:
-    """Return the plot of effects on test accuracy in percentage points, largest first; None without a comparison."""
-    main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
+    """Return the plot of effects on test accuracy or mIoU in percentage points, largest first; None without one."""
+    main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     table = sorted(next(iter(tables(main)), []), key=lambda comparison: -comparison.mean)
     if not table:
         return None

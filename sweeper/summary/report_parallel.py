@@ -18,9 +18,12 @@ MAX_VALUES = 8  # numbers that each have a place of their own; more are on a sca
 LOG_FROM = 20  # ratio of the largest to the smallest positive number from which their scale is logarithmic
 MEASURES = (
     ("best_val_acc", "validation accuracy"),
+    ("best_val_miou", "validation mIoU"),
     ("train_seconds", "training seconds"),
     ("test_acc", "test accuracy"),
+    ("test_miou", "test mIoU"),
 )
+TESTS = {name: title for name, title in MEASURES if name.startswith("test_")}
 LABEL_LENGTH = 18
 
 
@@ -46,12 +49,12 @@ def parallel(table: pd.DataFrame, settings: Sequence[str]) -> dict[str, Any] | N
 
 
 def row_names(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Return what a row is called: its settings and its test accuracy."""
+    """Return what a row is called: its settings and its test accuracy, or mIoU."""
     found = []
     for row in table.to_dict(orient="records"):
         name = name_of({key: None if is_missing(row[key]) else row[key] for key in settings})
-        acc = number(row.get("test_acc"))
-        found.append(name if acc is None else f"{name}: test accuracy {100 * acc:.1f}%")
+        known = [(title, value) for key, title in TESTS.items() if (value := number(row.get(key))) is not None]
+        found.append(name + "".join(f": {title} {100 * value:.1f}%" for title, value in known))
     return found
 
 

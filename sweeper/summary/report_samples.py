@@ -40,9 +40,11 @@ def mistakes(best: RunDirectory | None) -> dict[str, Any] | None:
 
 
 def samples(best: RunDirectory | None) -> list[dict[str, Any]]:
-    """Return for each class a strip of its first test images; none where they are not here, or of too many classes."""
+    """Return for each class a strip of its first test images; none where they are not here, of too many classes,
+    or have masks.
+    """
     stored = None if best is None else find_test_images(best)
-    if best is None or stored is None or not len(stored.labels):
+    if best is None or stored is None or not len(stored.labels) or stored.labels.ndim > 1:
         return []
     known, least = nested(best.run(), "dataset", "classes"), int(stored.labels.max()) + 1
     names = class_names(best, max(least, len(known) if isinstance(known, list) else 0))

@@ -16,19 +16,23 @@ from sweeper.summary.columns import (
     is_deviation,
     is_missing,
     is_number,
+    scores,
     setting_columns,
 )
 from sweeper.summary.learning_curves import format_setting
 from sweeper.summary.report_question import distinct
 
 FEW = 0.0005  # a standard deviation below it is not seen with one digit of a percentage
-FIRST = ("test_acc", "test_acc_views", "best_val_acc", "runs", "convergence_epoch", "epochs_to_target", "train_seconds")
+FIRST = (
+    *("test_acc", "test_miou", "test_acc_views", "best_val_acc", "best_val_miou"),
+    *("runs", "convergence_epoch", "epochs_to_target", "train_seconds"),
+)
 DETAILS = ("best_epoch", "convergence_seconds", "epochs_done", "parameters")  # shown on request
 
 
 @dataclass
 class Run:
-    """A run of a row: its ID, its seed, its test accuracy in percent or its state."""
+    """A run of a row: its ID, its seed, its test accuracy, or mIoU, in percent or its state."""
 
     run_id: str
     seed: str
@@ -148,7 +152,8 @@ def runs_of(rows: pd.DataFrame) -> list[Run]:
     """Return the runs of one configuration, by seed."""
     found = []
     seeds = rows[SEED].tolist() if SEED in rows else [None] * len(rows)
-    for run_id, seed, state, acc in zip(rows["run_id"], seeds, rows["state"], rows["test_acc"], strict=True):
+    accs = rows[f"test_{scores(rows)[0]}"]
+    for run_id, seed, state, acc in zip(rows["run_id"], seeds, rows["state"], accs, strict=True):
         result = f"{100 * acc:.1f}%" if state == "finished" and number(acc) is not None else str(state)
         found.append((number(seed) or 0.0, Run(str(run_id), format_setting(SEED, seed), result)))
     return [run for _, run in sorted(found, key=lambda pair: (pair[0], pair[1].run_id))]

@@ -10,16 +10,23 @@ from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
 from sweeper.runs.fingerprint import extensions_of
-from sweeper.summary.columns import MEASURES, RESULTS, STEP_GROUPS, setting_name
+from sweeper.runs.scores import score_of
+from sweeper.summary.columns import ACCURACIES, MEASURES, RESULTS, STEP_GROUPS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 from sweeper.summary.typed_presets import GROUPS as TYPED
 from sweeper.summary.typed_presets import typed_preset
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
 NUMBERS = (int, float)
-SELECT = "val_acc"
-MEASURED = ("best_val_acc", "best_epoch", "test_acc", "test_acc_views", *MEASURES)  # in result.json
-HIGHEST_IS_BEST = {"val_acc": True, "val_loss": False, "val_balanced_acc": True, "val_macro_f1": True}
+MEASURED = (*ACCURACIES, "best_epoch", *MEASURES)  # in result.json
+HIGHEST_IS_BEST = {
+    "val_acc": True,
+    "val_loss": False,
+    "val_balanced_acc": True,
+    "val_macro_f1": True,
+    "val_miou": True,
+    "val_pixel_acc": True,
+}
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,18 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     state = status.get("state")
     values: dict[str, Any] = dict.fromkeys(RESULTS)
     values["state"] = state if isinstance(state, str) else "unknown"
-    values |= best_epoch(rows, effective.get("select"))
+    score = f"val_{score_of(effective)}"
+    values |= best_epoch(rows, effective.get("select"), score)
     values |= {name: result_number(result[name]) for name in MEASURED if name in result}
     values["epochs_done"] = len(rows)
     values["train_seconds"] = sum(filter(None, seconds))
     values["parameters"] = result_number(run.get("parameters"))
     values["torch"] = as_text(versions.get("torch")) if isinstance(versions, dict) else None
     values["device_type"] = as_text(run.get("device_type"))
-    damage = damage_of(rows, seconds, result)
+    damage = damage_of(rows, seconds, result, score)
     if values["state"] == "finished" and rows and result and damage is None:
-        values |= convergence(rows, options.fraction, options.target_acc)
-        values["val_curve"] = " ".join(repr(float(row["val_acc"])) for row in rows)
+        values |= convergence(rows, options.fraction, options.target_acc, score)
+        values["val_curve"] = " ".join(repr(float(row[score])) for row in rows)
     values |= image_counts(run.get("dataset"))
     values |= {"images_per_second": median_speed(rows), "machine": machine_of(run, status)}
     values |= {"presets": presets_of(run), "folder": data_root(run.get("config"))}
@@ -77,19 +85,19 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     return RunRow(row, labels, effective, code, keys, list(extensions_of(run)))
 
 
-def best_epoch(rows: list[dict[str, Any]], select: Any) -> dict[str, Any]:
-    """Find the best epoch so far by the metric that selects it, and the validation accuracy of that epoch."""
-    select = select if isinstance(select, str) and select in HIGHEST_IS_BEST else SELECT
+def best_epoch(rows: list[dict[str, Any]], select: Any, score: str) -> dict[str, Any]:
+    """Find the best epoch so far by the metric that selects it, and the `score` of that epoch, such as val_acc."""
+    select = select if isinstance(select, str) and select in HIGHEST_IS_BEST else score
     measured = [(value, row) for value, row in zip(numbers(rows, select), rows, strict=True) if value is not None]
     _, best = (max if HIGHEST_IS_BEST[select] else min)(measured, key=itemgetter(0), default=(None, {}))
-    return {"best_val_acc": result_number(best.get("val_acc")), "best_epoch": best.get("epoch")}
+    return {f"best_{score}": result_number(best.get(score)), "best_epoch": best.get("epoch")}
 
 
-def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, Any]) -> str | None:
+def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, Any], score: str) -> str | None:
     """Describe why a run's curve cannot be read as recorded; None where it can."""
-    lacking = numbers(rows, "val_acc").count(None)
+    lacking = numbers(rows, score).count(None)
     if lacking:
-        return f"{lacking} of {len(rows)} epochs have no val_acc in metrics.jsonl"
+        return f"{lacking} of {len(rows)} epochs have no {score} in metrics.jsonl"
     if result and None in seconds:
         return f"{seconds.count(None)} of {len(rows)} epochs have no train_seconds in metrics.jsonl"
     expected = result_number(result.get("epochs"))

@@ -6,27 +6,31 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import UserError
-from sweeper.summary.columns import format_override
-from sweeper.summary.effect_measures import USUAL
+from sweeper.summary.columns import format_override, scores
+from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.outcomes import Tally
 from sweeper.summary.pairing import DECIMALS, Change, Difference
 from sweeper.summary.screening import Screening, Trick, screen
 from sweeper.summary.study import Study
 
-METRIC = "test_acc"
-
 
 def find_screens(study: Study) -> dict[Any, Screening]:
     """Return the screens whose runs do not form pairs, by dataset."""
-    found, known = {}, study.known(METRIC)
+    metric = main_of(study)
+    found, known = {}, study.known(metric)
     for data in study.datasets:
         part = rows_of(study.settings, data)
-        results = {row: study.runs.number(METRIC, row) if row in known else None for row in part.index}
+        results = {row: study.runs.number(metric, row) if row in known else None for row in part.index}
         screening = screen(part, pd.Series(results, dtype=float), study.baseline)
         if screening is not None and not screening.is_full and any(screening.effects.values()):
             found[data] = screening
     return found
+
+
+def main_of(study: Study) -> str:
+    """Return the measure that decides, of the task of the runs."""
+    return f"test_{scores(study.runs.frame)[0]}"
 
 
 def rows_of(settings: pd.DataFrame, data: Any) -> pd.DataFrame:
@@ -48,8 +52,9 @@ def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comp
     Raises:
         UserError: other measures than test_acc are asked for.
     """
-    if others := [name for name in study.method.measures if name not in USUAL]:
-        raise UserError(f"--measure {others[0]}: the tricks of a screen are compared by {METRIC} only; drop --measure")
+    metric = main_of(study)
+    if others := [name for name in study.method.measures if name not in usual_measures(study.runs.frame)]:
+        raise UserError(f"--measure {others[0]}: the tricks of a screen are compared by {metric} only; drop --measure")
     if screening.is_confounded:
         return []
     table, runs, settings = [], study.runs, rows_of(study.settings, data)
@@ -58,12 +63,12 @@ def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comp
             Difference(round(on - off, DECIMALS), seed, (), (row,), (base_row,))
             for seed in screening.effects[trick]
             for row, base_row in zip(screening.on[trick][seed], screening.off[trick][seed], strict=True)
-            if (on := runs.number(METRIC, row)) is not None and (off := runs.number(METRIC, base_row)) is not None
+            if (on := runs.number(metric, row)) is not None and (off := runs.number(metric, base_row)) is not None
         ]
         change = Change(*trick[0])
         sides = [settings.index[settings[change.axis] == value] for value in (change.value, change.baseline)]
         comparison = compare(
-            METRIC,
+            metric,
             (change,),
             differences,
             runs=runs,

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.summary.cost import LARGE
+from sweeper.summary.effect_measures import MAIN
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import tables
-from sweeper.summary.inference import LEVEL, TEST_ACC, Comparison
+from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
 from sweeper.summary.typed_presets import Presets, shown
 from sweeper.summary.verdicts import are_opposed, missing, verdict, where
 
 MAX_DIGITS = 4  # after the point
+MEANINGS = {"test_acc": "test accuracy", "test_miou": "test mIoU"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Answer:
 
 
 def answers(found: Effects) -> list[Answer]:
-    """Return the answer on each dataset, by test_acc; none where that was not compared."""
-    main = [comparison for comparison in found.comparisons if comparison.metric == TEST_ACC]
+    """Return the answer on each dataset, by the measure of its task that decides; none where that was not compared."""
+    main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     several = len({comparison.data for comparison in main}) > 1
     found_on = [
         Answer(
@@ -58,7 +60,8 @@ def heading(table: Sequence[Comparison], several: bool, presets: Presets) -> str
     changes = [comparison.changes[0] for comparison in table]
     bases = dict.fromkeys(shown(change.axis, change.baseline, presets) for change in changes)
     data = f" on {table[0].data}" if several else ""
-    return f"Test accuracy{data} compared with {', '.join(bases)} (intervals: at least {1 - LEVEL:.0%}):"
+    of = MEANINGS[table[0].metric].removeprefix("test ")
+    return f"Test {of}{data} compared with {', '.join(bases)} (intervals: at least {1 - LEVEL:.0%}):"
 
 
 def sentence(comparison: Comparison, presets: Presets | None = None) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sweeper.errors import UserError
 from sweeper.summary.columns import ROOT, format_value
-from sweeper.summary.effect_measures import METRICS, USUAL, Runs
+from sweeper.summary.effect_measures import METRICS, Runs
 
 ENDED = ("finished", "diverged", "failed")  # states of the runs that comparisons count
 CHANCE = ("test_acc", "test_balanced_acc")  # measures whose chance level is known: 1 / number of classes
@@ -22,7 +22,7 @@ class Method:
     Attributes:
         tuned: settings that are set to each configuration's best value instead of being compared, see
             sweeper.summary.tuning.
-        measures: names of METRICS, by which runs are compared.
+        measures: names of METRICS, by which runs are compared; none: the usual ones of the tasks of the runs.
         is_anytime: whether p and intervals stay valid when seeds are added after looking at results.
         precision: the sweep.precision that chose the number of seeds; None if there was none.
         is_chance: whether diverged runs count as chance accuracy instead of being left out.
@@ -32,13 +32,13 @@ class Method:
     """
 
     tuned: Sequence[str] = ()
-    measures: Sequence[str] = tuple(USUAL)
+    measures: Sequence[str] = ()
     is_anytime: bool = False
     precision: float | None = None
     is_chance: bool = False
 
     def __post_init__(self) -> None:
-        if self.is_chance and not set(self.measures) & {*CHANCE}:
+        if self.is_chance and self.measures and not set(self.measures) & {*CHANCE}:
             raise UserError(f"--diverged-as-chance affects only {' and '.join(CHANCE)}; add one of them with --measure")
 
     @property

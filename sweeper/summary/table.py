@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sweeper.errors import UserError, format_names, nearest
+from sweeper.runs.scores import SCORES
 from sweeper.summary.average import average
 from sweeper.summary.best import SEED, adjust
 from sweeper.summary.caption import averaging, caption, implied_settings
@@ -19,12 +20,14 @@ from sweeper.summary.columns import (
     ROOT,
     SLOTS,
     STEP_GROUPS,
+    best_val,
     format_override,
     format_value,
     high_is_best,
     is_implied,
     is_measure,
     is_missing,
+    scores,
     setting_columns,
 )
 from sweeper.summary.convergence import ConvergenceOptions
@@ -54,7 +57,7 @@ def read_runs(
     if frame.empty:
         old = f"; {skipped.old_runs}" if skipped.old else ""
         raise UserError(f"there are no runs in {runs}; train one: python train.py model=softmax data=digits{old}")
-    frame = frame.sort_values(["best_val_acc", "run_id"], ascending=[False, True], na_position="last")
+    frame = frame.sort_values([best_val(frame), "run_id"], ascending=[False, True], na_position="last")
     return frame.reset_index(drop=True), skipped
 
 
@@ -106,9 +109,18 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
 
 
 def sort(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Sort measures that are better when higher from high to low, everything else from low to high."""
+    """Sort measures that are better when higher from high to low, everything else from low to high.
+
+    The default column is that of the runs' task.
+    """
+    by = sort_column(frame, by)
     require_columns(frame, [by])
     return frame.iloc[order(frame, frame[by].tolist(), high_is_best(by))].reset_index(drop=True)
+
+
+def sort_column(frame: pd.DataFrame, by: str) -> str:
+    """Return the column that is meant: in place of the default, that of the runs' task."""
+    return best_val(frame) if by == DEFAULT_SORT else by
 
 
 def order(frame: pd.DataFrame, values: Sequence[Any], high_first: bool) -> list[int]:
@@ -153,6 +165,7 @@ def lay_out(
     Raises:
         UserError: there is no such column, or it is lost since its runs were averaged.
     """
+    by = sort_column(frame, by)
     asked = {by, *(columns or ())}
     presets = {name: of for name, of in typed_presets(frame).items() if is_typed and name not in asked}
     frame = as_typed(frame, presets)
@@ -167,7 +180,7 @@ def lay_out(
     if over is not None and over in frame and frame[over].nunique(dropna=False) > 1:
         averaged = average(frame, over)
         if len(averaged) < len(frame):
-            table, uneven = rank(frame, averaged, over, by if by in averaged else DEFAULT_SORT)
+            table, uneven = rank(frame, averaged, over, by if by in averaged else best_val(frame))
     configurations = None if table is frame else int((table["runs"] > 0).sum())
     lines = caption(frame, shared, by, implied_settings(frame, implied), configurations)
     lines += (options or ConvergenceOptions()).captions + (skipped or Skipped()).captions
@@ -192,7 +205,7 @@ def is_named_by_folder(frame: pd.DataFrame) -> bool:
 
 def rank(frame: pd.DataFrame, averaged: pd.DataFrame, over: str, by: str) -> tuple[pd.DataFrame, bool]:
     """Sort averages; return them, and whether their seeds are uneven, so that the plain means are not the order."""
-    if over != SEED or by != DEFAULT_SORT:
+    if over != SEED or by != best_val(frame):
         return sort(averaged, by), False
     adjusted = adjust(frame)
     values = np.where(averaged[by].isna(), np.nan, adjusted.configurations).tolist()
@@ -203,7 +216,9 @@ def drop_empty(table: pd.DataFrame) -> pd.DataFrame:
     """Leave out columns that have nothing to show: ids of averages, targets not set, no views, no stale run."""
     if "run_id" in table and table["run_id"].isna().any():
         table = table.drop(columns="run_id")
-    for name in ("test_acc_views", "epochs_to_target"):
+    known = scores(table)
+    others = [f"{part}_{score}" for part in ("best_val", "test") for score in SCORES.values() if score not in known]
+    for name in ("test_acc_views", "epochs_to_target", *others):
         if name in table and table[name].isna().all():
             table = table.drop(columns=[name, f"{name}_std"], errors="ignore")
     return table if table["stale"].any() else table.drop(columns="stale")

@@ -15,7 +15,7 @@ import pandas as pd
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.axes import is_axis, sort_key
 from sweeper.summary.blocks import name_value
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import best_val, format_override
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import strata
 
@@ -76,7 +76,8 @@ def tune(
     names = [name for name in map(str, settings) if name not in (*tuned, "seed")]
     seeds = settings["seed"].tolist() if "seed" in settings else [None] * len(settings)
     points = list(map(tuple, settings[list(tuned)].to_numpy(dtype=object)))
-    accs = [(runs.number("best_val_acc", row) or 0.0) if row in finished else 0.0 for row in map(int, settings.index)]
+    by = best_val(runs.frame)
+    accs = [(runs.number(by, row) or 0.0) if row in finished else 0.0 for row in map(int, settings.index)]
     grouped: dict[tuple[Any, ...], list[int]] = {}
     for index, key in enumerate(map(tuple, settings[names].to_numpy(dtype=object))):
         grouped.setdefault(key, []).append(index)

@@ -10,6 +10,7 @@ from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.measures import probabilities, wrong_images
 from sweeper.runs.predictions import read_predictions
+from sweeper.runs.scores import task_of
 from sweeper.runs.states import state_of
 from sweeper.runs.stored_images import StoredImages
 
@@ -89,6 +90,8 @@ def predictions_of(record: RunDirectory) -> tuple[NDArray[np.float32], NDArray[n
     """
     if record.result() is None:
         raise UserError(f"{record.run_id} has no result (state: {state_of(record)})")
+    if task_of((record.run() or {}).get("effective")) == "segmentation":
+        raise UserError(f"{record.run_id} is of segmentation: it predicts a class for each pixel, not for each image")
     found = read_predictions(record.predictions)
     if found is None:
         raise UserError(f"{record.predictions} is missing or damaged")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from sweeper.files import number
+from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
 from sweeper.sweep.designs import contrasts, rows
 from sweeper.sweep.expand import Axis, is_crossed, join
@@ -78,9 +79,10 @@ def key_of(override: str) -> str:
 
 
 def read_result(planned: Planned) -> float | State:
-    """Return a run's test accuracy, or its state where it is not finished."""
+    """Return a run's test accuracy, or the metric of its task, or its state where it is not finished."""
     state = state_of(planned.record)
-    accuracy = number((planned.record.result() or {}).get("test_acc"))
+    result = planned.record.result() or {}
+    accuracy = number(result.get(f"test_{score_in(result)}"))
     return accuracy if state is State.FINISHED and accuracy is not None else state
 
 

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 
 from sweeper.config import SweepConfig
 from sweeper.errors import UserError
+from sweeper.runs.scores import score_of
 from sweeper.sweep.durations import format_duration
 from sweeper.sweep.expand import Axis, axes_of, factors_of
 from sweeper.sweep.known_effects import effects_of, format_effect
@@ -119,7 +120,9 @@ class Rounds:
         if limit is None:
             return ""
         lines = [f"  {format_effect(effect, limit)}" for effect in effects_of(plan, self.factors, self.sweep.design)]
-        return "\n".join([f"sweep.precision={limit:g} on test_acc, {len(self.seeds)} seeds:", *lines])
+        spec = next((planned.spec for planned in plan if planned.spec is not None), None)
+        test = f"test_{score_of(None if spec is None else spec.effective)}"
+        return "\n".join([f"sweep.precision={limit:g} on {test}, {len(self.seeds)} seeds:", *lines])
 
 
 def seed_sequence(overrides: Sequence[Override], seed: int, most: int) -> list[int]:

@@ -19,6 +19,7 @@ from sweeper.config import Config
 from sweeper.errors import UserError
 from sweeper.files import write_text
 from sweeper.runs.provenance import command_as_typed, next_command
+from sweeper.runs.scores import best_val_of, score_of
 from sweeper.runs.spec import NOT_IDENTITY
 from sweeper.runs.states import Action, Decision, Reason, State
 from sweeper.sweep.compose import Composer
@@ -59,9 +60,9 @@ class Tried:
 
     @property
     def value(self) -> float | None:
-        """The mean of the runs' best validation accuracies; None where one has not finished."""
+        """The mean of the runs' best validation accuracies, or mIoUs; None where one has not finished."""
         results = [planned.record.result() for planned in self.runs if recorded_state(planned) is State.FINISHED]
-        accuracies = [float(result["best_val_acc"]) for result in results if result is not None]
+        accuracies = [best_val_of(result) for result in results if result is not None]
         return fmean(accuracies) if accuracies and len(accuracies) == len(self.runs) else None
 
 
@@ -168,7 +169,13 @@ class Searcher:
             return f"trial {tried.trial.number} failed"
         best = self.study.best_trial
         rank = "the best so far" if best.number == tried.trial.number else f"the best is trial {best.number}"
-        return f"trial {tried.trial.number}: val_acc {tried.value:.4f}; {rank}"
+        return f"trial {tried.trial.number}: {self.score} {tried.value:.4f}; {rank}"
+
+    @property
+    def score(self) -> str:
+        """The metric that is searched for, of the task of the runs."""
+        spec = next((planned.spec for planned in self.plan if planned.spec is not None), None)
+        return f"val_{score_of(None if spec is None else spec.effective)}"
 
     def describe(self, at_a_time: int, concurrency: int | None, ends: Sequence[Planned]) -> str:
         """Return what is searched, how, and about how long it takes by the runs at the ends of the space."""
@@ -178,7 +185,7 @@ class Searcher:
         before = f" ({ended} ended before)" if ended else ""
         lines = [
             f"sweep {self.folder.name}",
-            f"search for the best val_acc, {search.n_trials} trials{before}{batch}, {sampler}:",
+            f"search for the best {self.score}, {search.n_trials} trials{before}{batch}, {sampler}:",
         ]
         lines.append(describe_space(self.space))
         crossed = [
@@ -216,7 +223,7 @@ class Searcher:
         write_text(self.folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(content)))
         params = " ".join(f"{key}={as_text(value)}" for key, value in best.params.items())
         but = f"; {failed} failed" if failed else ""
-        return f"best of {len(ended)} trials{but}: trial {best.number}, val_acc {best.value:.4f}, with {params}"
+        return f"best of {len(ended)} trials{but}: trial {best.number}, {self.score} {best.value:.4f}, with {params}"
 
 
 def run_search(

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,6 +11,7 @@ from sweeper.errors import UserError, format_names
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.naming import swept_overrides
+from sweeper.runs.scores import CLASSIFICATION, SCORES
 from sweeper.runs.states import STATES, Action, State, parse_state
 from sweeper.sweep.notation import normalized
 from sweeper.sweep.saved import own_jobs, queued_runs
@@ -23,8 +24,10 @@ class RunStatus:
     Attributes:
         swept: the overrides that distinguish it from the sweep's other runs.
         epoch: the number of finished epochs.
+        best_val: the best validation accuracy so far, or the metric that ranks runs of another task.
         images_per_second: the speed of its last epoch.
         seconds: an estimate of its own training time left; None where nothing is known.
+        score: the metric of `best_val`; None before an epoch has ended.
     """
 
     swept: str
@@ -32,9 +35,10 @@ class RunStatus:
     state: State
     epoch: int
     epochs: int
-    best_val_acc: float | None
+    best_val: float | None
     images_per_second: float | None
     seconds: float | None
+    score: str | None = field(default=None, compare=False)
 
     @property
     def is_terminal(self) -> bool:
@@ -90,7 +94,9 @@ def is_queued(state: State, status: dict[str, Any], submitted: float) -> bool:
 
 def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunStatus:
     """Return the status of a run, given its job in the plan."""
-    rows = list(readable_rows(record.metrics()))
+    metrics = record.metrics()
+    score = next((score for score in SCORES.values() if metrics and f"val_{score}" in metrics[0]), None)
+    rows = list(readable_rows(metrics, score or SCORES[CLASSIFICATION]))
     status = record.status()
     state = State.WAITING if status is None else parse_state(status.get("state"))
     is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
@@ -108,21 +114,22 @@ def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunSta
         state,
         len(rows),
         len(rows) if state is State.FINISHED else job["epochs"],  # early stopping ends before the last epoch
-        max((row["val_acc"] for row in rows), default=None),
+        max((row["val"] for row in rows), default=None),
         rows[-1]["images_per_second"] if rows else None,
         0.0 if STATES[state].is_terminal else seconds,
+        score,
     )
 
 
-def readable_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
-    """Yield the accuracy, speed and duration of each epoch whose row holds numbers."""
+def readable_rows(rows: Sequence[dict[str, Any]], score: str) -> Iterator[dict[str, float]]:
+    """Yield the validation metric of this name, speed and duration of each epoch whose row holds numbers."""
     for row in rows:
-        val_acc, images_per_second, *parts = (
-            number(row.get(name)) for name in ("val_acc", "images_per_second", "train_seconds", "eval_seconds")
+        val, images_per_second, *parts = (
+            number(row.get(name)) for name in (f"val_{score}", "images_per_second", "train_seconds", "eval_seconds")
         )
         known = [part for part in parts if part is not None]
-        if val_acc is not None and images_per_second is not None and len(known) == len(parts):
-            yield {"val_acc": val_acc, "images_per_second": images_per_second, "seconds": sum(known)}
+        if val is not None and images_per_second is not None and len(known) == len(parts):
+            yield {"val": val, "images_per_second": images_per_second, "seconds": sum(known)}
 
 
 def expected_ends(statuses: Sequence[RunStatus], concurrency: int | None) -> list[float | None]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sweeper.display import format_clock
 from sweeper.runs.naming import short_name
+from sweeper.runs.scores import CLASSIFICATION, SCORES
 from sweeper.runs.states import STATES, State
 from sweeper.sweep.durations import format_duration
 from sweeper.sweep.statuses import RunStatus, expected_ends
@@ -33,7 +34,9 @@ def draw(
     table = Table(title=Text(f"sweep {name}: {ended} of {len(statuses)} ended"), title_justify="left")
     ends = expected_ends(statuses, plan["concurrency"])
     names = [short_name(status.swept, status.run_id) for status in statuses[:shown]]
-    cells = [describe(status, end) for status, end in zip(statuses[:shown], ends, strict=False)]
+    scores = dict.fromkeys(status.score for status in statuses if status.score is not None)
+    best = f"best val {' or '.join(scores) or SCORES[CLASSIFICATION]}"
+    cells = [describe(status, end, best) for status, end in zip(statuses[:shown], ends, strict=False)]
     headers = headers_for(width, max(map(len, names), default=0), cells)
     table.add_column("run", overflow="fold")
     for header in headers:
@@ -45,12 +48,12 @@ def draw(
     return [table, *more, Text(format_progress(plan, statuses))]
 
 
-def describe(status: RunStatus, end: float | None) -> dict[str, Text]:
-    """Return the cells of a run that ends in so many seconds, by their headers."""
+def describe(status: RunStatus, end: float | None, best: str) -> dict[str, Text]:
+    """Return the cells of a run that ends in so many seconds, by their headers; `best` is that of the best epoch."""
     return {
         "state": Text(status.state, style=STATES[status.state].color),
         "epoch": Text(f"{status.epoch}/{status.epochs}"),
-        "best val acc": Text("-" if status.best_val_acc is None else f"{status.best_val_acc:.4f}"),
+        best: Text("-" if status.best_val is None else f"{status.best_val:.4f}"),
         "images/s": Text("-" if status.images_per_second is None else f"{status.images_per_second:,.0f}"),
         "ETA": Text("-" if end is None else format_clock(end)),
     }

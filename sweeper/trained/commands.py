@@ -80,25 +80,37 @@ def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}; RUN,RUN,...: the mean of their probabilities.")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER", help="Image files; folders with all below.")],
     top: Top = 3,
-    output: Annotated[Path | None, typer.Option(help="Write to this file instead: .csv or .json.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write to this file instead: .csv or .json; of masks, a folder.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     sweep: Sweep = None,
     where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Print the most probable classes of images; exit with status 1 if a file cannot be read."""
+    """Print the most probable classes of images, or write their masks; exit with status 1 if a file cannot be read."""
     from sweeper.runs.elsewhere import check_device, split_overrides
+    from sweeper.runs.scores import task_of
     from sweeper.summary.find import find_ensemble
-    from sweeper.trained.predict_text import check_output, print_predictions, show_unreadable, write_predictions
+    from sweeper.trained.predict_text import (
+        check_folder,
+        check_output,
+        print_masks,
+        print_predictions,
+        show_unreadable,
+        write_predictions,
+    )
 
     paths, elsewhere = split_overrides(images, ["device", "extend"])
     check_device(device)
-    check_output(output)
     records = find_ensemble(run, output_dir, sweep, where or [])
+    if task_of((records[0].run() or {}).get("effective")) != "segmentation":
+        check_output(output)
     from sweeper.runs.extensions import load
     from sweeper.runs.network import load_network
     from sweeper.trained.images import find_images
     from sweeper.trained.predict import check_classes, predict
+    from sweeper.trained.predict_masks import check_tasks, predict_masks
     from sweeper.training.device import set_up_process
 
     load(elsewhere.extend)
@@ -106,6 +118,14 @@ def predict(
     set_up_process(elsewhere.device or device, None)
     networks = [load_network(record, elsewhere.device or device) for record in records]
     check_classes(networks)
+    if check_tasks(networks):
+        target = output or output_dir / "masks" / records[0].run_id
+        check_folder(target)
+        with progress("predicting", len(files)) as advance:
+            written = predict_masks(networks, files, target, advance)
+        print_masks(written, top)
+        show_unreadable(written.unreadable, len(files))
+        return
     with progress("predicting", len(files)) as advance:
         found = predict(networks, files, advance)
     if output is None:
@@ -113,7 +133,7 @@ def predict(
     else:
         write_predictions(output, found, [network.run_id for network in networks], top)
         print(output)
-    show_unreadable(found)
+    show_unreadable(found.unreadable, len(files))
 
 
 @app.command()
@@ -127,7 +147,10 @@ def errors(
     where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Show the test images that a run predicts wrongly, most confident first: a picture and a CSV of their files."""
+    """Show the test images that a run predicts wrongly, most confident first: a picture and a CSV of their files.
+
+    Of segmentation, those of the lowest mean intersection over union first.
+    """
     from sweeper.runs.elsewhere import split_overrides
     from sweeper.summary.find import find_finished
     from sweeper.trained.mistakes import write_mistakes

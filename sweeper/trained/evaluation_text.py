@@ -21,29 +21,34 @@ PADDING = 3  # a border and a space on both sides of a cell
 
 def print_evaluation(name: str, evaluation: Reevaluation) -> None:
     """Print an evaluation; where a terminal is too narrow for the confusion matrix, in parts of fewer columns."""
-    print(f"{name}\ntest_acc {evaluation.test_acc:.4f}, recorded {evaluation.recorded_acc:.4f}")
+    print(f"{name}\ntest_{evaluation.score} {evaluation.test_score:.4f}, recorded {evaluation.recorded_score:.4f}")
     labels = [Text(printable(label)) for label in evaluation.classes]
     limit = stdout_console().width if sys.stdout.isatty() else None
-    for table in (scores(evaluation.confusion, labels), *matrices(evaluation.confusion, labels, limit)):
+    what = "pixels" if evaluation.score == "miou" else "images"
+    for table in (scores(evaluation.confusion, labels, what), *matrices(evaluation.confusion, labels, limit, what)):
         console = stdout_console()
         console.width = width_of(table)
         console.print(table)
 
 
-def scores(confusion: NDArray[np.int64], labels: Sequence[Text]) -> Table:
-    """Return precision, recall and the number of images of each class."""
+def scores(confusion: NDArray[np.int64], labels: Sequence[Text], what: str = "images") -> Table:
+    """Return precision, recall and the number of images of each class; of pixels, IoU as well."""
     hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     table = Table(title="Per class", title_justify="left")
     table.add_column("class")
-    for header in ("precision", "recall", "images"):
+    others = ("iou",) if what == "pixels" else ()
+    for header in ("precision", "recall", *others, what):
         table.add_column(header, justify="right")
     for index, label in enumerate(labels):
-        parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in (predicted, actual)]
+        totals = (predicted, actual, predicted + actual - hits)[: 2 + len(others)]
+        parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in totals]
         table.add_row(label, *parts, str(actual[index]))
     return table
 
 
-def matrices(confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | None) -> Iterator[Table]:
+def matrices(
+    confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | None, what: str = "images"
+) -> Iterator[Table]:
     """Yield the confusion matrix in tables of as many predicted classes as fit in `limit` characters; None: all."""
     digits = len(str(confusion.max()))
     widths = [max(label.cell_len, digits) + PADDING for label in labels]
@@ -53,13 +58,13 @@ def matrices(confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | 
         stop = start + 1
         while stop < len(labels) and (limit is None or first + sum(widths[start : stop + 1]) <= limit):
             stop += 1
-        yield matrix(confusion, labels, start, stop)
+        yield matrix(confusion, labels, start, stop, what)
         start = stop
 
 
-def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, stop: int) -> Table:
+def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, stop: int, what: str = "images") -> Table:
     """Return the columns from start to stop of the confusion matrix."""
-    table = Table(title="Images by true class (rows) and predicted class (columns)", title_justify="left")
+    table = Table(title=f"{what.title()} by true class (rows) and predicted class (columns)", title_justify="left")
     table.add_column("")
     for label in labels[start:stop]:
         table.add_column(label, justify="right")
@@ -90,5 +95,7 @@ def check_evaluation(evaluation: Reevaluation, recorded: Path) -> None:
         allowed = 0.0
     if (changed or 0) > allowed * num_images:
         raise UserError(f"{changed} predicted classes differ from those in {recorded}")
-    if abs(evaluation.test_acc - evaluation.recorded_acc) > allowed:
-        raise UserError(f"test_acc={evaluation.test_acc} differs from the recorded {evaluation.recorded_acc}")
+    if abs(evaluation.test_score - evaluation.recorded_score) > allowed:
+        raise UserError(
+            f"test_{evaluation.score}={evaluation.test_score} differs from the recorded {evaluation.recorded_score}"
+        )

@@ -8,7 +8,7 @@ from sweeper.runs.elsewhere import Elsewhere
 from sweeper.runs.stored_images import Pixels, StoredImages, find_test_images, read_test_images
 
 COMPARED = 256  # images
-NAMED = "image_folder"  # the dataset whose images are files
+NAMED = ("image_folder", "segmentation_folder")  # the datasets whose images are files
 
 
 def images_of(record: RunDirectory, where: Elsewhere) -> StoredImages:
@@ -38,7 +38,7 @@ def images_of(record: RunDirectory, where: Elsewhere) -> StoredImages:
 def is_named(record: RunDirectory) -> bool:
     """Return whether the images of a run's dataset are files with names."""
     data = ((record.run() or {}).get("effective") or {}).get("data")
-    return isinstance(data, dict) and data.get("name") == NAMED
+    return isinstance(data, dict) and data.get("name") in NAMED
 
 
 def pixels_to_compare(record: RunDirectory, where: Elsewhere, input_shape: tuple[int, int, int]) -> tuple[Pixels, str]:

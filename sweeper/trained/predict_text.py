@@ -1,7 +1,7 @@
 """Predictions as a table in the terminal, as CSV and as JSON."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -12,6 +12,7 @@ from sweeper.errors import UserError, format_names
 from sweeper.summary.export import as_csv
 from sweeper.summary.output import json_text, printable, write_output
 from sweeper.trained.predict import Predictions
+from sweeper.trained.predict_masks import PredictedMasks
 
 SUFFIXES = (".csv", ".json")
 MAX_ROWS = 100
@@ -68,14 +69,39 @@ def print_predictions(found: Predictions, top: int) -> None:
         print(f"The first {MAX_ROWS} of {len(table):,} images; --output FILE.csv has all")
 
 
-def show_unreadable(found: Predictions) -> None:
+def check_folder(folder: Path) -> None:
+    """Refuse a file where the folder of masks should be, before any work.
+
+    Raises:
+        UserError: it is a file, or named like one of the tables of classes.
+    """
+    if folder.suffix.lower() in SUFFIXES or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"--output {folder}: masks are written to a folder; name one")
+
+
+def print_masks(found: PredictedMasks, top: int) -> None:
+    """Print where the masks are, each with the classes that have most of its pixels."""
+    grid = Table()
+    for header in ("image", "mask"):
+        grid.add_column(header, overflow="fold")
+    grid.add_column("classes, with their fraction of the pixels")
+    rows = zip(found.masks.items(), found.shares.to_numpy(), strict=True)
+    for (image, mask), shares in list(rows)[:MAX_ROWS]:
+        order = [index for index in (-shares).argsort(kind="stable")[:top] if shares[index] > 0]
+        text = ", ".join(f"{found.shares.columns[index]} {shares[index]:.3f}" for index in order)
+        grid.add_row(Text(printable(str(image))), Text(printable(str(mask))), Text(printable(text)))
+    if found.masks:
+        stdout_console().print(grid)
+        print(f"masks and overlays: {next(iter(found.masks.values())).parent}")
+
+
+def show_unreadable(unreadable: Mapping[Path, str], num_files: int) -> None:
     """Name the files that cannot be read, and count them.
 
     Raises:
         UserError: there are some.
     """
-    for reason in found.unreadable.values():
+    for reason in unreadable.values():
         print(printable(reason), file=sys.stderr)
-    if found.unreadable:
-        num_files = len(found.unreadable) + len(found.probabilities)
-        raise UserError(f"{len(found.unreadable):,} of {num_files:,} files cannot be read; the rest is predicted")
+    if unreadable:
+        raise UserError(f"{len(unreadable):,} of {num_files:,} files cannot be read; the rest is predicted")

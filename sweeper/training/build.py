@@ -38,6 +38,8 @@ from sweeper.training.optimizers import OPTIMIZERS
 from sweeper.training.parameter_groups import GROUPING, NamedParameters, refine_groups
 from sweeper.training.schedules import SCHEDULERS
 from sweeper.training.state import TrainState
+from sweeper.training.task import TASKS, Task
+from sweeper.training.task_checks import check_task
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Choices:
     averaging: partial[Any]
     courses: dict[str, partial[Any]]
     views: partial[Any]
+    task: partial[Any]
 
 
 def choose_all(config: Config) -> Choices:
@@ -87,6 +90,7 @@ def choose_all(config: Config) -> Choices:
         averaging=choose("averaging", config.averaging, AVERAGINGS),
         courses=choose_steps("courses", config.courses, COURSES),
         views=choose("views", config.views, VIEWS),
+        task=choose("task", config.task, TASKS),
     )
 
 
@@ -133,6 +137,7 @@ def build(
     Raises:
         UserError: the settings do not fit the images or each other.
     """
+    task: Task = choices.task()
     train_indices, val_images, val_indices = validation_split(dataset, config.data, config.seed)
     normalize = Normalize(torch.tensor(config.data.mean), torch.tensor(config.data.std))
 
@@ -159,29 +164,33 @@ def build(
         train_images = extract_features(train_images, model, normalize, autocast, used)
         held_out = train_images if in_training else extract_features(held_out, model, normalize, autocast)
         transform = Identity()
-    loader = TrainLoader(train_images, train_indices, config.batch_size, config.seed, transform, choices.augmentation)
+    steps = choices.augmentation
+    loader = TrainLoader(
+        train_images, train_indices, config.batch_size, config.seed, transform, steps, task.moves(steps)
+    )
     total_steps = len(loader) * config.epochs
     optimizer = build_optimizer(config, choices, trained_parameters(model))
     lr_multiplier = choices.scheduler(len(loader), total_steps)
     criterion = choices.loss
     if (weights := criterion.keywords.get("class_weights")) is not None:
-        labels = dataset.train.labels[train_indices]
+        labels = task.class_indices(dataset.train.labels[train_indices])
         weights = resolve_class_weights(weights, labels, len(dataset.classes)).to(device)
         criterion = partial(criterion, class_weights=weights)
     recipe = Recipe(
-        criterion=criterion,
+        criterion=task.criterion(criterion),
         lr=optimizer.defaults["lr"],
         lr_multiplier=lr_multiplier,
         mixing=choices.mixing,
         num_classes=len(dataset.classes),
         total_steps=total_steps,
-        select=config.select,
+        select=config.select or f"val_{task.score}",
         grad_clip=config.grad_clip,
         autocast=autocast,
         selective_backprop=config.selective_backprop,
         courses=start_courses(choices.courses, model),
         momentum=follow(optimizer, lr_multiplier),
         teacher=None if teacher is None else teacher.to(device).to(memory_format=memory_format).eval(),
+        task=task,
     )
     if config.compile:  # per shape, and without the caches of earlier runs, which must not affect this run
         torch.compiler.reset()
@@ -270,6 +279,7 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
     if config.compile and shutil.which(shlex.split(compiler)[0]) is None:
         raise UserError(f"compile=true needs a C++ compiler, and {compiler} is not installed; choose compile=false")
+    check_task(config, choices)
     check_augmentation(choices.augmentation, cached.input_shape)
     check_own_layers(config, choices)
     check_steps(config.model.name, choices.model, choices.architecture)

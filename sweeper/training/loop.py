@@ -4,9 +4,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from sweeper.data.batches import Step, TrainLoader
 from sweeper.errors import Diverged
 from sweeper.training.courses import Course
-from sweeper.training.metrics import METRICS, Evaluation, best_epoch, confusion_matrix
+from sweeper.training.metrics import METRICS, best_epoch
 from sweeper.training.momentum import set_momentum
 from sweeper.training.schedules import LRMultiplier
 from sweeper.training.state import LoopState, Row, TrainState
+from sweeper.training.task import Task, classification
 
 FINITE_CHECK_INTERVAL = 50  # steps between two checks of the loss
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -43,6 +44,7 @@ class Recipe:
         courses: called before every step, see sweeper.training.courses.
         momentum: if the schedule changes it.
         teacher: the network whose logits for the images of a step are passed to the criterion, or None.
+        task: what is learned.
     """
 
     criterion: Criterion
@@ -58,6 +60,7 @@ class Recipe:
     courses: Sequence[Course] = ()
     momentum: Momentum | None = None
     teacher: nn.Module | None = None
+    task: Task = field(default_factory=classification)
 
     def learning_rate(self, step: int, scores: Sequence[float]) -> float:
         """Return the base learning rate of a step, which each parameter group multiplies by its lr_factor."""
@@ -99,14 +102,15 @@ def fit(
         train_epoch(state, recipe, train_loader, after_step)
         start = time.perf_counter()
         state.averaging.refresh(lambda model: show_images(model, recipe, train_loader, loop.epoch, after_step))
-        val = evaluate(state.eval_model(), val_loader(), recipe.num_classes, recipe.autocast, after_step)
+        task = recipe.task
+        val = evaluate(state.eval_model(), val_loader(), recipe.num_classes, recipe.autocast, after_step, task)
         if not math.isfinite(val.loss):
             raise Diverged(f"validation loss is {val.loss} after epoch {loop.epoch}")
         row = {
             "epoch": loop.epoch,
             "train_loss": float(loop.loss_sum) / loop.num_samples,
-            "train_acc": int(loop.num_correct) / loop.num_samples,
-            **{f"val_{name}": metric.compute(val) for name, metric in METRICS.items()},
+            f"train_{task.train_metric}": loop.num_correct.item() / loop.num_samples,
+            **{f"val_{name}": METRICS[name].compute(val) for name in task.metrics},
             "lr": recipe.learning_rate(loop.epoch * len(train_loader) - 1, recipe.scores(loop.history)),
             "train_seconds": loop.seconds,
             "eval_seconds": time.perf_counter() - start,
@@ -146,7 +150,7 @@ def train_epoch(
         state.averaging.update(state.model, step)
         with torch.no_grad():
             loop.loss_sum += loss * len(targets)
-            loop.num_correct += (logits.argmax(1) == targets).sum()
+            loop.num_correct = loop.num_correct + recipe.task.num_correct(logits, targets)  # a count or fractions
         loop.num_samples += len(targets)
         loop.step_in_epoch += 1
         if loop.step_in_epoch % FINITE_CHECK_INTERVAL == 0 or loop.step_in_epoch == len(train_loader):
@@ -251,17 +255,21 @@ def evaluate(
     num_classes: int,
     autocast: torch.dtype | None = None,
     after_batch: Callable[[], None] = lambda: None,
-) -> Evaluation:
-    """Evaluate a network in evaluation mode on all images, without augmentation, mixing or label smoothing."""
+    task: Task | None = None,
+) -> Any:
+    """Evaluate a network in evaluation mode on all images, without augmentation, mixing or label smoothing.
+
+    Args:
+        task: what is learned; None: classification.
+
+    Returns:
+        What the task makes of the outputs, such as an Evaluation.
+    """
     model.eval()
-    loss_sum, all_logits, all_targets = 0.0, [], []
-    for images, targets in batches:
-        logits = forward(model, images, autocast)
-        loss_sum += float(F.cross_entropy(logits, targets, reduction="sum"))
-        all_logits.append(
-            logits.cpu().clone()
-        )  # a copy, since keeping the outputs themselves would fragment the memory of the layers
-        all_targets.append(targets.cpu().clone())
-        after_batch()
-    logits, targets = torch.cat(all_logits), torch.cat(all_targets)
-    return Evaluation(loss_sum / len(targets), logits, confusion_matrix(targets, logits.argmax(1), num_classes))
+
+    def outputs() -> Iterator[tuple[Tensor, Tensor]]:
+        for images, targets in batches:
+            yield forward(model, images, autocast), targets
+            after_batch()
+
+    return (task or classification()).evaluate(outputs(), num_classes)

@@ -1,4 +1,7 @@
-"""Metrics by name, each with its direction; all but the loss are computed from one confusion matrix."""
+"""Metrics by name, each with its direction; all but the loss are computed from one confusion matrix.
+
+The confusion matrix is over what the task classifies: images, or labelled pixels.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +41,7 @@ def loss(evaluation: Evaluation) -> float:
 
 
 def acc(evaluation: Evaluation) -> float:
-    """Fraction of images that are classified correctly."""
+    """Fraction of images, or of labelled pixels, that are classified correctly."""
     confusion = evaluation.confusion
     return int(confusion.diagonal().sum()) / int(confusion.sum())
 
@@ -57,11 +60,25 @@ def macro_f1(evaluation: Evaluation) -> float:
     return float((2 * confusion.diagonal()[total > 0].double() / total[total > 0]).mean())
 
 
+def miou(evaluation: Any) -> float:
+    """Mean over the classes of the intersection over union: of the pixels that are it or predicted as it, the fraction
+    that is both (Long et al. 2015). Classes without such pixels are left out, as is the class that does not count.
+    """
+    confusion, ignored = evaluation.confusion, evaluation.ignore_index
+    both = confusion.diagonal()
+    either = confusion.sum(0) + confusion.sum(1) - both
+    counted = (either > 0) & (torch.arange(len(both)) != ignored)
+    return float((both[counted].double() / either[counted]).mean()) if counted.any() else 0.0
+
+
+# A task names those that it records, see sweeper.training.task.
 METRICS: Registry = {
     "acc": Metric(acc),
     "loss": Metric(loss, higher_is_better=False),
     "balanced_acc": Metric(balanced_acc),
     "macro_f1": Metric(macro_f1),
+    "miou": Metric(miou),
+    "pixel_acc": Metric(acc),
 }
 
 

@@ -23,7 +23,7 @@ from sweeper.data.cache import (
     read_arrays,
     read_index,
 )
-from sweeper.data.sources import Source
+from sweeper.data.source import Source
 from sweeper.data.validation import (
     count_train_images,
     resolve_val_size,

@@ -22,7 +22,8 @@ from processes import REPOSITORY, environment
 from support import decoded
 
 from sweeper.data.cache import prepare
-from sweeper.data.sources import Source, cifar10
+from sweeper.data.source import Source
+from sweeper.data.sources import cifar10
 from sweeper.errors import UserError
 from sweeper.groups import DataConfig
 

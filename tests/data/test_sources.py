@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from support import decoded
 
-from sweeper.data.sources import Source, digits, image_folder
+from sweeper.data.source import Source
+from sweeper.data.sources import digits, image_folder
 from sweeper.errors import UserError
 
 

@@ -51,7 +51,7 @@ def test_a_run_of_a_gpu_is_evaluated_on_a_cpu_and_says_so(device: str, record: R
     change(record, config={"device": device}, device_type="cuda")
     evaluation = evaluate_run(record)
     assert (evaluation.recorded_device, evaluation.device_type) == ("cuda", "cpu")
-    assert (evaluation.test_acc, evaluation.num_changed) == (evaluation.recorded_acc, 0)
+    assert (evaluation.test_score, evaluation.num_changed) == (evaluation.recorded_score, 0)
 
 
 def test_images_that_moved_are_found_by_their_new_folder(record: RunDirectory, images: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_images_that_moved_are_found_by_their_new_folder(record: RunDirectory, i
             evaluate_run(record, Elsewhere({"root": str(other)}))
     finally:
         moved.rename(images)
-    assert evaluation.test_acc == evaluation.recorded_acc
+    assert evaluation.test_score == evaluation.recorded_score
 
 
 def test_a_backup_is_evaluated_by_its_path(record: RunDirectory) -> None:

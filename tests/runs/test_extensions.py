@@ -428,7 +428,7 @@ def test_a_recorded_run_loads_its_files_or_says_which_is_missing(tmp_path: Path)
 
 def test_the_images_of_a_dataset_are_decoded_again_where_its_code_changed(tmp_path: Path) -> None:
     source = (
-        "import numpy as np\nfrom sweeper.data.sources import Source\nVALUE = {}\n"
+        "import numpy as np\nfrom sweeper.data.source import Source\nVALUE = {}\n"
         "def mine(*, image_size: int = 4):\n"
         "    def decode(allocate):\n"
         "        for split in ('train', 'test'):\n"

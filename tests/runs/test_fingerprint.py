@@ -30,6 +30,10 @@ SMALL = ("data.val_size=12", "batch_size=8", "epochs=1", "data.image_size=16")
 SPECIAL = {
     "model=mlp": ("model.hidden=[8]",),
     "model=mlp_deep": ("model.hidden=[8,8]",),
+    "model=unet": ("model.widths=[4,8]",),
+    "model=fcn32s": ("model.arch=mobilenet_v3_small",),
+    "model=fcn16s": ("model.arch=mobilenet_v3_small",),
+    "model=fcn8s": ("model.arch=mobilenet_v3_small",),
     "model=resnet18_pretrained": ("model.weights=WEIGHTS", "model.freeze_backbone=true"),
 }
 # Executed without being part of a run's code, and why.
@@ -42,6 +46,7 @@ EXCEPTIONS = {
     "data/mixing.none": "does nothing, as the other choices of this name",
     "training/averaging.none": "as above",
     "data/views.none": "as above",
+    "training/metrics.miou": "as acc",
     "data/draws.needs_draws": "marks a step with its number of draws when the module is imported",
 }
 
@@ -54,6 +59,15 @@ def images() -> Dataset:
         for size in (36, 9)
     )
     return Dataset(train, test, ["ant", "bee", "cat"])
+
+
+def with_masks(dataset: Dataset) -> Dataset:
+    """The same images, each pixel of the class of its image."""
+    train, test = (
+        Images(part.images, part.labels[:, None, None].expand(-1, 16, 16).to(torch.uint8))
+        for part in (dataset.train, dataset.test)
+    )
+    return Dataset(train, test, dataset.classes)
 
 
 def executed(run: Callable[[], object]) -> set[str]:
@@ -85,7 +99,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_executed_definition_is_in_the_code_of_the_run(preset: str, weights: Path) -> None:
-    needed = (None if preset.startswith("model=") else needs(preset, {})) or {}
+    needed = needs(preset, {}) or {}
+    if preset.startswith("model=") and "task" not in needed:
+        needed = {}
     model = () if preset.startswith("model=") or "model" in needed else ("model=mlp", "model.hidden=[16]")
     special = [override.replace("WEIGHTS", str(weights)) for override in SPECIAL.get(preset, ())]
     others = [f"{key}={value}" for key, value in needed.items()]
@@ -95,9 +111,10 @@ def test_every_executed_definition_is_in_the_code_of_the_run(preset: str, weight
     def train() -> None:
         teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
         given = teacher if "teacher" in choices.loss.keywords else None
-        built = build(config, choices, images(), torch.device("cpu"), teacher=given)
+        dataset = with_masks(images()) if choices.task().targets == "masks" else images()
+        built = build(config, choices, dataset, torch.device("cpu"), teacher=given)
         fit(built.state, built.recipe, built.train_loader, built.val_loader, epochs=config.epochs)
-        evaluate(built.state.eval_model(), built.test_loader(), 3)
+        evaluate(built.state.eval_model(), built.test_loader(), 3, task=built.recipe.task)
         list(choices.views(next(built.test_loader())[0]))
 
     code = code_of(effective_config(config, choices, "f00d"))
@@ -175,7 +192,7 @@ ADDITIONS = {
     "layout": ("training/loop.py", "loop.next_epoch(row)", "loop.next_epoch(\n            row\n        )"),
     "decoding": ("data/downloads.py", "DOWNLOAD_TIMEOUT = 30", "DOWNLOAD_TIMEOUT = 60"),
     "half a file": ("models/mlp.py", '"""Fully', '"""Fully'),  # beside it, see below
-    "reader's field": ("data/sources.py", "    key: str\n", "    key: str\n    more: int = 0\n"),
+    "reader's field": ("data/source.py", "    key: str\n", "    key: str\n    more: int = 0\n"),
     "metric": ("training/metrics.py", "METRICS: Registry = {", 'METRICS: Registry = {"mine": Metric(acc), '),
 }
 

@@ -39,6 +39,7 @@ PLAIN = {
     "averaging": "none",
     "views": "none",
 }  # for networks that take long to build, which the search for cases does for every value
+PIXELS = {"task": "segmentation", "data": "segmentation_folder", "data.root": "MASKS"}
 SMALL = {
     "model=mlp": {"model.hidden": "[32]"},
     "model=mlp_deep": {"model.hidden": "[32,16]", "checkpoint_minutes": "5"},
@@ -49,6 +50,13 @@ SMALL = {
     "model=resnet18_pretrained": {
         "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "norm": "batch", "augmentation": "none",
         "views": "none", "epochs": "3",
+    },
+    "model=unet": PIXELS | {"model.widths": "[4,8]"},
+    "model=patch_softmax": PIXELS | {"model.kernel_size": "3"},
+    "model=fcn32s": PLAIN | PIXELS | {"model.arch": "mobilenet_v3_small", "epochs": "3"},
+    "model=fcn16s": PLAIN | PIXELS | {"model.arch": "mobilenet_v3_small", "epochs": "3", "checkpoint_minutes": "5"},
+    "model=fcn8s": PLAIN | PIXELS | {
+        "model.library": "timm", "model.arch": "test_resnet", "epochs": "3", "checkpoint_minutes": "5",
     },
     "scheduler=step": {"scheduler.step_size": "2"},
     "scheduler=multistep": {"scheduler.milestones": "[2]"},
@@ -127,7 +135,9 @@ def kill_in_the_middle(overrides: list[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*CASES, *OPTIONS])
-def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(name: str, small: list[str], tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
+    name: str, small: list[str], mask_root: Path, tmp_path: Path
+) -> None:
     if name == "compile" and shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler")
     weights = tmp_path / "weights.pt"
@@ -136,8 +146,11 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(name: str, small: 
         torch.manual_seed(0)
         torch.save(resnet18(weights=None).state_dict(), weights)
     overrides = [override.replace("WEIGHTS", str(weights)) for override in overrides]
+    overrides = [override.replace("data.root=MASKS", f"data.root={mask_root}") for override in overrides]
     if "loss.teacher=TEACHER" in overrides:
-        finish(start([*small, "model=softmax", "epochs=1"], tmp_path / "teacher"))
+        pixels = [it for it in overrides if it.startswith(("task=", "data=segm", f"data.root={mask_root}"))]
+        teacher = ["model=patch_softmax"] if pixels else ["model=softmax"]
+        finish(start([*small, *pixels, *teacher, "epochs=1"], tmp_path / "teacher"))
         best = the_run(tmp_path / "teacher") / "checkpoints" / "best.pt"
         overrides = [override.replace("TEACHER", str(best)) for override in overrides]
     whole = start(overrides, tmp_path / "whole")

@@ -56,6 +56,15 @@ def saved(best: Path, file: Path, **changes: Any) -> Path:
     return file
 
 
+def test_a_teacher_of_another_task_is_refused(best: Path, small: list[str], mask_root: Path) -> None:
+    pixels = ("task=segmentation", "data=segmentation_folder", f"data.root={mask_root}", "model=unet")
+    config = composed(*small, *pixels, "loss=distillation", f"loss.teacher={best}")
+    with pytest.raises(
+        UserError, match=r"loss.teacher=.*best.pt is for task=classification, not for task=segmentation"
+    ):
+        load_teacher(config, data_of(config))
+
+
 def data_of(config: Config) -> Cached:
     return prepare(config.data)
 
@@ -100,7 +109,7 @@ def test_a_student_trains_and_is_evaluated_without_its_teacher(small: list[str],
         evaluation = evaluate_run(spec.record)
     finally:
         moved.rename(best)
-    assert evaluation.test_acc == evaluation.recorded_acc
+    assert evaluation.test_score == evaluation.recorded_score
     plain = replace(taught, loss=LossConfig("cross_entropy", label_smoothing=0.0))
     run(plain, Job("python train.py"))
     first, second = (checkpoint.load(it.record.best)["model"] for it in (spec, resolve(plain)))

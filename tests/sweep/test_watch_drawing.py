@@ -19,10 +19,10 @@ from sweeper.sweep.watch_table import format_progress
         ({}, ["running", "0/10", "-", "-", "-"]),
         ({"seconds": 3661.4}, ["running", "0/10", "-", "-", "1:01:01"]),
         (
-            {"epoch": 3, "best_val_acc": 2 / 3, "images_per_second": 12345.6, "seconds": 9.0},
+            {"epoch": 3, "best_val": 2 / 3, "images_per_second": 12345.6, "seconds": 9.0},
             ["running", "3/10", "0.6667", "12,346", "0:00:09"],
         ),
-        ({"best_val_acc": 0.0, "seconds": 0.0}, ["running", "0/10", "0.0000", "-", "0:00:00"]),
+        ({"best_val": 0.0, "seconds": 0.0}, ["running", "0/10", "0.0000", "-", "0:00:00"]),
         ({"images_per_second": 0.2}, ["running", "0/10", "-", "0", "-"]),
     ],
 )
@@ -182,7 +182,7 @@ def test_as_many_wrapped_names_are_shown_as_the_terminal_has_lines_for(height: i
 def test_a_narrow_terminal_leaves_columns_out_and_wraps_the_names(width: int, headers: list[str]) -> None:
     name = "model=mlp_deep optimizer=momentum scheduler=cosine activation=leaky_relu norm=batch dropout.rate=0.25"
     text = shown(
-        [status_of("running", name, epoch=3, best_val_acc=0.5, images_per_second=1234.0, seconds=9.0)], width=width
+        [status_of("running", name, epoch=3, best_val=0.5, images_per_second=1234.0, seconds=9.0)], width=width
     )
     assert max(map(len, text.splitlines())) <= width
     first, *others = cells(text)

@@ -128,7 +128,7 @@ def test_a_run_that_ended_since_the_plan_or_is_skipped_has_ended(
 ) -> None:
     change_status(make(tmp_path, "a", state, [row(0.5)] * 2), heartbeat=1000.0)
     (found,) = collected(tmp_path, [job("a", **decision, heartbeat=heartbeat)])
-    assert (found.state, found.epoch, found.best_val_acc, found.seconds) == (state, 2, 0.5, 0.0)
+    assert (found.state, found.epoch, found.best_val, found.seconds) == (state, 2, 0.5, 0.0)
 
 
 @pytest.mark.parametrize("heartbeat", [None, "x", [], math.nan, math.inf, 10**400], ids=lambda value: str(value)[:9])
@@ -162,7 +162,7 @@ def test_a_torn_metrics_file_counts_up_to_the_tear(content: str, epoch: int, tmp
     with (record.folder / "metrics.jsonl").open("a", encoding="latin-1") as file:
         file.write(content)
     (found,) = collected(tmp_path, [job("a")])
-    assert (found.epoch, found.best_val_acc) == (epoch, 0.5 if epoch == 1 else 0.9)
+    assert (found.epoch, found.best_val) == (epoch, 0.5 if epoch == 1 else 0.9)
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,26 @@ def trained_an_epoch(config: Config, num_steps: int) -> TrainingComponents:
     return components
 
 
+def needs_of(choice: str) -> dict[str, str] | None:
+    """Return the settings that a choice needs; an experiment of segmentation is trained on the small masks as well."""
+    group, _, name = choice.partition("=")
+    if group == "experiment":
+        is_pixelwise = "override /task: segmentation" in (CONF / "experiment" / f"{name}.yaml").read_text()
+        return {"data": "segmentation_folder"} if is_pixelwise else {}
+    needed = needs(choice, {})
+    is_plain = needed is not None and "task" not in needed and group in ("model", "select")
+    return {} if is_plain or (needed is None and group == "model") else needed
+
+
 @pytest.mark.parametrize("choice", [*CHOICES, *SELECTIONS, *(f"experiment={name}" for name in EXPERIMENTS)])
-def test_every_choice_trains(choice: str, small: list[str]) -> None:
-    needed = {} if choice.startswith(("model=", "select=", "experiment=")) else needs(choice, {})
+def test_every_choice_trains(choice: str, small: list[str], mask_root: Path) -> None:
+    needed = needs_of(choice)
     assert needed is not None, "add to BASES what this choice needs"
     others = [f"{key}={value}" for key, value in needed.items()]
+    others += [f"data.root={mask_root}"] if needed.get("data") == "segmentation_folder" else []
     config = composed(*small, choice, "batch_size=31", "data.val_size=58", "data.image_size=8", *others)
+    if config.model.arch == "vgg16":
+        config.model.arch = "mobilenet_v3_small"  # of which an image takes less than a second
     if config.model.weights is not None:
         config.model.weights = None  # tests/models has those
     if config.model.widths is not None:
@@ -56,7 +70,8 @@ def test_every_choice_trains(choice: str, small: list[str]) -> None:
     components = trained_an_epoch(config, num_steps=2)
     images, _ = next(components.test_loader())
     views = choose("views", config.views, VIEWS)(images)
-    assert all(components.state.eval_model()(view).shape == (30, 3) for view in views)
+    shape = (30, 3, 8, 8) if config.task.name == "segmentation" else (30, 3)
+    assert all(components.state.eval_model()(view).shape == shape for view in views)
 
 
 def test_digits_train(cache: Path) -> None:

@@ -1,6 +1,6 @@
 // Learning curves: accuracy and loss side by side. The configuration under the pointer, or the one that was clicked,
 // shows the band of its runs and its training beside its validation.
-const TITLES = { acc: "accuracy", loss: "loss", val: "validation", train: "training", epochs: "epoch", seconds: "training seconds" };
+const TITLES = { loss: "loss", val: "validation", train: "training", epochs: "epoch", seconds: "training seconds" };
 const LINE = 13, WIDE = 6.2;  // height of a label, width of a character
 
 function ticksOf(low, high, most, smallest) {
@@ -12,10 +12,12 @@ function ticksOf(low, high, most, smallest) {
   return values;
 }
 
-function startCurves(section, { curves, loss_limit: lossLimit }) {
+function startCurves(section, { curves, loss_limit: lossLimit, measured }) {
   const boxes = all(".chart", section), readout = one(".curves-readout", section), buttons = all(".lines button", section);
   const hint = readout.textContent, on = new Set(buttons.flatMap((button, index) => (button.ariaPressed === "true" ? [index] : [])));
   let x = "epochs", part = "val", active = null, pinned = null, at = 0, panels = [];
+
+  const titleOf = (name, kind) => (kind === "acc" ? measured[name] : TITLES[kind]);
 
   // The curves that a panel draws of a configuration.
   function partsOf(index, kind) {
@@ -45,7 +47,7 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
     const span = spans(kind);
     const toX = (value) => plot.left + ((value - span.left) / (span.right - span.left)) * (plot.right - plot.left);
     const toY = (value) => plot.bottom - ((value - span.bottom) / (span.top - span.bottom)) * (plot.bottom - plot.top);
-    const title = `${part === "both" ? "" : `${TITLES[part]} `}${TITLES[kind]}`;
+    const title = part === "both" ? [...new Set(["val", "train"].map((name) => titleOf(name, kind)))].join(", ") : `${TITLES[part]} ${titleOf(part, kind)}`;
     const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title} by ${TITLES[x]}, ${on.size} of ${curves.length} configurations drawn` });
     for (const value of ticksOf(span.left, span.right, Math.max(3, width / 110), x === "epochs" ? 1 : 0)) {
       svg.append(element("line", { class: "grid", x1: toX(value), x2: toX(value), y1: plot.top, y2: plot.bottom }));
@@ -180,7 +182,7 @@ function startCurves(section, { curves, loss_limit: lossLimit }) {
   function values(curve) {
     const band = (name) => {
       const [first, second] = name.split("_"), { mean, low, high } = curve[name];
-      return `${TITLES[first]} ${TITLES[second]} ${mean[at]}` + (low && curve.runs[at] > 1 ? ` (${low[at]} to ${high[at]} over ${curve.runs[at]} runs)` : "");
+      return `${TITLES[first]} ${titleOf(first, second)} ${mean[at]}` + (low && curve.runs[at] > 1 ? ` (${low[at]} to ${high[at]} over ${curve.runs[at]} runs)` : "");
     };
     const known = ["val_acc", "train_acc", "val_loss", "train_loss"].filter((name) => curve[name]).map(band).join(", ");
     const converged = curve.convergence_epoch === null ? "" : `; convergence epoch ${curve.convergence_epoch}`;

@@ -1,0 +1,163 @@
+"""Runs of segmentation as their readers see them: records, tables, effects, predicted masks, the worst scenes."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from records import finish
+from support import composed
+
+from sweeper.__main__ import app
+from sweeper.errors import UserError
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.elsewhere import Elsewhere
+from sweeper.runs.evaluate import evaluate_run
+from sweeper.runs.predictions import read_masks, read_predictions
+from sweeper.runs.run import Job, run
+from sweeper.summary.effect_measures import usual_measures
+from sweeper.summary.effects import effects
+from sweeper.summary.gather import gather
+from sweeper.summary.mask_pictures import UNLABELED, overlaid, palette
+from sweeper.summary.sentences import answers
+from sweeper.summary.table import lay_out, read_runs
+from sweeper.summary.worst_masks import find_worst
+from sweeper.trained.pixels import images_of
+from sweeper.trained.predict_masks import as_large
+
+
+@pytest.fixture(scope="module")
+def folder(small: list[str], mask_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with two seeds of a U-Net, without and with a norm."""
+    threads = torch.get_num_threads()
+    output_dir = tmp_path_factory.mktemp("masks")
+    pixels = ["task=segmentation", "data=segmentation_folder", f"data.root={mask_root}", "data.image_size=8"]
+    for seed in (0, 1):
+        for norm in ("none", "batch"):
+            slots = ["model=unet", "model.widths=[4,8]", f"norm={norm}", f"seed={seed}", "optimizer.lr=0.01"]
+            config = composed(*small, *pixels, *slots, "epochs=2", f"output_dir={output_dir}")
+            assert run(config, Job("python train.py")) > 0
+    torch.set_num_threads(threads)
+    return output_dir
+
+
+@pytest.fixture
+def record(folder: Path) -> RunDirectory:
+    return RunDirectory(sorted((folder / "runs").glob("unet-relu-batch-*-s0-*"))[0])
+
+
+def test_a_run_records_the_metrics_of_its_task(record: RunDirectory) -> None:
+    result, rows = record.result() or {}, record.metrics()
+    assert record.is_finished() and len(rows) == 2
+    assert {"best_val_miou", "test_miou", "test_pixel_acc", "test_loss"} <= result.keys()
+    assert not {"best_val_acc", "test_acc", "test_ece"} & result.keys()
+    assert {"train_pixel_acc", "val_miou", "val_pixel_acc"} <= rows[0].keys() and "val_acc" not in rows[0]
+    assert result["select"] == "val_miou" and result["best_val_miou"] == max(row["val_miou"] for row in rows)
+    predicted, masks = read_masks(record.predictions) or (None, None)
+    assert predicted is not None and masks is not None and read_predictions(record.predictions) is None
+    labeled = masks != UNLABELED
+    assert np.sum(result["confusion"]) == labeled.sum() == 30 * 8 * 7
+    assert result["test_pixel_acc"] == (predicted == masks)[labeled].mean()
+
+
+def test_an_evaluation_gives_the_recorded_masks(record: RunDirectory) -> None:
+    evaluation = evaluate_run(record)
+    assert (evaluation.score, evaluation.num_changed) == ("miou", 0)
+    assert evaluation.test_score == evaluation.recorded_score
+
+
+def test_predict_writes_the_recorded_masks(record: RunDirectory, folder: Path, mask_root: Path, tmp_path: Path) -> None:
+    images = mask_root / "test" / "images"
+    app(["predict", str(record.folder), str(images), "--output", str(tmp_path / "masks")], standalone_mode=False)
+    predicted, _ = read_masks(record.predictions) or (None, None)
+    assert predicted is not None
+    for number, mask in enumerate(predicted):
+        with Image.open(tmp_path / "masks" / f"{number:03}.png") as image:
+            assert image.mode == "P" and np.array_equal(np.asarray(image), mask)
+        with (
+            Image.open(tmp_path / "masks" / f"{number:03}_overlay.png") as over,
+            Image.open(images / f"{number:03}.png") as plain,
+        ):
+            expected = overlaid(np.asarray(plain).transpose(2, 0, 1), mask, 3)
+            assert np.array_equal(np.asarray(over), expected)
+    with pytest.raises(UserError, match=r"--output table.csv: masks are written to a folder; name one"):
+        app(["predict", str(record.folder), str(images), "--output", "table.csv"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("resize", ["squeeze", "pad", "crop"])
+def test_a_mask_is_brought_to_the_size_of_its_image(resize: str) -> None:
+    mask = np.repeat(np.arange(4, dtype=np.uint8)[:, None], 4, 1)  # a class for each row
+    large = as_large(mask, (16, 8), resize)
+    assert large.shape == (8, 16)
+    if resize == "squeeze":
+        assert np.array_equal(large, np.repeat(np.arange(4), 2)[:, None].repeat(16, 1))
+    elif resize == "pad":  # the rows in the middle are the image's
+        assert np.array_equal(large, np.repeat([1, 2], 4)[:, None].repeat(16, 1))
+    else:
+        assert (large[:, :4] == UNLABELED).all() and (large[:, 12:] == UNLABELED).all()
+        assert np.array_equal(large[:, 4:12], np.repeat(np.arange(4), 2)[:, None].repeat(8, 1))
+
+
+def test_errors_ranks_scenes_by_their_mean_iou(record: RunDirectory, tmp_path: Path) -> None:
+    worst = find_worst(record, images_of(record, Elsewhere()))
+    predicted, masks = worst.predicted, worst.masks
+    assert worst.frame["miou"].is_monotonic_increasing and len(worst.frame) == 30
+    first = worst.frame.iloc[0]
+    labeled = masks[first["image"]] != UNLABELED
+    true, guessed = masks[first["image"]][labeled], predicted[first["image"]][labeled]
+    ious = [
+        ((true == k) & (guessed == k)).sum() / ((true == k) | (guessed == k)).sum() for k in np.union1d(true, guessed)
+    ]
+    assert first["miou"] == pytest.approx(np.mean(ious)) and first["pixel_acc"] == (true == guessed).mean()
+    assert first["file"].startswith("test/images/")
+    file = tmp_path / "worst.csv"
+    app(["errors", str(record.folder), "--true", "bee", "--output", str(file)], standalone_mode=False)
+    with file.open(newline="") as rows:
+        shown = [float(row["iou"]) for row in csv.DictReader(rows)]
+    assert shown == sorted(shown) and len(shown) > 5
+    app(["errors", str(record.folder), "--output", str(tmp_path / "worst.png")], standalone_mode=False)
+    with Image.open(tmp_path / "worst.png") as picture:
+        assert picture.width > 500
+    with pytest.raises(UserError, match="--predicted ant is for classes of images"):
+        app(["errors", str(record.folder), "--predicted", "ant"], standalone_mode=False)
+
+
+def test_tables_and_effects_have_the_metrics_of_the_task(folder: Path) -> None:
+    frame, skipped = read_runs(folder)
+    table, caption = lay_out(frame, skipped, over="seed")
+    assert {"best_val_miou", "test_miou"} <= {*table.columns} and not {"best_val_acc", "test_acc"} & {*table.columns}
+    assert frame["best_val_miou"].is_monotonic_decreasing and "by validation mIoU: its best_val_miou" in caption
+    assert usual_measures(frame)[0] == "test_miou"
+    found = effects(gather(folder / "runs")[0])
+    assert {comparison.metric for comparison in found.comparisons} >= {"test_miou", "epochs_to_level_miou"}
+    (answer,) = answers(found)
+    assert answer.heading.startswith("Test mIoU compared with norm=none")
+
+
+def test_runs_of_several_tasks_are_not_compared(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for source in (folder / "runs").iterdir():
+        (tmp_path / "runs" / source.name).symlink_to(source)
+    for seed in (0, 1):
+        for optimizer in ("adam", "sgd"):
+            finish(tmp_path, f"{optimizer}-{seed}", [0.5, 0.6], seed=seed, optimizer={"name": optimizer, "lr": 0.001})
+    frame, skipped = read_runs(tmp_path)
+    table, caption = lay_out(frame, skipped)
+    assert {"test_acc", "test_miou"} <= {*table.columns}
+    assert "Runs of several tasks, which are not comparable: classification by best_val_acc, segmentation" in caption
+    found = effects(gather(tmp_path / "runs")[0])
+    data = {comparison.metric: comparison.data for comparison in found.comparisons}
+    assert data["test_acc"] == "digits" and data["test_miou"] == "segmentation_folder"
+    assert not any(change.axis == "task" for comparison in found.comparisons for change in comparison.changes)
+
+
+def test_colors_differ_and_an_overlay_leaves_unlabeled_pixels() -> None:
+    colors = palette(12)[:12]
+    assert len(np.unique(colors, axis=0)) == 12 and not (colors == palette(12)[UNLABELED]).all(1).any()
+    image = np.full((3, 2, 2), 200, np.uint8)
+    mask = np.array([[0, 1], [255, 2]], np.uint8)
+    over = overlaid(image, mask, 3)
+    assert (over[1, 0] == 200).all() and (over[0, 0] == 80).all()
+    assert np.array_equal(over[0, 1], (0.4 * 200 + 0.6 * palette(3)[1].astype(float)).round())
