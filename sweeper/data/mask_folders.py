@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from sweeper.data.image_folders import Scan, few
+from sweeper.data.image_scan import Scan, few
 from sweeper.data.mask_moves import UNLABELED
 from sweeper.data.unreadable import reason_of
 from sweeper.errors import UserError

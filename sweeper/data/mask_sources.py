@@ -18,6 +18,7 @@ from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.voc import CLASSES as VOC_CLASSES
 from sweeper.data.voc import voc_pairs
+from sweeper.display import progress
 from sweeper.errors import UserError
 
 
@@ -118,11 +119,13 @@ def fill_pairs(
         except (UnreadableImage, BadMask) as error:
             return error
 
-    with lenient(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    bar = progress("decoding images and masks", num)
+    with lenient(), ThreadPoolExecutor(os.cpu_count()) as pool, bar as advance:
         for split, pairs in splits.items():
             images = allocate(f"{split}_images", (len(pairs), channels, image_size, image_size), "uint8")
             masks = allocate(f"{split}_labels", (len(pairs), image_size, image_size), "uint8")
             for index, found in enumerate(pool.map(read, pairs)):
+                advance(1)
                 if isinstance(found, UnreadableImage):
                     unreadable.append(found)
                 elif isinstance(found, BadMask):

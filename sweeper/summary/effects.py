@@ -97,8 +97,11 @@ def effects(
         UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does not
             vary, or its grids differ in size.
     """
-    method = with_usual_measures(method or Method(), frame)
-    skipped, options = skipped or Skipped(), options or ConvergenceOptions()
+    method, skipped, options = (
+        with_usual_measures(method or Method(), frame),
+        skipped or Skipped(),
+        options or ConvergenceOptions(),
+    )
     states = Counter[str]() if frame.empty else Counter(str(state) for state in frame["state"])
     runs = states.pop("finished", 0)
     left_out = dict(sorted(states.items())) | left_out_folders(skipped)
