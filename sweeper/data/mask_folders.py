@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from sweeper.data.image_scan import Scan, few
-from sweeper.data.mask_moves import UNLABELED
+from sweeper.data.source import UNLABELED
 from sweeper.data.unreadable import reason_of
 from sweeper.errors import UserError
 

@@ -15,7 +15,6 @@ from sweeper.data import operations
 from sweeper.data.augmentation import crop_grid, shifted, with_border
 from sweeper.data.policies import LEVELS, OPERATIONS, apply_drawn
 
-UNLABELED = 255
 LABEL_FREE = ("brightness", "contrast", "saturation", "cutout", "erasing")  # what is covered keeps its class
 # Of those that the policies choose from, only affine maps move pixels.
 MASK_OPERATIONS = tuple(it if it.maps is not None else replace(it, apply=operations.identity) for it in OPERATIONS)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from sweeper.data.image_files import lenient, read_image
 from sweeper.data.mask_folders import BadMask, Classes, Pair, check_masks, list_pairs, names_of, read_mask
-from sweeper.data.mask_moves import UNLABELED
 from sweeper.data.scenes import SCENES_VERSION, SMALLEST_SCENE, TEST_SCENES, compose
-from sweeper.data.source import DECODER_VERSION, Allocate, Source, with_masks
+from sweeper.data.source import DECODER_VERSION, UNLABELED, Allocate, Source, with_masks
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.voc import CLASSES as VOC_CLASSES

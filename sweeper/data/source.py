@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
 DECODER_VERSION = 2  # of what image_files makes of a file
+UNLABELED = 255  # in masks: of no class
 
 
 @dataclass
@@ -28,6 +29,6 @@ class Source:
 
 
 def with_masks(function: Callable[..., Source]) -> Callable[..., Source]:
-    """Mark a dataset whose labels are masks (N, H, W) uint8: the class of each pixel, 255 where it is unlabeled."""
+    """Mark a dataset whose labels are masks (N, H, W) uint8: the class of each pixel, or UNLABELED."""
     function.targets = "masks"  # type: ignore[attr-defined]
     return function

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeper.data.source import UNLABELED
 from sweeper.summary.wrong_images import as_pixels
 
 Pixels = NDArray[np.uint8]
-UNLABELED = 255  # in masks, see sweeper.data.mask_moves
 UNLABELED_COLOR = (128, 128, 128)
 GOLDEN = 0.618034  # of the color circle, from a class to the next
 SHARE = 0.6  # of the class's color in an overlay

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeper.data.source import UNLABELED
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import read_masks
 from sweeper.runs.states import state_of
 from sweeper.runs.stored_images import StoredImages
-from sweeper.summary.mask_pictures import UNLABELED
 from sweeper.summary.wrong_images import class_names
 
 Masks = NDArray[np.uint8]

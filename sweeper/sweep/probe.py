@@ -45,6 +45,8 @@ def time_step(spec: RunSpec, batch_size: int, device: torch.device) -> float:
     num_images = EPOCH * batch_size + 2
     images = torch.randint(256, (num_images, *cached.input_shape), dtype=torch.uint8)
     labels = torch.arange(num_images) % len(cached.classes)
+    if spec.choices.task().targets == "masks":
+        labels = labels[:, None, None].expand(-1, *cached.input_shape[1:]).to(torch.uint8)
     dataset = Dataset(Images(images, labels), Images(images, labels), cached.classes)
     small = replace(
         config, batch_size=batch_size, compile=False, data=replace(config.data, val_size=0, train_size=None)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweeper.data.image_files import upright
+from sweeper.data.source import UNLABELED
 from sweeper.errors import UserError
 from sweeper.files import writing
 from sweeper.runs.measures import probabilities
 from sweeper.runs.network import TrainedNetwork
-from sweeper.summary.mask_pictures import UNLABELED, overlaid, palette
+from sweeper.summary.mask_pictures import overlaid, palette
 from sweeper.trained.images import read_images
 from sweeper.trained.predict import check_classes
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sweeper.data.draws import changes_pixels
-from sweeper.data.mask_moves import LABEL_FREE, MOVES, UNLABELED
+from sweeper.data.mask_moves import LABEL_FREE, MOVES
+from sweeper.data.source import UNLABELED
 from sweeper.errors import UserError
 from sweeper.training.metrics import confusion_matrix
 

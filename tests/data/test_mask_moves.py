@@ -10,8 +10,9 @@ from sweeper.data import augmentation
 from sweeper.data.batches import Normalize, TrainLoader
 from sweeper.data.cache import Images
 from sweeper.data.draws import changes_pixels, num_draws
-from sweeper.data.mask_moves import LABEL_FREE, MOVES, UNLABELED
+from sweeper.data.mask_moves import LABEL_FREE, MOVES
 from sweeper.data.policies import OPERATIONS
+from sweeper.data.source import UNLABELED
 from sweeper.training.segmentation import move_masks
 
 # Settings with which each step is on; those that change colors as well are tested where they do not.

@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 from records import finish
+from reports import Page
 from support import composed
 
 from sweeper.__main__ import app
+from sweeper.data.source import UNLABELED
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
@@ -20,7 +22,10 @@ from sweeper.runs.run import Job, run
 from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.effects import effects
 from sweeper.summary.gather import gather
-from sweeper.summary.mask_pictures import UNLABELED, overlaid, palette
+from sweeper.summary.learning_curves import learning_curves
+from sweeper.summary.mask_pictures import overlaid, palette
+from sweeper.summary.report import render
+from sweeper.summary.report_classes import confusion as report_confusion
 from sweeper.summary.sentences import answers
 from sweeper.summary.table import lay_out, read_runs
 from sweeper.summary.worst_masks import find_worst
@@ -134,6 +139,38 @@ def test_tables_and_effects_have_the_metrics_of_the_task(folder: Path) -> None:
     assert {comparison.metric for comparison in found.comparisons} >= {"test_miou", "epochs_to_level_miou"}
     (answer,) = answers(found)
     assert answer.heading.startswith("Test mIoU compared with norm=none")
+
+
+def test_the_report_has_the_metrics_of_the_task_and_the_worst_masks(record: RunDirectory, folder: Path) -> None:
+    page = Page(render(folder))
+    text = " ".join(" ".join(page.texts).split())
+    assert "Does norm change test mIoU? 4 finished runs on segmentation_folder, 2 seeds." in text
+    assert "Effect of each change on test mIoU" in text and "By mean validation mIoU over its seeds." in text
+    assert "best_val_miou (%)" in text and "IoU of each class, lowest first" in text and "Labeled pixels" in text
+    assert not {"test_acc", "Samples of each class", "Most confident mistakes"} & {*page.texts}
+    assert "test accuracy" not in text and "validation accuracy" not in text
+    shown = [attributes for attributes, _ in page.of("img")]
+    assert sum("image, true mask, predicted mask" in str(attributes["alt"]) for attributes in shown) == 12
+
+
+def test_the_iou_of_a_class_in_the_report(record: RunDirectory) -> None:
+    confusion = np.array((record.result() or {})["confusion"])
+    found = report_confusion([record])
+    assert found is not None and found["counted"] == "pixels"
+    hits = confusion.diagonal()
+    ious = hits / (confusion.sum(0) + confusion.sum(1) - hits)
+    assert [one["share"] for one in found["accuracies"]] == pytest.approx(sorted(ious))
+    assert [one["images"] for one in found["accuracies"]] == confusion.sum(1)[ious.argsort()].tolist()
+
+
+def test_curves_are_of_the_metrics_of_the_task(folder: Path) -> None:
+    frame, _ = read_runs(folder)
+    curves = learning_curves(folder, frame)
+    rows = [record.metrics() for record in map(RunDirectory, (folder / "runs").glob("*-batch-*"))]
+    (curve,) = [curve for curve in curves if curve.settings["norm"] == "batch"]
+    assert curve.val_acc.mean == pytest.approx(np.mean([[row["val_miou"] for row in run] for run in rows], 0))
+    assert curve.train_acc is not None
+    assert curve.train_acc.mean == pytest.approx(np.mean([[row["train_pixel_acc"] for row in run] for run in rows], 0))
 
 
 def test_runs_of_several_tasks_are_not_compared(folder: Path, tmp_path: Path) -> None:
