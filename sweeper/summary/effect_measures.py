@@ -48,6 +48,11 @@ class Runs:
         return self.numbers[name][row]
 
     @cached_property
+    def is_mixed(self) -> bool:
+        """Whether the runs are of several tasks."""
+        return len(scores(self.frame)) > 1
+
+    @cached_property
     def best_so_far(self) -> list[list[float] | None]:
         """Each run's best validation accuracy up to each epoch, from the first; None without a learning curve."""
         return [best_so_far(curve) for curve in self.column("val_curve")]
@@ -158,7 +163,7 @@ def has_curve(score: str) -> Callable[[Runs, int], bool]:
 
 def has_score(runs: Runs, row: int, score: str) -> bool:
     """Return whether a run is ranked by this metric; all runs of a frame are that has one."""
-    return len(scores(runs.frame)) == 1 or runs.number(f"test_{score}", row) is not None
+    return not runs.is_mixed or runs.number(f"test_{score}", row) is not None
 
 
 def curves_of(runs: Runs, rows: Sequence[int]) -> list[list[float]]:

@@ -96,7 +96,7 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
     frame, options = dataset.frame, source.options
     skipped = source.skipped if source.number == 1 else Skipped()
     table, notes = lay_out(frame, skipped, over="seed", options=options)
-    by, (score, *_) = best_val(frame), scores(frame)
+    by, score = best_val(frame), scores(frame)[0]
     sorted_by, lines = table[by].dropna(), notes.split("\n")
     folder = source.output_dir / "runs"
     found = effects(

@@ -145,15 +145,20 @@ def runs_of_rows(frame: pd.DataFrame, table: pd.DataFrame) -> list[list[Run]]:
     configurations = groups(frame, [*settings, "code"])
     if "runs" not in table:
         configurations = [frame.iloc[[row]] for row in range(len(frame))]
-    return [runs_of(configurations[row]) for row in table.index]
+    test = f"test_{scores(frame)[0]}"
+    return [runs_of(configurations[row], test) for row in table.index]
 
 
-def runs_of(rows: pd.DataFrame) -> list[Run]:
-    """Return the runs of one configuration, by seed."""
+def runs_of(rows: pd.DataFrame, test: str) -> list[Run]:
+    """Return the runs of one configuration, by seed.
+
+    Args:
+        rows: of the frame.
+        test: the column of the result that is shown.
+    """
     found = []
     seeds = rows[SEED].tolist() if SEED in rows else [None] * len(rows)
-    accs = rows[f"test_{scores(rows)[0]}"]
-    for run_id, seed, state, acc in zip(rows["run_id"], seeds, rows["state"], accs, strict=True):
+    for run_id, seed, state, acc in zip(rows["run_id"], seeds, rows["state"], rows[test], strict=True):
         result = f"{100 * acc:.1f}%" if state == "finished" and number(acc) is not None else str(state)
         found.append((number(seed) or 0.0, Run(str(run_id), format_setting(SEED, seed), result)))
     return [run for _, run in sorted(found, key=lambda pair: (pair[0], pair[1].run_id))]
