@@ -20,14 +20,16 @@ SIZE = 6
 COLORS = {"ground": [0, 0, 0], "road": [128, 64, 128], "unlabeled": [255, 255, 255]}
 
 
-def save(root: Path, split: str, name: str, mask: Any, size: tuple[int, int] = (SIZE, SIZE)) -> None:
-    """Save an image of noise and its mask, an array or an image of PIL."""
+def save(root: Path, split: str, name: str, mask: Any, size: tuple[int, int] = (SIZE, SIZE)) -> Path:
+    """Save an image of noise and its mask, an array or an image of PIL; return the path of the mask."""
     for kind in ("images", "masks"):
         (root / split / kind).mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(name)).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     Image.fromarray(noise).save(root / split / "images" / f"{name}.png")
     picture = mask if isinstance(mask, Image.Image) else Image.fromarray(np.asarray(mask, np.uint8))
-    picture.save(root / split / "masks" / f"{name}.png")
+    path = root / split / "masks" / f"{name}.png"
+    picture.save(path)
+    return path
 
 
 def halves(top: int, bottom: int) -> NDArray[np.uint8]:

@@ -112,7 +112,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_its_statistics(tmp_path: Path) -
     assert any(it.requires_grad for it in model.head.parameters())
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no maps": (
         {"arch": "vit_b_16"},
         "model.arch=vit_b_16 offers no feature maps of strides 8, 16, 32; choose such as",

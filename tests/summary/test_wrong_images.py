@@ -33,7 +33,7 @@ def record(stored: StoredImages, tmp_path: Path) -> RunDirectory:
     record = make(tmp_path, "mlp-0a1", [0.5], run={"dataset": {"classes": CLASSES}})
     logits = np.random.default_rng(0).normal(size=(NUM, 3)).astype(np.float32)
     logits[5] = logits[8] = [3, 1, 2]  # equal: in order of the images
-    write_predictions(record.predictions, logits, stored.labels)
+    write_predictions(record.predictions, logits, stored.labels.astype(np.int64))
     record.write_result({"test_acc": 0.5})
     return record
 
@@ -74,7 +74,7 @@ def test_bad_input_is_one_sentence(record: RunDirectory, stored: StoredImages) -
     with pytest.raises(UserError, match=r"predictions\.npz is of other test images than those in the cache$"):
         find_mistakes(record, StoredImages(stored.images[1:], stored.labels[1:], []))
     for logits in (np.full((NUM, 3), np.nan, np.float32), np.zeros((NUM, 2), np.float32)):
-        write_predictions(record.predictions, logits, stored.labels)
+        write_predictions(record.predictions, logits, stored.labels.astype(np.int64))
         with pytest.raises(UserError, match=r"has logits that are not finite, or labels of other classes$"):
             find_mistakes(record, stored)
     record.predictions.write_bytes(b"torn")

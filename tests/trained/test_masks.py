@@ -17,8 +17,9 @@ from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
 from sweeper.runs.evaluate import evaluate_run
+from sweeper.runs.job import Job
 from sweeper.runs.predictions import read_masks, read_predictions
-from sweeper.runs.run import Job, run
+from sweeper.runs.run import run
 from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.effects import effects
 from sweeper.summary.gather import gather
@@ -146,7 +147,7 @@ def test_the_report_has_the_metrics_of_the_task_and_the_worst_masks(record: RunD
     text = " ".join(" ".join(page.texts).split())
     assert "Does norm change test mIoU? 4 finished runs on segmentation_folder, 2 seeds." in text
     assert "Effect of each change on test mIoU" in text and "By mean validation mIoU over its seeds." in text
-    assert "best_val_miou (%)" in text and "IoU of each class, lowest first" in text and "Labeled pixels" in text
+    assert "best_ val_ miou (%)" in text and "IoU of each class, lowest first" in text and "Labeled pixels" in text
     assert not {"test_acc", "Samples of each class", "Most confident mistakes"} & {*page.texts}
     assert "test accuracy" not in text and "validation accuracy" not in text
     shown = [attributes for attributes, _ in page.of("img")]
