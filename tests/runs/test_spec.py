@@ -246,7 +246,8 @@ def test_resolving_changes_no_config_and_settles_everything(small: list[str], tm
     before = copy.deepcopy(config)
     resolved = resolve(config, labels={"model": "mlp_deep"})
     assert config == before
-    assert resolved.config == replace(config, data=replace(config.data, val_size=12))
+    data = replace(config.data, val_size=12)
+    assert resolved.config == replace(config, data=data, select="val_acc")  # null: the first metric of the task
     assert resolved.effective == effective(resolved.config, resolved.cached.fingerprint)
     assert resolved.run_id == spec.run_id(resolved.effective)
     assert resolved.code == code_of(resolved.effective)
