@@ -59,6 +59,12 @@ def test_a_probe_measures_every_model_that_can_be_built(overrides: tuple[str, ..
     assert spec.config == before
 
 
+def test_a_probe_of_segmentation_has_masks(mask_root: Path, case: Any) -> None:
+    pixels = ("task=segmentation", "data=segmentation_folder", f"data.root={mask_root}")
+    seconds = probe(case(*pixels, "model=unet", "model.widths=[4,8]"), 1)
+    assert seconds is not None and seconds > 0
+
+
 @pytest.mark.parametrize(("long", "sizes"), [(1e9, [SMALL_BATCH, 32]), (0.0, [SMALL_BATCH])])
 def test_a_whole_batch_is_probed_unless_it_takes_long(
     long: float, sizes: list[int], case: Any, monkeypatch: pytest.MonkeyPatch
