@@ -7,8 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from sweeper.summary.effect_measures import Runs
+from sweeper.summary.intervals import spread_of, t_interval
 from sweeper.summary.pairing import DECIMALS, Difference
 
+CLEAR = 1.1  # factor to which a cost is known that a sentence states
+LEVEL = 0.05  # of the interval of that factor
 LARGE = 10  # from this ratio on, a multiple is shown instead of a percentage
 CAPTION = (
     "cost: change in seconds per training step, from speeds recorded during training (other load not excluded), over "
@@ -25,11 +28,13 @@ class Cost:
         step_time: of seconds per training step; None where no pair can be compared.
         parameters: of the numbers of parameters; None where they are not recorded.
         pairs: the run IDs of those of `step_time`.
+        is_steady: whether these agree, so that `step_time` is known to about CLEAR: other load was the same.
     """
 
     step_time: float | None = None
     parameters: float | None = None
     pairs: tuple[Sides, ...] = ()
+    is_steady: bool = True
 
 
 def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = False) -> Cost:
@@ -54,27 +59,39 @@ def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = 
     if is_screen and (len(comparable) < len(differences) or len({machines[pair.rows[0]] for pair in comparable}) > 1):
         comparable = []
     every, timed = ([(pair.rows, pair.base_rows) for pair in pairs] for pairs in (differences, comparable))
-    ratio = ratio_of(timed, step_time)
+    logs = log_ratios(timed, step_time)
+    ratio = mean_ratio(logs)
+    spread = spread_of(logs, None) if logs else None
+    is_steady = not spread or (t_interval(0.0, spread, len(logs), LEVEL) or (0.0, 0.0))[1] <= math.log(CLEAR)
     sides = [(tuple(run_ids[row] for row in rows), tuple(run_ids[row] for row in base)) for rows, base in timed]
     parameters = ratio_of(every, lambda row: runs.number("parameters", row))
-    return Cost(ratio, parameters, tuple(sides) if ratio else ())
+    return Cost(ratio, parameters, tuple(sides) if ratio else (), is_steady)
 
 
 def ratio_of(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> float | None:
-    """Return the geometric mean over pairs of a positive number's ratio; None without pairs or where one lacks it.
+    """Return the geometric mean over pairs of a positive number's ratio; None without pairs or where one lacks it."""
+    return mean_ratio(log_ratios(pairs, value))
+
+
+def mean_ratio(logs: Sequence[float]) -> float | None:
+    return round(math.exp(fmean(logs)), DECIMALS) if logs else None
+
+
+def log_ratios(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> list[float]:
+    """Return the logarithm of a positive number's ratio in each pair; none where a run lacks the number.
 
     Args:
         pairs: the runs with the change and those without; several on a side count as their geometric mean.
         value: the number of a run.
     """
-    logs = []
+    logs: list[float] = []
     for pair in pairs:
         sides = [[value(run) for run in side] for side in pair]
         known = [[math.log(number) for number in side if number is not None and number > 0] for side in sides]
         if any(len(numbers) < len(side) or not side for numbers, side in zip(known, sides, strict=True)):
-            return None
+            return []
         logs.append(fmean(known[0]) - fmean(known[1]))
-    return round(math.exp(fmean(logs)), DECIMALS) if logs else None
+    return logs
 
 
 def format_ratio(ratio: float | None, digits: int = 0) -> str:

@@ -61,6 +61,9 @@ def findings(found: Effects) -> dict[str, Any] | None:
         name = shown(change.axis, change.value, found.presets)
         text = sentence(comparison, found.presets).removeprefix(f"{name}: ")
         items.append({"name": name, "text": f"{text}.", "kind": kind(comparison), "word": word(comparison)})
+    for line in found.never:
+        name, _, text = line.partition(": ")
+        items.append({"name": name, "text": f"{text}.", "kind": "open", "word": WORDS["open"]})
     return {"heading": heading(table, several=False, presets=found.presets), "items": items, "shown": SHOWN}
 
 

@@ -1,10 +1,12 @@
 """How cores and GPUs are divided among workers."""
 
 import os
+import sys
 
 import pytest
 import torch
 
+from sweeper.launch import worker_envs as module
 from sweeper.launch.worker_envs import visible_gpus, worker_envs
 
 
@@ -56,4 +58,7 @@ def test_gpus_are_named_as_in_the_environment(
     if variable is not None:
         monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", variable)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(module, "GPU_DEVICES", ("/dev/null",))
     assert visible_gpus() == gpus
+    monkeypatch.setattr(module, "GPU_DEVICES", ("/nowhere",))
+    assert visible_gpus() == [] or sys.platform != "linux"

@@ -58,3 +58,11 @@ def test_the_next_step_is_a_command() -> None:
         "python -m sweeper effects tricks"
     ]
     assert next_steps(None, None, [found(table(*runs("norm", {"none": [0.5]})))]) == []
+
+
+def test_a_change_that_never_finishes_is_among_the_findings() -> None:
+    frame = table(*runs("norm", {**ACCS, "layer": [0.1, 0.1]}))
+    frame.loc[frame["norm"] == "layer", "state"] = "diverged"
+    shown = findings(found(frame, {"norm": "none"}))
+    assert shown is not None
+    assert (shown["items"][-1]["name"], shown["items"][-1]["text"]) == ("norm=layer", "no run finished, 2 diverged.")

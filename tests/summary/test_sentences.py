@@ -115,6 +115,19 @@ def test_models_that_disagree_are_named() -> None:
     assert "opposite effects: " in by_norm and " on average, from -20.25 (mlp) to +20.50 (cnn); the mean is" in by_norm
 
 
+def test_a_cost_that_other_load_hides_is_not_stated() -> None:
+    rows = [
+        {**run, **FAST, "images_per_second": 100 * (0.6 if (run["seed"] + (run["norm"] == "layer")) % 2 else 1.0)}
+        for run in runs("norm", {"none": [0.5, 0.5, 0.5, 0.5], "layer": [0.55, 0.56, 0.57, 0.56]})
+    ]
+    result = found(table(*rows), {"norm": "none"})
+    (comparison,) = [it for it in result.comparisons if it.metric == "test_acc"]
+    assert (
+        comparison.cost is not None and comparison.cost.step_time == pytest.approx(1) and not comparison.cost.is_steady
+    )
+    assert "a step" not in sentence(comparison)
+
+
 def test_effects_that_depend_on_another_setting_are_named_with_the_remedy() -> None:
     accs = {0.5: [0.75, 0.754, 0.746], 0.1: [0.65, 0.648, 0.654]}
     rows = [

@@ -137,7 +137,8 @@ def test_duplicate_and_excluded_combinations_have_no_own_run(
     assert own_jobs({"jobs": jobs}) == jobs[:3]
     save(tmp_path, jobs)
     watch(tmp_path, "a-sweep", once=True)
-    assert [line[0] for line in cells(capsys.readouterr().out)] == ["seed=train", "seed=resume", "seed=skip"]
+    names = [line[0] for line in cells(capsys.readouterr().out)]
+    assert names == ["seed=train a-run", "seed=resume a-run", "seed=skip a-run"]
 
 
 def test_the_command_of_a_sweep_that_moved_names_its_folder(tmp_path: Path) -> None:
