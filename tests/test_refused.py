@@ -38,23 +38,24 @@ def test_a_single_run_with_overrides_of_a_sweep_is_refused(
     assert not list(tmp_path.glob("outputs/*"))  # Hydra makes the folder first
 
 
-@pytest.mark.parametrize("override", ["sweep.precision=0.01", "sweep.dry_run=true", "sweep.name=mine"])
+@pytest.mark.parametrize(
+    ("sweeper", "override"),
+    [
+        *(("basic", text) for text in ("sweep.precision=0.01", "sweep.dry_run=true", "sweep.name=mine")),
+        *(
+            ("optuna", text)
+            for text in ("sweep.exclude=[{model:mlp}]", "sweep.zip=[[model,seed]]", "sweep.order=seeds")
+        ),
+    ],
+)
 def test_a_setting_of_the_grid_sweeper_is_refused_by_another(
-    override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweeper: str, override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    message = error_of(["-m", "hydra/sweeper=basic", "model=softmax", "seed=0,1", override], monkeypatch)
-    assert message == f"error: {override.partition('=')[0]} is not used by hydra/sweeper=basic; use hydra/sweeper=grid"
+    message = error_of(["-m", f"hydra/sweeper={sweeper}", "model=softmax", "batch_size=8,16", override], monkeypatch)
+    key = override.partition("=")[0]
+    assert message == f"error: {key} is not used by hydra/sweeper={sweeper}; use hydra/sweeper=grid"
     assert not list(tmp_path.glob("outputs/runs"))
-
-
-@pytest.mark.parametrize("override", ["sweep.exclude=[{model:mlp}]", "sweep.zip=[[model,seed]]", "sweep.order=seeds"])
-def test_a_setting_of_the_grid_sweeper_is_refused_by_a_search(
-    override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    message = error_of(["-m", "hydra/sweeper=optuna", "model=softmax", "batch_size=8,16", override], monkeypatch)
-    assert message == f"error: {override.partition('=')[0]} is not used by hydra/sweeper=optuna; use hydra/sweeper=grid"
 
 
 @pytest.mark.parametrize("key", MOVED)
