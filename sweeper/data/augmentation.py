@@ -111,12 +111,15 @@ def with_border(images: Tensor, dim: int, size: int, border: str) -> Tensor:
 def shifted(images: Tensor, dim: int, draws: Tensor, surplus: int) -> Tensor:
     """Cut `surplus` pixels off a dimension, as drawn (N,) at its start and the rest at its end.
 
-    Images that are cut alike are cut together.
+    On a CPU, images that are cut alike are cut together; a GPU would wait for their numbers.
     """
     before = (draws * (surplus + 1)).long()
+    side = images.shape[dim] - surplus
+    if images.is_cuda:
+        kept = before[:, None] + torch.arange(side, device=before.device)
+        return images.take_along_dim(kept[:, None, :, None] if dim == 2 else kept[:, None, None, :], dim)
     order = before.argsort(stable=True)
     parts = images.index_select(0, order).split(before.bincount(minlength=surplus + 1).tolist())
-    side = images.shape[dim] - surplus
     cut = torch.cat([part.narrow(dim, start, side) for start, part in enumerate(parts)])
     return cut.index_select(0, order.argsort())
 

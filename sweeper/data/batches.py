@@ -18,9 +18,9 @@ from sweeper.data.cache import Images
 from sweeper.data.draws import changes_pixels, num_draws
 
 CHUNK = 256  # images prepared at once
-AUGMENTED_BYTES = (
-    3 << 20
-)  # pixels augmented at once, where this is more: steps call many functions, for few as for many
+# Pixels augmented at once, and on a GPU evaluated at once, where this is more: many functions are called, for few
+# pixels as for many.
+CHUNK_PIXELS = 3 << 20
 EVAL_BATCH = 125  # images per batch in evaluation; more gain nothing on a CPU and take memory
 
 
@@ -115,23 +115,24 @@ class TrainLoader:
 
         Targets are those of the data: masks (B, H, W) uint8 in their place.
         """
-        order = self.order(epoch)
+        device = (
+            self.data.images.device
+        )  # where all that an epoch needs is brought at its start: a GPU then never waits
+        order = self.indices[self.order(epoch)].to(device)
         steps = {name: step for name, step in self.augmentation.items() if changes_pixels(step)}
-        draws = {name: self.draws(name, step, epoch) for name, step in steps.items()}
+        draws = {name: self.draws(name, step, epoch).to(device) for name, step in steps.items()}
         mean_pixel = self.transform.mean_pixel
-        size = max(CHUNK, AUGMENTED_BYTES // self.data.images[0].numel()) if steps else CHUNK
+        size = max(CHUNK, CHUNK_PIXELS // self.data.images[0].numel()) if steps else CHUNK
         batches_per_chunk = max(1, size // self.batch_size)
-        device = self.data.images.device
         for start in range(first - first % batches_per_chunk, len(self), batches_per_chunk):
             stop = min(start + batches_per_chunk, len(self))
             chunk = slice(start * self.batch_size, stop * self.batch_size)
-            chosen = self.indices[order[chunk]].to(device)
+            chosen = order[chunk]
             pixels, targets = self.data.images.index_select(0, chosen), self.data.labels[chosen]
             for name, step in steps.items():
-                drawn = draws[name][chunk].to(device)
-                pixels = step(pixels, drawn, mean_pixel)
+                pixels = step(pixels, draws[name][chunk], mean_pixel)
                 if name in self.moves:
-                    targets = self.moves[name](targets, drawn)
+                    targets = self.moves[name](targets, draws[name][chunk])
             images = self.transform(pixels)
             for batch in range(max(start, first), stop):
                 part = slice((batch - start) * self.batch_size, (batch - start + 1) * self.batch_size)
@@ -160,5 +161,6 @@ class TrainLoader:
 
 def eval_batches(data: Images, indices: Tensor, transform: Normalize | Identity) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images in their order, in large batches: images (B, C, H, W) float32, targets (B,) int64."""
-    for chosen in torch.split(indices.to(data.images.device), EVAL_BATCH):
+    size = max(EVAL_BATCH, CHUNK_PIXELS // data.images[0].numel()) if data.images.is_cuda else EVAL_BATCH
+    for chosen in torch.split(indices.to(data.images.device), size):
         yield transform(data.images.index_select(0, chosen)), data.labels[chosen]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sweeper.data.batches import AUGMENTED_BYTES, CHUNK
+from sweeper.data.batches import CHUNK, CHUNK_PIXELS
 from sweeper.data.cache import load
 from sweeper.errors import Stopped, UserError
 from sweeper.runs.directory import RunDirectory
@@ -108,7 +108,7 @@ class Trainer:
         """Return the steps of a block: whole chunks of images, which are prepared together, unless too slow."""
         whole = CHUNK
         if self.loader.augmentation:
-            whole = max(CHUNK, AUGMENTED_BYTES // self.loader.data.images[0].numel())
+            whole = max(CHUNK, CHUNK_PIXELS // self.loader.data.images[0].numel())
         chunk = max(1, min(whole // self.loader.batch_size, len(self.loader)))
         seconds = self.seconds_a_step(2)
         chunks = math.ceil(BLOCK_SECONDS / (seconds * chunk))
