@@ -37,7 +37,12 @@ def worker_envs(
     """
     count = n_jobs or (runs_per_gpu * len(gpus) if gpus else max(1, cores // (threads or 1)))
     common = thread_limits(max(1, cores // count)) | {"TERM": "dumb"}
-    return [common | ({"CUDA_VISIBLE_DEVICES": gpus[rank % len(gpus)]} if gpus else {}) for rank in range(count)]
+    if not gpus:
+        return [common] * count
+    from sweeper.training.device import RUNS_PER_GPU  # imports torch, as visible_gpus did
+
+    used = [gpus[rank % len(gpus)] for rank in range(count)]
+    return [common | {"CUDA_VISIBLE_DEVICES": gpu, RUNS_PER_GPU: str(used.count(gpu))} for gpu in used]
 
 
 def thread_limits(count: int) -> dict[str, str]:

@@ -122,9 +122,14 @@ def median_speed(rows: list[dict[str, Any]]) -> float | None:
 
 
 def machine_of(run: dict[str, Any], status: dict[str, Any]) -> str | None:
-    """Return the machine that a run's speed depends on; None if it is unknown or changed during the run."""
+    """Return the machine that a run's speed depends on; None if it is unknown, changed during the run or was shared.
+
+    Processes that share a GPU wait for each other: the speed of each depends on what the others train.
+    """
     facts = [run.get(name) for name in ("host", "device", "threads")]
-    return None if None in facts or status.get("host") != run.get("host") else json.dumps(facts, default=str)
+    is_shared = run.get("runs_per_gpu", 1) != 1
+    moved = status.get("host") != run.get("host")
+    return None if None in facts or is_shared or moved else json.dumps(facts, default=str)
 
 
 def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:

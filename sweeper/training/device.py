@@ -9,6 +9,7 @@ import torch
 
 from sweeper.errors import UserError
 
+RUNS_PER_GPU = "SWEEPER_RUNS_PER_GPU"  # environment variable: the processes among which a GPU is divided
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
@@ -45,8 +46,10 @@ def choose_device(name: str) -> torch.device:
 def describe_device(device: torch.device) -> dict[str, Any]:
     """Describe the device of this process, as run.json records it."""
     processor = platform.processor() or platform.machine()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else processor
-    return {"device": name, "device_type": device.type, "threads": torch.get_num_threads()}
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name() if on_gpu else processor
+    shared = {"runs_per_gpu": int(os.environ.get(RUNS_PER_GPU, "1"))} if on_gpu else {}
+    return {"device": name, "device_type": device.type, "threads": torch.get_num_threads(), **shared}
 
 
 def tune_malloc() -> None:

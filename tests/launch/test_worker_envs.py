@@ -45,6 +45,7 @@ def test_division_of_gpus(n_jobs: int | None, runs_per_gpu: int, gpus: list[str]
     envs = worker_envs(n_jobs, runs_per_gpu, 16, gpus, None)
     assert [env["CUDA_VISIBLE_DEVICES"] for env in envs] == expected
     assert threads(envs) == [str(16 // len(expected))] * len(expected)
+    assert [env["SWEEPER_RUNS_PER_GPU"] for env in envs] == [str(expected.count(gpu)) for gpu in expected]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,12 @@ def test_speed_and_machine_are_read_from_the_records(tmp_path: Path) -> None:
     record = finish(tmp_path, "measured", [0.1, 0.2, 0.3])
     host = (record.status() or {})["host"]
     there = {"device": "x86_64", "threads": 2}
-    for run_id, of_run in (("here", {"host": host} | there), ("moved", {"host": "elsewhere"} | there)):
+    here = {"host": host} | there
+    for run_id, of_run in (
+        ("here", here),
+        ("moved", {"host": "elsewhere"} | there),
+        ("shared", here | {"runs_per_gpu": 2}),
+    ):
         record = finish(tmp_path, run_id, [0.1, 0.2, 0.3], run=of_run)
         speeds = zip(curve([0.1, 0.2, 0.3]), (500.0, 900.0, 800.0), strict=True)
         record.write_metrics([row | {"images_per_second": speed} for row, speed in speeds])

@@ -44,6 +44,15 @@ def test_a_cpu_process_gets_its_threads_and_stays_as_torch_made_it() -> None:
 
 
 @pytest.mark.usefixtures("settings_of_torch")
+def test_a_run_records_among_how_many_its_gpu_was_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    assert describe_device(torch.device("cuda"))["runs_per_gpu"] == 1
+    monkeypatch.setenv("SWEEPER_RUNS_PER_GPU", "4")
+    assert describe_device(torch.device("cuda"))["runs_per_gpu"] == 4
+    assert "runs_per_gpu" not in describe_device(torch.device("cpu"))
+
+
+@pytest.mark.usefixtures("settings_of_torch")
 def test_a_gpu_process_is_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert set_up_process("auto", None) == torch.device("cuda")
