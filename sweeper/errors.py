@@ -63,6 +63,12 @@ def warn_once(log: logging.Logger, sentence: str) -> None:
     log.warning("%s", sentence)
 
 
+@cache
+def tell_once(log: logging.Logger, sentence: str) -> None:
+    """Log what the first of several checks found, without its repetitions in this process."""
+    log.info("%s", sentence)
+
+
 def exit_with_error(sentence: str) -> None:
     """Print the sentence to standard error and exit with status 1."""
     sys.exit(f"error: {sentence}")

@@ -67,7 +67,7 @@ class LiveTable:
 
     def draw(self) -> None:
         with suppress(Exception):  # the sweep's folder was removed, say: the last table stays, and runs train on
-            plan = read_plan(self.folder)
+            plan = read_plan(self.folder) | {"command": None}  # this process starts what is waiting
             self.live.update(
                 draw_fitting(self.folder.name, plan, collect(self.folder, plan), self.console), refresh=True
             )

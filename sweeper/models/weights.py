@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, tell_once
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def without_prefix(file: str, state: State) -> State:
         state = {name.removeprefix(prefix): value for name, value in state.items()}
         removed += prefix
     if removed:
-        log.info("model.weights=%s: names without their prefix %s", file, removed)
+        tell_once(log, f"model.weights={file}: names without their prefix {removed}")
     return state
 
 
@@ -135,7 +135,7 @@ def efficientnet_pytorch(state: State, own: Mapping[str, Tensor]) -> State:
     ours, theirs = ([name for name in names if COUNTER not in name] for names in (own, state))
     if len(ours) != len(theirs):
         return state
-    log.info("model.weights: names of the package efficientnet_pytorch, converted by their order")
+    tell_once(log, "model.weights: names of the package efficientnet_pytorch, converted by their order")
     return {name: state[other] for name, other in zip(ours, theirs, strict=True)}
 
 

@@ -1,5 +1,6 @@
 """The speed of a model without earlier runs: a few training steps on random images, which affect no run."""
 
+import logging
 import time
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ LONG_STEP = 1.0  # seconds; where a whole batch would take longer, the small bat
 def probe(spec: RunSpec, threads: int) -> float | None:
     """Return the seconds per image that training takes on a number of threads; None if the model cannot be trained."""
     before = torch.get_num_threads()
+    logging.disable(logging.INFO)  # what a run says of itself is not of the sweep
     try:
         device = set_up_process(spec.config.device, threads)
         small = time_step(spec, SMALL_BATCH, device) / SMALL_BATCH
@@ -33,6 +35,7 @@ def probe(spec: RunSpec, threads: int) -> float | None:
     except Exception:  # the run itself reports it
         return None
     finally:
+        logging.disable(logging.NOTSET)
         torch.set_num_threads(before)
 
 

@@ -90,12 +90,16 @@ def format_counts(statuses: Sequence[RunStatus]) -> str:
 
 
 def format_progress(plan: dict[str, Any], statuses: Sequence[RunStatus]) -> str:
-    """Format the counts of all runs, and the time left at the present number of parallel runs."""
+    """Format the counts of all runs, and the time left at the present number of parallel runs.
+
+    Args:
+        plan: of the sweep, with the command that resumes it, or None while that is running.
+    """
     line = f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}: {format_counts(statuses)}"
     known = [end for end in expected_ends(statuses, plan["concurrency"]) if end is not None]
     if known:
         return f"{line}; {format_duration(max(known))} left"
     left = {status.state for status in statuses if not status.is_terminal}
-    if left and not left & {State.RUNNING, State.QUEUED}:
+    if left and not left & {State.RUNNING, State.QUEUED} and plan["command"] is not None:
         line += f"; nothing is running; to resume: {plan['command']}"
     return line

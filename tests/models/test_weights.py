@@ -45,7 +45,7 @@ def prefixed(prefix: str) -> State:
 def test_layouts_that_are_taken(content: Any, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.save(content, tmp_path / "weights.pt")
     with caplog.at_level(logging.INFO):
-        state = read_weights(str(tmp_path / "weights.pt"))
+        state, _ = (read_weights(str(tmp_path / "weights.pt")) for _ in range(2))
     assert caplog.messages == (
         [f"model.weights={tmp_path}/weights.pt: names without their prefix {prefix}"] if prefix else []
     )

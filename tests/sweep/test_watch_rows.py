@@ -40,6 +40,9 @@ def test_submitted_runs_are_queued_until_they_run(tmp_path: Path) -> None:
         "h": "queued",
     }
     assert "nothing is running" not in format_progress(PLAN, statuses[1:])
+    waiting = [status for status in statuses if status.run_id == "f"]
+    assert format_progress(PLAN, waiting) == f"1 run: 1 waiting; nothing is running; to resume: {PLAN['command']}"
+    assert format_progress(PLAN | {"command": None}, waiting) == "1 run: 1 waiting"
 
 
 def test_every_state_has_its_position_and_its_numbers(tmp_path: Path) -> None:
