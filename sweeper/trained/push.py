@@ -3,11 +3,14 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+
+from filelock import FileLock
 
 from sweeper.display import progress
 from sweeper.errors import UserError
@@ -162,19 +165,34 @@ def push(
     if not items:
         raise UserError(f"no run of this selection is finished{left_out(states)}")
     report = make_report(output_dir, sweep, conditions)
-    tracker = open_tracker()
-    there = tracker.sent()
-    new = [item for item in items if not is_there(item, there)]
-    with progress("sending runs", len(new)) as advance:
-        for item in new:
-            tracker.send(item)
-            advance(1)
-    is_new = not is_there(report, there)
-    if is_new:
-        tracker.send_report(report)
+    with turn(output_dir):
+        tracker = open_tracker()
+        there = tracker.sent()
+        new = [item for item in items if not is_there(item, there)]
+        with progress("sending runs", len(new)) as advance:
+            for item in new:
+                tracker.send(item)
+                advance(1)
+        is_new = not is_there(report, there)
+        if is_new:
+            tracker.send_report(report)
     sent = f"sent: {count(len(new))}{' and the report' if is_new else ''}"
     known = len(items) - len(new)
     return f"{sent}{f'; already there: {count(known)}' if known else ''}{left_out(states)}"
+
+
+@contextmanager
+def turn(output_dir: Path) -> Iterator[None]:
+    """Wait while another process sends runs of this folder: it would not know what this one sends.
+
+    A folder that cannot be written is not locked.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            locks = output_dir / ".locks"
+            locks.mkdir(exist_ok=True)
+            stack.enter_context(FileLock(locks / "push"))
+        yield
 
 
 def is_there(item: Item | Report, there: Mapping[str, Sent]) -> bool:

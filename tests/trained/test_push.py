@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from records import finish, make
 from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
-from sweeper.trained.push import require_package
+from sweeper.trained.push import Item, Report, Sent, push, require_package
 
 ACCS = [0.4, 0.6, 0.5]
 
@@ -244,6 +245,32 @@ def test_wandb_gets_offline_runs_with_the_same_ids_without_login(
     assert values(item for record in records for item in record.summary.update)["test_acc"] == 0.9
     with pytest.raises(UserError, match=r"^W&B: Invalid project name 'a/b'"):
         push("--project", "a/b")
+
+
+class Slow:
+    """A tracker that takes its time, and refuses to be sent anything twice."""
+
+    def __init__(self) -> None:
+        self.has: dict[str, Sent] = {}
+
+    def sent(self) -> dict[str, Sent]:
+        return dict(self.has)
+
+    def send(self, item: Item | Report) -> None:
+        time.sleep(0.02)
+        assert item.key not in self.has
+        self.has[item.key] = Sent(item.digest)
+
+    send_report = send
+
+
+def test_two_pushes_at_once_send_everything_once(outputs: Path) -> None:
+    tracker = Slow()
+    with ThreadPoolExecutor(2) as pool:
+        pushes = [pool.submit(push, outputs, None, [], lambda: tracker, weights=False) for _ in range(2)]
+        lines = sorted(done.result().partition(";")[0] for done in pushes)
+    assert lines == ["sent: 0 runs", "sent: 2 runs and the report"]
+    assert len(tracker.has) == 3
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
