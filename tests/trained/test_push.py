@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -248,23 +249,27 @@ def test_wandb_gets_offline_runs_with_the_same_ids_without_login(
 
 
 class Slow:
-    """A tracker that takes its time, and refuses to be sent anything twice."""
+    """A tracker that refuses to be sent anything twice, and that answers two pushes at once if both ask."""
 
     def __init__(self) -> None:
         self.has: dict[str, Sent] = {}
+        self.both = threading.Barrier(2)
 
     def sent(self) -> dict[str, Sent]:
-        return dict(self.has)
+        there = dict(self.has)
+        with suppress(threading.BrokenBarrierError):
+            self.both.wait(0.3)
+        return there
 
     def send(self, item: Item | Report) -> None:
-        time.sleep(0.02)
         assert item.key not in self.has
         self.has[item.key] = Sent(item.digest)
 
     send_report = send
 
 
-def test_two_pushes_at_once_send_everything_once(outputs: Path) -> None:
+def test_two_pushes_at_once_send_everything_once(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.trained.push.make_report", lambda *_: Report("report-1", "report", "digest", "page"))
     tracker = Slow()
     with ThreadPoolExecutor(2) as pool:
         pushes = [pool.submit(push, outputs, None, [], lambda: tracker, weights=False) for _ in range(2)]
