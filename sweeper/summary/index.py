@@ -15,7 +15,7 @@ from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.run_row import RunRow
 
 INDEX = ".index.json"
-VERSION = 12  # incremented whenever the content of rows changes
+VERSION = 13  # incremented whenever the content of rows changes
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # the files that a row is built from
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
 

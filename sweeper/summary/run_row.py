@@ -145,12 +145,13 @@ def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
 
 
 def presets_of(run: dict[str, Any]) -> str | None:
-    """Return {group: label} of the groups of steps, and of typed presets, as JSON; None where none was recorded."""
-    labels = run.get("labels")
-    labels = labels if isinstance(labels, dict) else {}
-    found = {group: labels[group] for group in STEP_GROUPS if isinstance(labels.get(group), str)}
-    typed = {group: typed_preset(group, labels, run.get("command")) for group in TYPED.values()}
-    found |= {group: label for group, label in typed.items() if label is not None}
+    """Return {group: label} as JSON of the groups that are shown as their preset; None where there is none.
+
+    Those whose settings were typed are not, even where they are those of a preset.
+    """
+    groups = (*STEP_GROUPS, *TYPED.values())
+    typed = {group: typed_preset(group, run.get("labels"), run.get("command")) for group in groups}
+    found = {group: label for group, label in typed.items() if label is not None}
     return json.dumps(found) if found else None
 
 

@@ -181,3 +181,9 @@ def test_presets_are_those_of_groups_of_steps() -> None:
     labels = {"model": "mlp", "augmentation": "cutout", "courses": 7}
     assert presets_of({"labels": labels}) == '{"augmentation": "cutout"}'
     assert presets_of({"labels": ["model"]}) is None and presets_of({"labels": {"model": "mlp"}}) is None
+
+
+def test_steps_that_were_typed_as_settings_are_shown_so() -> None:
+    """architecture.logit_scale=null leaves a step of a recipe out; what is left may be a preset, fixed_scale."""
+    run = {"labels": {"architecture": "fixed_scale", "courses": "none"}, "command": "python train.py architecture.x=1"}
+    assert presets_of(run) == '{"courses": "none"}'
