@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
 from sweeper.summary.columns import format_override
-from sweeper.summary.cost import CAPTION, format_ratio
+from sweeper.summary.cost import CAPTION, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.inference import LEVEL, Comparison
@@ -212,6 +212,12 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
         if cost.parameters not in (None, 1)
     ]
     lines = [CAPTION] if any(cost.step_time is not None for _, cost in known) else []
+    unsteady = [
+        f"{name_change(comparison)}{on_data(comparison, comparisons)}"
+        for comparison, cost in known
+        if not cost.is_steady
+    ]
+    lines += [f"{UNSTEADY}: {', '.join(shorten(unsteady))}"] if unsteady else []
     return lines + ([f"Parameters: {', '.join(shorten(changed))}"] if changed else [])
 
 

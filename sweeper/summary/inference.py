@@ -153,8 +153,11 @@ class Comparison:
 
     @property
     def new_model(self) -> Interval | None:
-        """The prediction interval for the effect on a new model, see `new_model_interval`."""
-        return new_model_interval([model.mean for model in self.models], LEVEL) if self.seeds > 1 else None
+        """The prediction interval for the effect on a new model, never narrower than `family`."""
+        if self.family is None:
+            return None
+        low, high = self.family
+        return new_model_interval([model.mean for model in self.models], LEVEL, (high - low) / 2)
 
     def interval_at(self, level: float) -> Interval | None:
         if self.is_anytime:

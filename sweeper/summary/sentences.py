@@ -119,9 +119,9 @@ def on_average(parts: Sequence[Part], digits: int) -> str:
 
 
 def step_cost(comparison: Comparison) -> str:
-    """Return such as `, 4% slower a step`; empty where it is unknown, rounds to nothing or depends on other load."""
+    """Return such as `, 4% slower a step`; empty where it is unknown or rounds to nothing."""
     ratio = None if comparison.cost is None else comparison.cost.step_time
-    if ratio is None or comparison.cost is None or not comparison.cost.is_steady:
+    if ratio is None:
         return ""
     if ratio >= LARGE:
         return f", {ratio:,.0f} times the time a step"
