@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import math
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,12 @@ from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import as_json, to_csv, to_frame
 from sweeper.summary.effects_text import FORMATS, as_table, print_effects, show_effects
 from sweeper.summary.output import write_output
+from sweeper.summary.planning import detectable
+from sweeper.sweep.designs import screening
 
 
 def many() -> pd.DataFrame:
@@ -159,6 +164,34 @@ def test_captions_give_no_number_of_seeds_that_depends_on_the_effect() -> None:
     needed = "±0.005 (95%, each) needs about 5 (activation) seeds in total: sweep.precision=0.005 adds them"
     assert needed in captions[0]
     assert "for these 10,000 test images" in captions[0] and "use --anytime" in captions[0]
+
+
+def factorial(generator: np.random.Generator, changes: Sequence[str], rows: np.ndarray) -> pd.DataFrame:
+    """Return four seeds of on/off changes without effects."""
+    return table(
+        *(
+            {name: "on" if sign > 0 else "off" for name, sign in zip(changes, row, strict=True)}
+            | {"seed": seed, "test_acc": 0.5 + generator.normal(0, 0.008)}
+            for seed in range(4)
+            for row in rows
+        )
+    )
+
+
+@pytest.mark.parametrize("number", [3, 6])
+def test_the_plan_of_a_balanced_design_pools_the_spread_of_all_changes(number: int) -> None:
+    names = ["norm", "loss", "mixing", "averaging", "views", "init"][:number]
+    frame = factorial(np.random.default_rng(2), names, screening(number))
+    result = found(frame, dict.fromkeys(names, "off"))
+    main = [one for one in result.comparisons if one.metric == "test_acc"]
+    pooled = math.sqrt(sum((one.spread or 0) ** 2 for one in main) / number)
+    (line,) = [line for line in caption(result) if line.startswith("test_acc: with 4 seeds")]
+    difference = detectable(4, 0.05 / number) * pooled
+    assert f"a true difference of about {difference:.4f} (each of {number} changes) is significant" in line
+    if number == 3:  # without one of the combinations, pairs differ in number
+        unbalanced = frame[[index % 8 > 0 for index in range(len(frame))]]
+        (line,) = [line for line in caption(found(unbalanced, {})) if line.startswith("test_acc: with ")]
+        assert "(norm)" in line and "changes)" not in line
 
 
 def test_captions_of_anytime_intervals_promise_no_power() -> None:
