@@ -235,6 +235,7 @@ def compare_values(
             tuple(map(Change, axes, values, base)),
             pairs,
             names=names,
+            baseline=study.baseline,
             runs=study.runs,
             data=study.datasets[data],
             own=[name for name in own if name not in axes],

@@ -7,6 +7,7 @@ from sweeper.summary.columns import format_override
 from sweeper.summary.cost import CAPTION, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
+from sweeper.summary.held import Recipe, recipe_of
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.parts import MODEL
 from sweeper.summary.planning import POWER, detectable, pooled_spread
@@ -97,6 +98,11 @@ def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
     for comparison in comparisons:
         found.setdefault((comparison.metric, comparison.data), []).append(comparison)
     yield from found.values()
+
+
+def recipe_of_table(table: Sequence[Comparison]) -> Recipe | None:
+    """Return what all comparisons of a table are changes to, see sweeper.summary.held."""
+    return recipe_of([(comparison.changes, comparison.held) for comparison in table])
 
 
 def name_change(comparison: Comparison) -> str:

@@ -20,10 +20,11 @@ from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, effects
-from sweeper.summary.effects_caption import caption, tables
+from sweeper.summary.effects_caption import caption, recipe_of_table, tables
 from sweeper.summary.effects_lines import format_interval, format_p, print_lines
 from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.gather import gather
+from sweeper.summary.held import beside, heading_of
 from sweeper.summary.inference import Comparison
 from sweeper.summary.measure_columns import PREFIXES, expand, with_measures
 from sweeper.summary.other_images import correctness_of
@@ -40,9 +41,13 @@ INDENT = 2  # of a sentence's further lines
 
 
 def title_of(table: Sequence[Comparison], several: bool) -> str:
-    """Return the title of a table of comparisons: the metric, the dataset where there are several, the family."""
+    """Return the title of a table of comparisons: the metric, the dataset where there are several, the family.
+
+    Where the changes are made to other settings than the baseline's, it names them.
+    """
     metric, crossed = METRICS[table[0].metric], len(table[0].changes) > 1
     title = metric.title + (f" on {table[0].data}" if several else "") + (": interactions" if crossed else "")
+    title += heading_of(recipe_of_table(table))
     return title + (" (exploratory)" if metric.is_exploratory or crossed else "")
 
 
@@ -68,10 +73,12 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     for header in (*(("reached",) if has_target else ()), "result"):
         table.add_column(header, overflow="fold")
+    recipe = recipe_of_table(comparisons)
     for comparison in comparisons:
         names = []
         for change in comparison.changes:
             names += [f"{change.axis}={format_override(change.value)}", format_override(change.baseline)]
+        names[1] += beside(comparison.held, recipe)
         up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
         row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]
         row += [format_interval(comparison.family, digits), format_p(comparison.corrected)]

@@ -5,7 +5,7 @@ without any effect would double their number and lower p. So the pairs of each s
 seeds (Ibragimov and Mueller, 2010).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -14,6 +14,7 @@ from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.blocks import complete_blocks
 from sweeper.summary.cost import Cost, cost_of
 from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs
+from sweeper.summary.held import Held, held_by
 from sweeper.summary.intervals import (
     Interval,
     fixed_width,
@@ -50,6 +51,7 @@ class Comparison:
         axis, parts: another setting whose parts' means differ in sign, else none; of several, one with intervals on
             both sides of 0, then models.
         averaged: settings of the axes' own choices over which runs were averaged.
+        held: other axes that do not have the baseline's value in any pair, see sweeper.summary.held.
         left_out: seeds and cells that are not in complete blocks.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
         is_scored: whether diverged runs count as chance accuracy.
@@ -77,6 +79,7 @@ class Comparison:
     axis: str | None = None
     parts: tuple[Part, ...] = ()
     averaged: tuple[str, ...] = ()
+    held: Held = ()
     left_out: tuple[str, ...] = ()
     diverged: Tally | None = None
     failed: Tally | None = None
@@ -175,6 +178,7 @@ def compare(
     differences: Sequence[Difference],
     *,
     names: Sequence[str] = (),
+    baseline: Mapping[str, Any] | None = None,
     runs: Runs | None = None,
     data: str = "",
     own: Sequence[str] = (),
@@ -192,6 +196,7 @@ def compare(
         changes: one or two.
         differences: of all pairs, or quadruples.
         names: of the settings in a pair's cell.
+        baseline: of every axis; None: what is held is not known.
         runs: the results, for the resolution of the metric; None: not known.
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
@@ -235,6 +240,7 @@ def compare(
         axis=axis,
         parts=divided[axis] if axis is not None else (),
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
+        held=held_by(blocks.cells, names, baseline or {}),
         left_out=tuple(blocks.left_out),
         diverged=diverged,
         failed=failed,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sweeper.summary.cost import LARGE
 from sweeper.summary.effect_measures import MAIN
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import tables
+from sweeper.summary.effects_caption import recipe_of_table, tables
+from sweeper.summary.held import Recipe, beside, heading_of
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
@@ -38,13 +39,11 @@ def answers(found: Effects) -> list[Answer]:
     """Return the answer on each dataset, by the measure of its task that decides; none where that was not compared."""
     main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     several = len({comparison.data for comparison in main}) > 1
-    found_on = [
-        Answer(
-            heading(table, several, found.presets),
-            [f"{sentence(comparison, found.presets)}." for comparison in sorted(table, key=importance)],
-        )
-        for table in tables(main)
-    ]
+    found_on = []
+    for table in tables(main):
+        recipe = recipe_of_table(table)
+        sentences = [f"{sentence(it, found.presets, recipe)}." for it in sorted(table, key=importance)]
+        found_on.append(Answer(heading(table, several, found.presets, recipe), sentences))
     for answer in found_on[-1:]:
         answer.sentences.extend(f"{line}." for line in found.never)
     return found_on
@@ -55,19 +54,32 @@ def importance(comparison: Comparison) -> tuple[bool, float]:
     return not comparison.is_significant, -abs(comparison.mean) if comparison.is_significant else 0.0
 
 
-def heading(table: Sequence[Comparison], several: bool, presets: Presets) -> str:
+def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe: Recipe | None = None) -> str:
     """Return what the sentences of a dataset compare, and how certain their intervals are."""
     changes = [comparison.changes[0] for comparison in table]
     bases = dict.fromkeys(shown(change.axis, change.baseline, presets) for change in changes)
     data = f" on {table[0].data}" if several else ""
     of = MEANINGS[table[0].metric].removeprefix("test ")
-    return f"Test {of}{data} compared with {', '.join(bases)} (intervals: at least {1 - LEVEL:.0%}):"
+    return (
+        f"Test {of}{data} compared with {', '.join(bases)}{heading_of(recipe)} (intervals: at least {1 - LEVEL:.0%}):"
+    )
 
 
-def sentence(comparison: Comparison, presets: Presets | None = None) -> str:
-    """Return the answer for one change, without its full stop."""
+def name_of(comparison: Comparison, presets: Presets, recipe: Recipe | None = None) -> str:
+    """Return the change of a sentence, and what else both sides have where the heading does not say it."""
     change = comparison.changes[0]
-    name = shown(change.axis, change.value, presets or {})
+    return shown(change.axis, change.value, presets) + beside(comparison.held, recipe)
+
+
+def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Recipe | None = None) -> str:
+    """Return the answer for one change, without its full stop.
+
+    Args:
+        comparison: of the change.
+        presets: those that were typed.
+        recipe: what the heading says that all changes are made to; None: it says nothing.
+    """
+    name = name_of(comparison, presets or {}, recipe)
     interval, seeds = comparison.family, count_seeds(comparison.seeds)
     if comparison.seeds == 1:
         mean = points(comparison.mean, digits_for(comparison.mean))
