@@ -5,7 +5,7 @@ without any effect would double their number and lower p. So the pairs of each s
 seeds (Ibragimov and Mueller, 2010).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -51,6 +51,7 @@ class Comparison:
         axis, parts: another setting whose parts' means differ in sign, else none; of several, one with intervals on
             both sides of 0, then models.
         averaged: settings of the axes' own choices over which runs were averaged.
+        doubts: why the values of tuned settings are uncertain; empty where they are not.
         held: other axes that do not have the baseline's value in any pair, see sweeper.summary.held.
         left_out: seeds and cells that are not in complete blocks.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
@@ -79,6 +80,7 @@ class Comparison:
     axis: str | None = None
     parts: tuple[Part, ...] = ()
     averaged: tuple[str, ...] = ()
+    doubts: str = ""
     held: Held = ()
     left_out: tuple[str, ...] = ()
     diverged: Tally | None = None
@@ -182,6 +184,7 @@ def compare(
     runs: Runs | None = None,
     data: str = "",
     own: Sequence[str] = (),
+    doubts: Callable[[Sequence[Difference]], str] | None = None,
     diverged: Tally | None = None,
     failed: Tally | None = None,
     is_scored: bool = False,
@@ -200,6 +203,7 @@ def compare(
         runs: the results, for the resolution of the metric; None: not known.
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
+        doubts: returns why the values of tuned settings in some pairs are uncertain, or an empty text.
         diverged, failed, is_scored, is_screen, is_anytime: see Comparison.
         precision: see Comparison; ignored by those of other measures, which did not determine the number of seeds.
     """
@@ -240,6 +244,7 @@ def compare(
         axis=axis,
         parts=divided[axis] if axis is not None else (),
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
+        doubts="" if doubts is None else doubts(blocks.differences),
         held=held_by(blocks.cells, names, baseline or {}),
         left_out=tuple(blocks.left_out),
         diverged=diverged,

@@ -83,9 +83,9 @@ def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Rec
     interval, seeds = comparison.family, count_seeds(comparison.seeds)
     if comparison.seeds == 1:
         mean = points(comparison.mean, digits_for(comparison.mean))
-        return f"{name}: {mean} points with one seed, which shows nothing yet: more seeds needed{missing(comparison)}"
+        return f"{name}: {mean} points with one seed, which shows nothing yet: more seeds needed{rests_on(comparison)}"
     if interval is None or comparison.averaged:
-        return f"{name}: {verdict(comparison)}"
+        return f"{name}: {verdict(comparison)}{format_doubts(comparison)}"
     digits = digits_for(*interval)
     if comparison.is_significant:
         low, high = (plain(end, digits) for end in interval)
@@ -105,7 +105,16 @@ def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Rec
                 f"opposite effects: {mean}{on_average(comparison.parts, digits)}; the mean is between {low} and {high}"
             )
         text += f" ({seeds}{other_images(comparison, digits)})"
-    return f"{name}: {text}{step_cost(comparison)}{missing(comparison)}"
+    return f"{name}: {text}{step_cost(comparison)}{rests_on(comparison)}"
+
+
+def rests_on(comparison: Comparison) -> str:
+    """Return what is missing in a comparison, and why the values of tuned settings are uncertain."""
+    return missing(comparison) + format_doubts(comparison)
+
+
+def format_doubts(comparison: Comparison) -> str:
+    return f"; {comparison.doubts}" if comparison.doubts else ""
 
 
 def count_seeds(number: int) -> str:
