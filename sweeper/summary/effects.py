@@ -12,7 +12,6 @@ from sweeper.summary.axes import (
     CODE_OF,
     axes_of,
     choose_baselines,
-    config_defaults,
     settings_of,
     without_slots,
 )
@@ -30,6 +29,7 @@ from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, without_datasets
 from sweeper.summary.tuning import check_tuned, doubts_of, tune
 from sweeper.summary.typed_presets import Presets, typed_presets
+from sweeper.sweep.baseline import config_defaults
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
 OLD = "of version 0.1"  # reason for leaving a run out

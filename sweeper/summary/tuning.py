@@ -16,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.axes import is_axis, sort_key
+from sweeper.summary.axes import is_axis
 from sweeper.summary.blocks import name_value
 from sweeper.summary.columns import best_val, format_override
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import strata
+from sweeper.sweep.baseline import sort_key
 
 MAX_NAMED_CHOICES = 12  # in the notes
 FEW_SEEDS = 3  # fewer are called few
