@@ -19,6 +19,7 @@ from sweeper.summary.columns import OF_CLASSES, format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption, recipe_of_table, tables
 from sweeper.summary.effects_lines import format_interval, format_p, print_lines
@@ -30,7 +31,6 @@ from sweeper.summary.measure_columns import PREFIXES, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import output_format, printable, write_output
 from sweeper.summary.sentences import answers
-from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
 from sweeper.sweep.saved import sweeps_with_precision
@@ -174,11 +174,10 @@ FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 def show_effects(
     output_dir: Path,
     only: set[str] | None,
-    baseline: Sequence[str],
+    asked: EffectOptions,
     *,
     where: Sequence[str] = (),
-    measures: Sequence[str] = (),
-    method: Method | None = None,
+    precision: float | None = None,
     format: str = "table",
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
@@ -188,10 +187,9 @@ def show_effects(
     Args:
         output_dir: the folder that has runs/.
         only: ids of the runs that are wanted; None for all.
-        baseline: texts AXIS=VALUE.
+        asked: how runs are compared.
         where: texts COLUMN=VALUE that the runs meet.
-        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the default ones.
-        method: how runs are compared otherwise; None: the defaults.
+        precision: the sweep.precision that chose the number of seeds; None if there was none.
         format: one of FORMATS; "table" with a file: that of its suffix.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
@@ -200,14 +198,13 @@ def show_effects(
         UserError: the format is unknown, a condition, an axis, a value or a measure, or the file cannot be replaced.
     """
     format = output_format(format, output, FORMATS)
-    parts = (text.partition("=") for text in baseline)
-    given = {axis: value for axis, _, value in parts}
+    method = asked.method(precision)  # before any run is read
     frame, skipped = gather(output_dir / "runs", only, options)
-    frame = frame if frame.empty else select(with_measures(frame, output_dir / "runs", measures), where)
+    frame = frame if frame.empty else select(with_measures(frame, output_dir / "runs", asked.measure), where)
     found = effects(
         frame,
-        given,
-        method=replace(method or Method(), measures=known_measures(measures, frame)),
+        asked.given,
+        method=replace(method, measures=known_measures(asked.measure, frame)),
         correctness=correctness_of(frame, output_dir / "runs"),
         skipped=skipped,
         options=options,

@@ -71,8 +71,17 @@ def word(comparison: Comparison) -> str:
     return WORDS[kind(comparison)].format(MEANINGS[comparison.metric])
 
 
-def next_steps(sweep: str | None, plan: dict[str, Any] | None, found: Sequence[Effects]) -> list[tuple[str, str]]:
-    """Return what may be done next: the purpose and the command of each step."""
+def next_steps(
+    sweep: str | None, plan: dict[str, Any] | None, found: Sequence[Effects], options: str = ""
+) -> list[tuple[str, str]]:
+    """Return what may be done next: the purpose and the command of each step.
+
+    Args:
+        sweep: its name; None for all runs.
+        plan: of the sweep.
+        found: the effects on each dataset.
+        options: those of `effects` that were used.
+    """
     steps = []
     compared = [one for one in found if one.nothing is None]
     main = [one for effects in compared for one in effects.comparisons if one.metric in MAIN]
@@ -83,5 +92,5 @@ def next_steps(sweep: str | None, plan: dict[str, Any] | None, found: Sequence[E
         purpose = f"Add seeds until every effect is known to ±{100 * width:g} points (finished runs are reused)"
         steps.append((purpose, f"{plan['command']} sweep.precision={width:g}"))
     if compared:
-        steps.append(("All numbers in the terminal", f"python -m sweeper effects{name}"))
+        steps.append(("All numbers in the terminal", f"python -m sweeper effects{name} {options}".rstrip()))
     return steps

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import as_json, to_csv, to_frame
@@ -266,20 +267,20 @@ def test_the_command_selects_tunes_and_looks_at_any_time(tmp_path: Path) -> None
     rows = json.loads(CliRunner().invoke(app, line).stdout)["comparisons"]
     assert {row["axis"] for row in rows} == {"activation", "optimizer.lr"} and not any(row["anytime"] for row in rows)
     with pytest.raises(UserError, match="--where data=mnist: no such run; values of data: digits, other"):
-        show_effects(tmp_path, None, [], where=["data=mnist"])
+        show_effects(tmp_path, None, EffectOptions(), where=["data=mnist"])
 
 
 def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--format md: unknown format; choose from csv, json, table"):
-        show_effects(tmp_path, None, [], format="md")
+        show_effects(tmp_path, None, EffectOptions(), format="md")
     for path in (tmp_path, Path("/dev/null")):
         with pytest.raises(UserError, match=f"{path} is not a regular file"):
-            show_effects(tmp_path, None, [], output=path)
+            show_effects(tmp_path, None, EffectOptions(), output=path)
     assert Path("/dev/null").is_char_device()
     for name in ("relu", "selu", "tanh"):
         make(tmp_path, name, 0.5, activation={"name": name})
     with pytest.raises(UserError, match=r"^--baseline activation=: no finished run has it; values: relu, selu$"):
-        show_effects(tmp_path, {"relu", "selu"}, ["activation"])
+        show_effects(tmp_path, {"relu", "selu"}, EffectOptions(["activation"]))
 
 
 def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(
@@ -292,8 +293,8 @@ def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(
     for name, precision in (("exact", 0.01), ("fixed", None)):
         (tmp_path / "sweeps" / name).mkdir(parents=True)
         write_json(tmp_path / "sweeps" / name / "sweep.json", {"precision": precision})
-    show_effects(tmp_path, None, [])
+    show_effects(tmp_path, None, EffectOptions())
     text = capsys.readouterr().out
     assert "The seeds of sweep exact were chosen by sweep.precision" in text and "sweep fixed" not in text
-    show_effects(tmp_path, {"relu0", "selu0"}, [])
+    show_effects(tmp_path, {"relu0", "selu0"}, EffectOptions())
     assert "sweep exact" not in capsys.readouterr().out
