@@ -97,7 +97,7 @@ def interacting(design: str, seeds: int = 5, sweeps: int = 2000) -> list[str]:
         shift[list(pair)] += size / 2
     results = fixed + generator.normal(0, 0.3, (sweeps, seeds, len(signs)))
     covered = np.zeros(3)
-    for contrast in contrasts(design, [2] * 12):
+    for contrast in contrasts(design, [2] * 12, [0] * 12):
         value, baseline = np.array(contrast.pairs).T
         means = (results[..., value] - results[..., baseline]).mean(axis=2)
         means = means if contrast.value == 1 else -means

@@ -16,6 +16,7 @@ import typer
 from sweeper.errors import UserError, exit_with_error, format_names
 from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
+from sweeper.summary.effect_options import Anytime, Baseline, DivergedAsChance, EffectOptions, Measure, Tune
 from sweeper.summary.output import output_format, write_output
 from sweeper.trained.commands import app as trained
 
@@ -33,7 +34,6 @@ SweepName = Annotated[
 Where = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only runs with this value; may be repeated.")
 ]
-Baseline = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Baseline of an axis; may be repeated.")]
 OutputFile = Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")]
 Fraction = Annotated[
     float, typer.Option("--convergence-fraction", help="Fraction of the run's best val_acc that counts as converged.")
@@ -98,24 +98,10 @@ def effects(
     sweep: SweepName = None,
     where: Where = None,
     baseline: Baseline = None,
-    tune: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Compare each configuration at its best KEY by val_acc; may be repeated."),
-    ] = None,
-    measure: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compare by this measure: test_macro_f1, test_ece, test_acc[CLASS], ...; may be repeated.",
-        ),
-    ] = None,
-    anytime: Annotated[
-        bool, typer.Option("--anytime", help="Use p values and intervals that stay valid when seeds are added later.")
-    ] = False,
-    diverged_as_chance: Annotated[
-        bool,
-        typer.Option("--diverged-as-chance", help="Count diverged runs as chance accuracy, 1 / number of classes."),
-    ] = False,
+    tune: Tune = None,
+    measure: Measure = None,
+    anytime: Anytime = False,
+    diverged_as_chance: DivergedAsChance = False,
     format: Annotated[str, typer.Option(help="Output format: table, csv or json.")] = "table",
     output: OutputFile = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
@@ -124,25 +110,17 @@ def effects(
 ) -> None:
     """Estimate the effect of each setting from pairs of finished runs that differ only in that setting."""
     from sweeper.summary.effects_text import show_effects
-    from sweeper.summary.study import Method
     from sweeper.sweep.saved import ids_of, precision_of
 
-    options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
     show_effects(
         output_dir,
         ids_of(output_dir, sweep),
-        baseline or [],
+        EffectOptions(baseline or (), tune or (), measure or (), anytime, diverged_as_chance),
         where=where or [],
-        measures=measure or [],
-        method=Method(
-            tuned=tune or [],
-            is_anytime=anytime,
-            precision=precision_of(output_dir, sweep),
-            is_chance=diverged_as_chance,
-        ),
+        precision=precision_of(output_dir, sweep),
         format=format,
         output=output,
-        options=options,
+        options=ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc),
     )
 
 
@@ -186,6 +164,11 @@ def cost(
 def report(
     sweep: SweepName = None,
     where: Where = None,
+    baseline: Baseline = None,
+    tune: Tune = None,
+    measure: Measure = None,
+    anytime: Anytime = False,
+    diverged_as_chance: DivergedAsChance = False,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
     convergence_fraction: Fraction = DEFAULT_FRACTION,
     target_acc: TargetAcc = None,
@@ -194,11 +177,13 @@ def report(
     """Write an HTML report, the answer first: effects, results, curves, mistakes, failures, provenance.
 
     It is OUTPUT_DIR/report.html, or report.html in the folder of a sweep.
+    The options of `effects` work as there; the page says which were used.
     """
     from sweeper.summary.report import write_report
 
     options = ConvergenceOptions(fraction=convergence_fraction, target_acc=target_acc)
-    print(write_report(output_dir, sweep, output, options, where or []))
+    asked = EffectOptions(baseline or (), tune or (), measure or (), anytime, diverged_as_chance)
+    print(write_report(output_dir, sweep, output, options, where or [], asked))
 
 
 @app.command()

@@ -1,31 +1,24 @@
 """The settings of runs, the axes among them, and the baseline value of each axis."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from sweeper.config import Config
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.runs.directory import flat_settings
 from sweeper.summary.columns import (
     FINGERPRINT,
     PROVENANCE,
     ROOT,
     SLOTS,
-    STEP_GROUPS,
     WITH,
     format_override,
     is_implied,
     is_result,
 )
+from sweeper.sweep.baseline import choose_baseline, most_common
 
-CONF = Path(__file__).parents[2] / "conf"
 CODE_OF = "code of "  # and a group: the column with the digest of that group's code
 PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, which are no axes
 
@@ -83,8 +76,7 @@ def choose_baselines(
 ) -> dict[str, Any]:
     """Return for each axis the value that the others are compared with.
 
-    It is the given value, else the default, else null if the group is absent by default (mixing=none), else the most
-    common value.
+    It is the given value, else that of sweeper.sweep.baseline.
 
     Raises:
         UserError: there is no such axis or value.
@@ -99,26 +91,9 @@ def choose_baselines(
         values = values_of(settings, axis)
         if axis in given:
             baselines[axis] = find_value(axis, given[axis], values)
-        elif axis in defaults and defaults[axis] in values:
-            baselines[axis] = defaults[axis]
-        elif axis in defaults and None in values:
-            baselines[axis] = None
         else:
-            baselines[axis] = most_common(values)
+            baselines[axis] = choose_baseline(axis, values, defaults)
     return baselines
-
-
-def most_common(values: Sequence[Any]) -> Any:
-    """Return the value that occurs most often, the smallest in a tie."""
-    counts = Counter(values)
-    return min(counts, key=lambda value: (-counts[value], sort_key(value)))
-
-
-def sort_key(value: Any) -> tuple[int, float, str]:
-    """Return a key that sorts null before numbers before texts."""
-    if value is None:
-        return 0, 0, ""
-    return (1, value, "") if isinstance(value, int | float) else (2, 0, str(value))
 
 
 def find_value(axis: str, given: Any, values: Sequence[Any]) -> Any:
@@ -146,25 +121,6 @@ def parses_to(text: str, value: Any) -> bool:
         except ValueError:
             return False
     return "".join(text.split()).lower() == "".join(format_override(value).split()).lower()
-
-
-def config_defaults() -> dict[str, Any]:
-    """Return the presets in the defaults list of conf/config.yaml and their settings; empty without that file.
-
-    The settings of a group of steps are null where the preset leaves them out.
-    """
-    file = CONF / "config.yaml"
-    entries = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
-    defaults: dict[str, Any] = {}
-    for entry in entries.get("defaults", []) if isinstance(entries, dict) else []:
-        for group, preset in entry.items() if isinstance(entry, dict) else ():
-            chosen = CONF / str(group) / f"{preset}.yaml"
-            if chosen.is_file() and isinstance(content := OmegaConf.to_container(OmegaConf.load(chosen)), dict):
-                off = {} if "name" in content else asdict(getattr(Config(), str(group)))
-                settings = flat_settings({str(group): off | content})
-                is_choice = str(group) in settings or group in STEP_GROUPS
-                defaults |= settings | ({str(group): str(preset)} if is_choice else {})
-    return defaults
 
 
 def without_slots(settings: pd.DataFrame, baseline: Mapping[str, Any]) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.summary.axes import sort_key
 from sweeper.summary.columns import format_override
 from sweeper.summary.pairing import Difference
+from sweeper.sweep.baseline import sort_key
 
 MAX_NAMED = 5  # seeds or cells in a note
 Cell = tuple[Any, ...]

@@ -1,21 +1,26 @@
 """The cost of a change: time of a training step and number of parameters, from pairs of runs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from scipy.special import stdtrit
+
 from sweeper.summary.effect_measures import Runs
-from sweeper.summary.intervals import spread_of, t_interval
 from sweeper.summary.pairing import DECIMALS, Difference
 
-CLEAR = 1.1  # factor to which a cost is known that a sentence states
+CLEAR = 1.1  # factor to which a cost is known that is shown
 LEVEL = 0.05  # of the interval of that factor
 LARGE = 10  # from this ratio on, a multiple is shown instead of a percentage
 CAPTION = (
     "cost: change in seconds per training step, from speeds recorded during training (other load not excluded), over "
     "pairs with the same host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
+)
+UNSTEADY = (
+    "No cost, since the speeds recorded in the pairs disagree by more than a tenth (`python -m sweeper cost SWEEP` "
+    "measures it)"
 )
 Sides = tuple[Sequence[Any], Sequence[Any]]  # the runs of a pair: with the change, without
 
@@ -25,10 +30,10 @@ class Cost:
     """The cost of a change, as ratios: with the change over without, geometric means over pairs of runs.
 
     Attributes:
-        step_time: of seconds per training step; None where no pair can be compared.
+        step_time: of seconds per training step; None where no pair can be compared, or the pairs disagree.
         parameters: of the numbers of parameters; None where they are not recorded.
         pairs: the run IDs of those of `step_time`.
-        is_steady: whether these agree, so that `step_time` is known to about CLEAR: other load was the same.
+        is_steady: whether these agree, so that their mean is known to about CLEAR: other load was the same.
     """
 
     step_time: float | None = None
@@ -61,11 +66,38 @@ def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = 
     every, timed = ([(pair.rows, pair.base_rows) for pair in pairs] for pairs in (differences, comparable))
     logs = log_ratios(timed, step_time)
     ratio = mean_ratio(logs)
-    spread = spread_of(logs, None) if logs else None
-    is_steady = not spread or (t_interval(0.0, spread, len(logs), LEVEL) or (0.0, 0.0))[1] <= math.log(CLEAR)
+    groups = [pair.seed if is_screen else pair.cell for pair in comparable] if logs else []
+    is_steady = agree(logs, groups, is_screen=is_screen)
+    ratio = ratio if is_steady else None
     sides = [(tuple(run_ids[row] for row in rows), tuple(run_ids[row] for row in base)) for rows, base in timed]
     parameters = ratio_of(every, lambda row: runs.number("parameters", row))
     return Cost(ratio, parameters, tuple(sides) if ratio else (), is_steady)
+
+
+def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool) -> bool:
+    """Return whether the mean of logarithms of ratios is known to about CLEAR, by their spread; True for a single one.
+
+    Models may differ in what a change costs them, and pairs of a screen in other tricks. So the spread is that within
+    models and other settings, in a screen that of the seeds' means.
+
+    Args:
+        logs: of pairs.
+        groups: of each pair, its other settings, in a screen its seed.
+    """
+    members: dict[Hashable, list[float]] = {}
+    for group, log in zip(groups, logs, strict=True):
+        members.setdefault(group, []).append(log)
+    if is_screen:
+        members = {None: [fmean(found) for found in members.values()]}
+    elif len(members) == len(logs):  # a single seed
+        members = {None: list(logs)}
+    number = sum(map(len, members.values()))
+    freedom = number - len(members)
+    if freedom < 1:
+        return True
+    squares = math.fsum((log - fmean(found)) ** 2 for found in members.values() for log in found)
+    half_width = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(squares / freedom / number)
+    return half_width <= math.log(CLEAR)
 
 
 def ratio_of(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> float | None:

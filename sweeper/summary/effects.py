@@ -12,7 +12,6 @@ from sweeper.summary.axes import (
     CODE_OF,
     axes_of,
     choose_baselines,
-    config_defaults,
     settings_of,
     without_slots,
 )
@@ -23,13 +22,14 @@ from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.outcomes import count_among
-from sweeper.summary.pairing import Change, Stratum, cell_columns, differences, strata, unmatched
+from sweeper.summary.pairing import Change, Difference, Stratum, cell_columns, differences, strata, unmatched
 from sweeper.summary.remarks import limits, never_finished, remarks
 from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
 from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, without_datasets
-from sweeper.summary.tuning import check_tuned, tune
+from sweeper.summary.tuning import check_tuned, doubts_of, tune
 from sweeper.summary.typed_presets import Presets, typed_presets
+from sweeper.sweep.baseline import config_defaults
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
 OLD = "of version 0.1"  # reason for leaving a run out
@@ -129,11 +129,10 @@ def effects(
     implied = [name for name in map(str, settings) if name not in axes and is_implied(settings, name)]
     settings = settings.drop(columns=implied)
     notes = [skipped.old_runs] if skipped.old else []
-    if method.tuned:
-        settings, choices = tune(settings, results, finished, failed, method.tuned, compared)
-        notes += choices
+    settings, chosen, choices = tune(settings, results, finished, failed, method.tuned, compared)
+    notes += choices
     datasets = name_datasets(ended, settings)
-    study = Study(settings, results, finished, diverged, failed, scored, base, datasets, method)
+    study = Study(settings, results, finished, diverged, failed, scored, base, datasets, method, chosen)
     screens = find_screens(study)
     screened = []
     for data, screening in screens.items():
@@ -229,15 +228,23 @@ def compare_values(
     base = tuple(study.baseline[axis] for axis in axes)
     names = cell_columns(study.settings, axes)
     own = [name for name in map(str, study.settings) if name.startswith(tuple(f"{axis}." for axis in axes))]
+
+    def doubts(pairs: Sequence[Difference]) -> str:
+        rows = {row for pair in pairs for row in (*pair.rows, *pair.base_rows)}
+        chosen = {id(one): one for row in rows if (one := study.chosen.get(row)) is not None}
+        return doubts_of(chosen.values(), study.method.tuned)
+
     return [
         compare(
             metric,
             tuple(map(Change, axes, values, base)),
             pairs,
             names=names,
+            baseline=study.baseline,
             runs=study.runs,
             data=study.datasets[data],
             own=[name for name in own if name not in axes],
+            doubts=doubts,
             diverged=count_among(found, values, base, study.diverged),
             failed=count_among(found, values, base, study.failed),
             is_scored=bool(study.scored) and metric in CHANCE,

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
 from sweeper.summary.columns import format_override
-from sweeper.summary.cost import CAPTION, format_ratio
+from sweeper.summary.cost import CAPTION, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
+from sweeper.summary.held import Recipe, recipe_of
 from sweeper.summary.inference import LEVEL, Comparison
+from sweeper.summary.parts import MODEL
 from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.summary.verdicts import are_opposed
 from sweeper.sweep.precision import MAX_SEEDS, MOST, PILOT, seeds_for
@@ -96,6 +98,11 @@ def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
     for comparison in comparisons:
         found.setdefault((comparison.metric, comparison.data), []).append(comparison)
     yield from found.values()
+
+
+def recipe_of_table(table: Sequence[Comparison]) -> Recipe | None:
+    """Return what all comparisons of a table are changes to, see sweeper.summary.held."""
+    return recipe_of([(comparison.changes, comparison.held) for comparison in table])
 
 
 def name_change(comparison: Comparison) -> str:
@@ -212,20 +219,31 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
         if cost.parameters not in (None, 1)
     ]
     lines = [CAPTION] if any(cost.step_time is not None for _, cost in known) else []
+    unsteady = [
+        f"{name_change(comparison)}{on_data(comparison, comparisons)}"
+        for comparison, cost in known
+        if not cost.is_steady
+    ]
+    lines += [f"{UNSTEADY}: {', '.join(shorten(unsteady))}"] if unsteady else []
     return lines + ([f"Parameters: {', '.join(shorten(changed))}"] if changed else [])
 
 
 def plans(found: Effects) -> list[str]:
-    """Return the detectable difference of each table, and the seeds that narrower intervals need, per axis."""
+    """Return the detectable difference of each table, and the seeds that narrower intervals need.
+
+    They are those of each axis, or of all changes alike where the design is balanced, so that all effects have one
+    variance.
+    """
     lines = []
     for table in tables(found.comparisons):
         metric = METRICS[table[0].metric]
         form = metric.digits.replace("+", "").format
         tested = [comparison for comparison in table if comparison.p is not None]
         spreads: dict[str, list[Comparison]] = {}
+        alike = f"each of {len(tested)} changes" if is_balanced(tested) else None
         for comparison in tested:
             if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
-                spreads.setdefault(comparison.changes[0].axis, []).append(comparison)
+                spreads.setdefault(alike or comparison.changes[0].axis, []).append(comparison)
         shown, seeds, needed = [], set(), list[tuple[int, str]]()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
@@ -243,6 +261,19 @@ def plans(found: Effects) -> list[str]:
                 + more_seeds(needed, table[0].metric)
             )
     return lines
+
+
+def is_balanced(table: Sequence[Comparison]) -> bool:
+    """Return whether a table's effects are contrasts of the same runs: those of a screen, or of every on/off change.
+
+    Then each has the variance of the same number of runs. A change of model may also change that variance.
+    """
+    axes = {comparison.changes[0].axis for comparison in table}
+    sizes = {(comparison.seeds, comparison.pairs) for comparison in table}
+    if len(axes) < len(table) or len(table) < 2 or len(sizes) > 1 or MODEL in axes:
+        return False
+    ((seeds, pairs),) = sizes
+    return all(comparison.is_screen for comparison in table) or 2 * pairs == seeds * 2 ** len(table)
 
 
 def more_seeds(needed: Sequence[tuple[int, str]], metric: str) -> str:

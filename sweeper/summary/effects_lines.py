@@ -9,6 +9,8 @@ from rich.text import Text
 from sweeper.summary.columns import format_override
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effects_caption import recipe_of_table
+from sweeper.summary.held import beside
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.output import printable
@@ -20,8 +22,9 @@ GAP = "  "  # between the numbers of a line
 def print_lines(title: str, comparisons: Sequence[Comparison], console: Console) -> None:
     """Print what the table of one metric's comparisons has, within the console's width."""
     console.print(Text(printable(title), style="italic"))
+    recipe = recipe_of_table(comparisons)
     for comparison in comparisons:
-        print_wrapped(name_sides(comparison), 0, console, style="bold")
+        print_wrapped(name_sides(comparison) + beside(comparison.held, recipe), 0, console, style="bold")
         digits = METRICS[comparison.metric].digits
         print_numbers(numbers_of(comparison, digits), console)
         print_wrapped(verdict(comparison), 2, console)

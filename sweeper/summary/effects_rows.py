@@ -8,6 +8,7 @@ import pandas as pd
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.export import as_csv
+from sweeper.summary.held import format_recipe
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import t_interval
 from sweeper.summary.output import json_text
@@ -40,7 +41,7 @@ COLUMNS = (
         "value_limited",
         "baseline_limited",
     ),
-    *("step_time_ratio", "parameters_ratio", "left_out", "anytime", "precision", "p", "p_holm", "result"),
+    *("step_time_ratio", "parameters_ratio", "held", "left_out", "anytime", "precision", "p", "p_holm", "result"),
 )
 
 
@@ -70,6 +71,7 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
     if comparison.cost is not None:
         row |= {"step_time_ratio": comparison.cost.step_time, "parameters_ratio": comparison.cost.parameters}
     row |= {
+        "held": format_recipe(dict(comparison.held)) or None,
         "left_out": "; ".join(comparison.left_out) or None,
         "anytime": comparison.is_anytime,
         "precision": comparison.precision,

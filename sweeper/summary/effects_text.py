@@ -19,17 +19,18 @@ from sweeper.summary.columns import OF_CLASSES, format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
-from sweeper.summary.effects_caption import caption, tables
+from sweeper.summary.effects_caption import caption, recipe_of_table, tables
 from sweeper.summary.effects_lines import format_interval, format_p, print_lines
 from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.gather import gather
+from sweeper.summary.held import beside, heading_of
 from sweeper.summary.inference import Comparison
 from sweeper.summary.measure_columns import PREFIXES, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import output_format, printable, write_output
 from sweeper.summary.sentences import answers
-from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
 from sweeper.sweep.saved import sweeps_with_precision
@@ -40,9 +41,13 @@ INDENT = 2  # of a sentence's further lines
 
 
 def title_of(table: Sequence[Comparison], several: bool) -> str:
-    """Return the title of a table of comparisons: the metric, the dataset where there are several, the family."""
+    """Return the title of a table of comparisons: the metric, the dataset where there are several, the family.
+
+    Where the changes are made to other settings than the baseline's, it names them.
+    """
     metric, crossed = METRICS[table[0].metric], len(table[0].changes) > 1
     title = metric.title + (f" on {table[0].data}" if several else "") + (": interactions" if crossed else "")
+    title += heading_of(recipe_of_table(table))
     return title + (" (exploratory)" if metric.is_exploratory or crossed else "")
 
 
@@ -68,10 +73,12 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     for header in (*(("reached",) if has_target else ()), "result"):
         table.add_column(header, overflow="fold")
+    recipe = recipe_of_table(comparisons)
     for comparison in comparisons:
         names = []
         for change in comparison.changes:
             names += [f"{change.axis}={format_override(change.value)}", format_override(change.baseline)]
+        names[1] += beside(comparison.held, recipe)
         up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
         row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]
         row += [format_interval(comparison.family, digits), format_p(comparison.corrected)]
@@ -167,11 +174,10 @@ FORMATS = {"table": as_table, "csv": to_csv, "json": as_json}
 def show_effects(
     output_dir: Path,
     only: set[str] | None,
-    baseline: Sequence[str],
+    asked: EffectOptions,
     *,
     where: Sequence[str] = (),
-    measures: Sequence[str] = (),
-    method: Method | None = None,
+    precision: float | None = None,
     format: str = "table",
     output: Path | None = None,
     options: ConvergenceOptions | None = None,
@@ -181,10 +187,9 @@ def show_effects(
     Args:
         output_dir: the folder that has runs/.
         only: ids of the runs that are wanted; None for all.
-        baseline: texts AXIS=VALUE.
+        asked: how runs are compared.
         where: texts COLUMN=VALUE that the runs meet.
-        measures: by which runs are compared, such as test_ece or test_acc[CLASS]; none: the default ones.
-        method: how runs are compared otherwise; None: the defaults.
+        precision: the sweep.precision that chose the number of seeds; None if there was none.
         format: one of FORMATS; "table" with a file: that of its suffix.
         output: the file; None for standard output.
         options: how learning curves are read; None for the defaults.
@@ -193,14 +198,13 @@ def show_effects(
         UserError: the format is unknown, a condition, an axis, a value or a measure, or the file cannot be replaced.
     """
     format = output_format(format, output, FORMATS)
-    parts = (text.partition("=") for text in baseline)
-    given = {axis: value for axis, _, value in parts}
+    method = asked.method(precision)  # before any run is read
     frame, skipped = gather(output_dir / "runs", only, options)
-    frame = frame if frame.empty else select(with_measures(frame, output_dir / "runs", measures), where)
+    frame = frame if frame.empty else select(with_measures(frame, output_dir / "runs", asked.measure), where)
     found = effects(
         frame,
-        given,
-        method=replace(method or Method(), measures=known_measures(measures, frame)),
+        asked.given,
+        method=replace(method, measures=known_measures(asked.measure, frame)),
         correctness=correctness_of(frame, output_dir / "runs"),
         skipped=skipped,
         options=options,

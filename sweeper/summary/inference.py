@@ -5,7 +5,7 @@ without any effect would double their number and lower p. So the pairs of each s
 seeds (Ibragimov and Mueller, 2010).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -14,6 +14,7 @@ from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.blocks import complete_blocks
 from sweeper.summary.cost import Cost, cost_of
 from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs
+from sweeper.summary.held import Held, held_by
 from sweeper.summary.intervals import (
     Interval,
     fixed_width,
@@ -50,6 +51,8 @@ class Comparison:
         axis, parts: another setting whose parts' means differ in sign, else none; of several, one with intervals on
             both sides of 0, then models.
         averaged: settings of the axes' own choices over which runs were averaged.
+        doubts: why the values of tuned settings are uncertain; empty where they are not.
+        held: other axes that do not have the baseline's value in any pair, see sweeper.summary.held.
         left_out: seeds and cells that are not in complete blocks.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
         is_scored: whether diverged runs count as chance accuracy.
@@ -77,6 +80,8 @@ class Comparison:
     axis: str | None = None
     parts: tuple[Part, ...] = ()
     averaged: tuple[str, ...] = ()
+    doubts: str = ""
+    held: Held = ()
     left_out: tuple[str, ...] = ()
     diverged: Tally | None = None
     failed: Tally | None = None
@@ -153,8 +158,11 @@ class Comparison:
 
     @property
     def new_model(self) -> Interval | None:
-        """The prediction interval for the effect on a new model, see `new_model_interval`."""
-        return new_model_interval([model.mean for model in self.models], LEVEL) if self.seeds > 1 else None
+        """The prediction interval for the effect on a new model, never narrower than `family`."""
+        if self.family is None:
+            return None
+        low, high = self.family
+        return new_model_interval([model.mean for model in self.models], LEVEL, (high - low) / 2)
 
     def interval_at(self, level: float) -> Interval | None:
         if self.is_anytime:
@@ -172,9 +180,11 @@ def compare(
     differences: Sequence[Difference],
     *,
     names: Sequence[str] = (),
+    baseline: Mapping[str, Any] | None = None,
     runs: Runs | None = None,
     data: str = "",
     own: Sequence[str] = (),
+    doubts: Callable[[Sequence[Difference]], str] | None = None,
     diverged: Tally | None = None,
     failed: Tally | None = None,
     is_scored: bool = False,
@@ -189,9 +199,11 @@ def compare(
         changes: one or two.
         differences: of all pairs, or quadruples.
         names: of the settings in a pair's cell.
+        baseline: of every axis; None: what is held is not known.
         runs: the results, for the resolution of the metric; None: not known.
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
+        doubts: returns why the values of tuned settings in some pairs are uncertain, or an empty text.
         diverged, failed, is_scored, is_screen, is_anytime: see Comparison.
         precision: see Comparison; ignored by those of other measures, which did not determine the number of seeds.
     """
@@ -232,6 +244,8 @@ def compare(
         axis=axis,
         parts=divided[axis] if axis is not None else (),
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
+        doubts="" if doubts is None else doubts(blocks.differences),
+        held=held_by(blocks.cells, names, baseline or {}),
         left_out=tuple(blocks.left_out),
         diverged=diverged,
         failed=failed,

@@ -92,14 +92,22 @@ def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
     return [float(level) for level in levels]
 
 
-def new_model_interval(means: Sequence[float], level: float) -> Interval | None:
+def new_model_interval(means: Sequence[float], level: float, half_width: float = 0.0) -> Interval | None:
     """Return the prediction interval for the effect on a new model, from each model's mean; None below three.
 
-    The prediction interval of a normal sample: mean +- t(M - 1) sd sqrt(1 + 1 / M).
+    The prediction interval of a normal sample, mean +- t(M - 1) sd sqrt(1 + 1 / M), covers what differs between models.
+    What they share, such as a seed's effect on all of them, does not show in sd but in the interval of the mean over
+    seeds. So the half-width is the root of the sum of both squares (Zou and Donner 2008), never below that of the mean.
+
+    Args:
+        means: of each model.
+        level: 1 - coverage.
+        half_width: of the interval of the mean of these models.
     """
     number = len(means)
     if number < 3:
         return None
     mean, spread = fmean(means), float(np.std(means, ddof=1))
-    half = float(stdtrit(number - 1, 1 - level / 2)) * spread * math.sqrt(1 + 1 / number)
+    between = float(stdtrit(number - 1, 1 - level / 2)) * spread * math.sqrt(1 + 1 / number)
+    half = math.hypot(between, half_width)
     return mean - half, mean + half

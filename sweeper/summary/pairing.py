@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.axes import CODE_OF, is_axis, sort_key, values_of
+from sweeper.summary.axes import CODE_OF, is_axis, values_of
 from sweeper.summary.columns import STEP_GROUPS, WITH, format_override
 from sweeper.summary.effect_measures import Metric, Runs
+from sweeper.sweep.baseline import sort_key
 
 MAX_NAMED_VALUES = 5  # in a note
 DECIMALS = 10  # of a difference: equal differences become equal in floating point too

@@ -5,11 +5,12 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from sweeper.summary.axes import axes_of, sort_key
+from sweeper.summary.axes import axes_of
 from sweeper.summary.columns import WITH, format_override, is_implied, scores
 from sweeper.summary.effect_measures import METRICS, USUAL_OF, has_score
 from sweeper.summary.inference import Comparison
 from sweeper.summary.study import Study
+from sweeper.sweep.baseline import sort_key
 
 
 def remarks(study: Study, comparisons: Sequence[Comparison]) -> list[str]:

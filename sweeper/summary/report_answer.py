@@ -12,11 +12,10 @@ from sweeper.summary.best import SEED
 from sweeper.summary.columns import measured
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import tables
+from sweeper.summary.effects_caption import recipe_of_table, tables
 from sweeper.summary.inference import Comparison
 from sweeper.summary.report_forest import kind
-from sweeper.summary.sentences import MEANINGS, heading, importance, sentence
-from sweeper.summary.typed_presets import shown
+from sweeper.summary.sentences import MEANINGS, heading, importance, name_of, sentence
 
 SHOWN = 8  # findings of a dataset; the others are folded
 MAX_NAMES = 6  # of settings in the question
@@ -55,16 +54,16 @@ def findings(found: Effects) -> dict[str, Any] | None:
     table = sorted(next(iter(tables(main)), []), key=importance)
     if not table:
         return None
-    items = []
+    items, recipe = [], recipe_of_table(table)
     for comparison in table:
-        change = comparison.changes[0]
-        name = shown(change.axis, change.value, found.presets)
-        text = sentence(comparison, found.presets).removeprefix(f"{name}: ")
+        name = name_of(comparison, found.presets, recipe)
+        text = sentence(comparison, found.presets, recipe).removeprefix(f"{name}: ")
         items.append({"name": name, "text": f"{text}.", "kind": kind(comparison), "word": word(comparison)})
     for line in found.never:
         name, _, text = line.partition(": ")
         items.append({"name": name, "text": f"{text}.", "kind": "open", "word": WORDS["open"]})
-    return {"heading": heading(table, several=False, presets=found.presets), "items": items, "shown": SHOWN}
+    above = heading(table, several=False, presets=found.presets, recipe=recipe)
+    return {"heading": above, "items": items, "shown": SHOWN}
 
 
 def word(comparison: Comparison) -> str:
@@ -72,8 +71,17 @@ def word(comparison: Comparison) -> str:
     return WORDS[kind(comparison)].format(MEANINGS[comparison.metric])
 
 
-def next_steps(sweep: str | None, plan: dict[str, Any] | None, found: Sequence[Effects]) -> list[tuple[str, str]]:
-    """Return what may be done next: the purpose and the command of each step."""
+def next_steps(
+    sweep: str | None, plan: dict[str, Any] | None, found: Sequence[Effects], options: str = ""
+) -> list[tuple[str, str]]:
+    """Return what may be done next: the purpose and the command of each step.
+
+    Args:
+        sweep: its name; None for all runs.
+        plan: of the sweep.
+        found: the effects on each dataset.
+        options: those of `effects` that were used.
+    """
     steps = []
     compared = [one for one in found if one.nothing is None]
     main = [one for effects in compared for one in effects.comparisons if one.metric in MAIN]
@@ -84,5 +92,5 @@ def next_steps(sweep: str | None, plan: dict[str, Any] | None, found: Sequence[E
         purpose = f"Add seeds until every effect is known to ±{100 * width:g} points (finished runs are reused)"
         steps.append((purpose, f"{plan['command']} sweep.precision={width:g}"))
     if compared:
-        steps.append(("All numbers in the terminal", f"python -m sweeper effects{name}"))
+        steps.append(("All numbers in the terminal", f"python -m sweeper effects{name} {options}".rstrip()))
     return steps

@@ -1,12 +1,13 @@
 """The report's sections: one for each dataset, with everything that its runs show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.best import best_configuration
 from sweeper.summary.columns import MEASURED, TRAINED, best_val, format_override, format_value, is_missing, scores
@@ -72,6 +73,7 @@ class Source:
         output_dir: the folder that has runs/.
         runs: run.json of each run, by ID.
         method: how runs are compared.
+        baseline: the given baseline value of axes.
         options: how learning curves are read.
         skipped: the folders that have no row.
         number: of datasets.
@@ -80,6 +82,7 @@ class Source:
     output_dir: Path
     runs: Mapping[str, dict[str, Any]]
     method: Method
+    baseline: Mapping[str, str]
     options: ConvergenceOptions
     skipped: Skipped
     number: int
@@ -99,13 +102,7 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
     by, score = best_val(frame), scores(frame)[0]
     sorted_by, lines = table[by].dropna(), notes.split("\n")
     folder = source.output_dir / "runs"
-    found = effects(
-        frame,
-        method=source.method,
-        correctness=correctness_of(frame, folder),
-        skipped=skipped,
-        options=options,
-    )
+    found, unused = compare_runs(frame, source, skipped)
     best = [RunDirectory(folder / str(run_id)) for run_id in best_configuration(frame)]
     shown, settings = ordered(table), settings_shown(table)
     runs_of = runs_of_rows(frame, table)
@@ -120,7 +117,11 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
         "nothing": found.nothing,
         "forest": forest(found),
         "tables": effect_tables(found),
-        "effect_notes": caption(found),
+        "unused": unused,
+        "effect_notes": [
+            *([f"Compared without the given baseline and --tune: {unused}"] if unused else []),
+            *caption(found),
+        ],
         "cost": cost_picture(found),
         "table": {
             "columns": columns_of(shown),
@@ -146,6 +147,24 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
         "samples": samples(pictured),
     }
     return found, content
+
+
+def compare_runs(frame: pd.DataFrame, source: Source, skipped: Skipped) -> tuple[Effects, str]:
+    """Return the effects on a dataset, and why a given baseline or a tuned setting cannot be used here, or ''.
+
+    An axis need not vary on every dataset.
+    """
+
+    def compare(method: Method, baseline: Mapping[str, str]) -> Effects:
+        correctness = correctness_of(frame, source.output_dir / "runs")
+        return effects(frame, baseline, method=method, correctness=correctness, skipped=skipped, options=source.options)
+
+    try:
+        return compare(source.method, source.baseline), ""
+    except UserError as error:
+        if not source.method.tuned and not source.baseline:
+            raise
+        return compare(replace(source.method, tuned=()), {}), str(error)
 
 
 def is_elsewhere(line: str, frame: pd.DataFrame) -> bool:

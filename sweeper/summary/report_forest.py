@@ -6,9 +6,10 @@ from typing import Any
 from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import tables
+from sweeper.summary.effects_caption import recipe_of_table, tables
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.effects_text import families, format_cost, shows_cost
+from sweeper.summary.held import Recipe, beside
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
@@ -41,8 +42,9 @@ def forest(found: Effects) -> dict[str, Any] | None:
     ends = [end for one in drawn_rows for end in one.family or ()]
     scale = Scale(*around_zero([comparison.mean for comparison in table], seeds, ends), MARGIN, WIDTH - MARGIN)
     rows: list[dict[str, Any]] = []
+    recipe = recipe_of_table(table)
     for comparison in table:
-        rows.append(change_row(comparison, scale))
+        rows.append(change_row(comparison, scale, recipe))
         rows += [part_row(part, scale) for part in comparison.models] if with_models else []
     shown = ticks(100 * scale.low, 100 * scale.high)
     return {
@@ -54,12 +56,12 @@ def forest(found: Effects) -> dict[str, Any] | None:
     }
 
 
-def change_row(comparison: Comparison, scale: Scale) -> dict[str, Any]:
-    """Return the line of a comparison."""
+def change_row(comparison: Comparison, scale: Scale, recipe: Recipe | None = None) -> dict[str, Any]:
+    """Return the line of a comparison; the heading says what its change is made to, else no recipe is given."""
     change = comparison.changes[0]
     return {
         "name": f"{change.axis}={format_override(change.value)}",
-        "baseline": f"{change.axis}={format_override(change.baseline)}",
+        "baseline": f"{change.axis}={format_override(change.baseline)}{beside(comparison.held, recipe)}",
         "is_part": False,
         "kind": kind(comparison),
         "seeds": comparison.seeds,
@@ -100,9 +102,10 @@ def effect_tables(found: Effects) -> list[dict[str, Any]]:
     """Return a table of numbers for each metric, those of interactions last."""
     found_tables = []
     for title, comparisons in families(found):
+        recipe = recipe_of_table(comparisons)
         rows: list[dict[str, Any]] = []
         for comparison in comparisons:
-            rows += [numbers_row(comparison), *(model_row(comparison, model) for model in comparison.models)]
+            rows += [numbers_row(comparison, recipe), *(model_row(comparison, model) for model in comparison.models)]
         crossed = len(comparisons[0].changes) > 1
         reached = any(comparison.reached is not None for comparison in comparisons)
         columns = {"crossed": crossed, "reached": reached and not crossed, "cost": shows_cost(comparisons)}
@@ -111,13 +114,15 @@ def effect_tables(found: Effects) -> list[dict[str, Any]]:
     return found_tables
 
 
-def numbers_row(comparison: Comparison) -> dict[str, Any]:
+def numbers_row(comparison: Comparison, recipe: Recipe | None) -> dict[str, Any]:
     """Return a comparison as text."""
+    changes = [
+        (f"{change.axis}={format_override(change.value)}", format_override(change.baseline))
+        for change in comparison.changes
+    ]
+    (change, baseline), *others = changes
     return {
-        "changes": [
-            (f"{change.axis}={format_override(change.value)}", format_override(change.baseline))
-            for change in comparison.changes
-        ],
+        "changes": [(change, baseline + beside(comparison.held, recipe)), *others],
         "model": None,
         "models": f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-",
         "seeds": comparison.seeds,

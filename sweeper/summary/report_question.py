@@ -9,9 +9,9 @@ import pandas as pd
 
 from sweeper.files import number
 from sweeper.runs.states import Action
-from sweeper.summary.axes import sort_key
 from sweeper.summary.columns import RESULTS, format_value, is_missing
 from sweeper.summary.table import lay_out
+from sweeper.sweep.baseline import sort_key
 from sweeper.sweep.saved import own_jobs
 
 MAX_VALUES = 40  # of an axis

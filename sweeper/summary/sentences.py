@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sweeper.summary.cost import LARGE
 from sweeper.summary.effect_measures import MAIN
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import tables
+from sweeper.summary.effects_caption import recipe_of_table, tables
+from sweeper.summary.held import Recipe, beside, heading_of
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
@@ -38,13 +39,11 @@ def answers(found: Effects) -> list[Answer]:
     """Return the answer on each dataset, by the measure of its task that decides; none where that was not compared."""
     main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     several = len({comparison.data for comparison in main}) > 1
-    found_on = [
-        Answer(
-            heading(table, several, found.presets),
-            [f"{sentence(comparison, found.presets)}." for comparison in sorted(table, key=importance)],
-        )
-        for table in tables(main)
-    ]
+    found_on = []
+    for table in tables(main):
+        recipe = recipe_of_table(table)
+        sentences = [f"{sentence(it, found.presets, recipe)}." for it in sorted(table, key=importance)]
+        found_on.append(Answer(heading(table, several, found.presets, recipe), sentences))
     for answer in found_on[-1:]:
         answer.sentences.extend(f"{line}." for line in found.never)
     return found_on
@@ -55,25 +54,38 @@ def importance(comparison: Comparison) -> tuple[bool, float]:
     return not comparison.is_significant, -abs(comparison.mean) if comparison.is_significant else 0.0
 
 
-def heading(table: Sequence[Comparison], several: bool, presets: Presets) -> str:
+def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe: Recipe | None = None) -> str:
     """Return what the sentences of a dataset compare, and how certain their intervals are."""
     changes = [comparison.changes[0] for comparison in table]
     bases = dict.fromkeys(shown(change.axis, change.baseline, presets) for change in changes)
     data = f" on {table[0].data}" if several else ""
     of = MEANINGS[table[0].metric].removeprefix("test ")
-    return f"Test {of}{data} compared with {', '.join(bases)} (intervals: at least {1 - LEVEL:.0%}):"
+    return (
+        f"Test {of}{data} compared with {', '.join(bases)}{heading_of(recipe)} (intervals: at least {1 - LEVEL:.0%}):"
+    )
 
 
-def sentence(comparison: Comparison, presets: Presets | None = None) -> str:
-    """Return the answer for one change, without its full stop."""
+def name_of(comparison: Comparison, presets: Presets, recipe: Recipe | None = None) -> str:
+    """Return the change of a sentence, and what else both sides have where the heading does not say it."""
     change = comparison.changes[0]
-    name = shown(change.axis, change.value, presets or {})
+    return shown(change.axis, change.value, presets) + beside(comparison.held, recipe)
+
+
+def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Recipe | None = None) -> str:
+    """Return the answer for one change, without its full stop.
+
+    Args:
+        comparison: of the change.
+        presets: those that were typed.
+        recipe: what the heading says that all changes are made to; None: it says nothing.
+    """
+    name = name_of(comparison, presets or {}, recipe)
     interval, seeds = comparison.family, count_seeds(comparison.seeds)
     if comparison.seeds == 1:
         mean = points(comparison.mean, digits_for(comparison.mean))
-        return f"{name}: {mean} points with one seed, which shows nothing yet: more seeds needed{missing(comparison)}"
+        return f"{name}: {mean} points with one seed, which shows nothing yet: more seeds needed{rests_on(comparison)}"
     if interval is None or comparison.averaged:
-        return f"{name}: {verdict(comparison)}"
+        return f"{name}: {verdict(comparison)}{format_doubts(comparison)}"
     digits = digits_for(*interval)
     if comparison.is_significant:
         low, high = (plain(end, digits) for end in interval)
@@ -93,7 +105,16 @@ def sentence(comparison: Comparison, presets: Presets | None = None) -> str:
                 f"opposite effects: {mean}{on_average(comparison.parts, digits)}; the mean is between {low} and {high}"
             )
         text += f" ({seeds}{other_images(comparison, digits)})"
-    return f"{name}: {text}{step_cost(comparison)}{missing(comparison)}"
+    return f"{name}: {text}{step_cost(comparison)}{rests_on(comparison)}"
+
+
+def rests_on(comparison: Comparison) -> str:
+    """Return what is missing in a comparison, and why the values of tuned settings are uncertain."""
+    return missing(comparison) + format_doubts(comparison)
+
+
+def format_doubts(comparison: Comparison) -> str:
+    return f"; {comparison.doubts}" if comparison.doubts else ""
 
 
 def count_seeds(number: int) -> str:
@@ -119,9 +140,9 @@ def on_average(parts: Sequence[Part], digits: int) -> str:
 
 
 def step_cost(comparison: Comparison) -> str:
-    """Return such as `, 4% slower a step`; empty where it is unknown, rounds to nothing or depends on other load."""
+    """Return such as `, 4% slower a step`; empty where it is unknown or rounds to nothing."""
     ratio = None if comparison.cost is None else comparison.cost.step_time
-    if ratio is None or comparison.cost is None or not comparison.cost.is_steady:
+    if ratio is None:
         return ""
     if ratio >= LARGE:
         return f", {ratio:,.0f} times the time a step"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from sweeper.errors import UserError
 from sweeper.summary.columns import ROOT, format_value
 from sweeper.summary.effect_measures import METRICS, Runs
+from sweeper.summary.tuning import Configuration
 
 ENDED = ("finished", "diverged", "failed")  # states of the runs that comparisons count
 CHANCE = ("test_acc", "test_balanced_acc")  # measures whose chance level is known: 1 / number of classes
@@ -59,6 +60,7 @@ class Study:
         baseline: for each axis the value that its others are compared with.
         datasets: for each dataset, its name.
         method: how runs are compared.
+        chosen: for each row the configuration for which a tuned setting was chosen; empty without any.
     """
 
     settings: pd.DataFrame
@@ -70,6 +72,7 @@ class Study:
     baseline: Mapping[str, Any]
     datasets: Mapping[Any, str]
     method: Method
+    chosen: Mapping[int, Configuration] = field(default_factory=dict)
 
     @property
     def finished_settings(self) -> pd.DataFrame:

@@ -5,21 +5,26 @@ the configurations at their own values. With grids of one size this is unbiased;
 chance.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.axes import is_axis, sort_key
+from sweeper.summary.axes import is_axis
 from sweeper.summary.blocks import name_value
 from sweeper.summary.columns import best_val, format_override
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import strata
+from sweeper.sweep.baseline import sort_key
 
 MAX_NAMED_CHOICES = 12  # in the notes
+FEW_SEEDS = 3  # fewer are called few
 Point = tuple[Any, ...]  # a value of each tuned setting
 
 
@@ -30,10 +35,21 @@ class Configuration:
     Attributes:
         rows: by point of the grid.
         best: the point of the best mean validation accuracy, the smallest in a tie.
+        seeds: number of seeds of that mean.
+        rival: the next best point, where the best is ahead of it by less than the standard error of that difference
+            over the seeds, so that other seeds may well have chosen it; else None.
     """
 
     rows: Mapping[Point, Sequence[int]]
     best: Point
+    seeds: int
+    rival: Point | None
+
+    def is_at_edge(self, position: int) -> bool:
+        """Return whether a tuned number is the lowest or the highest of several, so that the best may lie beyond."""
+        grid = sorted({point[position] for point in self.rows}, key=sort_key)
+        value = self.best[position]
+        return len(grid) > 1 and value in (grid[0], grid[-1]) and isinstance(value, int | float)
 
 
 def check_tuned(tuned: Sequence[str], axes: Sequence[str], given: Mapping[str, Any]) -> None:
@@ -56,7 +72,7 @@ def tune(
     failed: set[int],
     tuned: Sequence[str],
     axes: Sequence[str],
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, dict[int, Configuration], list[str]]:
     """Keep the runs at the best point of each configuration, and drop the tuned settings.
 
     Args:
@@ -68,11 +84,13 @@ def tune(
         axes: what is compared.
 
     Returns:
-        The settings that are left, and notes on what was chosen.
+        The settings that are left, the configuration of each of their runs, and notes on what was chosen.
 
     Raises:
         UserError: configurations that are compared have grids of different sizes.
     """
+    if not tuned:
+        return settings, {}, []
     names = [name for name in map(str, settings) if name not in (*tuned, "seed")]
     seeds = settings["seed"].tolist() if "seed" in settings else [None] * len(settings)
     points = list(map(tuple, settings[list(tuned)].to_numpy(dtype=object)))
@@ -82,7 +100,7 @@ def tune(
     for index, key in enumerate(map(tuple, settings[names].to_numpy(dtype=object))):
         grouped.setdefault(key, []).append(index)
     kept: list[int] = []
-    sizes: dict[int, int] = {}
+    of_row: dict[int, Configuration] = {}
     found: dict[tuple[Any, ...], Configuration] = {}
     lacking = 0
     for key, indices in grouped.items():
@@ -92,12 +110,12 @@ def tune(
             continue
         rows = [int(settings.index[index]) for index in indices if points[index] == configuration.best]
         kept += rows
-        sizes |= dict.fromkeys(rows, len(configuration.rows))
+        of_row |= dict.fromkeys(rows, configuration)
         found[key] = configuration
     chosen = settings.loc[sorted(kept)].drop(columns=list(tuned))
-    refuse_unequal_grids(chosen, sizes, tuned, axes)
+    refuse_unequal_grids(chosen, {row: len(one.rows) for row, one in of_row.items()}, tuned, axes)
     notes = [f"--tune: {lacking} left out, since no seed has all values of {', '.join(tuned)}"] if lacking else []
-    return chosen, describe_choices(found, names, tuned) + notes
+    return chosen, of_row, describe_choices(found, names, tuned) + notes
 
 
 def choose(
@@ -110,10 +128,41 @@ def choose(
     common = set.intersection(*({seeds[index] for index in found} for found in rows.values())) if rows else set()
     if not common:
         return None
-    means = {
-        point: fmean(sorted(accs[index] for index in found if seeds[index] in common)) for point, found in rows.items()
+    order = sorted(common, key=sort_key)
+    of_seeds = {
+        point: np.array([fmean(sorted(accs[index] for index in found if seeds[index] == seed)) for seed in order])
+        for point, found in rows.items()
     }
-    return Configuration(rows, min(means, key=lambda point: (-means[point], *map(sort_key, point))))
+    means = {point: fmean(sorted(values.tolist())) for point, values in of_seeds.items()}
+    best, *others = sorted(means, key=lambda point: (-means[point], *map(sort_key, point)))
+    rival = others[0] if others and is_near(of_seeds[best] - of_seeds[others[0]]) else None
+    return Configuration(rows, best, len(order), rival)
+
+
+def is_near(ahead: NDArray[np.float64]) -> bool:
+    """Return whether a mean over seeds is below its standard error, or 0."""
+    mean = ahead.mean()
+    return bool(mean == 0 or (len(ahead) > 1 and mean < ahead.std(ddof=1) / math.sqrt(len(ahead))))
+
+
+def doubts_of(chosen: Collection[Configuration], tuned: Sequence[str]) -> str:
+    """Return why the choices that a comparison rests on are uncertain, such as `nearly tied in 1 of 2`.
+
+    Args:
+        chosen: its configurations.
+        tuned: names of the tuned settings.
+
+    Returns:
+        Empty where there is no reason.
+    """
+    few = [one.seeds for one in chosen if one.seeds < FEW_SEEDS]
+    reasons = {
+        f"chosen from {'1 seed' if few and max(few) == 1 else f'at most {FEW_SEEDS - 1} seeds'}": len(few),
+        "nearly tied": sum(one.rival is not None for one in chosen),
+        "at the edge of its grid": sum(any(map(one.is_at_edge, range(len(tuned)))) for one in chosen),
+    }
+    texts = [f"{reason} in {number} of {len(chosen)}" for reason, number in reasons.items() if number]
+    return f"the choices of {' and '.join(tuned)} are uncertain: {', '.join(texts)}" if texts else ""
 
 
 def refuse_unequal_grids(
@@ -146,11 +195,15 @@ def describe_choices(
     for position, name in enumerate(tuned):
         texts = []
         for key in sorted(keys, key=lambda key: [sort_key(key[index]) for index in varying]):
-            grid = sorted({point[position] for point in found[key].rows}, key=sort_key)
-            value = found[key].best[position]
-            at_edge = len(grid) > 1 and value in (grid[0], grid[-1]) and isinstance(value, int | float)
+            one = found[key]
+            remarks = ["edge of its grid: widen it"] if one.is_at_edge(position) else []
+            if one.rival is not None and one.rival[position] != one.best[position]:
+                remarks.append(f"nearly tied with {format_override(one.rival[position])}")
+            if one.seeds < FEW_SEEDS:
+                remarks.append(f"from {one.seeds} {'seed' if one.seeds == 1 else 'seeds'}")
             label = ", ".join(name_value(names[index], key[index]) for index in varying) or "all runs"
-            texts.append(f"{label}: {format_override(value)}" + (" (edge of its grid: widen it)" if at_edge else ""))
+            text = f"{label}: {format_override(one.best[position])}"
+            texts.append(text + (f" ({'; '.join(remarks)})" if remarks else ""))
         rest = [f"and {len(texts) - MAX_NAMED_CHOICES} more"] if len(texts) > MAX_NAMED_CHOICES else []
         lines.append(f"{name} chosen on validation images: {'; '.join(texts[:MAX_NAMED_CHOICES] + rest)}")
     return lines

@@ -101,20 +101,23 @@ def is_prime_3_mod_4(number: int) -> bool:
     return number % 4 == 3 and all(number % divisor for divisor in range(3, math.isqrt(number) + 1, 2))
 
 
-def contrasts(design: str, sizes: Sequence[int]) -> list[Contrast]:
+def contrasts(design: str, sizes: Sequence[int], baselines: Sequence[int]) -> list[Contrast]:
     """Return every effect that a design estimates, in order of factor and value.
 
-    Values are compared with the first of their factor; under leave_one_out, the last is compared with each other one.
     Pairs differ in the factor alone, but not those of a screen, which has few such: any pairing of its rows with and
     without the value gives the contrast of the whole column.
+
+    Args:
+        design: see `rows`.
+        sizes: number of values of each factor.
+        baselines: the index of each factor's value with which its others are compared, see sweeper.sweep.baseline. It
+            need not be the value that one_at_a_time or leave_one_out give the other factors.
     """
     all_rows = rows(design, sizes)
     number_of = {row: number for number, row in enumerate(all_rows)}
     found = []
-    for factor, size in enumerate(sizes):
-        last = size - 1
-        compared = [(last, value) for value in range(last)] if design == "leave_one_out" else []
-        for value, baseline in compared or [(value, 0) for value in range(1, size)]:
+    for factor, (size, baseline) in enumerate(zip(sizes, baselines, strict=True)):
+        for value in (value for value in range(size) if value != baseline):
             chosen = [row for row in all_rows if row[factor] == value]
             partners = [(*row[:factor], baseline, *row[factor + 1 :]) for row in chosen]
             if design == "screen":

@@ -7,6 +7,7 @@ from statistics import fmean
 from sweeper.files import number
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
+from sweeper.sweep.baseline import choose_baseline, config_defaults, typed_value
 from sweeper.sweep.designs import contrasts, rows
 from sweeper.sweep.expand import Axis, is_crossed, join
 from sweeper.sweep.plan import Planned
@@ -61,9 +62,10 @@ def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) ->
         data = tuple(text for text in planned.overrides if is_crossed(text) and key_of(text) != "seed")
         blocks.setdefault(data, {}).setdefault(planned.config.seed, {})[combination] = planned
     results = {planned.run_id: read_result(planned) for planned in plan if planned.run_id}
+    baselines = baselines_of([planned for planned in plan if isinstance(results.get(planned.run_id), float)], factors)
     found = []
     for data, seeds in blocks.items():
-        for contrast in contrasts(design, sizes):
+        for contrast in contrasts(design, sizes, baselines):
             values = factors[contrast.factor].values
             name = f"{' '.join(values[contrast.value])} vs. {' '.join(values[contrast.baseline])}"
             runs = [
@@ -72,6 +74,31 @@ def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) ->
             ]
             found.append(measure(f"{' '.join(data)}: {name}" if len(blocks) > 1 else name, runs, results))
     return [effect for effect in found if effect.differences or effect.diverged]
+
+
+def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[int]:
+    """Return the index of each factor's value with which its others are compared, as `effects` chooses it.
+
+    The keys of a zip vary together; the first by name that has a default decides.
+
+    Args:
+        finished: the runs from which effects are estimated.
+        factors: of the design.
+    """
+    defaults, chosen = config_defaults(), []
+    for axis in factors:
+        keys = [key.lstrip("+") for key in axis.keys]
+        number = min(range(len(keys)), key=lambda index: (keys[index] not in defaults, keys[index]))
+        default = defaults.get(keys[number])
+        values = [typed_value(texts[number].partition("=")[2], default) for texts in axis.values]
+        used = [
+            value
+            for planned in {planned.run_id: planned for planned in finished}.values()
+            for value, texts in zip(values, axis.values, strict=True)
+            if texts[number] in planned.overrides
+        ]
+        chosen.append(values.index(choose_baseline(keys[number], used or values, defaults)))
+    return chosen
 
 
 def key_of(override: str) -> str:

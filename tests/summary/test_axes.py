@@ -7,9 +7,9 @@ import pytest
 from paired import found, runs, table
 
 from sweeper.errors import UserError
-from sweeper.summary.axes import config_defaults
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import as_table
+from sweeper.sweep.baseline import config_defaults
 
 
 def test_the_baseline_is_the_given_value_then_the_configs_then_the_most_common() -> None:
@@ -33,9 +33,8 @@ def test_the_baseline_run_is_read_from_conf() -> None:
     assert effects(table(*runs("activation", {"gelu": [1, 2, 3], "relu": [2, 2]}))).baseline == {"activation": "relu"}
 
 
-def test_without_conf_there_are_no_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeper.summary.axes.CONF", tmp_path)
-    assert config_defaults() == {}
+def test_without_conf_there_are_no_defaults(tmp_path: Path) -> None:
+    assert config_defaults(tmp_path) == {}
 
 
 @pytest.mark.parametrize("text", ["0.001", "1e-3", "0.0010"])

@@ -16,10 +16,12 @@ from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.effects_text import as_table
 from sweeper.summary.gather import gather
+from sweeper.summary.report_cost import cost_picture
+from sweeper.summary.report_forest import forest
 from sweeper.sweep.designs import screening
 
 # images per second of each seed: without batch normalization, with
-SPEEDS = {"cnn": ((1000, 900), (1100, 950), (900, 850)), "mlp": ((9000, 3000), (8000, 4000), (8500, 3500))}
+SPEEDS = {"cnn": ((1000, 900), (1100, 950), (900, 850)), "mlp": ((9000, 8100), (8000, 7000), (8500, 7440))}
 PARAMETERS = {("cnn", "none"): 1000, ("cnn", "batch"): 1010, ("mlp", "none"): 5000, ("mlp", "batch"): 5000}
 
 
@@ -64,7 +66,7 @@ def test_only_runs_of_one_machine_are_compared() -> None:
         run["machine"] = f"{run['norm']} ran here"
     made[6]["machine"] = None
     norm = cost(*made)
-    assert norm.step_time == pytest.approx(math.sqrt(2 * 8500 / 3500)) and len(norm.pairs) == 2
+    assert norm.step_time == pytest.approx(math.sqrt(8000 / 7000 * 8500 / 7440)) and len(norm.pairs) == 2
     assert norm.parameters == pytest.approx(math.sqrt(1.01))  # these do not depend on the machine
     assert cost(*[run | {"machine": None} for run in made]) == Cost(None, norm.parameters)
 
@@ -89,6 +91,24 @@ def test_tables_captions_and_rows_have_the_cost_where_it_is_known() -> None:
     assert "cost" not in as_table(unknown) and CAPTION not in caption(unknown)
 
 
+def test_a_cost_on_which_the_pairs_disagree_is_shown_nowhere() -> None:
+    made = crossed()
+    for run in made[7::2]:
+        run["images_per_second"] /= 3  # models may differ in what a change costs
+    assert cost(*made).step_time is not None
+    made[1]["images_per_second"] = 500  # something else ran beside it
+    result = found(table(*made), BASELINE)
+    unsteady = cost(*made)
+    assert (unsteady.step_time, unsteady.pairs, unsteady.is_steady) == (None, (), False) and unsteady.parameters
+    (plotted,) = [row for row in (forest(result) or {"rows": []})["rows"] if row["name"] == "norm=batch"]
+    assert plotted["cost"] == "-" and cost_picture(result) is None
+    text = as_table(result)
+    (row,) = [line for line in text.splitlines() if line.startswith("│ norm=batch") and "rather" not in line][:1]
+    assert "%" not in row
+    assert "the pairs disagree by more than a tenth" in text and "measures it): model=mlp, norm=batch\n" in text
+    assert to_frame(result).loc[lambda rows: rows["axis"] == "norm", "step_time_ratio"].isna().all()
+
+
 @pytest.mark.parametrize(
     ("ratio", "text"),
     [(None, "-"), (1.0, "0%"), (1.041, "+4%"), (0.999, "0%"), (0.5, "-50%"), (9.9, "+890%"), (1234.5, "x1,234")],
@@ -111,6 +131,9 @@ def test_the_cost_of_a_screened_trick_is_a_contrast_and_needs_all_runs_on_one_ma
     for name, effect in zip(tricks, slower, strict=True):
         known = of_axis(result, name).cost
         assert known is not None and known.step_time == pytest.approx(math.exp(effect))
+    made[1] |= {"images_per_second": 5000}
+    result = found(table(*made), dict.fromkeys(tricks, "off"))
+    assert not any(one.cost.is_steady for one in result.comparisons if one.cost is not None)
     made[0]["machine"] = "there"
     result = found(table(*made), dict.fromkeys(tricks, "off"))
     assert {one.cost.step_time for one in result.comparisons if one.cost is not None} == {None}

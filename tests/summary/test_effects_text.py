@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import math
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,14 @@ from typer.testing import CliRunner
 from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import as_json, to_csv, to_frame
 from sweeper.summary.effects_text import FORMATS, as_table, print_effects, show_effects
 from sweeper.summary.output import write_output
+from sweeper.summary.planning import detectable
+from sweeper.sweep.designs import screening
 
 
 def many() -> pd.DataFrame:
@@ -161,6 +167,34 @@ def test_captions_give_no_number_of_seeds_that_depends_on_the_effect() -> None:
     assert "for these 10,000 test images" in captions[0] and "use --anytime" in captions[0]
 
 
+def factorial(generator: np.random.Generator, changes: Sequence[str], rows: np.ndarray) -> pd.DataFrame:
+    """Return four seeds of on/off changes without effects."""
+    return table(
+        *(
+            {name: "on" if sign > 0 else "off" for name, sign in zip(changes, row, strict=True)}
+            | {"seed": seed, "test_acc": 0.5 + generator.normal(0, 0.008)}
+            for seed in range(4)
+            for row in rows
+        )
+    )
+
+
+@pytest.mark.parametrize("number", [3, 6])
+def test_the_plan_of_a_balanced_design_pools_the_spread_of_all_changes(number: int) -> None:
+    names = ["norm", "loss", "mixing", "averaging", "views", "init"][:number]
+    frame = factorial(np.random.default_rng(2), names, screening(number))
+    result = found(frame, dict.fromkeys(names, "off"))
+    main = [one for one in result.comparisons if one.metric == "test_acc"]
+    pooled = math.sqrt(sum((one.spread or 0) ** 2 for one in main) / number)
+    (line,) = [line for line in caption(result) if line.startswith("test_acc: with 4 seeds")]
+    difference = detectable(4, 0.05 / number) * pooled
+    assert f"a true difference of about {difference:.4f} (each of {number} changes) is significant" in line
+    if number == 3:  # without one of the combinations, pairs differ in number
+        unbalanced = frame[[index % 8 > 0 for index in range(len(frame))]]
+        (line,) = [line for line in caption(found(unbalanced, {})) if line.startswith("test_acc: with ")]
+        assert "(norm)" in line and "changes)" not in line
+
+
 def test_captions_of_anytime_intervals_promise_no_power() -> None:
     accs = {"relu": [0.5] * 4, "selu": [0.51, 0.52, 0.515, 0.513]}
     text = as_table(found(table(*runs("activation", accs)), is_anytime=True))
@@ -233,20 +267,20 @@ def test_the_command_selects_tunes_and_looks_at_any_time(tmp_path: Path) -> None
     rows = json.loads(CliRunner().invoke(app, line).stdout)["comparisons"]
     assert {row["axis"] for row in rows} == {"activation", "optimizer.lr"} and not any(row["anytime"] for row in rows)
     with pytest.raises(UserError, match="--where data=mnist: no such run; values of data: digits, other"):
-        show_effects(tmp_path, None, [], where=["data=mnist"])
+        show_effects(tmp_path, None, EffectOptions(), where=["data=mnist"])
 
 
 def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--format md: unknown format; choose from csv, json, table"):
-        show_effects(tmp_path, None, [], format="md")
+        show_effects(tmp_path, None, EffectOptions(), format="md")
     for path in (tmp_path, Path("/dev/null")):
         with pytest.raises(UserError, match=f"{path} is not a regular file"):
-            show_effects(tmp_path, None, [], output=path)
+            show_effects(tmp_path, None, EffectOptions(), output=path)
     assert Path("/dev/null").is_char_device()
     for name in ("relu", "selu", "tanh"):
         make(tmp_path, name, 0.5, activation={"name": name})
     with pytest.raises(UserError, match=r"^--baseline activation=: no finished run has it; values: relu, selu$"):
-        show_effects(tmp_path, {"relu", "selu"}, ["activation"])
+        show_effects(tmp_path, {"relu", "selu"}, EffectOptions(["activation"]))
 
 
 def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(
@@ -259,8 +293,8 @@ def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(
     for name, precision in (("exact", 0.01), ("fixed", None)):
         (tmp_path / "sweeps" / name).mkdir(parents=True)
         write_json(tmp_path / "sweeps" / name / "sweep.json", {"precision": precision})
-    show_effects(tmp_path, None, [])
+    show_effects(tmp_path, None, EffectOptions())
     text = capsys.readouterr().out
     assert "The seeds of sweep exact were chosen by sweep.precision" in text and "sweep fixed" not in text
-    show_effects(tmp_path, {"relu0", "selu0"}, [])
+    show_effects(tmp_path, {"relu0", "selu0"}, EffectOptions())
     assert "sweep exact" not in capsys.readouterr().out

@@ -17,6 +17,7 @@ from sweeper.files import write_json
 from sweeper.runs import fingerprint
 from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.summary.columns import HIDDEN
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.export import as_csv, as_json, as_markdown
@@ -188,7 +189,7 @@ def test_runs_of_version_01_are_named_in_captions(tmp_path: Path) -> None:
     assert len(frame) == 4 and len(skipped.old) == 12 and skipped.unreadable == ["notes"]
     _, caption = lay_out(frame, skipped)
     assert sentence in caption and "Left out (not readable as runs): notes" in caption
-    show_effects(tmp_path, None, [], format="json", output=tmp_path / "effects.json")
+    show_effects(tmp_path, None, EffectOptions(), format="json", output=tmp_path / "effects.json")
     content = json.loads((tmp_path / "effects.json").read_text())
     assert sentence in content["notes"] and content["left_out"] == {"of version 0.1": 12, "unreadable": 1}
     assert write_report(tmp_path).read_text(encoding="utf-8").count(sentence) == 2  # with the results and the effects
@@ -310,10 +311,10 @@ def test_folders_of_images_are_told_apart_by_their_names(tmp_path: Path, capsys:
         ("dogs", "softmax", 2),
     ]
     assert "data.fingerprint" not in table and "root" not in caption
-    show_effects(tmp_path, None, [], format="table")
+    show_effects(tmp_path, None, EffectOptions(), format="table")
     text = capsys.readouterr().out
     assert "image_folder cats" in text and "image_folder dogs" in text and "aaaa" not in text
-    show_effects(tmp_path, None, [], where=["data.root=dogs"], format="table")
+    show_effects(tmp_path, None, EffectOptions(), where=["data.root=dogs"], format="table")
     assert "cats" not in capsys.readouterr().out
 
 

@@ -82,6 +82,9 @@ def test_a_new_model_has_the_prediction_interval() -> None:
     low, high = new_model_interval([0.02, 0.015, 0.02, -0.012], 0.05) or (0, 0)
     assert (low + high) / 2 == pytest.approx(0.01075) and (high - low) / 2 == pytest.approx(0.05461204, abs=5e-9)
     assert new_model_interval([0.1, 0.2], 0.05) is None
+    low, high = new_model_interval([0.02, 0.015, 0.02, -0.012], 0.05, 0.03) or (0, 0)
+    assert (high - low) / 2 == pytest.approx((0.05461204**2 + 0.03**2) ** 0.5, abs=5e-9)
+    assert new_model_interval([0.1] * 3, 0.05, 0.02) == pytest.approx((0.08, 0.12))
 
 
 # Planning.

@@ -21,6 +21,7 @@ from sweeper.runs.measures import measure
 from sweeper.runs.predictions import read_predictions, write_predictions
 from sweeper.summary import measure_columns
 from sweeper.summary.columns import MEASURES, high_is_best
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.measure_columns import expand, with_measures
 from sweeper.summary.table import lay_out, read_runs, sort
@@ -197,7 +198,9 @@ def test_effects_compare_by_a_measure(name: str, result: str) -> None:
 
 def test_the_command_compares_by_measures(runs: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "effects.json"
-    show_effects(tmp_path, None, [], measures=["test_ece", "class_accs", "test_ece"], format="json", output=file)
+    show_effects(
+        tmp_path, None, EffectOptions(measure=["test_ece", "class_accs", "test_ece"]), format="json", output=file
+    )
     measured = {row["measure"]: row["mean"] for row in json.loads(file.read_text())["comparisons"]}
     assert list(measured) == ["test_ece", *(f"test_acc[{name}]" for name in CLASSES)]
     for name, mean in measured.items():
@@ -206,6 +209,6 @@ def test_the_command_compares_by_measures(runs: dict[str, Any], tmp_path: Path) 
     with pytest.raises(
         UserError, match=r"--measure test_f1: unknown measure \(did you mean test_.*choose from .*class_accs"
     ):
-        show_effects(tmp_path, None, [], measures=["test_f1"])
+        show_effects(tmp_path, None, EffectOptions(measure=["test_f1"]))
     with pytest.raises(UserError, match=r"--measure test_acc\[cow\]: unknown measure"):
-        show_effects(tmp_path, None, [], measures=["test_acc[cow]"])
+        show_effects(tmp_path, None, EffectOptions(measure=["test_acc[cow]"]))

@@ -17,11 +17,14 @@ import pytest
 from processes import REPOSITORY, environment
 from records import finish
 from reports import ALERT, HOSTILE, Page, check_harmless, exercises, hostile, make
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from sweeper.__main__ import main
+from sweeper.__main__ import app, main
 from sweeper.errors import UserError
 from sweeper.files import write_json
 from sweeper.summary.columns import HIDDEN, MEASURES, RESULTS
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.report import render, write_report
 
 OF_PIXELS = ("best_val_miou", "test_miou")  # columns of segmentation, in reports of its runs
@@ -168,6 +171,52 @@ def test_each_dataset_has_a_section(tmp_path: Path) -> None:
     texts = " ".join(" ".join(page.texts).split())
     assert "Does norm change test accuracy? 6 finished runs on digits, photos, 2 seeds." in texts
     assert "norm=batch : no clear difference" in texts and "the 2 finished runs differ only in seed and data" in texts
+
+
+def rates(output_dir: Path, fingerprint: str = "f00d", norms: tuple[str, ...] = ("none", "batch")) -> None:
+    """Make three seeds of norms at two learning rates, of which the second is better."""
+    for norm in norms:
+        for rate in (0.01, 0.1):
+            for seed in range(3):
+                acc = 0.5 + (norm == "batch") * 0.1 + rate + seed / 100
+                changes: dict[str, Any] = {
+                    "norm": {"name": norm},
+                    "optimizer": {"name": "adam", "lr": rate},
+                    "seed": seed,
+                }
+                data = {"name": fingerprint, "fingerprint": fingerprint}
+                make(output_dir, f"{fingerprint}-{norm}-{rate}-{seed}", [acc], data=data, **changes)
+
+
+def test_the_report_takes_the_options_of_effects_and_says_which(tmp_path: Path) -> None:
+    commands = get_command(app)
+    assert isinstance(commands, TyperGroup)
+    of_effects, of_report = (
+        {option.name for option in commands.commands[name].params} for name in ("effects", "report")
+    )
+    assert of_effects - of_report == {"format"}
+    rates(tmp_path)
+    assert "Compared with" not in render(tmp_path) and "norm=batch" in render(tmp_path)
+    asked = EffectOptions(["norm=batch"], ["optimizer.lr"], ["test_acc"], anytime=True, diverged_as_chance=True)
+    texts = " ".join(" ".join(Page(render(tmp_path, asked=asked)).texts).split())
+    typed = "--baseline norm=batch --tune optimizer.lr --measure test_acc --anytime --diverged-as-chance"
+    assert f"Compared with {typed} ." in texts and f"python -m sweeper effects {typed}" in texts
+    assert f"python -m sweeper report {typed} from" in texts
+    assert "compared with norm=batch (" in texts and "optimizer.lr chosen on validation images" in texts
+    assert "p: anytime-valid" in texts and "epochs to a common" not in texts
+    for wrong in (EffectOptions(["nrom=batch"]), EffectOptions(tune=["lr"]), EffectOptions(measure=["acc"])):
+        with pytest.raises(UserError, match=r"did you mean|no such axis|unknown measure"):
+            render(tmp_path, asked=wrong)
+
+
+def test_a_dataset_without_the_given_axis_says_so(tmp_path: Path) -> None:
+    rates(tmp_path)
+    rates(tmp_path, "beef", ("none",))
+    texts = " ".join(" ".join(Page(render(tmp_path, asked=EffectOptions(["norm=batch"]))).texts).split())
+    assert "Compared without the given baseline and --tune: --baseline: unknown axis norm" in texts
+    assert "compared with norm=batch" in texts
+    with pytest.raises(UserError, match="unknown axis nrom"):
+        render(tmp_path, asked=EffectOptions(["nrom=batch"]))
 
 
 def test_no_runs_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

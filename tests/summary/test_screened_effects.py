@@ -11,10 +11,10 @@ from records import finish
 from scipy import stats
 
 from sweeper.files import write_json
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.outcomes import Tally
 from sweeper.summary.report import render
-from sweeper.summary.study import Method
 from sweeper.summary.verdicts import verdict
 from sweeper.sweep.designs import screening
 from sweeper.sweep.saved import precision_of
@@ -115,7 +115,7 @@ def test_a_sweep_with_a_precision_says_what_to_report(
     write_json(folder / "sweep.json", plan)
     text = html.unescape(render(tmp_path, "mine"))
     assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in text) == (precision is not None)
-    show_effects(tmp_path, None, [], method=Method(is_anytime=anytime, precision=precision))
+    show_effects(tmp_path, None, EffectOptions(anytime=anytime), precision=precision)
     assert ("test_acc: sweep.precision=0.01 chose the number of seeds" in capsys.readouterr().out) == warns
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects_text import show_effects
 from sweeper.summary.export import FORMATS
 from sweeper.summary.output import write_output
@@ -119,7 +120,7 @@ def test_no_content_of_a_file_is_an_error(file: str, content: str, alone: bool, 
     for _ in range(2):  # from the records, then from the index
         text = summarize(tmp_path)
         assert "bad" in text and ("good" in text) != alone
-        show_effects(tmp_path, None, [], format="json", output=tmp_path / "effects.json")
+        show_effects(tmp_path, None, EffectOptions(), format="json", output=tmp_path / "effects.json")
         write_report(tmp_path)
         means, caption = lay_out(*read_runs(tmp_path), over="seed")
         for form in FORMATS.values():

@@ -9,6 +9,7 @@ from paired import found, of_axis, table
 from scipy import stats
 
 from sweeper.errors import UserError
+from sweeper.summary.sentences import sentence
 from sweeper.summary.verdicts import verdict
 
 OFFSETS = (-0.001, 0.0, 0.001)  # of the seeds
@@ -44,6 +45,40 @@ def test_each_value_is_compared_at_its_best_learning_rate() -> None:
         "optimizer.lr chosen on validation images: activation=relu: 0.005; activation=selu: 0.0005 (edge of its grid: "
         "widen it)"
     ) in result.notes
+
+
+def test_the_sentence_says_which_choices_are_uncertain() -> None:
+    def answer(*made: dict[str, Any]) -> str:
+        return sentence(of_axis(found(table(*made), {"activation": "relu"}, **TUNED), "activation"))
+
+    whole = [
+        run | {"optimizer__lr": lr, "best_val_acc": run["best_val_acc"] - penalty}
+        for run in activations()
+        if run["optimizer__lr"] == 0.005
+        for lr, penalty in ((0.0005, 0.1), (0.005, 0.0), (0.05, 0.1))
+    ]
+    assert "uncertain" not in answer(*whole)
+    begin = "; the choices of optimizer.lr are uncertain: "
+    assert answer(*activations()).endswith(f"3 seeds){begin}at the edge of its grid in 1 of 2")
+    tied = [
+        run | {"best_val_acc": 0.655 + run["seed"] / 100 * (run["optimizer__lr"] == 0.05)} if near else run
+        for run in whole
+        for near in (run["activation"] == "selu" and run["optimizer__lr"] > 0.0005,)
+    ]
+    # 0.05 is ahead by 0, 0.01 and 0.02: mean 0.01, standard error 0.0058; by 0, 0.02, -0.01: 0.0033 and 0.0088.
+    assert answer(*tied).endswith(f"{begin}at the edge of its grid in 1 of 2")
+    nearer = [
+        run | {"best_val_acc": 0.655 + (0, 0.02, -0.01)[run["seed"]]} if run["optimizer__lr"] == 0.05 else run
+        for run in tied
+    ]
+    nearer = [run if run["activation"] == "selu" else old for run, old in zip(nearer, tied, strict=True)]
+    assert answer(*nearer).endswith(f"{begin}nearly tied in 1 of 2, at the edge of its grid in 1 of 2")
+    notes = found(table(*nearer), {"activation": "relu"}, **TUNED).notes
+    assert any("activation=selu: 0.05 (edge of its grid: widen it; nearly tied with 0.005)" in note for note in notes)
+    two = [run for run in whole if run["seed"] < 2]
+    assert answer(*two).endswith(f"2 seeds){begin}chosen from at most 2 seeds in 2 of 2")
+    one = [run for run in whole if run["seed"] < 1]
+    assert answer(*one).endswith(f"more seeds needed{begin}chosen from 1 seed in 2 of 2")
 
 
 def optimizers() -> list[dict[str, Any]]:

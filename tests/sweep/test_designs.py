@@ -74,7 +74,7 @@ def test_the_columns_of_a_screen_are_orthogonal_to_each_other_and_to_interaction
 def estimates(design: str, sizes: Sequence[int], results: Sequence[float]) -> list[float]:
     return [
         sum(results[one] - results[other] for one, other in contrast.pairs) / len(contrast.pairs)
-        for contrast in contrasts(design, sizes)
+        for contrast in contrasts(design, sizes, [0] * len(sizes))
     ]
 
 
@@ -104,17 +104,16 @@ def test_what_a_design_estimates_where_factors_interact(design: str, expected: l
     assert estimates(design, [2, 2, 2], [model(row) for row in rows(design, [2, 2, 2])]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("design", "compared"),
-    [
-        ("product", [(0, 1, 0), (1, 1, 0), (1, 2, 0)]),
-        ("one_at_a_time", [(0, 1, 0), (1, 1, 0), (1, 2, 0)]),
-        ("leave_one_out", [(0, 1, 0), (1, 2, 0), (1, 2, 1)]),
-    ],
-)
-def test_the_effects_of_a_factor_of_three_values(design: str, compared: list[tuple[int, int, int]]) -> None:
-    found = contrasts(design, [2, 3])
-    assert [(contrast.factor, contrast.value, contrast.baseline) for contrast in found] == compared
+@pytest.mark.parametrize("baselines", [(0, 0), (1, 0), (0, 1), (1, 2)])
+@pytest.mark.parametrize("design", ["product", "one_at_a_time", "leave_one_out"])
+def test_the_effects_of_a_factor_of_three_values(design: str, baselines: tuple[int, int]) -> None:
+    found = contrasts(design, [2, 3], baselines)
+    assert [(contrast.factor, contrast.value, contrast.baseline) for contrast in found] == [
+        (factor, value, baseline)
+        for factor, (size, baseline) in enumerate(zip((2, 3), baselines, strict=True))
+        for value in range(size)
+        if value != baseline
+    ]
     all_rows = rows(design, [2, 3])
     for contrast in found:
         assert contrast.pairs

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paired import table
 from support import record_end
 
 from sweeper.errors import UserError
+from sweeper.summary.effects import effects
+from sweeper.summary.study import Method
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.execute import derived_name, run_sweep
@@ -155,6 +158,30 @@ def test_every_effect_of_a_design_is_known_to_the_precision(
     assert f"norm=batch vs. norm=none: +0.0820 ± 0.0500, helps{on}\n" in caplog.text
     assert f"activation=tanh vs. activation=relu: -0.2000 ± 0.0500, hurts{on}\n" in caplog.text
     assert len(sweep.saved) == 5 * rows
+
+
+def test_the_values_of_a_sweep_are_compared_as_in_effects(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[dict[str, Any]] = []
+
+    def accuracy(planned: Planned) -> float:
+        config, acc = planned.config, noisy(planned)
+        settings = {"norm": config.norm.name, "activation": config.activation.name, "optimizer.lr": config.optimizer.lr}
+        ran.append({**settings, "seed": config.seed, "test_acc": acc})
+        return acc
+
+    sweep.accuracy = accuracy
+    # The defaults are none and 0.0005; activation lacks its own, relu.
+    sweep(
+        "norm=batch,none", "activation=tanh,selu", "optimizer.lr=1e-2,5e-4", *PRECISE[1:], "sweep.design=leave_one_out"
+    )
+    compared = effects(table(*ran), method=Method(precision=0.05)).comparisons
+    means = {one.changes[0].axis: one.mean for one in compared if one.metric == "test_acc"}
+    for key, line in (
+        ("norm", "norm=batch vs. norm=none: +0.0820 ± 0.0500, helps"),
+        ("activation", "activation=tanh vs. activation=selu: -0.2000 ± 0.0500, hurts"),
+        ("optimizer.lr", "optimizer.lr=0.01 vs. optimizer.lr=0.0005: +0.0000 ± 0.0500, not significant"),
+    ):
+        assert f"  {line}\n" in f"{caplog.text}\n" and f": {means[key]:+.4f} ±" in line
 
 
 def test_an_effect_in_which_a_run_diverged_has_no_interval(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:

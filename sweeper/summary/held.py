@@ -1,0 +1,63 @@
+"""Settings that both sides of a comparison share and that are not those of the baseline, as in leave_one_out.
+
+An effect is that of a change to some configuration. Where the other settings of its pairs are not the baseline's, the
+configuration is named: once for a table if all of its comparisons change the same one, else for each comparison.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeper.summary.columns import format_override
+from sweeper.summary.pairing import Change
+
+Held = tuple[tuple[str, tuple[Any, ...]], ...]  # axes, and their values in all pairs, which lack the baseline's value
+Recipe = Mapping[str, tuple[Any, ...]]
+
+
+def held_by(cells: Sequence[tuple[Any, ...]], names: Sequence[str], baseline: Mapping[str, Any]) -> Held:
+    """Return the axes that have the baseline's value in none of the cells, with the values that they have.
+
+    Args:
+        cells: of a comparison's pairs.
+        names: of the settings in a cell.
+        baseline: of every axis.
+    """
+    found = []
+    for index, name in enumerate(names):
+        if name in baseline and baseline[name] not in (values := list(dict.fromkeys(cell[index] for cell in cells))):
+            found.append((name, tuple(values)))
+    return tuple(found)
+
+
+def recipe_of(table: Sequence[tuple[Sequence[Change], Held]]) -> Recipe | None:
+    """Return the settings that every comparison of a table changes, empty for the baseline's; None if they differ.
+
+    Args:
+        table: the changes of each comparison, and what it holds.
+    """
+    recipe = {axis: values for _, held in table for axis, values in held}
+    for changes, held in table:
+        own = tuple(change.axis for change in changes)
+        others = {
+            axis: values
+            for axis, values in recipe.items()
+            if axis not in own and not axis.startswith(tuple(f"{name}." for name in own))
+        }
+        if dict(held) != others:
+            return None
+    return recipe
+
+
+def beside(held: Held, recipe: Recipe | None) -> str:
+    """Return such as ` with norm=batch`; empty where the recipe of the table says it, or nothing is held."""
+    return f" with {format_recipe(dict(held))}" if held and recipe is None else ""
+
+
+def heading_of(recipe: Recipe | None) -> str:
+    """Return the end of a heading that names a recipe; empty for the baseline's, or none."""
+    return f", each with the other settings of {format_recipe(recipe)}" if recipe else ""
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """Return settings as they are typed: norm=batch, activation=gelu,selu."""
+    return ", ".join(f"{axis}={','.join(map(format_override, values))}" for axis, values in sorted(recipe.items()))

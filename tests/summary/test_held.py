@@ -1,0 +1,81 @@
+"""What a change is made to, where that is not the baseline: named once for a table, or for each comparison."""
+
+import io
+
+from paired import found, of_axis, runs, table
+from rich.console import Console
+
+from sweeper.summary.effects import Effects
+from sweeper.summary.effects_lines import print_lines
+from sweeper.summary.effects_rows import to_frame
+from sweeper.summary.effects_text import as_table, families
+from sweeper.summary.report_answer import findings
+from sweeper.summary.report_forest import effect_tables, forest
+from sweeper.summary.sentences import answers
+
+OFF = {"norm": "none", "loss": "plain", "mixing": "none"}
+ON = {"norm": "batch", "loss": "smooth", "mixing": "mixup"}
+OTHERS = "each with the other settings of loss=smooth, mixing=mixup, norm=batch"
+
+
+def leave_one_out(**only: str) -> Effects:
+    """The full recipe, and without each of its tricks; a baseline run if only it is given."""
+    rows = [ON, *({**ON, name: OFF[name]} for name in ON)] + ([OFF | only] if only else [])
+    made = [
+        run
+        for number, row in enumerate(rows)
+        for run in runs("norm", {row["norm"]: [0.5 + number / 50, 0.51, 0.52]}, **{**row, "norm": row["norm"]})
+    ]
+    return found(table(*made), OFF)
+
+
+def test_the_heading_names_the_recipe_that_all_changes_are_made_to() -> None:
+    result = leave_one_out()
+    (answer,) = answers(result)
+    assert answer.heading.startswith(f"Test accuracy compared with loss=plain, mixing=none, norm=none, {OTHERS} (")
+    assert all("with" not in text for text in answer.sentences)
+    assert of_axis(result, "norm").held == (("loss", ("smooth",)), ("mixing", ("mixup",)))
+    assert f"\ntest_acc, {OTHERS}\n" in as_table(result) and "none with" not in as_table(result)
+    assert (findings(result) or {})["heading"] == answer.heading
+    rows = to_frame(result).set_index("axis")["held"]
+    assert rows["norm"] == "loss=smooth, mixing=mixup"
+
+
+def test_each_change_names_its_own_settings_where_they_differ() -> None:
+    made = [
+        *runs("norm", {"none": [0.5, 0.51, 0.52], "batch": [0.6, 0.62, 0.61]}, loss="smooth", mixing="none"),
+        *runs("loss", {"plain": [0.5, 0.52, 0.51]}, norm="none", mixing="none"),
+        *runs("mixing", {"mixup": [0.4, 0.41, 0.43]}, norm="none", loss="plain"),
+    ]
+    result = found(table(*made), OFF)
+    (answer,) = answers(result)
+    assert "other settings" not in answer.heading
+    assert [text.partition(":")[0] for text in sorted(answer.sentences)] == [
+        *("loss=smooth", "mixing=mixup", "norm=batch with loss=smooth")
+    ]
+    assert "│ norm=batch   │ none with loss=smooth │" in as_table(result)
+    assert "norm=batch with loss=smooth" in [item["name"] for item in (findings(result) or {})["items"]]
+    (plotted,) = [row for row in (forest(result) or {})["rows"] if row["name"] == "norm=batch"]
+    assert plotted["baseline"] == "norm=none with loss=smooth"
+    assert ("norm=batch", "none with loss=smooth") in [row["changes"][0] for row in effect_tables(result)[0]["rows"]]
+    file = io.StringIO()
+    print_lines(*families(result)[0], Console(file=file, width=60))
+    assert "norm=batch vs. none with loss=smooth " in file.getvalue()
+
+
+def test_pairs_with_the_baselines_settings_hold_nothing() -> None:
+    made = runs("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, loss="plain")
+    made += runs("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, loss="smooth")
+    result = found(table(*made), {"norm": "none", "loss": "plain"})
+    assert of_axis(result, "norm").held == () and "other settings" not in as_table(result)
+
+
+def test_values_that_lack_the_baselines_are_named() -> None:
+    made = [
+        *runs("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, loss="smooth"),
+        *runs("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, loss="focal"),
+        *runs("norm", {"none": [0.5, 0.51]}, loss="plain"),
+    ]
+    assert of_axis(found(table(*made), {"norm": "none", "loss": "plain"}), "norm").held == (
+        ("loss", ("focal", "smooth")),
+    )
