@@ -17,7 +17,7 @@ from sweeper.summary.columns import (
     is_implied,
     is_result,
 )
-from sweeper.sweep.baseline import choose_baseline, most_common
+from sweeper.sweep.baseline import center, choose_baseline, most_common
 
 CODE_OF = "code of "  # and a group: the column with the digest of that group's code
 PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, which are no axes
@@ -76,7 +76,8 @@ def choose_baselines(
 ) -> dict[str, Any]:
     """Return for each axis the value that the others are compared with.
 
-    It is the given value, else that of sweeper.sweep.baseline.
+    It is the given value, else that of the configuration from which all others differ in one setting, else that of
+    sweeper.sweep.baseline.choose_baseline.
 
     Raises:
         UserError: there is no such axis or value.
@@ -86,11 +87,14 @@ def choose_baselines(
             raise UserError(
                 f"--baseline: unknown axis {axis}{nearest(axis, axes)}; axes that vary: {format_names(axes)}"
             )
+    middle = center(map(tuple, settings[list(axes)].to_numpy(dtype=object)))
     baselines = {}
-    for axis in axes:
+    for index, axis in enumerate(axes):
         values = values_of(settings, axis)
         if axis in given:
             baselines[axis] = find_value(axis, given[axis], values)
+        elif middle is not None:
+            baselines[axis] = middle[index]
         else:
             baselines[axis] = choose_baseline(axis, values, defaults)
     return baselines

@@ -4,8 +4,9 @@ A sweep with sweep.precision adds seeds until the effects against this value are
 show the same effects. It does not depend on the order in which values were typed, which a folder of runs does not have.
 """
 
+import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 from sweeper.config import Config
 from sweeper.runs.directory import flat_settings
 
+STAR = 3  # settings that vary, at least, in what is taken for one_at_a_time or leave_one_out
 CONF = Path(__file__).parents[2] / "conf"
 
 
@@ -34,6 +36,27 @@ def choose_baseline(setting: str, values: Sequence[Any], defaults: Mapping[str, 
     if setting in defaults and None in values:
         return None
     return most_common(values)
+
+
+def center(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """Return the configuration from which all others differ in one setting, as one_at_a_time and leave_one_out have it.
+
+    Its values are then those with which the others are compared: in leave_one_out the full recipe's.
+
+    Args:
+        rows: the values of the settings that vary, of each run.
+
+    Returns:
+        None where there is no such configuration, or where fewer than STAR settings vary: a part of all combinations
+        could be one by chance.
+    """
+    distinct = {*rows}
+    columns = [[*values] for values in zip(*distinct, strict=True)]
+    if sum(len({*values}) > 1 for values in columns) < STAR:
+        return None
+    middle = tuple(most_common(values) for values in columns)
+    others = [sum(map(operator.ne, row, middle)) for row in distinct]
+    return middle if sorted(others) == [0, *[1] * (len(distinct) - 1)] else None
 
 
 def most_common(values: Sequence[Any]) -> Any:

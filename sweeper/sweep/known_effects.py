@@ -1,13 +1,13 @@
 """Current estimates of the effects of a design, from the finished runs of its plan, with one observation per seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from sweeper.files import number
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
-from sweeper.sweep.baseline import choose_baseline, config_defaults, typed_value
+from sweeper.sweep.baseline import center, choose_baseline, config_defaults, typed_value
 from sweeper.sweep.designs import contrasts, rows
 from sweeper.sweep.expand import Axis, is_crossed, join
 from sweeper.sweep.plan import Planned
@@ -85,20 +85,25 @@ def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[i
         finished: the runs from which effects are estimated.
         factors: of the design.
     """
+    runs = {planned.run_id: {*planned.overrides} for planned in finished}.values()
+    used = [tuple(index_of(axis, overrides) for axis in factors) for overrides in runs]
+    middle = center(used)
+    if middle is not None:
+        return [*middle]
     defaults, chosen = config_defaults(), []
-    for axis in factors:
+    for position, axis in enumerate(factors):
         keys = [key.lstrip("+") for key in axis.keys]
-        number = min(range(len(keys)), key=lambda index: (keys[index] not in defaults, keys[index]))
-        default = defaults.get(keys[number])
-        values = [typed_value(texts[number].partition("=")[2], default) for texts in axis.values]
-        used = [
-            value
-            for planned in {planned.run_id: planned for planned in finished}.values()
-            for value, texts in zip(values, axis.values, strict=True)
-            if texts[number] in planned.overrides
-        ]
-        chosen.append(values.index(choose_baseline(keys[number], used or values, defaults)))
+        first = min(range(len(keys)), key=lambda index: (keys[index] not in defaults, keys[index]))
+        values = [typed_value(texts[first].partition("=")[2], defaults.get(keys[first])) for texts in axis.values]
+        chosen.append(
+            values.index(choose_baseline(keys[first], [values[row[position]] for row in used] or values, defaults))
+        )
     return chosen
+
+
+def index_of(axis: Axis, overrides: Collection[str]) -> int:
+    """Return the index of an axis' value in a run with these overrides."""
+    return next(index for index, texts in enumerate(axis.values) if {*texts} <= {*overrides})
 
 
 def key_of(override: str) -> str:

@@ -9,7 +9,7 @@ from paired import found, runs, table
 from sweeper.errors import UserError
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import as_table
-from sweeper.sweep.baseline import config_defaults
+from sweeper.sweep.baseline import center, config_defaults
 
 
 def test_the_baseline_is_the_given_value_then_the_configs_then_the_most_common() -> None:
@@ -24,6 +24,37 @@ def test_the_baseline_is_the_given_value_then_the_configs_then_the_most_common()
 def test_ties_go_to_the_smallest() -> None:
     assert found(table(*runs("batch_size", {128: [1], 64: [2], 256: [2]}))).baseline == {"batch_size": 64}
     assert found(table(*runs("activation", {"tanh": [1], "selu": [2]}))).baseline == {"activation": "selu"}
+
+
+def test_the_baseline_of_a_recipe_is_the_recipe() -> None:
+    """In leave_one_out, all differ from the full recipe in one setting; two settings could be a part of all four."""
+    tricks = {"norm": "batch", "activation": "gelu", "scheduler": "cosine"}
+    without = {"norm": "none", "activation": "relu", "scheduler": "constant"}
+    recipes = [tricks, *(tricks | {name: value} for name, value in without.items())]
+    made = [recipe | {"seed": seed, "test_acc": 0.5 + seed / 9} for recipe in recipes for seed in (0, 1, 2)]
+    assert effects(table(*made), defaults=without).baseline == tricks
+    assert effects(table(*made), {"norm": "none"}, defaults=without).baseline == tricks | {"norm": "none"}
+    two = [run for run in made if run["scheduler"] == "cosine"]
+    assert effects(table(*two), defaults=without).baseline == {"norm": "none", "activation": "relu"}
+    whole = [*made, *(without | {"seed": seed, "test_acc": 0.4} for seed in (0, 1, 2))]
+    assert effects(table(*whole), defaults=without).baseline == without
+
+
+@pytest.mark.parametrize(
+    "rows, middle",
+    [
+        (["000", "100", "010", "001", "002"], "000"),
+        (["111", "011", "101", "110"], "111"),
+        (["000", "100", "010", "001", "011"], None),
+        (["11", "01", "10"], None),
+        (["000", "111"], None),
+        (["100", "010", "001"], None),
+        (["0", "1", "2"], None),
+        ([], None),
+    ],
+)
+def test_the_center_of_configurations(rows: list[str], middle: str | None) -> None:
+    assert center(map(tuple, rows)) == (None if middle is None else tuple(middle))
 
 
 def test_the_baseline_run_is_read_from_conf() -> None:
