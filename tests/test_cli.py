@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from choices import presets
 from processes import REPOSITORY, environment
 from support import composed
 
@@ -18,8 +19,7 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
     code = "import runpy, sys; sys.argv = ['train.py', '--help']; runpy.run_path('train.py', run_name='__main__')"
     spy = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
     done = subprocess.run([sys.executable, "-c", spy], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    models = "airbench, cnn, cnn_pool, mlp, mlp_deep, resnet18, resnet18_pretrained, softmax, timm, torchvision"
-    assert f"model: {models}" in done.stdout
+    assert f"model: {', '.join(presets('model'))}" in done.stdout
     assert done.stdout.count("\n  python train.py") == 4
     assert re.search(r"optimizer\.weight_decay +L2 penalty", done.stdout)
     assert done.stdout.splitlines()[-1] == "False"

@@ -1,9 +1,9 @@
 """Scenes composed of scikit-learn's handwritten digits, with exact masks.
 
-A scene has a ground of smooth random colors with grain, strokes that belong to no digit, and on top of them several
-digits of random size, rotation and color, which may overlap: the later covers the earlier. Ground, strokes and digits
-draw their colors from the same range, so that the color of a pixel says nothing about its class. Each scene follows
-from its number alone, so that a larger dataset begins with the scenes of a smaller one.
+A scene has a dark ground of smooth random colors with grain, bright strokes that belong to no digit, and on top of them
+several digits of random size, rotation and color, which may overlap: the later covers the earlier. Strokes and digits
+draw their colors from the same range, so that a color tells neither a digit from a stroke nor which digit it is.
+Each scene follows from its number alone, so that a larger dataset begins with the scenes of a smaller one.
 """
 
 import math
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-SCENES_VERSION = 1  # of what is drawn
+SCENES_VERSION = 2  # of what is drawn
 DIGITS = (3, 6)  # in a scene
 SIDE = (0.26, 0.5)  # of a digit's 8x8 pixels, as a fraction of the scene's
 LARGEST_ANGLE = 25  # degrees
 STROKES = (2, 5)
-CONTRAST = 70  # least difference of a digit's color to the ground around it, summed over the channels
+DARK = 140  # largest value of the ground in a channel
+BRIGHT = 170  # least mean over the channels of the color of a digit or stroke
+CONTRAST = 70  # least difference of such a color to what it covers, summed over the channels
 INK = 0.45  # share of a pixel that a digit covers at least where the mask has its class
 SMALLEST_SCENE = 32  # pixels of a side
 TEST_SCENES = 300
@@ -54,8 +56,8 @@ def compose(
 
 
 def ground(random: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Return smooth random colors: (H, W, 3) from 0 to 255."""
-    coarse = random.integers(30, 226, (int(random.integers(3, 7)), int(random.integers(3, 7)), 3), dtype=np.uint8)
+    """Return smooth random colors: (H, W, 3) from 0 to about DARK."""
+    coarse = random.integers(0, DARK + 1, (int(random.integers(3, 7)), int(random.integers(3, 7)), 3), dtype=np.uint8)
     smooth = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(smooth, np.float64)
 
@@ -87,10 +89,10 @@ def placed(digit: NDArray[np.uint8], random: np.random.Generator, size: int) -> 
 
 
 def paint(pixels: NDArray[np.float64], coverage: NDArray[np.float64], random: np.random.Generator) -> None:
-    """Paint what is covered, in place, with a random color that differs from what is there."""
+    """Paint what is covered, in place, with a random bright color that differs from what is there."""
     covered = coverage > INK
     below = pixels[covered].mean(0) if covered.any() else np.full(3, 128.0)
     color = random.uniform(0, 255, 3)
-    while np.abs(color - below).sum() < CONTRAST:
+    while color.mean() < BRIGHT or np.abs(color - below).sum() < CONTRAST:
         color = random.uniform(0, 255, 3)
     pixels += np.minimum(1, coverage / INK)[..., None] ** 2 * (color - pixels)

@@ -28,14 +28,16 @@ class Layers:
 
 ArchitectureStep = Callable[[nn.Module, Layers], None]
 
+PIXELWISE = ("unet", "fcn32s", "fcn16s", "fcn8s")
+CONVOLUTIONAL = ("cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm", *PIXELWISE)
 # Properties of a network that steps and courses require, and the models that have them.
 MODELS_WITH: Registry = {
     "residual blocks": ("resnet18",),
     "convolutions": ("cnn", "cnn_pool", "resnet18"),
-    "convolutions of any kind": ("cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
-    "dropout": ("mlp", "cnn", "cnn_pool"),
-    "several layers": ("mlp", "cnn", "cnn_pool", "resnet18", "airbench", "torchvision", "timm"),
-    "a bias in the first layer": ("softmax", "mlp", "cnn", "cnn_pool", "airbench"),
+    "convolutions of any kind": (*CONVOLUTIONAL, "patch_softmax"),
+    "dropout": ("mlp", "cnn", "cnn_pool", *PIXELWISE),
+    "several layers": ("mlp", *CONVOLUTIONAL),
+    "a bias in the first layer": ("softmax", "mlp", "cnn", "cnn_pool", "airbench", "patch_softmax", "unet"),
     "images of any size": ("resnet18",),
 }
 

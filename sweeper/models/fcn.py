@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sweeper.errors import UserError
 from sweeper.models.architecture import takes_steps
 from sweeper.models.encoder import STRIDES, Encoder, timm_encoder, torchvision_encoder
 from sweeper.models.layers import own as own_layers
 from sweeper.models.linear import Shape
-from sweeper.models.pixelwise import for_segmentation, upsampling
+from sweeper.models.pixelwise import for_segmentation, padded, upsampling
 from sweeper.models.swaps import replace_activations, replace_norms
 from sweeper.models.weights import State
 
@@ -62,8 +61,7 @@ class FCN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        rest = [-side % STRIDES[-1] for side in (width, height)]
-        maps = self.encoder(F.pad(images, (0, rest[0], 0, rest[1])) if any(rest) else images)
+        maps = self.encoder(padded(images, STRIDES[-1]))
         logits = self.head(maps.pop())
         for score, twice in zip(self.scores, self.twice, strict=True):
             logits = twice(logits) + score(maps.pop())
@@ -123,7 +121,7 @@ def fcn(
 
 
 @for_segmentation
-@takes_steps("fixed_scale")
+@takes_steps("fixed_scale", "logit_scale")
 def fcn32s(
     input_shape: Shape,
     num_classes: int,
@@ -141,7 +139,7 @@ def fcn32s(
 
 
 @for_segmentation
-@takes_steps("fixed_scale")
+@takes_steps("fixed_scale", "logit_scale")
 def fcn16s(
     input_shape: Shape,
     num_classes: int,
@@ -159,7 +157,7 @@ def fcn16s(
 
 
 @for_segmentation
-@takes_steps("fixed_scale")
+@takes_steps("fixed_scale", "logit_scale")
 def fcn8s(
     input_shape: Shape,
     num_classes: int,

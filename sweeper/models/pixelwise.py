@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def for_segmentation(function: Any) -> Any:
@@ -35,6 +36,12 @@ def bilinear(factor: int) -> Tensor:
     distance = (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
     weights = 1 - distance
     return weights[:, None] * weights
+
+
+def padded(images: Tensor, factor: int) -> Tensor:
+    """Pad images (N, C, H, W) with zeros, to the right and below, to sides that are multiples of `factor`."""
+    height, width = images.shape[2:]
+    return F.pad(images, (0, -width % factor, 0, -height % factor))
 
 
 def convolutions(

@@ -18,7 +18,7 @@ IN_CODE = re.compile(r"\b(?:F|functional|torch)\.(?:relu6?|leaky_relu|elu|selu|c
 
 
 def replace_activations(network: nn.Module, activation: Callable[[], nn.Module], arch: str) -> None:
-    """Replace every activation of a network.
+    """Replace every activation of a network; dropout no longer overwrites its input, which some need for gradients.
 
     Args:
         arch: the network's name, for error messages.
@@ -33,6 +33,9 @@ def replace_activations(network: nn.Module, activation: Callable[[], nn.Module],
         raise UserError(f"model.arch={arch} does not offer other activations; choose activation=own")
     for name in found:
         network.set_submodule(name, activation())
+    for layer in layers.values():
+        if isinstance(layer, nn.Dropout):
+            layer.inplace = False
 
 
 def replace_norms(network: nn.Module, norm: Callable[[int, int], nn.Module], arch: str) -> None:

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.errors import UserError
+from sweeper.models.architecture import takes_steps
 from sweeper.models.linear import Shape
-from sweeper.models.pixelwise import convolutions, for_segmentation, upsampling
+from sweeper.models.pixelwise import convolutions, for_segmentation, padded, upsampling
 
 
 @for_segmentation
+@takes_steps("logit_scale")
 def patch_softmax(input_shape: Shape, num_classes: int, *, kernel_size: int) -> nn.Module:
     """Softmax regression of each pixel's class from the patch around it: a single convolution.
 
@@ -50,7 +52,8 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         skipped: list[Tensor] = []
-        maps = images
+        height, width = images.shape[2:]
+        maps = padded(images, 2 ** len(self.larger))
         for level, block in enumerate(self.down):
             maps = block(self.pool(maps) if level else maps)
             skipped.append(maps)
@@ -58,10 +61,11 @@ class UNet(nn.Module):
         for larger, block in zip(self.larger, self.up, strict=True):
             maps = block(torch.cat([larger(maps), skipped.pop()], 1))
         logits: Tensor = self.head(maps)
-        return logits
+        return logits[..., :height, :width]
 
 
 @for_segmentation
+@takes_steps("fixed_scale", "logit_scale")
 def unet(
     input_shape: Shape,
     num_classes: int,
@@ -71,15 +75,5 @@ def unet(
     norm: Callable[[int, int], nn.Module],
     dropout: Callable[[], nn.Module],
 ) -> nn.Module:
-    """U-Net (Ronneberger et al. 2015), with padded convolutions and a resolution for each of `widths`.
-
-    Raises:
-        UserError: the sides of the images cannot be halved so often.
-    """
-    factor = 2 ** (len(widths) - 1)
-    if any(side % factor for side in input_shape[1:]):
-        raise UserError(
-            f"model.widths={widths} halves images {len(widths) - 1} times, and a side of {input_shape[1]}x"
-            f"{input_shape[2]} pixels is no multiple of {factor}; choose another data.image_size or fewer widths"
-        )
+    """U-Net (Ronneberger et al. 2015), with padded convolutions and a resolution for each of `widths`."""
     return UNet(input_shape, num_classes, widths, activation, norm, dropout)

@@ -9,6 +9,8 @@ from scipy.stats import binomtest
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory, flat_settings
+from sweeper.runs.scores import task_of
+from sweeper.summary.mask_differences import MaskDifference, compare_masks
 from sweeper.summary.wrong_images import class_names, predictions_of
 
 TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
@@ -65,7 +67,8 @@ class Differences:
         facts: other facts that differ: data, versions, machine, git commit.
         epoch: the first whose metrics differ, timings aside; None where all epochs that both have are equal.
         curves: the metrics of that epoch that differ.
-        test: None where there is no test, for the reason `untested`.
+        test, masks: of two runs of classification or of segmentation; None where there is no test, for the reason
+            `untested`.
     """
 
     runs: tuple[str, str]
@@ -75,6 +78,7 @@ class Differences:
     epoch: int | None
     curves: dict[str, Pair]
     test: TestDifference | None
+    masks: MaskDifference | None
     untested: str | None
 
 
@@ -89,9 +93,12 @@ def compare_runs(first: RunDirectory, second: RunDirectory) -> Differences:
     runs = [record.run() or {} for record in (first, second)]
     settings = [flat_settings(part(run, "effective")) for run in runs]
     epoch, curves = first_difference(first.metrics(), second.metrics())
-    test, untested = None, None
+    test, masks, untested = None, None, None
     try:
-        test = compare_tests(first, second)
+        if all(task_of(run.get("effective")) == "segmentation" for run in runs):
+            masks = compare_masks(first, second)
+        else:
+            test = compare_tests(first, second)
     except UserError as error:
         untested = str(error)
     return Differences(
@@ -102,6 +109,7 @@ def compare_runs(first: RunDirectory, second: RunDirectory) -> Differences:
         epoch,
         curves,
         test,
+        masks,
         untested,
     )
 

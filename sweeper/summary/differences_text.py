@@ -10,9 +10,11 @@ from sweeper.display import stdout_console
 from sweeper.summary.columns import format_value
 from sweeper.summary.differences import Differences, Pair, TestDifference
 from sweeper.summary.effects_lines import format_p
+from sweeper.summary.mask_differences import MaskDifference
 from sweeper.summary.output import json_text, printable
 
 MAX_CLASSES, MAX_CODE = 5, 10
+CAVEAT = "p is about these two trained networks and other test images; for other seeds, use effects"
 
 
 def as_json(found: Differences) -> str:
@@ -33,6 +35,19 @@ def print_differences(found: Differences) -> None:
         print_pairs(f"Curves differ from epoch {found.epoch} on", found.curves, "")
     if found.test is not None:
         print_test(found.test)
+    if found.masks is not None:
+        print_masks(found.masks)
+
+
+def print_masks(test: MaskDifference) -> None:
+    """Print both mIoUs and Wilcoxon's test."""
+    first, second = test.mious
+    print(f"Test mIoU: A {first:.4f}, B {second:.4f}, B - A {second - first:+.4f}")
+    print(
+        f"Test images with a higher mIoU in A: {test.only_first:,}, in B: {test.only_second:,}, equal: {test.equal:,}; "
+        f"Wilcoxon's signed-rank test: p = {format_p(test.p)}"
+    )
+    print(CAVEAT)
 
 
 def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str) -> None:
@@ -59,7 +74,7 @@ def print_test(test: TestDifference) -> None:
         f"Test images right in both: {test.both:,}, in A alone: {test.only_first:,}, in B alone: {test.only_second:,}, "
         f"in neither: {test.neither:,}; McNemar's exact test: p = {format_p(test.p)}"
     )
-    print("p is about these two trained networks and other test images; for other seeds, use effects")
+    print(CAVEAT)
     if not test.classes:
         return
     table = Table(title="Classes that differ most", title_justify="left")

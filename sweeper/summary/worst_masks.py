@@ -50,27 +50,17 @@ def find_worst(record: RunDirectory, stored: StoredImages, true: str | None = No
     Raises:
         UserError: the predictions are missing, damaged or of other images, or the class is unknown.
     """
-    if record.result() is None:
-        raise UserError(f"{record.run_id} has no result (state: {state_of(record)})")
-    found = read_masks(record.predictions)
-    if found is None:
-        raise UserError(f"{record.predictions} is missing or damaged")
-    predicted, masks = found
+    predicted, masks = masks_of(record)
     if not np.array_equal(masks, stored.labels):
         raise UserError(f"{record.predictions} is of other test images than those in the cache")
-    run = record.run() or {}
-    dataset, effective = run.get("dataset"), run.get("effective")
-    known = dataset.get("classes") if isinstance(dataset, dict) else None
-    classes = class_names(record, len(known) if isinstance(known, list) else int(predicted.max()) + 1)
+    classes, ignored = labels_of(record, predicted)
     if true is not None and true not in classes:
         raise UserError(f"--true {true}: unknown class{nearest(true, classes)}; choose from {format_names(classes)}")
-    task = effective.get("task") if isinstance(effective, dict) else None
-    ignored = task.get("ignore_index", UNLABELED) if isinstance(task, dict) else UNLABELED
     ious, accs = scores_of(predicted, masks, len(classes), ignored)
     rows = {
         "image": np.arange(len(masks)),
         "file": stored.files or [""] * len(masks),
-        "miou": [float(np.nanmean(row)) if np.isfinite(row).any() else 0.0 for row in ious],
+        "miou": mious_of(ious),
         "pixel_acc": accs,
     }
     by = "miou"
@@ -78,6 +68,35 @@ def find_worst(record: RunDirectory, stored: StoredImages, true: str | None = No
         rows, by = rows | {"iou": ious[:, classes.index(true)]}, "iou"
     frame = pd.DataFrame(rows).dropna(subset=[by]).sort_values([by, "image"]).reset_index(drop=True)
     return WorstMasks(record.run_id, classes, frame, stored.images, predicted, masks)
+
+
+def masks_of(record: RunDirectory) -> tuple[Masks, Masks]:
+    """Return the predicted and the true classes (N, H, W) of the test images of a finished run of segmentation.
+
+    Raises:
+        UserError: it has no result, or they are missing or damaged.
+    """
+    if record.result() is None:
+        raise UserError(f"{record.run_id} has no result (state: {state_of(record)})")
+    found = read_masks(record.predictions)
+    if found is None:
+        raise UserError(f"{record.predictions} is missing or damaged")
+    return found
+
+
+def labels_of(record: RunDirectory, predicted: Masks) -> tuple[list[str], int]:
+    """Return the names of the classes of a run of segmentation, and the class that does not count."""
+    run = record.run() or {}
+    dataset, effective = run.get("dataset"), run.get("effective")
+    known = dataset.get("classes") if isinstance(dataset, dict) else None
+    task = effective.get("task") if isinstance(effective, dict) else None
+    ignored = task.get("ignore_index", UNLABELED) if isinstance(task, dict) else UNLABELED
+    return class_names(record, len(known) if isinstance(known, list) else int(predicted.max()) + 1), ignored
+
+
+def mious_of(ious: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the classes that an image has (N,) from scores_of; 0 where it has none."""
+    return np.array([float(np.nanmean(row)) if np.isfinite(row).any() else 0.0 for row in ious])
 
 
 def scores_of(

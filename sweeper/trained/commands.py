@@ -174,7 +174,10 @@ def diff(
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Show what differs between two runs: settings, code, data, machine, curves, test accuracy (McNemar's test)."""
+    """Show what differs between two runs: settings, code, data, machine, curves, test accuracy (McNemar's test).
+
+    Of segmentation, the mIoU of each test image (Wilcoxon's signed-rank test).
+    """
     from sweeper.summary.differences import compare_runs
     from sweeper.summary.differences_text import as_json, print_differences
     from sweeper.summary.find import find_run

@@ -158,6 +158,7 @@ def export(trained: TrainedNetwork, format: str, path: Path, pixels: Pixels) -> 
 def describe(trained: TrainedNetwork, format: str) -> dict[str, Any]:
     """Return what a program needs to use an exported network."""
     channels, height, width = trained.input_shape
+    of_pixels = trained.config.task.name == "segmentation"
     weights_alone = {"input": "(pixels / 255 - mean) / std, (N, C, H, W) float32"}
     return {
         "run_id": trained.run_id,
@@ -171,7 +172,7 @@ def describe(trained: TrainedNetwork, format: str) -> dict[str, Any]:
         "resize": trained.read.resize or "squeeze",
         "mean": list(trained.config.data.mean or []),
         "std": list(trained.config.data.std or []),
-        "output": "logits, (N, classes) float32",
+        "output": f"logits, (N, classes{', H, W' if of_pixels else ''}) float32",
         **({"model": trained.config.model.name} if format == "safetensors" else {}),
     }
 

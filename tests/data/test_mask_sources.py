@@ -207,6 +207,14 @@ def test_digit_scenes_are_the_same_every_time_and_begin_alike_in_all_sizes() -> 
     assert np.mean(several) > 3
 
 
+def test_digits_are_brighter_than_the_ground_and_of_the_colors_of_strokes() -> None:
+    arrays, _ = decoded(digit_scenes(image_size=64, scenes=1))
+    gray, masks = arrays["test_images"].mean(1), arrays["test_labels"]
+    digits, ground = gray[masks > 0], gray[masks == 0]
+    assert digits.mean() > 160 and np.median(ground) < 90
+    assert (ground > 160).mean() * ground.size > 0.2 * digits.size  # strokes
+
+
 def test_scenes_too_small_for_digits_are_refused() -> None:
     with pytest.raises(UserError, match=r"data.image_size=16 is too small for data=digit_scenes; choose 32 up"):
         digit_scenes(image_size=16, scenes=4)

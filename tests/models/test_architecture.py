@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from choices import presets
+from choices import overridden, presets
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import SqueezeExcitation, stochastic_depth
@@ -17,8 +17,9 @@ from sweeper.choice import keyword_only
 from sweeper.errors import UserError
 from sweeper.models import MODELS, build_model
 from sweeper.models.architecture import MODELS_WITH, STEPS, BlurPool2d, Layers, check_steps, modify
-from sweeper.models.layers import NORMS, dropout, relu
+from sweeper.models.layers import NORMS, dropout, own, relu
 from sweeper.models.resnet import load_pretrained
+from sweeper.training.courses import trained_layers
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "softmax": {},
@@ -34,13 +35,21 @@ VALUES = {key: value for preset in presets("architecture").values() for key, val
 VALUES |= {"stochastic_depth": 0.4, "logit_scale": 0.5}
 
 
+def settings_of(name: str) -> dict[str, Any]:
+    """Return the settings of a small network; those of its preset where SETTINGS has none."""
+    preset = next(preset for preset in presets("model").values() if preset["name"] == name)
+    return SETTINGS.get(name, {key: value for key, value in preset.items() if key != "name"})
+
+
 def build(name: str, *steps: str, norm: str = "batch", side: int = 16, **changes: Any) -> Any:
     """Build a model for three classes, with steps."""
     slots = {"activation": relu, "norm": NORMS[norm], "dropout": partial(dropout, rate=0.0)}
+    if name not in SETTINGS and overridden(name).get("norm") == "own":
+        slots |= {"activation": own, "norm": own}
     torch.manual_seed(0)
     chosen = {step: partial(STEPS[step], **{step: VALUES[step]}) for step in steps}
     check_steps(name, partial(MODELS[name]), chosen)
-    model = build_model(partial(MODELS[name], **SETTINGS[name] | changes), (3, side, side), 3, **slots)
+    model = build_model(partial(MODELS[name], **settings_of(name) | changes), (3, side, side), 3, **slots)
     modify(model, chosen, Layers(relu, NORMS[norm]))
     return model
 
@@ -282,9 +291,7 @@ def test_a_step_is_refused_for_other_models_than_it_names(step: str) -> None:
         else:
             fitting.append(name)
     models = ", ".join(sorted(fitting))
-    sentence = (
-        rf"architecture\.{step} (needs .*: model={models}|does not apply to model=\w+, which takes fixed_scale.*)"
-    )
+    sentence = rf"architecture\.{step} (needs .*: model={models}|does not apply to model=\w+, which takes [a-z_, ]+)"
     assert fitting and all(re.fullmatch(sentence, it) for it in sentences)
 
 
@@ -310,7 +317,9 @@ def test_contradictions_are_refused(steps: list[str], changes: dict[str, Any], s
 
 def test_models_with_dropout_and_several_layers_are_named() -> None:
     assert {name for name in MODELS if "dropout" in keyword_only(MODELS[name])} == {*MODELS_WITH["dropout"]}
-    assert {*MODELS} - {*MODELS_WITH["several layers"]} == {"softmax"}
+    with torch.device("meta"):
+        deep = {name for name in MODELS if len(trained_layers(build(name))) > 1}
+    assert deep == {*MODELS_WITH["several layers"]} == {*MODELS} - {"softmax", "patch_softmax"}
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18", "airbench"])

@@ -146,11 +146,14 @@ def test_gray_images_have_a_first_convolution_of_their_own() -> None:
 
 
 def test_a_unet_sees_every_resolution_and_keeps_the_size() -> None:
+    """Sides that cannot be halved twice are continued by zeros."""
     slots: dict[str, Any] = {"activation": relu, "norm": batch, "dropout": nn.Identity}
-    model = unet((3, 16, 24), 5, widths=[4, 8, 16], **slots)
+    model = unet((3, 16, 24), 5, widths=[4, 8, 16], **slots).eval()
     assert model(torch.rand(2, 3, 16, 24)).shape == (2, 5, 16, 24)
-    with pytest.raises(UserError, match=r"model.widths=\[4, 8, 16\] halves images 2 times, .* is no multiple of 4"):
-        unet((3, 18, 18), 5, widths=[4, 8, 16], **slots)
+    images = torch.rand(2, 3, 13, 18)
+    continued = torch.zeros(2, 3, 16, 20)
+    continued[:, :, :13, :18] = images
+    assert torch.equal(model(images), model(continued)[:, :, :13, :18])
 
 
 def test_a_patch_softmax_is_linear_and_needs_a_middle() -> None:

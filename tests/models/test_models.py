@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from choices import presets
+from choices import overridden, presets
 from processes import REPOSITORY
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -26,12 +26,14 @@ from sweeper.models.layers import ACTIVATIONS, NORMS, dropout
 from sweeper.models.linear import Shape
 from sweeper.models.resnet import load_pretrained
 from sweeper.training.build import extract_features, pretrained_state
+from sweeper.training.task_checks import task_of_model
 
 Settings = dict[str, Any]
 PRESETS = presets("model")
 HUB_FILE = Path("hub/checkpoints/resnet18-f37072fd.pth")  # below $TORCH_HOME
 FILE = Path("weights.pt")
 BIG = (3, 32, 32)
+SLOTS = (("activation", "relu"), ("norm", "none"))
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +46,11 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build(name: str, shape: Shape = BIG, num_classes: int = 10, *, rate: float = 0.0, **changes: Any) -> nn.Module:
     """Build a preset of conf/model/ from scratch, with changes to its slots and settings."""
-    activation, norm = changes.pop("activation", "relu"), changes.pop("norm", "none")
+    own = {group: "own" for group, chosen in overridden(name).items() if chosen == "own"}
+    activation, norm = (changes.pop(group, own.get(group, other)) for group, other in SLOTS)
     groups = {"num_groups": changes.pop("num_groups", 4)} if norm == "group" else {}
-    settings = {"weights": None} if "weights" in PRESETS[name] else {}
+    settings: Settings = {"weights": None} if "weights" in PRESETS[name] else {}
+    settings |= {"arch": "mobilenet_v3_small"} if PRESETS[name].get("arch") == "vgg16" else {}  # which takes seconds
     settings = {key: value for key, value in (PRESETS[name] | settings | changes).items() if key != "name"}
     torch.manual_seed(0)
     model = build_model(
@@ -65,7 +69,8 @@ def build(name: str, shape: Shape = BIG, num_classes: int = 10, *, rate: float =
 @pytest.mark.parametrize("shape, num_classes", [((1, 28, 28), 7), ((4, 9, 9), 2), ((3, 20, 12), 101)])
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_takes_any_images_and_classes(name: str, shape: Shape, num_classes: int) -> None:
-    assert build(name, shape, num_classes).eval()(torch.rand(2, *shape)).shape == (2, num_classes)
+    positions = shape[1:] if task_of_model(PRESETS[name]["name"]) == "segmentation" else ()
+    assert build(name, shape, num_classes).eval()(torch.rand(2, *shape)).shape == (2, num_classes, *positions)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,18 @@ def test_every_activation_and_norm_is_replaced(name: str, arch: str) -> None:
     assert not {*activations, "BatchNorm2d", "BatchNormAct2d"} & {*kinds}
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_has_gradients_before_dropout_in_place(activation: str) -> None:
+    """That of MobileNet's last layers, the only dropout there is."""
+    slope = {"negative_slope": 0.2} if activation == "leaky_relu" else {}
+    layers = {"activation": partial(ACTIVATIONS[activation], **slope), "norm": NORMS["own"]}
+    model = MODELS["torchvision"](
+        SMALL, CLASSES, arch="mobilenet_v3_small", weights=None, freeze_backbone=False, **layers
+    )
+    model.train()(images()).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 def test_slots_that_a_network_does_not_offer_are_refused() -> None:
     for arch in ("densenet121", "googlenet"):  # which call functions
         refused(f"^model.arch={arch} does not offer other activations", "torchvision", arch, activation="gelu")

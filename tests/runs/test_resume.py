@@ -148,9 +148,11 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     overrides = [override.replace("WEIGHTS", str(weights)) for override in overrides]
     overrides = [override.replace("data.root=MASKS", f"data.root={mask_root}") for override in overrides]
     if "loss.teacher=TEACHER" in overrides:
-        pixels = [it for it in overrides if it.startswith(("task=", "data=segm", f"data.root={mask_root}"))]
-        teacher = ["model=patch_softmax"] if pixels else ["model=softmax"]
-        finish(start([*small, *pixels, *teacher, "epochs=1"], tmp_path / "teacher"))
+        is_pixelwise = "task=segmentation" in overrides
+        teacher = (
+            PIXELS | {"data.root": str(mask_root), "model": "patch_softmax"} if is_pixelwise else {"model": "softmax"}
+        )
+        finish(start([*small, *overrides_of(teacher | {"epochs": "1"})], tmp_path / "teacher"))
         best = the_run(tmp_path / "teacher") / "checkpoints" / "best.pt"
         overrides = [override.replace("TEACHER", str(best)) for override in overrides]
     whole = start(overrides, tmp_path / "whole")

@@ -1,6 +1,8 @@
 """Runs of segmentation as their readers see them: records, tables, effects, predicted masks, the worst scenes."""
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from PIL import Image
 from records import finish
 from reports import Page
+from scipy.stats import wilcoxon
 from support import composed
 
 from sweeper.__main__ import app
@@ -20,6 +23,7 @@ from sweeper.runs.evaluate import evaluate_run
 from sweeper.runs.job import Job
 from sweeper.runs.predictions import read_masks, read_predictions
 from sweeper.runs.run import run
+from sweeper.summary.differences import compare_runs
 from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.effects import effects
 from sweeper.summary.gather import gather
@@ -128,6 +132,32 @@ def test_errors_ranks_scenes_by_their_mean_iou(record: RunDirectory, tmp_path: P
         assert picture.width > 500
     with pytest.raises(UserError, match="--predicted ant is for classes of images"):
         app(["errors", str(record.folder), "--predicted", "ant"], standalone_mode=False)
+
+
+def test_diff_compares_the_masks_of_two_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, normed = (RunDirectory(sorted((folder / "runs").glob(f"unet-{it}*-s0-*"))[0]) for it in ("relu-a", "relu-b"))
+    found = compare_runs(plain, normed)
+    assert found.test is None and found.untested is None and found.masks is not None
+    assert found.masks.mious == tuple((record.result() or {})["test_miou"] for record in (plain, normed))
+    frames = [find_worst(it, images_of(it, Elsewhere())).frame.sort_values("image") for it in (plain, normed)]
+    own, other = (frame["miou"].to_numpy() for frame in frames)
+    counts = found.masks.only_first, found.masks.only_second, found.masks.equal
+    assert counts == ((own > other).sum(), (own < other).sum(), (own == other).sum()) and counts[0] != counts[1]
+    assert found.masks.p == pytest.approx(wilcoxon(own, other).pvalue)
+    app(["diff", plain.run_id, normed.run_id, "--output-dir", str(folder)], standalone_mode=False)
+    assert f"higher mIoU in A: {counts[0]}, in B: {counts[1]}, equal: {counts[2]}; Wilcoxon" in capsys.readouterr().out
+    (again := folder / "again" / plain.run_id).parent.mkdir()
+    shutil.copytree(plain.folder, again)
+    same = compare_runs(plain, RunDirectory(again)).masks
+    assert same is not None and (same.p, same.equal) == (1.0, 30)
+    np.savez(again / "predictions.npz", predicted=np.zeros((30, 8, 8), np.uint8), masks=np.zeros((30, 8, 8), np.uint8))
+    assert str(compare_runs(plain, RunDirectory(again)).untested).endswith("have different images")
+
+
+def test_an_export_names_the_positions_of_its_logits(record: RunDirectory, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    app(["export", str(record.folder), "--format", "safetensors", "--output", str(path)], standalone_mode=False)
+    assert json.loads(path.with_suffix(".json").read_text())["output"] == "logits, (N, classes, H, W) float32"
 
 
 def test_tables_and_effects_have_the_metrics_of_the_task(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from choices import presets
 from tiny import SEED, equal, network, recipe, sgd, stopped, task, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -228,12 +229,14 @@ def test_models_with_a_bias_in_the_first_layer_are_named() -> None:
     from sweeper.models.layers import none, relu
 
     slots = {"activation": relu, "norm": none, "dropout": nn.Identity}
-    settings = {"hidden": [4], "channels": [4, 4], "kernel_size": 3, "widths": [4]}
-    settings |= {"weights": None, "stem": "cifar", "freeze_backbone": False}
-    for name in {*MODELS} - {"torchvision", "timm"}:
+    settings = {preset.pop("name"): preset for preset in presets("model").values()}
+    for name in MODELS:
         used = keyword_only(MODELS[name])
+        if "arch" in used:  # whose first layer may be any
+            continue
+        chosen = settings[name] | ({"weights": None} if "weights" in used else {})
         with torch.device("meta"):
-            model = MODELS[name]((3, 8, 8), 3, **{key: it for key, it in (slots | settings).items() if key in used})
+            model = MODELS[name]((3, 16, 16), 3, **chosen, **{key: it for key, it in slots.items() if key in used})
         with nullcontext() if name in MODELS_WITH["a bias in the first layer"] else pytest.raises(UserError):
             start("first_bias_freezing", model, 0.5)
 
@@ -241,17 +244,21 @@ def test_models_with_a_bias_in_the_first_layer_are_named() -> None:
 @pytest.mark.parametrize(
     "name, model, sentence",
     [
-        ("early_dropout", stack(), r"needs dropout.rate above 0 \(model=cnn, cnn_pool, mlp\)"),
+        (
+            "early_dropout",
+            stack(),
+            r"needs dropout.rate above 0 \(model=cnn, cnn_pool, fcn16s, fcn32s, fcn8s, mlp, unet\)",
+        ),
         ("late_dropout", stack(), r"or architecture.stochastic_depth \(model=resnet18\)"),
         (
             "layer_freezing",
             nn.Linear(2, 3),
-            "trains several layers: model=airbench, cnn, cnn_pool, mlp, resnet18, timm, torchvision ",
+            "trains several layers: model=airbench, cnn, cnn_pool, .*mlp, resnet18, timm, torchvision, unet ",
         ),
         (
             "first_bias_freezing",
             nn.Linear(2, 3, bias=False),
-            "first layer: model=airbench, cnn, cnn_pool, mlp, softmax$",
+            "first layer: model=airbench, cnn, cnn_pool, mlp, patch_softmax, softmax, unet$",
         ),
         ("gradual_unfreezing", nn.Linear(2, 3), "trains several layers"),
         ("progressive_resizing", stack(), "images of any size: model=resnet18 "),
