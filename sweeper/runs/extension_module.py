@@ -126,7 +126,7 @@ def entries(given: str, module: ModuleType, syntax: Module) -> Sequence[Register
             form = f'{variable} = {{"my_{GROUPS[path]}": my_{GROUPS[path]}}}'
             raise UserError(f"{line}: {variable} must be a dict that is written out, such as {form}")
         found += [
-            Registered(given, file, written[name].lineno, path, variable, GROUPS[path], name, function)
+            Registered(given, file, written[name].line, path, variable, GROUPS[path], name, function)
             for name, function in registry.items()
         ]
     dicts = [name for name, value in defined.items() if name.isupper() and isinstance(value, dict) and value]

@@ -9,7 +9,7 @@ Choices from outside of the package (the setting `extend`) are read from their f
 each of them is a module, beside the package's.
 """
 
-import ast
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 
 from sweeper.runs.extension_files import Files, name_of, parsed, readable
 from sweeper.runs.scores import task_of
-from sweeper.runs.syntax import Module, digest, hash_of, parse, used_names
+from sweeper.runs.syntax import OTHERS, Definition, Module, digest
+from sweeper.runs.syntax_cache import parse_all
 
 PACKAGE = Path(__file__).parent.parent
 FOLLOWED = ("data", "models", "training")  # the packages whose definitions decide results
@@ -57,7 +58,6 @@ EXTENDABLE = {
     path.rpartition(".")[2]: path for group, (path, _) in REGISTRIES.items() if group not in ("task", "select")
 } | {path.rpartition(".")[2].replace("STEPS", f"{group.upper()}S"): path for group, path in STEPS.items()}
 EXTENDABLE["DATASETS"] = "data/sources.DATASETS"
-OTHERS = "(top level)"  # of a file from outside: its statements that are no definitions
 # What turns pixels into logits: roots beside the choices of the groups that a network is built from.
 NETWORK = ("models.build_model", "models/architecture.modify", "data/batches.Normalize")
 NETWORK_GROUPS = ("model", "activation", "norm", "dropout", "architecture")
@@ -71,7 +71,8 @@ def modules(files: Files = ()) -> dict[str, Module]:
         names = tuple(map(name_of, files))
         return modules() | {name_of(file): parsed(file, tuple(EXTENDABLE), names) for file in files}
     paths = [path for package in FOLLOWED for path in sorted((PACKAGE / package).glob("*.py"))]
-    return {key: parse(path.read_text(encoding="utf-8")) for path in paths if (key := key_of(path)) not in NOT_FOLLOWED}
+    texts = {key: path.read_text(encoding="utf-8") for path in paths if (key := key_of(path)) not in NOT_FOLLOWED}
+    return parse_all(texts, PACKAGE / "__pycache__" / f"syntax.{sys.implementation.cache_tag}.json")
 
 
 def key_of(path: Path) -> str:
@@ -80,12 +81,9 @@ def key_of(path: Path) -> str:
     return (relative.parent if relative.name == "__init__" else relative).as_posix()
 
 
-@cache
-def syntax_hash(definition: str, files: Files = ()) -> str:
-    """Hash a definition."""
-    if files and definition.partition(".")[0] in modules():
-        return syntax_hash(definition)
-    return hash_of(statement_of(definition, files))
+def definition_of(definition: str, files: Files = ()) -> Definition:
+    module, _, name = definition.partition(".")
+    return modules(files)[module].definitions[name]
 
 
 @cache
@@ -94,23 +92,17 @@ def references(definition: str, files: Files = ()) -> tuple[str, ...]:
     module = definition.partition(".")[0]
     if files and module in modules():
         return references(definition)
-    return (*resolved(module, statement_of(definition, files), files), *others_of(module, files))
+    return (*resolved(module, definition_of(definition, files), files), *others_of(module, files))
 
 
 def others_of(module: str, files: Files = ()) -> list[str]:
     """Return what any definition of a module from outside depends on: its statements that are no definitions."""
-    return [f"{module}.{OTHERS}"] if modules(files)[module].others else []
+    return [f"{module}.{OTHERS}"] if OTHERS in modules(files)[module].definitions else []
 
 
-def statement_of(definition: str, files: Files = ()) -> ast.AST:
-    module, _, name = definition.partition(".")
-    found = modules(files)[module]
-    return ast.Module(found.others, []) if name == OTHERS else found.definitions[name]
-
-
-def resolved(module: str, tree: ast.AST, files: Files = ()) -> Iterator[str]:
-    """Yield the definitions that the names in a tree refer to."""
-    for name, attribute in used_names(tree):
+def resolved(module: str, definition: Definition, files: Files = ()) -> Iterator[str]:
+    """Yield the definitions that the names in a definition refer to."""
+    for name, attribute in definition.names:
         found = lookup(module, name, attribute, files)
         if found is not None:
             yield found
@@ -140,7 +132,7 @@ def closure(roots: Iterable[str], files: Files = ()) -> dict[str, str]:
     while left:
         definition = left.pop()
         if definition not in found:
-            found[definition] = syntax_hash(definition, files)
+            found[definition] = definition_of(definition, files).hash
             left += references(definition, files)
     return dict(sorted(found.items()))
 
@@ -151,7 +143,7 @@ def core(task: str) -> dict[str, str]:
     return dict(sorted((closure(CORE) | chosen_code(TASKS, task)).items()))
 
 
-def entries_of(registry: str, files: Files = ()) -> Iterator[tuple[str, str, str, ast.expr]]:
+def entries_of(registry: str, files: Files = ()) -> Iterator[tuple[str, str, str, Definition]]:
     """Yield the module, the variable, the name and the value of each entry of a registry, those of files last."""
     module, _, variable = registry.partition(".")
     known = modules(files)
@@ -171,7 +163,7 @@ def chosen_code(registry: str, name: str, files: Files = ()) -> dict[str, str]:
     if found is None:
         return {}
     module, variable, _, entry = found
-    own = {} if isinstance(entry, ast.Name) else {f"{module}.{variable}[{name}]": hash_of(entry)}
+    own = {f"{module}.{variable}[{name}]": entry.hash} if entry.hash else {}
     return own | closure([*resolved(module, entry, files), *others_of(module, files)], files)
 
 
@@ -180,13 +172,8 @@ def step_settings(group: str, files: Files = ()) -> dict[str, list[str]]:
     """Return the settings of each step of a group, its function's keyword-only arguments, in the registry's order."""
     found: dict[str, list[str]] = {}
     for module, _, step, entry in entries_of(STEPS[group], files):
-        functions = [statement_of(definition, files) for definition in resolved(module, entry, files)]
-        found[step] = [
-            argument.arg
-            for function in functions
-            if isinstance(function, ast.FunctionDef)
-            for argument in function.args.kwonlyargs
-        ]
+        functions = [definition_of(definition, files) for definition in resolved(module, entry, files)]
+        found[step] = [setting for function in functions for setting in function.settings]
     return found
 
 

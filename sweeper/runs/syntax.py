@@ -1,11 +1,13 @@
-"""The definitions of Python source: syntax trees, used names and hashes. Static analysis, standard library only."""
+"""The definitions of Python source: hashes and used names. Static analysis, standard library only."""
 
 import ast
 import hashlib
 import symtable
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+OTHERS = "(top level)"  # of a file from outside: its statements that are no definitions
 IGNORED = (
     "kind",
     "type_comment",
@@ -13,18 +15,32 @@ IGNORED = (
 )  # fields that do not matter here, or that only some Python versions have
 
 
+class Definition(NamedTuple):
+    """A top-level definition, or an entry of a registry.
+
+    Attributes:
+        hash: of its syntax tree, see `hash_of`; empty for an entry that is nothing but a name.
+        names: the global names that it reads, see `used_names`.
+        settings: a function's keyword-only arguments.
+    """
+
+    hash: str
+    line: int
+    names: list[tuple[str, str | None]]
+    settings: list[str]
+
+
 @dataclass
 class Module:
     """A module's top-level definitions, its imports from this package, and the entries of its registries.
 
-    Attributes:
-        others: the top-level statements that neither define nor import, such as `if`; they may change any definition.
+    Statements that neither define nor import, such as `if`, may change any definition; together they are the definition
+    `OTHERS`.
     """
 
-    definitions: dict[str, ast.stmt] = field(default_factory=dict)
+    definitions: dict[str, Definition] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # local name -> module or package, name there
-    registries: dict[str, dict[str, ast.expr]] = field(default_factory=dict)
-    others: list[ast.stmt] = field(default_factory=list)
+    registries: dict[str, dict[str, Definition]] = field(default_factory=dict)
 
 
 def parse(source: str) -> Module:
@@ -40,24 +56,34 @@ def parse(source: str) -> Module:
             module.imports |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            module.definitions[statement.name] = statement
+            module.definitions[statement.name] = definition(statement)
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             is_registry = isinstance(statement.annotation, ast.Name) and statement.annotation.id == "Registry"
             if is_registry and isinstance(statement.value, ast.Dict):
                 module.registries[statement.target.id] = entries(statement.value)
             else:
-                module.definitions[statement.target.id] = statement
+                module.definitions[statement.target.id] = definition(statement)
         elif isinstance(statement, ast.Assign):
-            for node in (node for target in statement.targets for node in ast.walk(target)):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    module.definitions[node.id] = statement
+            nodes = (node for target in statement.targets for node in ast.walk(target))
+            names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+            module.definitions |= dict.fromkeys(names, definition(statement))
     return module
 
 
-def entries(registry: ast.Dict) -> dict[str, ast.expr]:
+def definition(tree: ast.AST) -> Definition:
+    """Return what is known of a definition."""
+    settings = [argument.arg for argument in tree.args.kwonlyargs] if isinstance(tree, ast.FunctionDef) else []
+    return Definition(hash_of(tree), getattr(tree, "lineno", 1), [*dict.fromkeys(used_names(tree))], settings)
+
+
+def entries(registry: ast.Dict) -> dict[str, Definition]:
     """Return the entries of a dict that are named by strings."""
-    pairs = zip(registry.keys, registry.values, strict=True)
-    return {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
+    found = {}
+    for key, value in zip(registry.keys, registry.values, strict=True):
+        if isinstance(key, ast.Constant):
+            entry = definition(value)
+            found[str(key.value)] = entry._replace(hash="") if isinstance(value, ast.Name) else entry
+    return found
 
 
 def parse_extension(source: str, registries: Collection[str], siblings: Collection[str]) -> Module:
@@ -80,16 +106,19 @@ def parse_extension(source: str, registries: Collection[str], siblings: Collecti
         elif isinstance(node, ast.Import):
             module.imports |= {it.asname or it.name: ("", it.name) for it in node.names if it.name in siblings}
     kept: dict[str, ast.stmt] = {}
+    others: list[ast.stmt] = []
     for statement in tree.body:
         names, value = defined_names(statement), getattr(statement, "value", None)
         if isinstance(value, ast.Dict) and names and names <= {*registries}:
             module.registries |= dict.fromkeys(names, entries(value))
         elif names:
-            module.others += [kept[name] for name in sorted(names) if name in kept]
+            others += [kept[name] for name in sorted(names) if name in kept]
             kept |= dict.fromkeys(names, statement)
         elif not is_ignored(statement):
-            module.others.append(statement)
-    module.definitions = kept
+            others.append(statement)
+    module.definitions = {name: definition(statement) for name, statement in kept.items()}
+    if others:
+        module.definitions[OTHERS] = definition(ast.Module(others, []))
     return module
 
 

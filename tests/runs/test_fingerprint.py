@@ -1,6 +1,7 @@
 """The code that a run depends on: neither fewer definitions (runs are traced) nor more (tricks are added)."""
 
 import ast
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -132,9 +133,9 @@ def test_the_fingerprint_reads_the_registries_that_choose(group: str) -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the package for the fingerprint to read."""
+    """A copy of the package for the fingerprint to read, beside what is kept of the original."""
     copy = tmp_path / "sweeper"
-    shutil.copytree(fingerprint.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(fingerprint.PACKAGE, copy, ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setattr(fingerprint, "PACKAGE", copy)
     forget()
     yield copy
@@ -143,7 +144,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    cached: list[Any] = [fingerprint.modules, fingerprint.syntax_hash, fingerprint.references, fingerprint.core]
+    cached: list[Any] = [fingerprint.modules, fingerprint.references, fingerprint.core]
     for function in (*cached, fingerprint.chosen_code, fingerprint.step_settings):
         function.cache_clear()
 
@@ -308,6 +309,19 @@ def test_a_change_names_the_definition_and_concerns_the_runs_that_use_it(change:
     file, old, new, expected = CHANGES[change]
     edit(package / file, old, new)
     assert changed(package) == expected
+
+
+def test_a_change_of_equal_size_and_time_is_found(package: Path) -> None:
+    file = package / "data/batches.py"
+    before = file.stat()
+    edit(file, "CHUNK = 256", "CHUNK = 512")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert changed(package) == {run: ["data/batches.CHUNK"] for run in RUNS}
+    forget()
+    edit(file, "CHUNK = 512", "CHUNK = 256")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert changed(package) == {}
 
 
 def test_a_removed_choice_is_a_change(package: Path) -> None:
