@@ -22,6 +22,7 @@ from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.outcomes import count_among
+from sweeper.summary.outside_screen import without_outside
 from sweeper.summary.pairing import Change, Difference, Stratum, cell_columns, differences, strata, unmatched
 from sweeper.summary.remarks import limits, never_finished, remarks
 from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
@@ -113,6 +114,8 @@ def effects(
     scored = score_chance(ended, diverged) if method.is_chance else set()
     results = Runs(ended, options, correctness)
     settings = with_step_choices(settings_of(ended), ended["presets"].tolist(), {*method.tuned, *(baseline or {})})
+    settings, outside = without_outside(settings, ended["run_id"].tolist(), axes_of(settings))
+    finished, diverged, failed, scored = (rows & {*settings.index} for rows in (finished, diverged, failed, scored))
     usable = sorted(finished | scored)
     axes = axes_of(settings.loc[usable])
     never = never_finished(settings, usable, diverged)
@@ -128,16 +131,17 @@ def effects(
     settings = without_slots(settings, base)
     implied = [name for name in map(str, settings) if name not in axes and is_implied(settings, name)]
     settings = settings.drop(columns=implied)
-    notes = [skipped.old_runs] if skipped.old else []
+    notes = [*outside, *([skipped.old_runs] if skipped.old else [])]
     settings, chosen, choices = tune(settings, results, finished, failed, method.tuned, compared)
     notes += choices
-    datasets = name_datasets(ended, settings)
-    study = Study(settings, results, finished, diverged, failed, scored, base, datasets, method, chosen)
+    study = Study(
+        settings, results, finished, diverged, failed, scored, base, name_datasets(ended, settings), method, chosen
+    )
     screens = find_screens(study)
     screened = []
     for data, screening in screens.items():
         screened += compare_screened(study, screening, data)
-        notes += describe_screen(screening, datasets[data])
+        notes += describe_screen(screening, study.datasets[data])
     bounds = limits(study)
     how: dict[str, Any] = {"method": method, "options": options, "presets": typed_presets(ended)}
     study = without_datasets(study, [data for data, screening in screens.items() if not screening.is_confounded])
@@ -153,7 +157,7 @@ def effects(
         again = replace(study, settings=settings.drop(columns=retrained))
         only_stale = ended["stale"].eq(True).any() and compare_all(again, [(axis,) for axis in compared])
         remedy = "Rerun the sweep to retrain stale runs." if only_stale else sweep_over("one trick at a time")
-        confounded = [line for data in screens for line in describe_screen(screens[data], datasets[data])]
+        confounded = [line for data in screens for line in describe_screen(screens[data], study.datasets[data])]
         return nothing(". ".join(["no comparable pairs", *confounded, *alone]), remedy, runs, left_out, skipped)
     notes += [*remarks(study, comparisons), *never, *bounds, *alone]
     return Effects(base, runs, left_out, comparisons, crossed, never, notes, **how)

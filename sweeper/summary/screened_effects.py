@@ -105,6 +105,11 @@ def describe_screen(screening: Screening, data: str) -> list[str]:
         "other tricks; interactions are not estimated"
     ]
     for seed, lacking in screening.left_out.items():
+        if seed in seeds:
+            other = number - lacking
+            runs = f"{other} {'run' if other == 1 else 'runs'}"
+            lines.append(f"{data}: seed {format_override(seed)}: left out {runs} of other code or environment")
+            continue
         missing = f"{lacking} of its runs {'is' if lacking == 1 else 'are'} missing"
         lines.append(f"{data}: seed {format_override(seed)} is left out, {missing}")
     return lines + [f"{data}: {name_changes(trick)} change together" for trick in tricks if len(trick) > 1]
