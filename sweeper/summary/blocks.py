@@ -4,7 +4,7 @@ If seeds have different models, their means over models estimate different quant
 means of a single quantity (Ibragimov and Mueller, 2010).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,25 @@ def complete_blocks(differences: Sequence[Difference], names: Sequence[str]) -> 
         [cell for cell, is_kept in zip(cells, kept_cells, strict=True) if is_kept],
         left_out,
     )
+
+
+def unpaired_seeds(sides: Mapping[Any, Collection[str]], both: Collection[str]) -> list[str]:
+    """Name the seeds that have one side of a comparison and not the other, such as `seeds 2, 3 (lack norm=batch)`.
+
+    Args:
+        sides: for each seed without a pair, the names of the sides of which it has runs.
+        both: names of both sides.
+    """
+    lacking: dict[str, list[str]] = {}
+    for seed in sorted(sides, key=sort_key):
+        missing = [side for side in both if side not in sides[seed]]
+        lacking.setdefault(missing[0] if missing else "", []).append(format_override(seed))
+    lines = []
+    for side, seeds in lacking.items():
+        one = len(seeds) == 1
+        why = f"{'lacks' if one else 'lack'} {side}" if side else "runs of different code or environment"
+        lines.append(f"{'seed' if one else 'seeds'} {shorten(seeds)} ({why})")
+    return lines
 
 
 def choose_blocks(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ from sweeper.summary.axes import (
     settings_of,
     without_slots,
 )
-from sweeper.summary.columns import is_implied
+from sweeper.summary.blocks import unpaired_seeds
+from sweeper.summary.columns import format_override, is_implied
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effect_measures import METRICS, Runs, as_number, usual_measures
 from sweeper.summary.gather import Skipped
@@ -23,7 +24,7 @@ from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.outcomes import count_among
 from sweeper.summary.outside_screen import without_outside
-from sweeper.summary.pairing import Change, Difference, Stratum, cell_columns, differences, strata, unmatched
+from sweeper.summary.pairing import Change, Corner, Difference, Stratum, cell_columns, differences, strata, unmatched
 from sweeper.summary.remarks import limits, never_finished, remarks
 from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
 from sweeper.summary.step_choices import with_step_choices
@@ -210,7 +211,7 @@ def compare_all(study: Study, plans: Sequence[tuple[str, ...]], least_seeds: int
     by_data: dict[Any, dict[tuple[str, ...], list[Stratum]]] = {data: {} for data in study.datasets}
     for axes in plans:
         for stratum in strata(study.settings, axes, study.baseline):
-            if len(stratum.corners) > 1:
+            if len(axes) == 1 or len(stratum.corners) > 1:  # of one axis, those without a pair are named
                 by_data[stratum.data].setdefault(axes, []).append(stratum)
     found: list[Comparison] = []
     for metric in study.method.measures:
@@ -238,6 +239,18 @@ def compare_values(
         chosen = {id(one): one for row in rows if (one := study.chosen.get(row)) is not None}
         return doubts_of(chosen.values(), study.method.tuned)
 
+    def alone(pairs: Sequence[Difference], corner: Corner) -> list[str]:
+        """Return the seeds of the pairs' cells that have a run of one side only, see unpaired_seeds."""
+        if len(axes) > 1:
+            return []
+        sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
+        seeds, cells = {pair.seed for pair in pairs}, {pair.cell for pair in pairs}
+        lone: dict[Any, set[str]] = {}
+        for stratum in found:
+            if stratum.seed not in seeds and stratum.cell in cells:
+                lone.setdefault(stratum.seed, set()).update(sides[side] for side in sides if side in stratum.corners)
+        return unpaired_seeds({seed: had for seed, had in lone.items() if had}, list(sides.values()))
+
     return [
         compare(
             metric,
@@ -249,6 +262,7 @@ def compare_values(
             data=study.datasets[data],
             own=[name for name in own if name not in axes],
             doubts=doubts,
+            unpaired=alone(pairs, values),
             diverged=count_among(found, values, base, study.diverged),
             failed=count_among(found, values, base, study.failed),
             is_scored=bool(study.scored) and metric in CHANCE,

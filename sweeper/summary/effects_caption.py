@@ -240,7 +240,7 @@ def plans(found: Effects) -> list[str]:
         form = metric.digits.replace("+", "").format
         tested = [comparison for comparison in table if comparison.p is not None]
         spreads: dict[str, list[Comparison]] = {}
-        alike = f"each of {len(tested)} changes" if is_balanced(tested) else None
+        alike = "any change" if is_balanced(tested) else None
         for comparison in tested:
             if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
                 spreads.setdefault(alike or comparison.changes[0].axis, []).append(comparison)

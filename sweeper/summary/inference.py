@@ -53,7 +53,7 @@ class Comparison:
         averaged: settings of the axes' own choices over which runs were averaged.
         doubts: why the values of tuned settings are uncertain; empty where they are not.
         held: other axes that do not have the baseline's value in any pair, see sweeper.summary.held.
-        left_out: seeds and cells that are not in complete blocks.
+        left_out: seeds and cells that are not in complete blocks, or have no pair.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
         is_scored: whether diverged runs count as chance accuracy.
         is_screen: whether the pairs also differ in other settings, balanced only over all runs of a seed.
@@ -185,6 +185,7 @@ def compare(
     data: str = "",
     own: Sequence[str] = (),
     doubts: Callable[[Sequence[Difference]], str] | None = None,
+    unpaired: Sequence[str] = (),
     diverged: Tally | None = None,
     failed: Tally | None = None,
     is_scored: bool = False,
@@ -204,6 +205,7 @@ def compare(
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
         doubts: returns why the values of tuned settings in some pairs are uncertain, or an empty text.
+        unpaired: the seeds without a pair, and what they lack.
         diverged, failed, is_scored, is_screen, is_anytime: see Comparison.
         precision: see Comparison; ignored by those of other measures, which did not determine the number of seeds.
     """
@@ -246,7 +248,7 @@ def compare(
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
         doubts="" if doubts is None else doubts(blocks.differences),
         held=held_by(blocks.cells, names, baseline or {}),
-        left_out=tuple(blocks.left_out),
+        left_out=(*blocks.left_out, *unpaired),
         diverged=diverged,
         failed=failed,
         limited=count_limited(runs, rows, base_rows) if runs is not None and metric in MAIN else None,

@@ -203,3 +203,21 @@ def test_datasets_with_the_same_name_are_distinguished_by_fingerprint() -> None:
 def test_a_table_of_one_dataset_does_not_name_it() -> None:
     result = effects(table(*by_model({"cnn": [0.02, 0.03]})), defaults={})
     assert "\ntest_acc\n" in as_table(result) and changes(result.comparisons).keys() == {"norm=none<batch"}
+
+
+def test_seeds_without_a_pair_are_named() -> None:
+    made = [
+        *runs("norm", {"none": [0.5, 0.51, 0.52, 0.53, 0.5], "batch": [0.55, 0.56]}),
+        {"norm": "batch", "seed": 7, "test_acc": 0.6},
+        *runs("norm", {"none": [0.5] * 4}, epochs=9),  # of other settings, which have no pairs
+    ]
+    made[4] |= {"torch": "older"}
+    made.append(made[4] | {"torch": "newer", "norm": "batch"})
+    result = found(table(*made), {"norm": "none"})
+    one = of_axis(result, "norm")
+    assert one.left_out == (
+        "seeds 2, 3 (lack norm=batch)",
+        "seed 4 (runs of different code or environment)",
+        "seed 7 (lacks norm=none)",
+    )
+    assert f"norm=batch: left out {'; '.join(one.left_out)}" in caption(result)
