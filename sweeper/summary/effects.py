@@ -231,7 +231,7 @@ def compare_values(
 ) -> list[Comparison]:
     """Compare every value of an axis, or every two values of two, on one dataset."""
     base = tuple(study.baseline[axis] for axis in axes)
-    names = cell_columns(study.settings, axes)
+    names, paired = cell_columns(study.settings, axes), [stratum for stratum in found if len(stratum.corners) > 1]
     own = [name for name in map(str, study.settings) if name.startswith(tuple(f"{axis}." for axis in axes))]
 
     def doubts(pairs: Sequence[Difference]) -> str:
@@ -263,11 +263,11 @@ def compare_values(
             own=[name for name in own if name not in axes],
             doubts=doubts,
             unpaired=alone(pairs, values),
-            diverged=count_among(found, values, base, study.diverged),
-            failed=count_among(found, values, base, study.failed),
+            diverged=count_among(paired, values, base, study.diverged),
+            failed=count_among(paired, values, base, study.failed),
             is_scored=bool(study.scored) and metric in CHANCE,
             is_anytime=study.method.is_anytime,
             precision=study.method.fixed_width,
         )
-        for values, pairs in differences(found, METRICS[metric], study.runs, base, known).items()
+        for values, pairs in differences(paired, METRICS[metric], study.runs, base, known).items()
     ]
