@@ -86,21 +86,30 @@ class Results:
         return pd.DataFrame(rows if rows else None, columns=None if rows else ["run_id", "epoch"])
 
     def effects(
-        self, baseline: Mapping[str, Any] | None = None, measures: Sequence[str] = (), *, anytime: bool = False
+        self,
+        baseline: Mapping[str, Any] | None = None,
+        measures: Sequence[str] = (),
+        *,
+        tune: Sequence[str] = (),
+        anytime: bool = False,
+        diverged_as_chance: bool = False,
     ) -> pd.DataFrame:
         """Return a row for each change of a setting, see docs/statistics.md; none where nothing is comparable.
 
         Args:
             baseline: the value that an axis' other values are compared with, by axis.
             measures: by which runs are compared, such as `test_macro_f1`; none: the usual ones.
+            tune: settings of which each configuration has its best value by validation accuracy.
             anytime: whether p and intervals hold when seeds are added after a look at results.
+            diverged_as_chance: whether diverged runs count as chance accuracy.
 
         Raises:
-            UserError: the baseline names an axis or a value that the finished runs do not have.
+            UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does
+                not vary.
         """
         frame = self.read(measures)
         correctness = correctness_of(frame, self.output_dir / "runs")
-        method = Method(measures=tuple(measures), is_anytime=anytime)
+        method = Method(tuned=tuple(tune), measures=tuple(measures), is_anytime=anytime, is_chance=diverged_as_chance)
         return to_frame(effects(frame, baseline, method=method, correctness=correctness))
 
     def load(self, run: str = BEST, device: str = "auto") -> "TrainedNetwork":

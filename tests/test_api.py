@@ -44,6 +44,22 @@ def test_runs_curves_and_effects_are_frames(output_dir: Path) -> None:
     assert row["mean"] == pytest.approx(0.1)
 
 
+def test_effects_take_the_options_of_the_command(tmp_path: Path) -> None:
+    for norm, lr, acc in (("none", 0.1, 0.5), ("none", 0.2, 0.6), ("batch", 0.1, 0.9), ("batch", 0.2, 0.7)):
+        for seed in (0, 1):
+            settings = {"norm": {"name": norm}, "optimizer": {"name": "sgd", "lr": lr}}
+            finish(tmp_path, f"{norm}-{lr}-{seed}", [acc + seed / 100], acc + seed / 100, seed=seed, **settings)
+    results = sweeper.results(tmp_path)
+    tuned = results.effects({"norm": "none"}, ["test_acc"], tune=["optimizer.lr"])
+    assert tuned[["axis", "value"]].to_numpy().tolist() == [["norm", "batch"]]
+    assert tuned["mean"].tolist() == pytest.approx([0.3])  # each norm at its own rate
+    assert set(results.effects({"norm": "none"}, ["test_acc"])["axis"]) == {"norm", "optimizer.lr"}
+    with pytest.raises(UserError, match="--tune lr: no such axis"):
+        results.effects(tune=["lr"])
+    with pytest.raises(UserError, match="--diverged-as-chance affects only"):
+        results.effects(measures=["test_ece"], diverged_as_chance=True)
+
+
 def test_runs_may_be_chosen(output_dir: Path) -> None:
     assert len(sweeper.results(output_dir, where=["norm=batch"]).curves()) == 4
     assert len(sweeper.results(output_dir, where=["norm=batch"]).effects()) == 0
