@@ -1,5 +1,6 @@
 """Train one image classifier, or with -m sweep over training tricks. `python train.py --help` lists the settings."""
 
+import gc
 import sys
 
 if __name__ == "__main__":  # before the imports below, which take a second
@@ -14,6 +15,7 @@ if __name__ == "__main__":  # before the imports below, which take a second
 
     protect_streams()
     announce_start("starting: reading the settings and loading PyTorch")
+    gc.disable()  # until the start is over
 
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from omegaconf import DictConfig
 
 from sweeper.cli import current_job, job_errors, register_schema, run_with_friendly_errors
 from sweeper.config import to_config
+from sweeper.garbage import collect_again
 from sweeper.runs.reuse import reuse_known
 
 register_schema()
@@ -48,6 +51,7 @@ def main(config: DictConfig) -> float:
             return known
         from sweeper.runs.run import run  # imports torch, which a finished run, --help and tab completion do without
 
+        collect_again()
         return run(settings, job)
 
 

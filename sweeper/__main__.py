@@ -1,11 +1,13 @@
 """python -m sweeper: read recorded runs, list and watch sweeps, and use what was trained."""
 
+import gc
 import io
 import signal
 import sys
 
 if __name__ == "__main__":  # until the commands handle it, and before the imports below: Ctrl-C ends this quietly
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()
 
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Annotated
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.garbage import collect_again
 from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
 from sweeper.summary.effect_options import Anytime, Baseline, DivergedAsChance, EffectOptions, Measure, Tune
@@ -267,6 +270,7 @@ app.add_typer(trained)
 def main() -> None:
     """Run a command; a user's error ends in one sentence and exit status 1, a reader that is gone ends it quietly."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    collect_again()
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

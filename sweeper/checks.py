@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config import Config, SweepConfig, validate
 from sweeper.errors import UserError, exit_with_error
+from sweeper.garbage import collect_again
 from sweeper.interpolations import raw_values, refuse_unstable
 from sweeper.typed import as_multirun
 
@@ -39,6 +40,7 @@ class Checks(Callback):
         self.check(config, refuse_sweep_overrides)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        collect_again()
         HydraConfig.instance().set_config(config)  # what ${hydra:...} refers to, as in a job
         OmegaConf.set_readonly(config.hydra, False)  # again: launchers write there
         self.check(config, refuse_unused_sweep_settings)

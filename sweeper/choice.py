@@ -7,7 +7,7 @@ in YAML or in a table. So a new choice is one function, one line in its module's
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 from typing import Any, get_type_hints
 
 from sweeper.errors import UnusedSetting, UserError, format_names
@@ -18,11 +18,13 @@ Registry = dict[str, Any]
 
 SLOTS = ("activation", "norm", "dropout")  # arguments of models that are choices of other groups
 
+signature = cache(inspect.signature)  # a plan needs those of all steps for every job
+
 
 def keyword_only(function: Callable[..., Any]) -> list[str]:
     """Return the names of the function's keyword-only arguments that are not filled in yet."""
     filled = function.keywords if isinstance(function, partial) else {}
-    parameters = inspect.signature(function.func if isinstance(function, partial) else function).parameters.values()
+    parameters = signature(function.func if isinstance(function, partial) else function).parameters.values()
     return [item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.name not in filled]
 
 
@@ -67,7 +69,7 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
     """
     steps = {}
     for name, function in functions.items():
-        defaults = {key: inspect.signature(function).parameters[key].default for key in keyword_only(function)}
+        defaults = {key: signature(function).parameters[key].default for key in keyword_only(function)}
         given = {key: value for key in defaults if not is_off(value := getattr(config, key, None))}
         if defaults and inspect.Parameter.empty not in defaults.values():
             defaults[next(iter(defaults))] = inspect.Parameter.empty

@@ -1,6 +1,6 @@
-"""What processes of the tests are forked with: all that this program imports, but not the program itself.
+"""What processes of the tests are forked with: all that this program imports, and its own modules apart.
 
-So a changed copy of the program can be run as well.
+A process that runs the program takes these modules; one that runs a changed copy imports its own.
 """
 
 import importlib
@@ -8,5 +8,7 @@ import sys
 
 for module in ("sweeper.__main__", "sweeper.cli", "sweeper.runs.run", "sweeper.sweep.execute", "pytest"):
     importlib.import_module(module)
-for module in [name for name in sys.modules if name.partition(".")[0] in ("sweeper", "hydra_plugins")]:
+del sys.modules["sweeper.__main__"]  # which a process runs
+PROGRAM = {name: it for name, it in sys.modules.items() if name.partition(".")[0] in ("sweeper", "hydra_plugins")}
+for module in PROGRAM:
     del sys.modules[module]

@@ -4,6 +4,7 @@ Imports take longer than most of the tests' runs.
 """
 
 import atexit
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -124,6 +125,8 @@ def execute(
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
     sys.argv = arguments
     sys.path.insert(0, str(Path(arguments[0]).parent))
+    if Path(arguments[0]).parent == REPOSITORY:
+        sys.modules.update(importlib.import_module("preloaded").PROGRAM)
     try:
         if module is None:
             runpy.run_path(arguments[0], run_name="__main__")

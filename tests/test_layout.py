@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up. Packages of a layer do not import each other; hydra_plugins and train.py are on top.
 LAYERS = (
-    ("errors", "streams", "display"),
+    ("errors", "garbage", "streams", "display"),
     ("files",),
     ("ranges",),
     ("groups",),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.garbage import no_collection
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import REGISTRIES, changes_since
 from sweeper.summary.columns import FINGERPRINT, RESULTS, ROOT
@@ -56,6 +57,7 @@ class Skipped:
         return lines + ([f"Left out (not readable as runs): {', '.join(self.unreadable)}"] if self.unreadable else [])
 
 
+@no_collection()
 def gather(
     runs: Path, only: Collection[str] | None = None, options: ConvergenceOptions | None = None
 ) -> tuple[pd.DataFrame, Skipped]:
