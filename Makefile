@@ -7,7 +7,7 @@ TORCH_INDEX := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/
 WHAT := --constraint constraints.txt --editable '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer \
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer docs-data docs-exercises \
     test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
 
 help:  ## List the targets
@@ -56,6 +56,12 @@ practice: exercises  # the name in version 0.1
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
 	@PYTHON=$(PY) scripts/transfer.sh
+
+docs-data: setup  ## Turn finished runs into the files that docs/ is written from; NAME=exercises OUT=FOLDER
+	@$(PY) -m benchmarks.pages.records $(NAME) $(OUT)
+
+docs-exercises: setup  ## Write the pages with measured results from those files, their pictures included
+	@$(PY) -m benchmarks.pages
 
 test: setup  ## Run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist worksteal

@@ -12,7 +12,8 @@ from scipy import stats
 
 DOCS = REPOSITORY / "docs"
 EXERCISES, TRANSFER = (
-    pd.read_csv(DOCS / name, dtype=str, keep_default_na=False) for name in ("exercises.csv", "transfer.csv")
+    pd.read_csv(DOCS / name, dtype=str, keep_default_na=False).replace(r"^(-?\d+)\.0$", r"\1", regex=True)
+    for name in ("exercises.csv", "transfer.csv")
 )
 SETTINGS = (
     *("model", "seed", "norm", "activation", "dropout.rate"),
@@ -21,19 +22,15 @@ SETTINGS = (
 PARSED = {"null": "", "true": "True", "false": "False"}  # a value in a table of effects
 SHOWN = {"True": "yes", "False": "no"}
 MEASURED = {"best_val_acc": 4, "best_epoch": 1, "test_acc": 4, "convergence_epoch": 1, "train_seconds": 1}
-# The settings that a table's runs share; its columns hold the others.
-SWEPT: dict[str, dict[str, tuple[str, ...]]] = {
-    "Problems 1 to 5": {
-        "activation": ("relu", ""),
-        "norm": ("none", ""),
-        "dropout.rate": ("",),
-        "optimizer.lr": ("0.01", "0.0005"),
-    },
-    "The softmax's learning rate": {"model": ("softmax",)},
-    "Batch normalization": {"optimizer": ("adam",), "activation": ("relu",), "dropout.rate": ("",)},
-    "Dropout": {"optimizer": ("adam",), "activation": ("relu",), "norm": ("none",)},
-    "Activations": {"optimizer": ("adam",), "norm": ("none",), "dropout.rate": ("",)},
-    "Transfer": {},
+# The sweep whose runs a table has.
+SWEPT = {
+    "Problems 1 to 5": "models",
+    "The softmax's learning rate": "softmax_lr",
+    "Batch normalization": "batch_norm",
+    "Dropout": "dropout",
+    "Activations": "activations",
+    "ResNet-18 from scratch": "scratch",
+    "Transfer": "transfer",
 }
 Row = dict[str, str]
 
@@ -59,27 +56,35 @@ def tables(path: Path) -> Iterator[tuple[str, list[Row]]]:
 
 def swept(heading: str) -> pd.DataFrame:
     """Return the runs of a section."""
-    if heading == "Transfer":
-        weights = TRANSFER["model.weights"].map(lambda text: text[:15])
-        return TRANSFER.assign(**{"model.weights": weights})
-    runs = EXERCISES[EXERCISES["model"] != "resnet18"]
-    for column, values in SWEPT[heading].items():
-        if column in runs:
-            runs = runs[runs[column].isin(values)]
-    return runs
+    runs = pd.concat([EXERCISES, TRANSFER]).fillna("")
+    runs = runs[[SWEPT[heading] in names.split() for names in runs["sweeps"]]]
+    runs = runs.loc[:, (runs != "").any()]
+    return runs.assign(**{"model.weights": runs["model.weights"].str[:15]}) if "model.weights" in runs else runs
 
 
 def averaged(values: list[float], digits: int) -> str:
     """Format the values of several seeds as a table does."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}".removesuffix(".0")
     mean, deviation = statistics.mean(values), statistics.stdev(values)
     if digits == 4 or deviation > 0:
         return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
     return f"{mean:g}"
 
 
+SAVING = "## Saving, resuming, reproducing"
+AXES = {"Batch normalization": "norm", "Dropout": "dropout.rate", "Activations": "activation"}
+# The value of each setting that a section's others are compared with.
+BASELINES = {
+    "Batch normalization": {"model": "cnn_pool", "norm": "none"},
+    "Dropout": {"model": "cnn_pool", "dropout.rate": "0"},
+    "Activations": {"model": "cnn_pool", "activation": "relu"},
+    "Transfer": {"model.freeze_backbone": "False", "model.weights": "sha256:74bb001f"},
+}
+FAMILY = "The five tricks together"
 PAGE = list(tables(DOCS / "exercises.md"))
-MEANS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "runs" in row]
-EFFECTS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "pairs" in row]
+MEANS = [(heading, row) for heading, rows in PAGE if heading in SWEPT for row in rows if "test_acc" in row]
+EFFECTS = [(heading, row) for heading, rows in PAGE if heading in {*SWEPT, FAMILY} for row in rows if "pairs" in row]
 
 
 def test_the_page_has_tables() -> None:
@@ -93,7 +98,7 @@ def test_a_documented_mean_is_that_of_its_runs(heading: str, row: Row) -> None:
     for column, value in row.items():
         if column in runs and column not in MEASURED:
             runs = runs[runs[column].replace(SHOWN) == ("" if value == "-" else value.replace(",", ""))]
-    assert len(runs) == int(row["runs"])
+    assert len(runs) == int(row.get("runs", "1"))
     for column, digits in MEASURED.items():
         if column in row:
             assert row[column] == averaged([float(value) for value in runs[column]], digits), column
@@ -113,25 +118,28 @@ def seed_means(heading: str, axis: str, value: str, baseline: str) -> tuple[int,
     return sum(map(len, differences.values())), [statistics.mean(found) for found in differences.values()]
 
 
-def holm_adjusted(heading: str, change: tuple[str, str, str]) -> tuple[float, float]:
-    """Return a change's p, corrected by Holm's method for all changes of its section, and its Holm-adjusted level.
+def swept_ps(heading: str) -> dict[tuple[str, str, str], float]:
+    """Return the p of every change of a section's sweep: its values of each setting against the baseline's."""
+    runs = swept(heading)
+    return {
+        (axis, value, baseline): stats.ttest_1samp(seed_means(heading, axis, value, baseline)[1], 0).pvalue
+        for axis, baseline in BASELINES[heading].items()
+        for value in {text or ("0" if axis == "dropout.rate" else "") for text in runs[axis]} - {baseline}
+    }
+
+
+def holm_adjusted(ps: dict[tuple[str, str, str], float], change: tuple[str, str, str]) -> tuple[float, float]:
+    """Return a change's p, corrected by Holm's method for all changes, and its Holm-adjusted level.
 
     Args:
-        heading: of the section.
+        ps: of all changes.
         change: the setting, its value and its baseline.
     """
-    runs, bases = swept(heading), {"model": "cnn_pool", change[0]: change[2]}
-    if heading == "Transfer":
-        bases = {"model.freeze_backbone": "False", "model.weights": "sha256:74bb001f"}
-    ps: dict[tuple[str, str], float] = {}
-    for axis, baseline in bases.items():
-        for value in {text or ("0" if axis == "dropout.rate" else "") for text in runs[axis]} - {baseline}:
-            ps[axis, value] = stats.ttest_1samp(seed_means(heading, axis, value, baseline)[1], 0).pvalue
     ordered, corrected, number = sorted(ps, key=lambda key: ps[key]), [0.0], len(ps)
     for rank, key in enumerate(ordered):
         corrected.append(max(corrected[-1], min(1.0, ps[key] * (number - rank))))
     significant = sum(p < 0.05 for p in corrected[1:])
-    rank = ordered.index(change[:2])
+    rank = ordered.index(change)
     return corrected[1 + rank], 0.05 / max(1, number - min(rank, significant))
 
 
@@ -139,31 +147,27 @@ def holm_adjusted(heading: str, change: tuple[str, str, str]) -> tuple[float, fl
 def test_a_documented_effect_is_that_of_its_pairs(heading: str, row: Row) -> None:
     axis, _, changed = row["change"].partition("=")
     value, baseline = (PARSED.get(text, text) for text in (changed, row["baseline"]))
-    pairs, means = seed_means(heading, axis, value, baseline)
+    change = axis, value, baseline
+    if heading == FAMILY:
+        heading = next(name for name, swept_axis in AXES.items() if swept_axis == axis)
+        ps = {key: p for name in AXES for key, p in swept_ps(name).items() if key[0] == AXES[name]}
+    else:
+        ps = swept_ps(heading)
+    pairs, means = seed_means(heading, *change)
     assert (pairs, len(means)) == (int(row["pairs"]), int(row["seeds"]))
-    corrected, level = holm_adjusted(heading, (axis, value, baseline))
+    corrected, level = holm_adjusted(ps, change)
     center, error = statistics.mean(means), statistics.stdev(means) / len(means) ** 0.5
     low, high = stats.t.interval(1 - level, len(means) - 1, center, error)
     assert (row["mean"], row["interval"]) == (f"{center:+.4f}", f"[{low:+.4f}, {high:+.4f}]")
     assert row["p (Holm)"] == f"{corrected:.4f}"
 
 
-RESNETS = [row for heading, rows in PAGE if heading == "ResNet-18 from scratch" for row in rows]
-
-
-@pytest.mark.parametrize("row", RESNETS)
-def test_a_documented_run_of_the_resnet_is_its_record(row: Row) -> None:
-    runs = EXERCISES[EXERCISES["model"] == "resnet18"]
-    (run,) = runs[runs["epochs"] == row["epochs"]].to_dict("records")
-    for column, digits in MEASURED.items():
-        assert row[column] == f"{float(run[column]):.{digits if digits == 4 else 0}f}", column
-
-
 def test_the_page_has_all_runs_of_the_resnet_and_evaluates_the_best_run() -> None:
-    assert sorted(row["epochs"] for row in RESNETS) == sorted(EXERCISES[EXERCISES["model"] == "resnet18"]["epochs"])
+    resnets = [row for heading, row in MEANS if heading == "ResNet-18 from scratch"]
+    assert sorted(row["epochs"] for row in resnets) == sorted(EXERCISES[EXERCISES["model"] == "resnet18"]["epochs"])
     finished = EXERCISES[EXERCISES["state"] == "finished"]
     best = max(finished.to_dict("records"), key=lambda run: float(run["best_val_acc"]))
-    section = (DOCS / "exercises.md").read_text().partition("## Reloading the best model")[2]
+    section = (DOCS / "exercises.md").read_text().partition(SAVING)[2]
     assert best["run_id"] in section
     assert f"{float(best['test_acc']):.4f}" in section
 
@@ -184,14 +188,13 @@ def test_the_page_names_the_best_small_network_by_its_mean_over_the_seeds() -> N
         sum("1" in runs["seed"][runs[name] == runs[name].max()].tolist() for runs in configurations)
         for name in ("best_val_acc", "test_acc")
     )
-    section = " ".join((DOCS / "exercises.md").read_text().partition("## Reloading the best model")[2].split())
+    section = " ".join((DOCS / "exercises.md").read_text().partition(SAVING)[2].split())
     for sentence in (
-        f"cnn_pool with dropout 0.1 ({best['best_val_acc'].mean():.4f} on average)",
-        f"`{run['run_id']}`, with a test accuracy of {run['test_acc']:.4f}",
-        f"({highest['best_val_acc']:.4f}), from the easiest split",
-        f"evaluate {highest['run_id']} --output-dir outputs/exercises` reproduces its recorded test accuracy of "
-        f"{highest['test_acc']:.4f}",
-        f"{easiest} of the {len(configurations)} small configurations have their highest validation accuracy with seed "
-        f"1, but only {luckiest} their highest test accuracy",
+        f"`{run['run_id']}` ({best['best_val_acc'].mean():.4f} on average over its seeds)",
+        f"with a test accuracy of {run['test_acc']:.4f}",
+        f"`{highest['run_id']}` has the highest validation accuracy ({highest['best_val_acc']:.4f}); its recorded test "
+        f"accuracy is {highest['test_acc']:.4f}",
+        f"{easiest} of the {len(configurations)} small configurations with several seeds have their highest validation "
+        f"accuracy with seed 1, and {luckiest} their highest test accuracy",
     ):
         assert sentence in section

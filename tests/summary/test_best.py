@@ -15,7 +15,7 @@ from sweeper.summary.find import best_record
 from sweeper.summary.learning_curves import learning_curves
 from sweeper.summary.table import lay_out, read_runs
 
-EXERCISES = pd.read_csv(REPOSITORY / "docs" / "exercises.csv").assign(code="")
+EXERCISES = pd.read_csv(REPOSITORY / "docs" / "exercises.csv").assign(code="").drop(columns="sweeps")
 SMALL = EXERCISES[EXERCISES["model"] != "resnet18"].reset_index(drop=True)
 
 

@@ -24,7 +24,7 @@ SWEPT: Mapping[str, Mapping[str, str | float]] = {
 
 def compared(axis: str) -> list[Comparison]:
     """Return the comparisons of an axis in the exercises' runs with Adam, by test_acc."""
-    frame = pd.read_csv(REPOSITORY / "docs/exercises.csv")
+    frame = pd.read_csv(REPOSITORY / "docs/exercises.csv").drop(columns="sweeps")
     frame["dropout.rate"] = frame["dropout.rate"].fillna(0.0)
     frame = frame[(frame["optimizer"] == "adam") & (frame["optimizer.lr"] == 0.0005)]
     for column, value in SWEPT[axis].items():
@@ -77,7 +77,7 @@ def test_intervals_are_those_of_the_specification(
     ],
 )
 def test_the_documented_effects_of_transfer(seeds: int, method: Method, cells: tuple[str, ...]) -> None:
-    frame = pd.read_csv(REPOSITORY / "docs/transfer.csv")
+    frame = pd.read_csv(REPOSITORY / "docs/transfer.csv").drop(columns="sweeps")
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *RESULTS])))
     result = effects(frame[frame["seed"] < seeds], method=method)
     (one,) = [one for one in result.comparisons if one.metric == "test_acc" and one.changes[0].axis == "model.weights"]

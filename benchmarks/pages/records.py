@@ -1,0 +1,196 @@
+"""Runs as the small files in docs/ that its pages are written from.
+
+python -m benchmarks.pages.records NAME OUT...    NAME: such as exercises; OUT: output folders, as of `make exercises`
+
+docs/NAME.csv has a row for each run: settings, results, and the sweeps that it belongs to. docs/NAME-curves.csv has a
+row for each epoch of each run. docs/NAME-correct.npz has which test images each run got right. Paths and names of hosts
+are left out.
+"""
+
+import io
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeper.errors import UserError
+from sweeper.files import write_bytes, write_text
+from sweeper.runs.directory import RunDirectory
+from sweeper.runs.scores import SCORES
+from sweeper.summary.columns import RESULTS, ROOT
+from sweeper.summary.export import as_csv
+from sweeper.summary.other_images import Correctness
+from sweeper.summary.table import read_runs
+from sweeper.sweep.saved import ids_of, precision_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+SWEEPS = "sweeps"  # the column with the names of a run's sweeps, each with its sweep.precision where it had one
+DIGEST = 10  # last digits of a run's ID, its name in the curves
+LEFT_OUT = ("stale", "folder", "error")  # today's code, paths
+# Of each epoch, with the digits that are kept; accuracies are of at most 50,000 images.
+EPOCH = {
+    **{f"val_{score}": 5 for score in SCORES.values()},
+    "train_acc": 5,
+    "train_pixel_acc": 5,
+    "train_loss": 4,
+    "val_loss": 4,
+    "train_seconds": 3,
+}
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the pages know about the runs of a study.
+
+    Attributes:
+        runs: a row for each run as `sweeper.summary.table.read_runs` returns it, and the column SWEEPS.
+        curves: a row for each epoch of each run: `run` (the end of its ID), `epoch` and those of EPOCH; empty if there
+            are none.
+        correct: run ID -> test images that it got right (N,); empty if that was not kept.
+    """
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    correct: Mapping[str, NDArray[np.bool_]]
+
+    @property
+    def correctness(self) -> Correctness | None:
+        """What intervals for other test images are computed from; None without it."""
+        return Kept(self.correct) if self.correct else None
+
+
+class Kept(Correctness):
+    """Which test images runs got right, from a file in docs/ rather than from their predictions."""
+
+    def __init__(self, correct: Mapping[str, NDArray[np.bool_]]) -> None:
+        super().__init__(Path())
+        # Runs on different datasets are never compared, so the number of images is enough to tell test sets apart.
+        self.read = {run_id: (hits, len(hits)) for run_id, hits in correct.items()}
+
+    def of(self, run_id: str) -> tuple[NDArray[np.bool_], int] | None:
+        return self.read.get(run_id)
+
+
+def collect(folders: Sequence[Path]) -> Records:
+    """Read the runs of output folders; a run that several have is taken from the first.
+
+    Raises:
+        UserError: a folder has no runs, or two runs have the same end of their IDs.
+    """
+    frames, curves, correct = [], [], dict[str, NDArray[np.bool_]]()
+    known: set[str] = set()
+    for folder in folders:
+        frame, _ = read_runs(folder)
+        names = sweeps_of(folder)
+        frame[SWEEPS] = [" ".join(names[run_id]) or None for run_id in frame["run_id"]]
+        frames.append(frame[~frame["run_id"].isin(known)])
+        hits = Correctness(folder / "runs")
+        for run_id in frames[-1]["run_id"]:
+            curves += epochs_of(RunDirectory(folder / "runs" / run_id))
+            if (found := hits.of(run_id)) is not None:
+                correct[run_id] = found[0]
+        known |= {*frame["run_id"]}
+    runs = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    ends = runs["run_id"].str[-DIGEST:]
+    if ends.duplicated().any():
+        raise UserError(f"two runs have IDs that end in {ends[ends.duplicated()].iloc[0]}")
+    runs = runs.drop(columns=[name for name in LEFT_OUT if name in runs])
+    runs["machine"] = without_hosts(runs["machine"].tolist())
+    if ROOT in runs:
+        runs[ROOT] = [None if pd.isna(root) else Path(root).name for root in runs[ROOT]]
+    return Records(runs.sort_values("run_id").reset_index(drop=True), pd.DataFrame(curves), correct)
+
+
+def sweeps_of(folder: Path) -> dict[str, list[str]]:
+    """Return the sweeps of each run of an output folder by its ID."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in sorted((folder / "sweeps").glob("*/sweep.json")):
+        name, precision = file.parent.name, precision_of(folder, file.parent.name)
+        for run_id in sorted(ids_of(folder, name) or ()):
+            found[run_id].append(name if precision is None else f"{name}={precision:g}")
+    return found
+
+
+def epochs_of(record: RunDirectory) -> list[dict[str, Any]]:
+    """Return the rows of a run's curve."""
+    return [
+        {"run": record.run_id[-DIGEST:], "epoch": row["epoch"]}
+        | {name: round(float(row[name]), digits) for name, digits in EPOCH.items() if row.get(name) is not None}
+        for row in record.metrics()
+    ]
+
+
+def without_hosts(machines: Sequence[Any]) -> list[str | None]:
+    """Return the machines (host, device, threads as JSON) with numbers in place of the names of hosts."""
+    facts = [json.loads(machine) if isinstance(machine, str) else None for machine in machines]
+    hosts = list(dict.fromkeys(fact[0] for fact in facts if fact))
+    return [json.dumps([hosts.index(fact[0]), *fact[1:]]) if fact else None for fact in facts]
+
+
+def write(records: Records, name: str, folder: Path = DOCS) -> list[Path]:
+    """Write what `read` reads; return the files."""
+    paths = [folder / f"{name}.csv"]
+    write_text(paths[0], as_csv(records.runs))
+    if len(records.curves):
+        paths.append(folder / f"{name}-curves.csv")
+        write_text(paths[-1], records.curves.to_csv(index=False))
+    if records.correct:
+        paths.append(folder / f"{name}-correct.npz")
+        content = io.BytesIO()
+        arrays: dict[str, Any] = {}
+        for run_id, hits in sorted(records.correct.items()):
+            arrays |= {run_id: np.packbits(hits), f"{run_id}.size": np.int64(len(hits))}
+        np.savez_compressed(content, **arrays)
+        write_bytes(paths[-1], content.getvalue())
+    return paths
+
+
+def read(name: str, folder: Path = DOCS) -> Records | None:
+    """Read the runs of a study; None where they are not checked in."""
+    if not (folder / f"{name}.csv").is_file():
+        return None
+    runs = read_table(folder / f"{name}.csv")
+    settings = [column for column in runs if column not in RESULTS]
+    runs = runs.reindex(columns=[*settings, *RESULTS]).assign(stale=False)
+    file = folder / f"{name}-curves.csv"
+    curves = read_table(file) if file.is_file() else pd.DataFrame()
+    correct = {}
+    if (folder / f"{name}-correct.npz").is_file():
+        with np.load(folder / f"{name}-correct.npz") as arrays:
+            for run_id in (key for key in arrays.files if not key.endswith(".size")):
+                correct[run_id] = np.unpackbits(arrays[run_id], count=int(arrays[f"{run_id}.size"])).astype(bool)
+    return Records(runs, curves, correct)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file in which only empty cells are missing, and whole numbers stay whole in columns with gaps."""
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    whole = pd.read_csv(path, keep_default_na=False, dtype=str)
+    for column in table.select_dtypes("float"):
+        texts = whole[column]
+        if column not in RESULTS and (texts == "").any() and texts[texts != ""].str.fullmatch(r"-?\d+").all():
+            table[column] = pd.Series([int(text) if text else None for text in texts], dtype=object)
+    return table
+
+
+def main() -> None:
+    """Write the files of a study from output folders."""
+    if len(sys.argv) < 3:
+        sys.exit("usage: python -m benchmarks.pages.records NAME OUT...")
+    name, *folders = sys.argv[1:]
+    try:
+        for path in write(collect([Path(folder) for folder in folders]), name):
+            print(f"{path.relative_to(DOCS.parent)}: {path.stat().st_size / 1000:,.0f} kB")
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Pages from their templates and the checked-in runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.pages import words
+from benchmarks.pages.pictures import draw_curves, draw_forest
+from benchmarks.pages.records import DOCS, Records, read
+from benchmarks.pages.selection import Selection, comparisons_table
+from benchmarks.tricks_page import wrapped
+from sweeper.files import write_text
+from sweeper.summary.effects_lines import format_p
+from sweeper.summary.inference import corrected
+from sweeper.summary.sentences import digits_for, points
+
+TEMPLATES = DOCS / "templates"
+STUDIES = ("exercises", "transfer", "study")
+PAGES = ("exercises.md",)
+FILTERS = {
+    **{name: getattr(words, name) for name in ("says", "by_model", "expected", "measured_result", "count", "listed")},
+    "in_points": lambda number: points(number, digits_for(number)),
+    "accuracy": "{:.4f}".format,
+    "seconds": "{:,.0f}".format,
+    "p": format_p,
+}
+TESTS = {"up": words.is_up, "down": words.is_down}
+
+
+class Pages:
+    """The pages of some checked-in runs.
+
+    Args:
+        data: the folder with the runs.
+        into: the folder of the pages; None: nothing but text is made.
+    """
+
+    def __init__(self, data: Path = DOCS, into: Path | None = None) -> None:
+        self.records: dict[str, Records | None] = {name: read(name, data) for name in STUDIES}
+        self.into = into
+        self.written: list[Path] = []
+
+    def sweep(self, study: str) -> Callable[..., Selection | None]:
+        """Return what finds the runs of sweeps of a study by their names, or all of them."""
+        return lambda *names: Selection.of_sweep(self.records[study], *names)
+
+    def picture(self, name: str, alt: str, draw: Callable[[Path], bool]) -> str:
+        """Draw a picture, and return the Markdown that shows it; one that cannot be drawn keeps the file that there is.
+
+        Returns:
+            Empty text where there is neither.
+        """
+        if self.into is not None:
+            path = self.into / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if draw(path):
+                self.written.append(path)
+        return f"![{alt}](images/{name})" if (DOCS / "images" / name).is_file() or self.into not in (None, DOCS) else ""
+
+    def curves(self, selection: Selection, name: str, alt: str) -> str:
+        return self.picture(name, alt, lambda path: draw_curves(selection, alt, path))
+
+    def forest(self, comparisons: Any, name: str, alt: str) -> str:
+        def draw(path: Path) -> bool:
+            draw_forest(comparisons, alt, path)
+            return True
+
+        return self.picture(name, alt, draw)
+
+    def render(self, page: str) -> str:
+        """Return a page's text, its paragraphs wrapped."""
+        environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+        environment.filters |= FILTERS
+        environment.tests |= TESTS
+        given: dict[str, Any] = {study: self.sweep(study) for study in STUDIES}
+        given |= {"curves": self.curves, "forest": self.forest, "effects_table": comparisons_table}
+        given |= {"interactions": words.interactions, "corrected": corrected}
+        return tidy(environment.get_template(f"{page}.jinja").render(given))
+
+
+def tidy(text: str) -> str:
+    """Return Markdown with its paragraphs and list items wrapped, and one empty line around headings and pictures.
+
+    Tables, headings, pictures, comments and code (indented by four) stay as they are.
+    """
+    blocks, paragraph = list[str](), list[str]()
+
+    def end() -> None:
+        if paragraph:
+            blocks.append(wrapped(" ".join(" ".join(paragraph).split())))
+            paragraph.clear()
+
+    def space() -> None:
+        if blocks and blocks[-1]:
+            blocks.append("")
+
+    for line in text.splitlines():
+        is_apart = line.startswith(("#", "!["))
+        is_kept = is_apart or line.startswith(("    ", "|", "<!--")) or not line.strip()
+        if is_kept or line.startswith("- "):
+            end()
+        if not is_kept:
+            if blocks and blocks[-1].startswith(("#", "![")):
+                space()
+            paragraph.append(line.strip())
+        elif not line.strip():
+            space()
+        else:
+            if is_apart:
+                space()
+            blocks.append(line.rstrip())
+    end()
+    return "\n".join(blocks).strip("\n") + "\n"
+
+
+def write_pages(data: Path = DOCS, into: Path = DOCS) -> list[Path]:
+    """Write all pages and their pictures; return the files."""
+    pages = Pages(data, into)
+    for name in PAGES:
+        write_text(into / name, pages.render(name))
+        pages.written.append(into / name)
+    return pages.written
