@@ -7,7 +7,7 @@ TORCH_INDEX := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/
 WHAT := --constraint constraints.txt --editable '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer docs-data docs-exercises \
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer tricks-study docs-data docs-exercises \
     test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
 
 help:  ## List the targets
@@ -49,10 +49,13 @@ tensorboard: setup  ## Show the runs in TensorBoard, live; SWEEP=NAME
 
 # The scripts read their settings from the environment, to which make exports the variables of its command line:
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
-exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10
+exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10 SMALL=1
 	@PYTHON=$(PY) scripts/exercises.sh
 
 practice: exercises  # the name in version 0.1
+
+tricks-study: setup  ## Measure the tricks on airbench_small; DATA=FOLDER SEEDS=0,1,2,3,4 WHAT=all; rerun to resume
+	@PYTHON=$(PY) scripts/tricks.sh
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
 	@PYTHON=$(PY) scripts/transfer.sh

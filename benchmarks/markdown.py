@@ -1,5 +1,6 @@
-"""Markdown tables for the benchmarks."""
+"""Markdown for the benchmarks and the pages that they write."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,3 +18,9 @@ def print_table(title: str, header: Sequence[str], lines: Iterable[Sequence[Any]
     for cells in (header, ["---"] * len(header), *shown):
         print(f"| {' | '.join(cells)} |")
     print()
+
+
+def wrapped(text: str) -> str:
+    """Return a paragraph, or an item of a list, in lines of at most 120 characters."""
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -1,12 +1,13 @@
 """The page docs/tricks.md: the catalog of tricks with their measured costs, which docs/tricks.csv keeps."""
 
 import csv
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import wrapped
+from benchmarks.pages.render import Pages
 from benchmarks.tricks_catalog import REPOSITORY, Trick, as_override, catalog, is_baseline, is_pixelwise, sentence
 from sweeper.config import Config, settings
 
@@ -65,11 +66,6 @@ def entry(trick: Trick, costs: Mapping[str, Cost]) -> Iterable[str]:
     yield wrapped(f"- **Cost:** {cost_of(trick, costs)}") + "\n"
 
 
-def wrapped(text: str) -> str:
-    indent = "  " if text.startswith("- ") else ""
-    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
 def section(group: str, tricks: Iterable[Trick], costs: Mapping[str, Cost]) -> Iterable[str]:
     """Yield the lines of a group: its tricks, then the meaning of their settings."""
     yield f"## {group.capitalize()}\n"
@@ -96,7 +92,8 @@ What each trick does, when it should help, and what it costs. To measure whether
 differ in nothing else with `python -m sweeper effects`; [designs.md](designs.md) explains which runs to make. To add a
 trick of your own, see [adding-a-trick.md](adding-a-trick.md).
 
-Written by `{COMMAND}` from the docstrings, the presets in `conf/` and the costs in [tricks.csv](tricks.csv)."""
+Written by `{COMMAND}` from the docstrings, the presets in `conf/` and the costs in [tricks.csv](tricks.csv), and by
+`make docs-exercises` from the runs of `make tricks-study`."""
 
 MEASURED = """**Cost** is the time of a training step with the trick divided by that without it: preparing the batch
 (augmentation included), forward and backward pass, the update, and what happens between steps. It is CPU time on one
@@ -109,17 +106,19 @@ architecture of its student, and `model=resnet18_pretrained` was measured withou
 step, such as the forward pass of `init=lsuv`, is not counted."""
 
 
-def page(costs: Mapping[str, Cost], about: str) -> str:
+def page(costs: Mapping[str, Cost], about: str, pages: Pages | None = None) -> str:
     """Return docs/tricks.md.
 
     Args:
         costs: by the name of the trick.
         about: the machine and the day of the measurement.
+        pages: what writes the section on measured effects; None: that of the checked-in runs.
     """
     groups = catalog()
     contents = ", ".join(f"[{group}](#{group})" for group in groups)
     lines = [INTRODUCTION + "\n", wrapped(f"Groups: {contents}.") + "\n", "## How costs are measured\n"]
     lines += [wrapped(" ".join(MEASURED.split())) + "\n", wrapped(about) + "\n"]
+    lines.append((pages or Pages()).render("measured.md"))
     for group, tricks in groups.items():
         lines += section(group, tricks, costs)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -146,6 +145,7 @@ def write_costs(costs: Mapping[str, Cost], about: str, path: Path = DOCS / "tric
             writer.writerow([name, cost.base, *figures])
 
 
-def write_page() -> None:
-    """Write docs/tricks.md with the costs of docs/tricks.csv."""
-    (DOCS / "tricks.md").write_text(page(*read_costs()), encoding="utf-8")
+def write_page(pages: Pages | None = None, into: Path = DOCS) -> Path:
+    """Write tricks.md with the costs of docs/tricks.csv and the effects of docs/study.csv, or those of other pages."""
+    (into / "tricks.md").write_text(page(*read_costs(), pages), encoding="utf-8")
+    return into / "tricks.md"

@@ -2,22 +2,33 @@
 
 python -m benchmarks.pages [--data FOLDER] [--into FOLDER]    both: docs; other folders: to look at small runs
 
-A template is in docs/templates. A page that has only some sections of its own has the template's text between two
-comments, see `insert`.
+Templates are in docs/templates. exercises.md is one as a whole; strong-baselines.md has parts that are, between two
+comments; tricks.md has a section.
 """
 
 import argparse
 from pathlib import Path
 
 from benchmarks.pages.records import DOCS
-from benchmarks.pages.render import PAGES, write_pages
+from benchmarks.pages.render import PARTS, WHOLE, Pages, with_parts
+from benchmarks.tricks_page import write_page
+from sweeper.files import write_text
+
+
+def write_pages(data: Path, into: Path) -> list[Path]:
+    """Write all pages and their pictures; return the files."""
+    pages = Pages(data, into)
+    texts = {name: pages.render(name) for name in WHOLE} | {name: with_parts(name, pages) for name in PARTS}
+    for name, text in texts.items():
+        write_text(into / name, text)
+    return [*pages.written, *(into / name for name in texts), write_page(pages, into)]
 
 
 def main() -> None:
-    """Write the pages and their pictures."""
+    """Write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DOCS, help="folder with exercises.csv and so on")
-    parser.add_argument("--into", type=Path, default=DOCS, help=f"folder for {', '.join(PAGES)} and images/")
+    parser.add_argument("--into", type=Path, default=DOCS, help="folder for the pages and images/")
     options = parser.parse_args()
     for path in write_pages(options.data, options.into):
         print(path)

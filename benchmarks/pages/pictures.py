@@ -13,15 +13,16 @@ from matplotlib.figure import Figure
 from benchmarks.pages.records import DIGEST
 from benchmarks.pages.selection import Selection
 from sweeper.files import write_bytes
-from sweeper.summary.columns import format_override
 from sweeper.summary.curves import STYLE, rendered, write_curves
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.inference import LEVEL, Comparison
+from sweeper.summary.learning_curves import cut
 from sweeper.summary.report_forest import kind
 from sweeper.summary.report_scale import around_zero
 from sweeper.summary.sentences import digits_for, points
 
 WIDTH, ROW, EDGES = 8.27, 0.24, 0.95  # inches: of the picture, a line's height, above and below the lines
+NAME_LENGTH = 44
 COLORS = {"up": "#0072B2", "down": "#D55E00", "open": "0.35"}  # of Okabe and Ito
 
 
@@ -43,15 +44,16 @@ def draw_curves(selection: Selection, title: str, path: Path) -> bool:
     return True
 
 
-def draw_forest(comparisons: Sequence[Comparison], title: str, path: Path) -> None:
+def draw_forest(comparisons: Sequence[Comparison], names: Sequence[str], title: str, path: Path) -> None:
     """Write a line for each change, the largest first: its seeds as dots, its mean, and its interval.
 
     Args:
         comparisons: of one table.
+        names: of the changes.
         title: what the changes are compared with.
         path: the file, its type by its suffix.
     """
-    ordered = sorted(comparisons, key=lambda one: one.mean)
+    labels, ordered = zip(*sorted(zip(names, comparisons, strict=True), key=lambda pair: pair[1].mean), strict=True)
     with rc_context():
         rcdefaults()
         rcParams.update(STYLE)
@@ -70,7 +72,7 @@ def draw_forest(comparisons: Sequence[Comparison], title: str, path: Path) -> No
             if one.family is not None:
                 axes.plot([100 * end for end in one.family], [row, row], color=color, linewidth=1.6)
             axes.plot(100 * one.mean, row, "o", color=color, markersize=5.5, markerfacecolor=fill)
-        axes.set_yticks(range(len(ordered)), [name_of(one) for one in ordered])
+        axes.set_yticks(range(len(ordered)), [cut(label, NAME_LENGTH) for label in labels])
         axes.set_ylim(-0.7, len(ordered) - 0.3)
         axes.grid(axis="y", visible=False)
         numbers = axes.twinx()
@@ -87,12 +89,6 @@ def draw_forest(comparisons: Sequence[Comparison], title: str, path: Path) -> No
         axes.set_title(title, loc="left", fontsize=10)
         figure.tight_layout()
         write_bytes(path, rendered(figure, path.suffix))
-
-
-def name_of(comparison: Comparison) -> str:
-    """Return the change with the value that it replaces."""
-    change = comparison.changes[0]
-    return f"{change.axis}={format_override(change.value)} (not {format_override(change.baseline)})"
 
 
 def text_of(comparison: Comparison) -> str:

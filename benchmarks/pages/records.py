@@ -1,12 +1,13 @@
 """Runs as the small files in docs/ that its pages are written from.
 
-python -m benchmarks.pages.records NAME OUT...    NAME: such as exercises; OUT: output folders, as of `make exercises`
+python -m benchmarks.pages.records NAME OUT...    `make docs-data NAME=exercises OUT=outputs/exercises`
 
 docs/NAME.csv has a row for each run: settings, results, and the sweeps that it belongs to. docs/NAME-curves.csv has a
 row for each epoch of each run. docs/NAME-correct.npz has which test images each run got right. Paths and names of hosts
 are left out.
 """
 
+import argparse
 import io
 import json
 import sys
@@ -24,7 +25,7 @@ from sweeper.errors import UserError
 from sweeper.files import write_bytes, write_text
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.scores import SCORES
-from sweeper.summary.columns import RESULTS, ROOT
+from sweeper.summary.columns import FINGERPRINT, RESULTS, ROOT
 from sweeper.summary.export import as_csv
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.table import read_runs
@@ -34,6 +35,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 SWEEPS = "sweeps"  # the column with the names of a run's sweeps, each with its sweep.precision where it had one
 DIGEST = 10  # last digits of a run's ID, its name in the curves
 LEFT_OUT = ("stale", "folder", "error")  # today's code, paths
+# Columns of text, some of whose cells look like numbers.
+WORDS = ("run_id", "run", FINGERPRINT, "state", "code", "torch", "device_type", "val_curve", "machine", "presets")
 # Of each epoch, with the digits that are kept; accuracies are of at most 50,000 images.
 EPOCH = {
     **{f"val_{score}": 5 for score in SCORES.values()},
@@ -144,10 +147,11 @@ def write(records: Records, name: str, folder: Path = DOCS) -> list[Path]:
     if records.correct:
         paths.append(folder / f"{name}-correct.npz")
         content = io.BytesIO()
-        arrays: dict[str, Any] = {}
-        for run_id, hits in sorted(records.correct.items()):
-            arrays |= {run_id: np.packbits(hits), f"{run_id}.size": np.int64(len(hits))}
-        np.savez_compressed(content, **arrays)
+        runs = sorted(records.correct)
+        hits = [records.correct[run_id] for run_id in runs]
+        np.savez_compressed(
+            content, runs=np.array(runs), images=np.array(list(map(len, hits))), bits=np.packbits(np.concatenate(hits))
+        )
         write_bytes(paths[-1], content.getvalue())
     return paths
 
@@ -164,14 +168,15 @@ def read(name: str, folder: Path = DOCS) -> Records | None:
     correct = {}
     if (folder / f"{name}-correct.npz").is_file():
         with np.load(folder / f"{name}-correct.npz") as arrays:
-            for run_id in (key for key in arrays.files if not key.endswith(".size")):
-                correct[run_id] = np.unpackbits(arrays[run_id], count=int(arrays[f"{run_id}.size"])).astype(bool)
+            images = arrays["images"]
+            bits = np.unpackbits(arrays["bits"], count=int(images.sum())).astype(bool)
+            correct = dict(zip(map(str, arrays["runs"]), np.split(bits, images.cumsum()[:-1]), strict=True))
     return Records(runs, curves, correct)
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file in which only empty cells are missing, and whole numbers stay whole in columns with gaps."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(WORDS, str))
     whole = pd.read_csv(path, keep_default_na=False, dtype=str)
     for column in table.select_dtypes("float"):
         texts = whole[column]
@@ -182,12 +187,14 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Write the files of a study from output folders."""
-    if len(sys.argv) < 3:
-        sys.exit("usage: python -m benchmarks.pages.records NAME OUT...")
-    name, *folders = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the study, such as exercises")
+    parser.add_argument("outputs", type=Path, nargs="+", help="output folders, as of `make exercises`")
+    parser.add_argument("--into", type=Path, default=DOCS, help="folder of the files")
+    options = parser.parse_args()
     try:
-        for path in write(collect([Path(folder) for folder in folders]), name):
-            print(f"{path.relative_to(DOCS.parent)}: {path.stat().st_size / 1000:,.0f} kB")
+        for path in write(collect(options.outputs), options.name, options.into):
+            print(f"{path}: {path.stat().st_size / 1000:,.0f} kB")
     except UserError as error:
         sys.exit(f"error: {error}")
 

@@ -1,30 +1,33 @@
 """Pages from their templates and the checked-in runs."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from benchmarks.markdown import wrapped
 from benchmarks.pages import words
 from benchmarks.pages.pictures import draw_curves, draw_forest
 from benchmarks.pages.records import DOCS, Records, read
-from benchmarks.pages.selection import Selection, comparisons_table
-from benchmarks.tricks_page import wrapped
-from sweeper.files import write_text
+from benchmarks.pages.selection import Selection, comparisons_table, tricks_table
+from benchmarks.pages.tricks import read_tricks, trick_of
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.inference import corrected
 from sweeper.summary.sentences import digits_for, points
 
 TEMPLATES = DOCS / "templates"
 STUDIES = ("exercises", "transfer", "study")
-PAGES = ("exercises.md",)
+WHOLE = ("exercises.md",)  # pages that are templates
+PARTS = {"strong-baselines.md": ("ablation",)}  # pages with parts that are
 FILTERS = {
     **{name: getattr(words, name) for name in ("says", "by_model", "expected", "measured_result", "count", "listed")},
     "in_points": lambda number: points(number, digits_for(number)),
     "accuracy": "{:.4f}".format,
     "seconds": "{:,.0f}".format,
     "p": format_p,
+    "by_mean": lambda comparisons: sorted(comparisons, key=lambda one: -one.mean),
 }
 TESTS = {"up": words.is_up, "down": words.is_down}
 
@@ -39,6 +42,7 @@ class Pages:
 
     def __init__(self, data: Path = DOCS, into: Path | None = None) -> None:
         self.records: dict[str, Records | None] = {name: read(name, data) for name in STUDIES}
+        self.tricks = read_tricks()
         self.into = into
         self.written: list[Path] = []
 
@@ -64,7 +68,7 @@ class Pages:
 
     def forest(self, comparisons: Any, name: str, alt: str) -> str:
         def draw(path: Path) -> bool:
-            draw_forest(comparisons, alt, path)
+            draw_forest(comparisons, [trick_of(one, self.tricks).name for one in comparisons], alt, path)
             return True
 
         return self.picture(name, alt, draw)
@@ -80,8 +84,14 @@ class Pages:
         )
         environment.filters |= FILTERS
         environment.tests |= TESTS
-        given: dict[str, Any] = {study: self.sweep(study) for study in STUDIES}
-        given |= {"curves": self.curves, "forest": self.forest, "effects_table": comparisons_table}
+        given: dict[str, Any] = {study: self.sweep(study) for study in STUDIES} | {"tricks": self.tricks}
+        given |= {
+            "curves": self.curves,
+            "forest": self.forest,
+            "effects_table": comparisons_table,
+            "tricks_table": tricks_table,
+        }
+        environment.filters["trick"] = lambda one: trick_of(one, self.tricks).name
         given |= {"interactions": words.interactions, "corrected": corrected}
         return tidy(environment.get_template(f"{page}.jinja").render(given))
 
@@ -121,10 +131,21 @@ def tidy(text: str) -> str:
     return "\n".join(blocks).strip("\n") + "\n"
 
 
-def write_pages(data: Path = DOCS, into: Path = DOCS) -> list[Path]:
-    """Write all pages and their pictures; return the files."""
-    pages = Pages(data, into)
-    for name in PAGES:
-        write_text(into / name, pages.render(name))
-        pages.written.append(into / name)
-    return pages.written
+def insert(text: str, name: str, content: str) -> str:
+    """Return a page with other content between its comments `<!-- name, ... -->` and `<!-- end of name -->`.
+
+    Raises:
+        ValueError: it lacks the comments.
+    """
+    begin, end = re.search(rf"<!-- {name}[ ,].*-->\n", text), f"<!-- end of {name} -->"
+    if begin is None or end not in text:
+        raise ValueError(f"the page has no part between <!-- {name}, ... --> and {end}")
+    return f"{text[: begin.end()]}\n{content}\n{text[text.index(end) :]}"
+
+
+def with_parts(page: str, pages: Pages) -> str:
+    """Return a page of docs/ with those of its parts anew that are written from runs."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for name in PARTS[page]:
+        text = insert(text, name, pages.render(f"{name}.md"))
+    return text

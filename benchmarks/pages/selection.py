@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.pages.records import SWEEPS, Records
+from benchmarks.pages.tricks import Trick, trick_of
 from sweeper.summary.average import groups
+from sweeper.summary.axes import most_common, settings_of, values_of
 from sweeper.summary.best import adjust
 from sweeper.summary.columns import (
     best_val,
@@ -25,16 +28,19 @@ from sweeper.summary.columns import (
 )
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, effects
+from sweeper.summary.effects_caption import name_change
 from sweeper.summary.effects_lines import format_interval, format_p
-from sweeper.summary.effects_text import format_cost, shows_cost
+from sweeper.summary.effects_text import format_cost
 from sweeper.summary.export import markdown_cell
 from sweeper.summary.inference import Comparison, corrected
+from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
 
 USUAL = ("runs", "best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
+LONG = 60  # characters of a setting that is not shown in full
 STEP = "step"  # the only setting of runs whose configurations are compared as wholes, see `Selection.steps`
 
 
@@ -75,9 +81,41 @@ class Selection:
         """Return those that meet all conditions `column=value`."""
         return replace(self, frame=select(self.frame, conditions).reset_index(drop=True))
 
-    def compared_with(self, **baseline: Any) -> "Selection":
-        """Return the same runs with the baseline value of axes, whose dots are written as two underscores."""
+    def against(self, **baseline: Any) -> "Selection":
+        """Return the same runs with a baseline value of axes, whose dots are written as two underscores."""
         return replace(self, baseline=tuple((name.replace("__", "."), value) for name, value in baseline.items()))
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The most common value of each axis: in a design of single changes, what is changed."""
+        return {axis: most_common(values_of(self.settings, axis)) for axis in self.effects.baseline}
+
+    @property
+    def settings(self) -> pd.DataFrame:
+        """What `effects` compares, with the choices of steps as axes of their own."""
+        finished = self.frame[self.frame["state"] == "finished"]
+        return with_step_choices(settings_of(finished), finished["presets"].tolist())
+
+    @property
+    def against_recipe(self) -> "Selection":
+        """The same runs, each compared with those of the recipe."""
+        return replace(self, baseline=tuple(self.recipe.items()))
+
+    @property
+    def like_recipe(self) -> "Selection":
+        """The runs of the recipe itself."""
+        settings = self.settings
+        same = [all(settings[axis][row] == value for axis, value in self.recipe.items()) for row in settings.index]
+        return replace(self, frame=self.frame.loc[settings.index[same]].reset_index(drop=True))
+
+    @property
+    def of_views(self) -> "Selection":
+        """Each run twice, with its accuracy for the plain test images and for their views, as an axis `views`."""
+        plain = self.frame.assign(views="none")
+        views = self.frame.assign(test_acc=self.frame["test_acc_views"], run_id=self.frame["run_id"] + "-views")
+        both = pd.concat([plain, views], ignore_index=True)
+        both = both.drop(columns=[name for name in both if str(name).startswith("views.")])
+        return replace(self, frame=both, baseline=(("views", "none"),))
 
     def table(self, *columns: str, more: Sequence[str] = ()) -> str:
         """Return a Markdown table, a row for each configuration: these settings, USUAL, and more columns."""
@@ -148,12 +186,29 @@ class Selection:
     @property
     def about(self) -> str:
         """What the runs were trained on, and with, as list items."""
-        facts = [json.loads(machine) for machine in self.frame["machine"].dropna()]
-        devices = sorted({f"{fact[1]} ({fact[2]} threads)" for fact in facts})
         images = self.frame[["val_images", "test_images"]].dropna().astype(int).drop_duplicates().to_numpy().tolist()
         splits = "; ".join(f"{val:,} images to select the epoch, {test:,} test images" for val, test in images)
         torch = ", ".join(sorted(map(str, self.frame["torch"].dropna().unique())))
-        return f"- **Machine:** {', '.join(devices)}; torch {torch}.\n- **Split:** {splits}."
+        return f"- **Machine:** {self.devices}; torch {torch}.\n- **Split:** {splits}."
+
+    @property
+    def devices(self) -> str:
+        """What the runs were trained on."""
+        facts = [json.loads(machine) for machine in self.frame["machine"].dropna()]
+        return ", ".join(sorted({f"{fact[1]}, {fact[2]} threads" for fact in facts}))
+
+    @property
+    def hours(self) -> dict[str, str]:
+        """The time that the runs took, and that of as many seeds of every combination of their values."""
+        seconds = float(self.frame["train_seconds"].sum())
+        values = (max(1, self.settings[axis].nunique(dropna=False)) for axis in self.effects.baseline)
+        product = seconds / len(self.frame) * math.prod(values) * self.seeds
+        is_gpu = bool((self.frame["device_type"] == "cuda").all())
+        return {
+            "spent": f"{seconds / 3600:,.1f} hours",
+            "product": f"{product / 3600:,.0f} hours",
+            "what": "training on a GPU" if is_gpu else "training",
+        }
 
     def values(self, column: str) -> list[Any]:
         """Return the values of a setting from the smallest, null last."""
@@ -223,15 +278,42 @@ class Selection:
 
 def comparisons_table(comparisons: Sequence[Comparison]) -> str:
     """Return a Markdown table, a row for each comparison."""
-    has_cost = shows_cost(comparisons)
-    header = ["change", "baseline", "pairs", "seeds", "mean", "interval", "p (Holm)", *["cost"] * has_cost, "result"]
     rows = []
     for one in comparisons:
-        digits, change = METRICS[one.metric].digits, one.changes[0]
-        row = [f"{change.axis}={format_override(change.value)}", format_override(change.baseline)]
-        row += [str(one.pairs), str(one.seeds), digits.format(one.mean), format_interval(one.family, digits)]
-        rows.append([*row, format_p(one.corrected), *[format_cost(one)] * has_cost, verdict(one)])
-    return markdown(pd.DataFrame(rows, columns=header))
+        change = one.changes[0]
+        row = {"change": name_change(one), "baseline": format_override(change.baseline), "pairs": str(one.pairs)}
+        rows.append(row | numbers_of(one))
+    return markdown(pd.DataFrame(rows))
+
+
+def tricks_table(comparisons: Sequence[Comparison], tricks: Mapping[str, Trick]) -> str:
+    """Return a Markdown table, a row for each trick: what was measured beside what is claimed elsewhere.
+
+    Args:
+        comparisons: the changes.
+        tricks: by change.
+    """
+    rows, is_timed = [], any(one.cost is not None and one.cost.step_time and one.cost.is_steady for one in comparisons)
+    for one in comparisons:
+        trick, change = trick_of(one, tricks), one.changes[0]
+        setting = f"`{name_change(one)}`" if len(name_change(one)) < LONG else f"`{change.axis}`"
+        steady = one.cost is not None and one.cost.is_steady
+        row = {"trick": trick.name, "setting": setting, "instead of": f"`{format_override(change.baseline)}`"}
+        row |= numbers_of(one) | ({"time of a step": format_cost(one) if steady else "-"} if is_timed else {})
+        rows.append(row | {"claimed elsewhere": trick.claim})
+    return markdown(pd.DataFrame(rows))
+
+
+def numbers_of(comparison: Comparison) -> dict[str, str]:
+    """Return the cells of a comparison's statistics."""
+    digits = METRICS[comparison.metric].digits
+    return {
+        "seeds": str(comparison.seeds),
+        "mean": digits.format(comparison.mean),
+        "interval": format_interval(comparison.family, digits),
+        "p (Holm)": format_p(comparison.corrected),
+        "result": verdict(comparison),
+    }
 
 
 def markdown(cells: pd.DataFrame) -> str:

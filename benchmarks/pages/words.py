@@ -8,7 +8,7 @@ from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.sentences import digits_for, points, sentence
 from sweeper.summary.verdicts import verdict
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def count(number: int) -> str:

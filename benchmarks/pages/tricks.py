@@ -1,0 +1,33 @@
+"""The tricks of the study: their names, and what others claim for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.pages.records import DOCS, read_table
+from sweeper.summary.effects_caption import name_change
+from sweeper.summary.inference import Comparison
+
+
+@dataclass(frozen=True)
+class Trick:
+    """A change of a study.
+
+    Attributes:
+        name: as people call it.
+        claim: what others claim for it, with the source; empty where nothing is cited.
+    """
+
+    name: str
+    claim: str = ""
+
+
+def read_tricks() -> dict[str, Trick]:
+    """Read docs/claims.csv: the tricks by change, as effects name it, such as `mixing=mixup`."""
+    rows = read_table(DOCS / "claims.csv").fillna("").itertuples(index=False)
+    return {change: Trick(name, claim) for change, name, claim in rows}
+
+
+def trick_of(comparison: Comparison, tricks: Mapping[str, Trick]) -> Trick:
+    """Return the trick of a comparison; one that has no entry is named after its setting."""
+    change = name_change(comparison)
+    return tricks.get(change, Trick(change))
