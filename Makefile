@@ -7,7 +7,7 @@ TORCH_INDEX := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/
 WHAT := --constraint constraints.txt --editable '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard exercises practice transfer tricks-study docs-data docs-exercises \
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises exercises-test practice transfer tricks-study docs-data docs-exercises \
     test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
 
 help:  ## List the targets
@@ -51,6 +51,9 @@ tensorboard: setup  ## Show the runs in TensorBoard, live; SWEEP=NAME
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
 exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10 SMALL=1
 	@PYTHON=$(PY) scripts/exercises.sh
+
+exercises-test: setup  ## Run the exercises on few images, write their pages from them, check these; ten minutes
+	@PYTHON=$(PY) scripts/exercises_test.sh
 
 practice: exercises  # the name in version 0.1
 

@@ -215,10 +215,6 @@ class Selection:
         found = [None if is_missing(value) else value for value in self.frame[column].unique()]
         return sorted(found, key=lambda value: (value is None, value))
 
-    def without(self, *run_ids: str) -> "Selection":
-        """Return the runs but these."""
-        return replace(self, frame=self.frame[~self.frame["run_id"].isin(run_ids)].reset_index(drop=True))
-
     def of_seeds(self, number: int) -> "Selection":
         """Return the runs with the first seeds."""
         return replace(self, frame=self.frame[self.frame["seed"] < number].reset_index(drop=True))
