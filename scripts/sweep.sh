@@ -46,6 +46,7 @@ plan() {
     shift
     output=$("$PYTHON" train.py -m sweep.name="$name" output_dir="$(quoted "$OUT")" hydra/launcher=parallel "$@" "${extra[@]}" \
         sweep.dry_run=true 2>&1) || code=$?
+    [ $code -le 2 ] || exit "$code" # a signal
     if [ $code -ne 0 ]; then
         printf '%s\n' "$name: $(grep -m 1 '^error:' <<< "$output" || tail -n 1 <<< "$output")"
         return 1
