@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -211,3 +212,18 @@ def test_every_trick_with_a_claim_has_a_name() -> None:
     tricks = read_tricks()
     assert all(trick.name for trick in tricks.values())
     assert "†" not in "".join(trick.claim for trick in tricks.values())  # figures that nobody checked
+
+
+def test_the_total_of_plans_adds_their_times(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = tmp_path / "plans.txt"
+    monkeypatch.setattr("sys.argv", ["total.py", str(plans)])
+    lines = [
+        "a: 10 to run; 6 to 7 s, 2 at a time",
+        "b: 1 to run; 1 to 2 min",
+        "c: 3 finished",
+        "d: 1 to run; about 40 s",
+    ]
+    for text, total in (("\n".join(lines), "in total 2 to 3 min, "), (lines[2], "nothing left to run")):
+        plans.write_text(text)
+        runpy.run_path(str(DOCS.parent / "scripts" / "total.py"), run_name="__main__")
+        assert capsys.readouterr().out.startswith(total)
