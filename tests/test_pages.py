@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from paired import runs, table
-from records import finish
+from records import finish, make
 from scipy import stats
 
 from benchmarks.pages.records import DOCS, Records, collect, read, without_hosts, write
@@ -161,6 +161,7 @@ def job(run_id: str) -> dict[str, Any]:
 
 def test_effects_from_checked_in_files_are_those_of_the_runs(outputs: Path, tmp_path_factory: Any) -> None:
     into = tmp_path_factory.mktemp("docs")
+    make(outputs, "mlp-none-s3-0000000009", [0.4], state="running", norm={"name": "none"}, seed=3)
     paths = write(collect([outputs]), "study", into)
     records = read("study", into)
     assert records is not None and [path.name for path in paths] == [
@@ -171,6 +172,7 @@ def test_effects_from_checked_in_files_are_those_of_the_runs(outputs: Path, tmp_
     selection = Selection.of_sweep(records, "norms")
     assert selection is not None and selection.precision == 0.05
     frame, _ = read_runs(outputs)
+    frame = frame[frame["state"] == "finished"]
     direct = effects(frame, correctness=correctness_of(frame, outputs / "runs"))
     again = replace(selection, precision=None).effects
     assert again.comparisons == direct.comparisons

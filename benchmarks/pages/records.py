@@ -28,6 +28,7 @@ from sweeper.runs.scores import SCORES
 from sweeper.summary.columns import FINGERPRINT, RESULTS, ROOT
 from sweeper.summary.export import as_csv
 from sweeper.summary.other_images import Correctness
+from sweeper.summary.study import ENDED
 from sweeper.summary.table import read_runs
 from sweeper.sweep.saved import ids_of, precision_of
 
@@ -82,7 +83,7 @@ class Kept(Correctness):
 
 
 def collect(folders: Sequence[Path]) -> Records:
-    """Read the runs of output folders; a run that several have is taken from the first.
+    """Read the runs of output folders that have ended; a run that several have is taken from the first.
 
     Raises:
         UserError: a folder has no runs, or two runs have the same end of their IDs.
@@ -91,6 +92,7 @@ def collect(folders: Sequence[Path]) -> Records:
     known: set[str] = set()
     for folder in folders:
         frame, _ = read_runs(folder)
+        frame = frame[frame["state"].isin(ENDED)].reset_index(drop=True)
         names = sweeps_of(folder)
         frame[SWEEPS] = [" ".join(names[run_id]) or None for run_id in frame["run_id"]]
         frames.append(frame[~frame["run_id"].isin(known)])
