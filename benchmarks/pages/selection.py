@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.pages.records import SWEEPS, Records
 from benchmarks.pages.tricks import Trick, trick_of
 from sweeper.summary.average import groups
-from sweeper.summary.axes import most_common, settings_of, values_of
+from sweeper.summary.axes import settings_of, values_of
 from sweeper.summary.best import adjust
 from sweeper.summary.columns import (
     best_val,
@@ -30,7 +30,7 @@ from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import name_change
 from sweeper.summary.effects_lines import format_interval, format_p
-from sweeper.summary.effects_text import format_cost
+from sweeper.summary.effects_text import format_cost, shows_cost
 from sweeper.summary.export import markdown_cell
 from sweeper.summary.inference import Comparison, corrected
 from sweeper.summary.step_choices import with_step_choices
@@ -38,6 +38,7 @@ from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
+from sweeper.sweep.baseline import most_common
 
 USUAL = ("runs", "best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
 LONG = 60  # characters of a setting that is not shown in full
@@ -289,13 +290,12 @@ def tricks_table(comparisons: Sequence[Comparison], tricks: Mapping[str, Trick])
         comparisons: the changes.
         tricks: by change.
     """
-    rows, is_timed = [], any(one.cost is not None and one.cost.step_time and one.cost.is_steady for one in comparisons)
+    rows, is_timed = [], shows_cost(comparisons)
     for one in comparisons:
         trick, change = trick_of(one, tricks), one.changes[0]
         setting = f"`{name_change(one)}`" if len(name_change(one)) < LONG else f"`{change.axis}`"
-        steady = one.cost is not None and one.cost.is_steady
         row = {"trick": trick.name, "setting": setting, "instead of": f"`{format_override(change.baseline)}`"}
-        row |= numbers_of(one) | ({"time of a step": format_cost(one) if steady else "-"} if is_timed else {})
+        row |= numbers_of(one) | ({"time of a step": format_cost(one)} if is_timed else {})
         rows.append(row | {"claimed elsewhere": trick.claim})
     return markdown(pd.DataFrame(rows))
 
