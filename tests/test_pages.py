@@ -97,6 +97,18 @@ def test_the_recipe_of_single_changes_is_the_most_common_value_of_each_axis() ->
     assert len(selection.like_recipe.frame) == 3
 
 
+def test_steps_that_change_together_are_one_change() -> None:
+    recipe = runs("augmentation__brightness", {None: [0.9, 0.91, 0.92]}, augmentation__contrast=None, activation="gelu")
+    jitter = runs(
+        "augmentation__brightness", {0.2: [0.92, 0.931, 0.939]}, augmentation__contrast=0.3, activation="gelu"
+    )
+    relu = runs("activation", {"relu": [0.9, 0.911, 0.919]}, augmentation__brightness=None, augmentation__contrast=None)
+    selection = study(one_at_a_time=table(*recipe, *jitter, *relu)).sweep("study")("one_at_a_time")
+    assert selection is not None
+    changes = [(one.changes[0].axis, one.changes[0].value) for one in selection.against_recipe.main()]
+    assert changes == [("activation", "relu"), ("augmentation.brightness", 0.2)]
+
+
 def test_the_effect_of_views_is_that_within_each_run() -> None:
     frame = added(mixing=0, optimizer=0, activation=0, augmentation__cutout=0)
     gains = 0.01 + np.resize(SEEDS, len(frame))

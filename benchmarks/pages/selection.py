@@ -17,6 +17,7 @@ from sweeper.summary.average import groups
 from sweeper.summary.axes import settings_of, values_of
 from sweeper.summary.best import adjust
 from sweeper.summary.columns import (
+    STEP_GROUPS,
     best_val,
     format_mean,
     format_override,
@@ -86,6 +87,21 @@ class Selection:
         """Return the same runs with a baseline value of axes, whose dots are written as two underscores."""
         return replace(self, baseline=tuple((name.replace("__", "."), value) for name, value in baseline.items()))
 
+    @property
+    def merged(self) -> pd.DataFrame:
+        """The frame with one column of those steps that always change together, as with sweep.zip: they are one change.
+
+        Effects have no pairs for each of them alone.
+        """
+        names = [name for name in setting_columns(self.frame) if name.partition(".")[0] in STEP_GROUPS]
+        together: dict[tuple[int, ...], str] = {}
+        for name in names:
+            codes, values = pd.factorize(self.frame[name].map(repr))
+            if len(values) > 1:
+                together.setdefault(tuple(codes), name)
+        varying = [name for name in names if self.frame[name].map(repr).nunique() > 1]
+        return self.frame.drop(columns=[name for name in varying if name not in together.values()])
+
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The most common value of each axis: in a design of single changes, what is changed."""
@@ -94,7 +110,7 @@ class Selection:
     @property
     def settings(self) -> pd.DataFrame:
         """What `effects` compares, with the choices of steps as axes of their own."""
-        finished = self.frame[self.frame["state"] == "finished"]
+        finished = self.merged[self.frame["state"] == "finished"]
         return with_step_choices(settings_of(finished), finished["presets"].tolist())
 
     @property
@@ -229,7 +245,7 @@ class Selection:
     def effects(self) -> Effects:
         """The comparisons of these runs, as `python -m sweeper effects` makes them."""
         method = Method(precision=self.precision, is_anytime=self.is_anytime)
-        return effects(self.frame, dict(self.baseline), method=method, correctness=self.records.correctness)
+        return effects(self.merged, dict(self.baseline), method=method, correctness=self.records.correctness)
 
     def main(self, axis: str | None = None) -> list[Comparison]:
         """Return the comparisons by what decides, of one axis or of all."""
