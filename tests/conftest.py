@@ -11,8 +11,15 @@ from PIL import Image
 from processes import Program, environment
 from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES, Train, composed
 
+from sweeper.errors import tell_once
 from sweeper.runs.job import Job
 from sweeper.runs.run import run
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_told_yet() -> None:
+    """Each test has a process of its own in this: what was told once is told again."""
+    tell_once.cache_clear()
 
 
 @pytest.fixture(scope="session")
