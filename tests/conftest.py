@@ -17,8 +17,8 @@ from sweeper.runs.run import run
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_told_yet() -> None:
-    """Each test has a process of its own in this: what was told once is told again."""
+def messages_are_new() -> None:
+    """Log again in each test what a process logs once."""
     tell_once.cache_clear()
 
 
