@@ -11,7 +11,8 @@ from benchmarks.markdown import wrapped
 from benchmarks.pages import words
 from benchmarks.pages.pictures import draw_curves, draw_forest
 from benchmarks.pages.records import DOCS, Records, read
-from benchmarks.pages.selection import Selection, comparisons_table, tricks_table
+from benchmarks.pages.selection import Selection
+from benchmarks.pages.tables import comparisons_table, tricks_table
 from benchmarks.pages.tricks import read_tricks, trick_of
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.inference import corrected

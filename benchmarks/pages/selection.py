@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.pages.records import SWEEPS, Records
-from benchmarks.pages.tricks import Trick, trick_of
+from benchmarks.pages.tables import comparisons_table, markdown
 from sweeper.summary.average import groups
 from sweeper.summary.axes import settings_of, values_of
 from sweeper.summary.best import adjust
@@ -27,22 +27,15 @@ from sweeper.summary.columns import (
     setting_columns,
     text_cells,
 )
-from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects import Effects, effects
-from sweeper.summary.effects_caption import name_change
-from sweeper.summary.effects_lines import format_interval, format_p
-from sweeper.summary.effects_text import format_cost, shows_cost
-from sweeper.summary.export import markdown_cell
 from sweeper.summary.inference import Comparison, corrected
 from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
 from sweeper.summary.table import where as select
-from sweeper.summary.verdicts import verdict
 from sweeper.sweep.baseline import most_common
 
 USUAL = ("runs", "best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
-LONG = 60  # characters of a setting that is not shown in full
 STEP = "step"  # the only setting of runs whose configurations are compared as wholes, see `Selection.steps`
 
 
@@ -287,49 +280,3 @@ class Selection:
             ).comparisons
             found += [one for one in compared if one.metric == "test_acc"]
         return corrected(found)
-
-
-def comparisons_table(comparisons: Sequence[Comparison]) -> str:
-    """Return a Markdown table, a row for each comparison."""
-    rows = []
-    for one in comparisons:
-        change = one.changes[0]
-        row = {"change": name_change(one), "baseline": format_override(change.baseline), "pairs": str(one.pairs)}
-        rows.append(row | numbers_of(one))
-    return markdown(pd.DataFrame(rows))
-
-
-def tricks_table(comparisons: Sequence[Comparison], tricks: Mapping[str, Trick]) -> str:
-    """Return a Markdown table, a row for each trick: what was measured beside what is claimed elsewhere.
-
-    Args:
-        comparisons: the changes.
-        tricks: by change.
-    """
-    rows, is_timed = [], shows_cost(comparisons)
-    for one in comparisons:
-        trick, change = trick_of(one, tricks), one.changes[0]
-        setting = f"`{name_change(one)}`" if len(name_change(one)) < LONG else f"`{change.axis}`"
-        row = {"trick": trick.name, "setting": setting, "instead of": f"`{format_override(change.baseline)}`"}
-        row |= numbers_of(one) | ({"time of a step": format_cost(one)} if is_timed else {})
-        rows.append(row | {"claimed elsewhere": trick.claim})
-    return markdown(pd.DataFrame(rows))
-
-
-def numbers_of(comparison: Comparison) -> dict[str, str]:
-    """Return the cells of a comparison's statistics."""
-    digits = METRICS[comparison.metric].digits
-    return {
-        "seeds": str(comparison.seeds),
-        "mean": digits.format(comparison.mean),
-        "interval": format_interval(comparison.family, digits),
-        "p (Holm)": format_p(comparison.corrected),
-        "result": verdict(comparison),
-    }
-
-
-def markdown(cells: pd.DataFrame) -> str:
-    """Return cells of text as a Markdown table."""
-    texts = cells.map(str).map(markdown_cell)
-    lines = [[*map(markdown_cell, map(str, texts.columns))], ["---"] * len(texts.columns), *texts.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
