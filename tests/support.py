@@ -1,10 +1,13 @@
 """What several test files share: the small images' facts, real processes, and readers of what runs leave."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,16 @@ def status(run: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"state": "not started"}
     return content
+
+
+def freeze(run: Path) -> None:
+    """Stop the process that trains a run, so that the run does not end before a test has disturbed it."""
+    os.kill(status(run)["pid"], signal.SIGSTOP)
+
+
+def thaw(run: Path) -> None:
+    with suppress(ProcessLookupError):  # it was killed; Slurm also thaws jobs that it ends
+        os.kill(status(run)["pid"], signal.SIGCONT)
 
 
 def rows(run: Path) -> list[dict[str, Any]]:

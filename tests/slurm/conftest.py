@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from processes import REPOSITORY, environment
-from support import metrics_and_weights, rows, runs, status
+from support import freeze, metrics_and_weights, rows, runs, status
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 Environment = dict[str, str]
@@ -58,16 +58,6 @@ def wait_for(holds: Callable[[], bool], seconds: float, what: str) -> None:
     while not holds():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.1)
-
-
-def freeze(run: Path) -> None:
-    """Stop the process that trains a run, so that the run does not end before a test has disturbed it."""
-    os.kill(status(run)["pid"], signal.SIGSTOP)
-
-
-def thaw(run: Path) -> None:
-    with suppress(ProcessLookupError):  # Slurm thaws jobs that it ends
-        os.kill(status(run)["pid"], signal.SIGCONT)
 
 
 def has_pending(run: Path, which: signal.Signals) -> bool:

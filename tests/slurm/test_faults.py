@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from support import status
+from support import status, thaw
 
 from slurm.conftest import (
     HELD,
@@ -21,7 +21,6 @@ from slurm.conftest import (
     is_identical,
     slurm,
     squeue,
-    thaw,
     wait_for,
 )
 from sweeper.launch.workers import SHUTDOWN_TIMEOUT

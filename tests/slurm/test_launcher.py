@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from processes import REPOSITORY, environment
-from support import TIMINGS, copy_program, status
+from support import TIMINGS, copy_program, status, thaw
 
-from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, is_identical, slurm, squeue, thaw
+from slurm.conftest import HELD, ON_NODES, SMALL, Environment, Sweep, control, is_identical, slurm, squeue
 
 Sweeps = Callable[..., Sweep]
 # Variables of a user's shell that would overrule the jobs' scripts, and hide jobs from squeue.

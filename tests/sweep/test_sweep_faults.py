@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from joblib import cpu_count
 from processes import REPOSITORY, Program, environment
-from support import Train, copy_program, metrics_and_weights, rows, runs, status, train_copy
+from support import Train, copy_program, freeze, metrics_and_weights, rows, runs, status, thaw, train_copy
 
 PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
 
@@ -37,13 +37,31 @@ def finish(overrides: Sequence[str], folder: Path, code: int = 0) -> str:
 def wait_until(holds: Callable[[], bool], process: Program, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
-        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        if process.poll() is not None or time.monotonic() > end:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the runs that were frozen
+            pytest.fail(process.communicate()[0])
         time.sleep(0.02)
 
 
 def training(folder: Path, at_least: int = 1) -> list[Path]:
     """The runs that are being trained."""
     return [run for run in runs(folder) if status(run)["state"] == "running" and len(rows(run)) >= at_least]
+
+
+def caught(folder: Path, number: int, process: Program) -> list[Path]:
+    """Freeze this many runs in their training, so that none ends before a test has disturbed it; thaw() resumes one."""
+    frozen: set[Path] = set()
+
+    def all_frozen() -> bool:
+        for run in training(folder):
+            if run not in frozen:
+                freeze(run)
+                frozen.add(run)
+        return len(frozen) == number
+
+    wait_until(all_frozen, process)
+    return sorted(frozen)
 
 
 def test_a_parallel_sweep_killed_at_random_ends_bit_identical(small: list[str], tmp_path: Path) -> None:
@@ -70,9 +88,9 @@ def test_a_parallel_sweep_killed_at_random_ends_bit_identical(small: list[str], 
 
 def test_a_killed_worker_interrupts_only_its_own_run_which_is_retried(small: list[str], tmp_path: Path) -> None:
     process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=150"], tmp_path)
-    wait_until(lambda: len(training(tmp_path)) == 2, process)
-    victim, sibling = training(tmp_path)
+    victim, sibling = caught(tmp_path, 2, process)
     os.kill(status(victim)["pid"], signal.SIGKILL)
+    thaw(sibling)
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 0, shown
     assert "process killed by SIGKILL (possibly out of memory)" in shown
@@ -86,9 +104,9 @@ def test_a_killed_run_is_reported_in_the_table_and_stops_a_sweep_that_fails_fast
 ) -> None:
     sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=1000", "sweep.fail_fast=true"]
     process = start(sweep, tmp_path)
-    wait_until(lambda: len(training(tmp_path)) == 2, process)
-    victim, sibling = training(tmp_path)
+    victim, sibling = caught(tmp_path, 2, process)
     os.kill(status(victim)["pid"], signal.SIGKILL)
+    thaw(sibling)
     shown, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "stopped at the first failure: 1 failed, 1 interrupted, 1 waiting; to resume:" in shown
@@ -110,8 +128,9 @@ def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_
     planned, _ = process.communicate(timeout=120)
     assert "2 combinations: 2 to run" in planned
     process = start(sweep, tmp_path)
-    wait_until(lambda: len(training(tmp_path)) == 2, process)
-    failing, continuing = training(tmp_path)
+    failing, continuing = caught(tmp_path, 2, process)
+    thaw(continuing)
+    thaw(failing)
     while not (failing / "metrics.jsonl").is_dir():  # it fails, and its worker waits for another run
         (failing / "metrics.jsonl").unlink(missing_ok=True)
         with suppress(FileExistsError):  # the run wrote it again
@@ -209,7 +228,7 @@ def test_a_run_whose_owner_is_killed_is_taken_over_by_the_waiting_process(small:
         folder.mkdir()
     finish(sweep, undisturbed)
     owner = start(sweep, contested)
-    wait_until(lambda: len(training(contested)) == 1, owner)
+    caught(contested, 1, owner)
     second = start(sweep, contested)
     waiting = "another process is training this run; waiting"
     wait_until(lambda: waiting in second.output.read_text(), second)
