@@ -23,7 +23,8 @@ def write_files(frame: pd.DataFrame, table: pd.DataFrame, caption: str, output_d
 def as_csv(table: pd.DataFrame) -> str:
     """Return the table in full precision, no cell a formula."""
     table = with_whole_numbers(table)
-    columns = {name: table[name] for name in map(str, table) if any(map(is_formula, table[name].tolist()))}
+    texts = [name for name in map(str, table) if not pd.api.types.is_numeric_dtype(table[name])]
+    columns = {name: table[name] for name in texts if any(map(is_formula, set(map(str, table[name].tolist()))))}
     safe = table.assign(**{name: column.map(escape_formula) for name, column in columns.items()})
     return safe.rename(columns=escape_formula).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
 

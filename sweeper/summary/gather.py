@@ -79,11 +79,12 @@ def gather(
     copies: list[str] = []
     unreadable: list[str] = []
     for name in sorted(entry.name for entry in scan(runs) if only is None or entry.name in only):
-        record = RunDirectory(runs / name)
-        run = index.read(record)
+        run = index.read(f"{runs}/{name}")
         if run is not None:
             found.append(run)
-        elif record.is_copy(record.run()):
+            continue
+        record = RunDirectory(runs / name)
+        if record.is_copy(record.run()):
             copies.append(name)
         else:
             (old if is_old(record.folder) else unreadable).append(name)

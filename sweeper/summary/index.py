@@ -17,6 +17,7 @@ from sweeper.summary.run_row import RunRow
 INDEX = ".index.json"
 VERSION = 13  # incremented whenever the content of rows changes
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # the files that a row is built from
+COLUMNS = {"run_id", *RESULTS} - {"code", "stale"}  # of a row; what depends on the program's code is added later
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
 
 
@@ -45,16 +46,17 @@ class Index:
         options = self.options
         return {"version": VERSION, "convergence_fraction": options.fraction, "target_acc": options.target_acc}
 
-    def read(self, record: RunDirectory) -> RunRow | None:
+    def read(self, folder: str) -> RunRow | None:
         """Return a run's row, from its files unless they are unchanged; None where there is no readable run."""
-        signature = [number for name in FILES for number in file_signature(f"{record.folder}/{name}")]
-        known = self.known(record.run_id, signature)
+        run_id = folder.rpartition("/")[2]
+        signature = [number for name in FILES for number in file_signature(f"{folder}/{name}")]
+        known = self.known(run_id, signature)
         if known is not None:
             return known
         try:
-            run = run_row.read_run(record, self.options)
+            run = run_row.read_run(RunDirectory(Path(folder)), self.options)
             if run is not None and run.row["state"] in ENDED:
-                run = self.keep(record.run_id, signature, run)
+                run = self.keep(run_id, signature, run)
         except RecursionError:  # nested deeper than any file that this program writes
             return None
         return run
@@ -98,7 +100,7 @@ class Index:
 
 def is_row(row: Any) -> bool:
     """Return whether a saved row has the columns of one that this version writes."""
-    return isinstance(row, dict) and {"run_id", *RESULTS} - {"code", "stale"} <= row.keys()
+    return isinstance(row, dict) and row.keys() >= COLUMNS
 
 
 def file_signature(path: str) -> tuple[int, int]:
