@@ -13,6 +13,7 @@ import pandas as pd
 
 from benchmarks.pages.records import SWEEPS, Records
 from benchmarks.pages.tables import comparisons_table, markdown
+from sweeper.errors import UserError
 from sweeper.summary.average import groups
 from sweeper.summary.axes import settings_of, values_of
 from sweeper.summary.best import adjust
@@ -127,6 +128,13 @@ class Selection:
         both = both.drop(columns=[name for name in both if str(name).startswith("views.")])
         return replace(self, frame=both, baseline=(("views", "none"),))
 
+    def has(self, *conditions: str) -> bool:
+        """Return whether finished runs meet all conditions."""
+        try:
+            return len(self.numbers("test_acc", *conditions)) > 0
+        except UserError:
+            return False
+
     def table(self, *columns: str, more: Sequence[str] = ()) -> str:
         """Return a Markdown table, a row for each configuration: these settings, USUAL, and more columns."""
         score = scores(self.frame)[0]
@@ -205,7 +213,13 @@ class Selection:
     def devices(self) -> str:
         """What the runs were trained on."""
         facts = [json.loads(machine) for machine in self.frame["machine"].dropna()]
-        return ", ".join(sorted({f"{fact[1]}, {fact[2]} threads" for fact in facts}))
+        if not facts and (self.frame["device_type"] == "cuda").all():
+            return "a GPU that several runs shared"  # whose speed is no fact of a machine
+        threads = {device: sorted({fact[2] for fact in facts if fact[1] == device}) for _, device, *_ in facts}
+        return "; ".join(
+            f"{device}, {' or '.join(map(str, numbers))} {'thread' if numbers == [1] else 'threads'}"
+            for device, numbers in sorted(threads.items())
+        )
 
     @property
     def hours(self) -> dict[str, str]:
