@@ -1,11 +1,14 @@
 """Fixtures of the tests of data: an image folder that a test may change, its config, and what was decoded."""
 
+import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import sweeper.data.cache
+import sweeper.errors
 from sweeper.data.cache import Cached
 from sweeper.data.source import Source
 from sweeper.groups import DataConfig
@@ -37,3 +40,16 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(sweeper.data.cache, "decode", recorded)
     return folders
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return what was reported since the last call."""
+    sweeper.errors.warn_once.cache_clear()
+
+    def text() -> str:
+        lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        caplog.clear()
+        return "\n".join(lines)
+
+    return text
