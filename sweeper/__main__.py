@@ -144,8 +144,8 @@ def cost(
     """Measure what each setting costs: seconds per training step, parameters and, on a GPU, memory.
 
     Rebuild a finished run of each configuration and time training steps,
-    alternating with the baseline. Records are not changed. Run nothing else
-    on the machine meanwhile.
+    alternating with the baseline. Run nothing else on the machine meanwhile.
+    `effects` and `report` then show these costs.
     """
     from sweeper.runs.elsewhere import split_overrides
     from sweeper.summary.measured_cost import show_costs

@@ -35,7 +35,7 @@ from sweeper.sweep.saved import ids_of, precision_of
 DOCS = Path(__file__).parents[2] / "docs"
 SWEEPS = "sweeps"  # the column with the names of a run's sweeps, each with its sweep.precision where it had one
 DIGEST = 10  # last digits of a run's ID, its name in the curves
-LEFT_OUT = ("stale", "folder", "error")  # today's code, paths
+LEFT_OUT = ("stale", "folder", "error", "costs")  # today's code, paths, hosts
 # Columns of text, some of whose cells look like numbers.
 WORDS = ("run_id", "run", FINGERPRINT, "state", "code", "torch", "device_type", "val_curve", "machine", "presets")
 # Of each epoch, with the digits that are kept; accuracies are of at most 50,000 images.

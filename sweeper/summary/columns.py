@@ -9,8 +9,11 @@ from sweeper.runs.scores import CLASSIFICATION, SCORES
 
 # Only for effects, in no table: the validation accuracy of each epoch, a text; the numbers of images and classes; the
 # median over the epochs of training speed, and what it depends on: host, device and threads; presets; the recorded
-# data.root.
-HIDDEN = ("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine", "presets", "folder")
+# data.root; what `python -m sweeper cost` measured.
+HIDDEN = (
+    *("val_curve", "test_images", "val_images", "num_classes", "images_per_second", "machine", "presets", "folder"),
+    "costs",
+)
 FINGERPRINT, ROOT = "data.fingerprint", "data.root"  # of a dataset; the latter where it tells datasets apart
 # Measures of the test images besides test_acc, in result.json; a table shows those that are asked for.
 MEASURES = ("test_balanced_acc", "test_macro_f1", "test_pixel_acc", "test_top5_acc", "test_loss", "test_ece")

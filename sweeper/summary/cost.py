@@ -1,14 +1,17 @@
 """The cost of a change: time of a training step and number of parameters, from pairs of runs."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from scipy.special import stdtrit
 
 from sweeper.summary.effect_measures import Runs
+from sweeper.summary.kept_costs import log_ratio
 from sweeper.summary.pairing import DECIMALS, Difference
 
 CLEAR = 1.1  # factor to which a cost is known that is shown
@@ -18,9 +21,10 @@ CAPTION = (
     "cost: change in seconds per training step, from speeds recorded during training (other load not excluded), over "
     "pairs with the same host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
 )
+MEASURED_CAPTION = "cost: change in seconds per training step, measured by `python -m sweeper cost`"
 UNSTEADY = (
-    "No cost, since the speeds recorded in the pairs disagree by more than a tenth (`python -m sweeper cost SWEEP` "
-    "measures it)"
+    "No cost, since a single pair of speeds was recorded, or several that disagree by more than a tenth (`python -m "
+    "sweeper cost SWEEP` measures it)"
 )
 Sides = tuple[Sequence[Any], Sequence[Any]]  # the runs of a pair: with the change, without
 
@@ -30,32 +34,51 @@ class Cost:
     """The cost of a change, as ratios: with the change over without, geometric means over pairs of runs.
 
     Attributes:
-        step_time: of seconds per training step; None where no pair can be compared, or the pairs disagree.
+        step_time: of seconds per training step; None where no pair can be compared, or the recorded speeds disagree.
         parameters: of the numbers of parameters; None where they are not recorded.
-        pairs: the run IDs of those of `step_time`.
-        is_steady: whether these agree, so that their mean is known to about CLEAR: other load was the same.
+        memory: of peak memory on a GPU; None where it was not measured.
+        pairs: the run IDs of those whose step times can be compared.
+        is_measured: whether `step_time` was measured by itself, rather than recorded during training.
+        is_steady: whether recorded speeds agree, so that their mean is known to about CLEAR: other load was the same.
     """
 
     step_time: float | None = None
     parameters: float | None = None
+    memory: float | None = None
     pairs: tuple[Sides, ...] = ()
+    is_measured: bool = False
     is_steady: bool = True
 
 
 def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = False) -> Cost:
-    """Return the cost of a change, from the records of its runs.
+    """Return the cost of a change: as it was measured, else from the speeds that its runs recorded.
 
     Args:
         differences: its pairs.
-        runs: the results, with the columns images_per_second and machine.
+        runs: the results, with the columns costs, images_per_second and machine.
         is_screen: whether the pairs differ in other tricks as well, which only all of them together balance.
     """
+    run_ids = runs.column("run_id")
+    parameters = ratio_of([(pair.rows, pair.base_rows) for pair in differences], partial(runs.number, "parameters"))
+
+    def sides(pairs: Sequence[Difference]) -> tuple[Sides, ...]:
+        return tuple((ids(pair.rows), ids(pair.base_rows)) for pair in pairs)
+
+    def ids(rows: Sequence[int]) -> tuple[Any, ...]:
+        return tuple(run_ids[row] for row in rows)
+
+    measured = measured_pairs(differences, runs.column("costs"), is_screen=is_screen)
+    if measured:
+        seconds, memory = zip(*(logs for _, logs in measured), strict=True)
+        known = [log for log in memory if log is not None]
+        of_memory = mean_ratio(known) if len(known) == len(memory) else None
+        return Cost(mean_ratio(seconds), parameters, of_memory, sides([pair for pair, _ in measured]), is_measured=True)
 
     def step_time(row: int) -> float | None:
         speed, images = runs.number("images_per_second", row), runs.number("batch_size", row)
         return (images or 1) / speed if speed else None
 
-    machines, run_ids = runs.column("machine"), runs.column("run_id")
+    machines = runs.column("machine")
     comparable = [
         pair
         for pair in differences
@@ -63,19 +86,38 @@ def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = 
     ]
     if is_screen and (len(comparable) < len(differences) or len({machines[pair.rows[0]] for pair in comparable}) > 1):
         comparable = []
-    every, timed = ([(pair.rows, pair.base_rows) for pair in pairs] for pairs in (differences, comparable))
-    logs = log_ratios(timed, step_time)
-    ratio = mean_ratio(logs)
+    logs = log_ratios([(pair.rows, pair.base_rows) for pair in comparable], step_time)
     groups = [pair.seed if is_screen else pair.cell for pair in comparable] if logs else []
     is_steady = agree(logs, groups, is_screen=is_screen)
-    ratio = ratio if is_steady else None
-    sides = [(tuple(run_ids[row] for row in rows), tuple(run_ids[row] for row in base)) for rows, base in timed]
-    parameters = ratio_of(every, lambda row: runs.number("parameters", row))
-    return Cost(ratio, parameters, tuple(sides) if ratio else (), is_steady)
+    return Cost(
+        mean_ratio(logs) if is_steady else None,
+        parameters,
+        None,
+        sides(comparable if logs else ()),
+        is_steady=is_steady,
+    )
+
+
+def measured_pairs(
+    differences: Sequence[Difference], costs: Sequence[Any], *, is_screen: bool
+) -> list[tuple[Difference, tuple[float, float | None]]]:
+    """Return the pairs that were measured together, with the logarithms of their ratios, see `log_ratio`.
+
+    Of a screen, all pairs of a seed or none.
+    """
+    found = [
+        (pair, logs)
+        for pair in differences
+        if (logs := log_ratio(([costs[row] for row in pair.rows], [costs[row] for row in pair.base_rows]))) is not None
+    ]
+    if is_screen:
+        every, known = (Counter(pair.seed for pair in pairs) for pairs in (differences, [pair for pair, _ in found]))
+        found = [(pair, logs) for pair, logs in found if known[pair.seed] == every[pair.seed]]
+    return found
 
 
 def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool) -> bool:
-    """Return whether the mean of logarithms of ratios is known to about CLEAR, by their spread; True for a single one.
+    """Return whether the mean of logarithms of ratios is known to about CLEAR, by their spread; never a single one.
 
     Models may differ in what a change costs them, and pairs of a screen in other tricks. So the spread is that within
     models and other settings, in a screen that of the seeds' means.
@@ -94,7 +136,7 @@ def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool)
     number = sum(map(len, members.values()))
     freedom = number - len(members)
     if freedom < 1:
-        return True
+        return number == 0
     squares = math.fsum((log - fmean(found)) ** 2 for found in members.values() for log in found)
     half_width = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(squares / freedom / number)
     return half_width <= math.log(CLEAR)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
 from sweeper.summary.columns import format_override
-from sweeper.summary.cost import CAPTION, UNSTEADY, format_ratio
+from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.held import Recipe, recipe_of
@@ -211,21 +211,31 @@ def other_images(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def costs(comparisons: Sequence[Comparison]) -> list[str]:
-    """Explain the column `cost`, and name the changes that change the number of parameters."""
-    known = [(comparison, comparison.cost) for comparison in comparisons if comparison.cost is not None]
-    changed = [
-        f"{name_change(comparison)}{on_data(comparison, comparisons)} {format_ratio(cost.parameters, digits=1)}"
-        for comparison, cost in known
-        if cost.parameters not in (None, 1)
+    """Explain the column `cost`, and name the changes of the number of parameters and of memory."""
+    known = [
+        (f"{name_change(comparison)}{on_data(comparison, comparisons)}", comparison.cost)
+        for comparison in comparisons
+        if comparison.cost is not None
     ]
-    lines = [CAPTION] if any(cost.step_time is not None for _, cost in known) else []
-    unsteady = [
-        f"{name_change(comparison)}{on_data(comparison, comparisons)}"
-        for comparison, cost in known
-        if not cost.is_steady
-    ]
+    timed = [(name, cost.is_measured) for name, cost in known if cost.step_time is not None]
+    measured = [name for name, is_measured in timed if is_measured]
+    lines = []
+    if timed:
+        lines = [MEASURED_CAPTION if len(measured) == len(timed) else CAPTION]
+        lines += (
+            [f"measured by `python -m sweeper cost`: {', '.join(shorten(measured))}"]
+            if 0 < len(measured) < len(timed)
+            else []
+        )
+    unsteady = [name for name, cost in known if not cost.is_steady]
     lines += [f"{UNSTEADY}: {', '.join(shorten(unsteady))}"] if unsteady else []
-    return lines + ([f"Parameters: {', '.join(shorten(changed))}"] if changed else [])
+    for title, ratios in (
+        ("Parameters", [(name, cost.parameters) for name, cost in known]),
+        ("Peak memory", [(name, cost.memory) for name, cost in known]),
+    ):
+        changed = [f"{name} {format_ratio(ratio, digits=1)}" for name, ratio in ratios if ratio not in (None, 1)]
+        lines += [f"{title}: {', '.join(shorten(changed))}"] if changed else []
+    return lines
 
 
 def plans(found: Effects) -> list[str]:

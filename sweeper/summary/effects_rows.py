@@ -41,7 +41,19 @@ COLUMNS = (
         "value_limited",
         "baseline_limited",
     ),
-    *("step_time_ratio", "parameters_ratio", "held", "left_out", "anytime", "precision", "p", "p_holm", "result"),
+    *(
+        "step_time_ratio",
+        "cost_measured",
+        "parameters_ratio",
+        "memory_ratio",
+        "held",
+        "left_out",
+        "anytime",
+        "precision",
+        "p",
+        "p_holm",
+        "result",
+    ),
 )
 
 
@@ -69,7 +81,9 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
         if (tally := getattr(comparison, name)) is not None:
             row |= {f"value_{name}": tally.value, f"baseline_{name}": tally.baseline}
     if comparison.cost is not None:
-        row |= {"step_time_ratio": comparison.cost.step_time, "parameters_ratio": comparison.cost.parameters}
+        cost = comparison.cost
+        row |= {"step_time_ratio": cost.step_time, "cost_measured": cost.is_measured if cost.step_time else None}
+        row |= {"parameters_ratio": cost.parameters, "memory_ratio": cost.memory}
     row |= {
         "held": format_recipe(dict(comparison.held)) or None,
         "left_out": "; ".join(comparison.left_out) or None,

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.display import stdout_console
-from sweeper.errors import UserError
+from sweeper.errors import UserError, WriteError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.axes import settings_of
 from sweeper.summary.columns import format_override, scores
@@ -26,6 +26,7 @@ from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv
 from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
+from sweeper.summary.kept_costs import keep_costs
 from sweeper.summary.output import json_text, output_format, printable, write_output
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
@@ -48,11 +49,13 @@ class Measured:
         rows: of each change, under COLUMNS.
         runs: of each run, see sweeper.runs.step_cost.StepCost.
         notes: sentences on what was measured, and where.
+        kept: what sweeper.summary.kept_costs keeps.
     """
 
     rows: Sequence[Mapping[str, Any]]
     runs: Sequence[Mapping[str, Any]]
     notes: Sequence[str]
+    kept: Mapping[str, Mapping[str, tuple[float, float | None]]]
 
 
 def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path, measure: Measure) -> Measured:
@@ -71,7 +74,7 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
     seed = None if finished.empty else Counter(finished["seed"].tolist()).most_common(1)[0][0]
     chosen = finished if finished.empty else finished[finished["seed"] == seed]
     found = effects(
-        chosen.assign(images_per_second=1.0, machine="here"),
+        chosen.assign(images_per_second=1.0, machine="here", costs=None),
         baseline,
         method=Method(measures=[f"test_{scores(chosen)[0]}"]),
     )
@@ -82,7 +85,7 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         by_data.setdefault(comparison.data, []).append((comparison, comparison.cost.pairs if comparison.cost else ()))
     rows: list[dict[str, Any]] = []
     single: list[dict[str, Any]] = []
-    notes = []
+    notes, kept = [], {}
     for data, compared in by_data.items():
         pairs = [pair for _, of_change in compared for pair in of_change]
         reference = Counter(run_id for _, base in pairs for run_id in base).most_common(1)[0][0]
@@ -91,13 +94,15 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         costs, device = measure(RunDirectory(runs / reference), records, lambda line: print(line, file=sys.stderr))
         rows += [row_of(comparison, of_change, costs) for comparison, of_change in compared]
         single += [{"data": data, "is_reference": run_id == reference, **asdict(costs[run_id])} for run_id in costs]
+        where = f"{reference} on {socket.gethostname()} ({device['device']}, threads={device['threads']})"
+        kept[where] = {run_id: (cost.ratio, cost.memory) for run_id, cost in costs.items()}
         notes.append(
-            f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each timed alternately with "
-            f"{reference} on {socket.gethostname()} ({device['device']}, threads={device['threads']}), current code"
+            f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each timed alternately with {where}, "
+            "current code"
         )
     if missing := len(settings_of(finished).drop(columns="seed").drop_duplicates()) - len(single):
         notes.append(f"Configurations not measured, since they have no pair among the runs of this seed: {missing}")
-    return Measured(rows, single, notes)
+    return Measured(rows, single, notes, kept)
 
 
 def row_of(comparison: Comparison, pairs: Sequence[Sides], costs: Mapping[str, "StepCost"]) -> dict[str, Any]:
@@ -186,7 +191,7 @@ def show_costs(
     format: str = "table",
     output: Path | None = None,
 ) -> None:
-    """Print the measured costs of the changes in a folder, or write them to a file.
+    """Print the measured costs of the changes in a folder, or write them to a file; keep them for effects and report.
 
     Args:
         output_dir: the folder that has runs/.
@@ -212,3 +217,7 @@ def show_costs(
         print_costs(measured, stdout_console())
     else:
         print(FORMATS[format](measured), end="")
+    try:
+        keep_costs(output_dir, measured.kept)
+    except WriteError as error:
+        print(f"not kept for effects and report: {error}", file=sys.stderr)

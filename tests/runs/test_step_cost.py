@@ -194,4 +194,7 @@ def test_the_command_measures_the_changes_of_finished_runs(
     (change,) = content["comparisons"]
     assert (change["axis"], change["value"], change["baseline"], change["pairs"]) == ("activation", "silu", "relu", 1)
     assert change["step_time_ratio"] == pytest.approx(change["seconds"] / change["baseline_seconds"])
+    compared = CliRunner().invoke(app, ["effects", "--output-dir", str(outputs), "--format", "json"])
+    of_effects = json.loads(compared.stdout)["comparisons"][0]
+    assert of_effects["cost_measured"] and of_effects["step_time_ratio"] == pytest.approx(change["step_time_ratio"])
     assert change["parameters"] == 0

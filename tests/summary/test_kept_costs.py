@@ -1,0 +1,121 @@
+"""Measured costs are kept, and effects take them in place of recorded speeds."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paired import found, of_axis, table
+from records import finish
+
+from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, Cost
+from sweeper.summary.effects_caption import caption
+from sweeper.summary.effects_rows import to_frame
+from sweeper.summary.gather import gather
+from sweeper.summary.kept_costs import FILE, keep_costs, kept_costs
+from sweeper.sweep.designs import screening
+
+
+def cell(ratio: float, memory: float | None = None, key: str = "reference on here") -> str:
+    return json.dumps({key: [ratio, memory]})
+
+
+def runs(**costs: str | None) -> list[dict[str, Any]]:
+    """Three activations and two seeds, twice as slow by their records with gelu, and the given cells of seed 0."""
+    return [
+        {"activation": name, "seed": seed, "test_acc": 0.5 + seed / 100, "machine": "here"}
+        | {"images_per_second": 500 if name == "gelu" else 1000, "costs": costs.get(name) if seed == 0 else None}
+        for name in ("relu", "gelu", "selu")
+        for seed in (0, 1)
+    ]
+
+
+def cost(made: list[dict[str, Any]], value: str) -> Cost:
+    (one,) = [
+        comparison.cost
+        for comparison in found(table(*made), {"activation": "relu"}).comparisons
+        if comparison.metric == "test_acc" and comparison.changes[0].value == value
+    ]
+    assert one is not None
+    return one
+
+
+def test_a_measured_pair_counts_more_than_recorded_speeds() -> None:
+    made = runs(relu=cell(1.0, 4e9), gelu=cell(1.25, 5e9))
+    gelu, selu = cost(made, "gelu"), cost(made, "selu")
+    assert gelu.step_time == pytest.approx(1.25) and gelu.memory == pytest.approx(1.25) and gelu.is_measured
+    assert [(len(plus), len(minus)) for plus, minus in gelu.pairs] == [(1, 1)]  # that of seed 0
+    assert selu == Cost(1.0, None, None, selu.pairs) and len(selu.pairs) == 2
+    result = found(table(*made), {"activation": "relu"})
+    lines = caption(result)
+    assert CAPTION in lines and "measured by `python -m sweeper cost`: activation=gelu" in lines
+    assert "Peak memory: activation=gelu +25.0%" in lines
+    rows = to_frame(result).head(2).set_index("value")
+    assert rows["cost_measured"].to_dict() == {"gelu": True, "selu": False}
+    assert rows.loc["gelu", "memory_ratio"] == pytest.approx(1.25)
+
+
+def test_where_all_costs_are_measured_no_recorded_speed_is_spoken_of() -> None:
+    lines = caption(found(table(*runs(relu=cell(1.0), gelu=cell(2.0), selu=cell(1.5))), {"activation": "relu"}))
+    assert MEASURED_CAPTION in lines and CAPTION not in lines and not any("memory" in line for line in lines)
+
+
+def test_only_what_one_measurement_has_is_compared() -> None:
+    apart = cost(runs(relu=cell(1.0), gelu=cell(9.0, key="reference on there")), "gelu")
+    assert (apart.step_time, apart.is_measured) == (2.0, False)
+    both = json.dumps({"reference on here": [1.5, None], "reference on there": [9.0, None]})
+    assert cost(runs(relu=cell(1.0), gelu=both), "gelu").step_time == 1.5
+
+
+def test_a_screen_is_balanced_by_all_pairs_of_a_seed() -> None:
+    tricks = ("norm", "loss", "mixing", "averaging", "views", "init", "augmentation.flip")
+    slower = [math.log(factor) for factor in (1.3, 1.0, 1.1, 1.0, 1.2, 1.0, 2.0)]
+    made = [
+        {name: "on" if sign > 0 else "off" for name, sign in zip(tricks, row, strict=True)}
+        | {"seed": seed, "test_acc": 0.5 + seed / 100, "machine": "here", "images_per_second": 1000}
+        | {"costs": cell(math.exp(sum(map(float.__mul__, map(float, row), slower)) / 2)) if seed == 0 else None}
+        for seed in range(2)
+        for row in screening(7)
+    ]
+
+    def of_norm() -> Cost:
+        one = of_axis(found(table(*made), dict.fromkeys(tricks, "off")), "norm").cost
+        assert one is not None
+        return one
+
+    assert of_norm().is_measured and of_norm().step_time == pytest.approx(1.3)
+    made[0]["costs"] = None
+    assert not of_norm().is_measured and of_norm().step_time == 1
+
+
+def test_measurements_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
+    here, there = "a on here", "a on there"
+    keep_costs(tmp_path, {here: {"a": (1.0, None), "b": (2.0, None)}})
+    keep_costs(tmp_path, {here: {"a": (1.0, None), "b": (3.0, None)}, there: {"b": (5.0, 7.0)}})
+    assert {run_id: json.loads(text) for run_id, text in kept_costs(tmp_path).items()} == {
+        "a": {here: [1.0, None]},
+        "b": {here: [3.0, None], there: [5.0, 7.0]},
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"schema": 2, "measurements": []}',
+        '{"schema": 2, "measurements": {"k": {"a": [0, null], "b": 3}}}',
+    ],
+)
+def test_a_file_that_is_damaged_or_foreign_has_no_costs(content: str, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(content)
+    assert kept_costs(tmp_path) == {}
+
+
+def test_runs_are_read_with_what_was_measured_of_them(tmp_path: Path) -> None:
+    finish(tmp_path, "a", [0.1, 0.2])
+    assert gather(tmp_path / "runs")[0]["costs"].tolist() == [None]  # and the run is in the index now
+    keep_costs(tmp_path, {"a on here": {"a": (1.0, None)}})
+    assert gather(tmp_path / "runs")[0]["costs"].tolist() == [cell(1.0, key="a on here")]
