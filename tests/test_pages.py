@@ -89,24 +89,38 @@ def test_what_is_said_about_tricks_follows_from_the_runs() -> None:
     assert "Here it hurts." in page
 
 
-def test_the_recipe_of_single_changes_is_the_most_common_value_of_each_axis() -> None:
+def test_single_changes_are_compared_with_the_recipe_that_they_change() -> None:
     runs_of = study(one_at_a_time=added(mixing=0, optimizer=0, activation=0, augmentation__cutout=0)).sweep("study")
     selection = runs_of("one_at_a_time")
     assert selection is not None
-    assert selection.recipe["activation"] == "gelu"  # not the default of conf/, relu, which occurs as well
-    assert len(selection.like_recipe.frame) == 3
+    assert selection.effects.baseline["activation"] == "gelu"  # not the default of conf/, relu, which occurs as well
+    assert len(selection.like_baseline.frame) == 3
 
 
 def test_steps_that_change_together_are_one_change() -> None:
-    recipe = runs("augmentation__brightness", {None: [0.9, 0.91, 0.92]}, augmentation__contrast=None, activation="gelu")
-    jitter = runs(
-        "augmentation__brightness", {0.2: [0.92, 0.931, 0.939]}, augmentation__contrast=0.3, activation="gelu"
-    )
-    relu = runs("activation", {"relu": [0.9, 0.911, 0.919]}, augmentation__brightness=None, augmentation__contrast=None)
-    selection = study(one_at_a_time=table(*recipe, *jitter, *relu)).sweep("study")("one_at_a_time")
+    plain: dict[str, Any] = {
+        "augmentation__brightness": None,
+        "augmentation__contrast": None,
+        "activation": "gelu",
+        "norm": "none",
+    }
+    changed: list[dict[str, Any]] = [
+        {},
+        {"augmentation__brightness": 0.2, "augmentation__contrast": 0.3},
+        {"activation": "relu"},
+    ]
+    made = [
+        run
+        for number, change in enumerate([*changed, {"norm": "batch"}])
+        for run in runs("width", {1: [0.9, 0.91 + number / 1000, 0.92]}, **plain | change)
+    ]
+    selection = study(one_at_a_time=table(*made)).sweep("study")("one_at_a_time")
     assert selection is not None
-    changes = [(one.changes[0].axis, one.changes[0].value) for one in selection.against_recipe.main()]
-    assert changes == [("activation", "relu"), ("augmentation.brightness", 0.2)]
+    assert [one.changes[0].name for one in selection.main()] == [
+        "activation=relu",
+        "augmentation.brightness=0.2 + contrast=0.3",
+        "norm=batch",
+    ]
 
 
 def test_the_effect_of_views_is_that_within_each_run() -> None:

@@ -15,10 +15,9 @@ from benchmarks.pages.records import SWEEPS, Records
 from benchmarks.pages.tables import comparisons_table, markdown
 from sweeper.errors import UserError
 from sweeper.summary.average import groups
-from sweeper.summary.axes import settings_of, values_of
+from sweeper.summary.axes import settings_of
 from sweeper.summary.best import adjust
 from sweeper.summary.columns import (
-    STEP_GROUPS,
     best_val,
     format_mean,
     format_override,
@@ -34,7 +33,6 @@ from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
 from sweeper.summary.table import where as select
-from sweeper.sweep.baseline import most_common
 
 USUAL = ("runs", "best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
 STEP = "step"  # the only setting of runs whose configurations are compared as wholes, see `Selection.steps`
@@ -82,41 +80,16 @@ class Selection:
         return replace(self, baseline=tuple((name.replace("__", "."), value) for name, value in baseline.items()))
 
     @property
-    def merged(self) -> pd.DataFrame:
-        """The frame with one column of those steps that always change together, as with sweep.zip: they are one change.
-
-        Effects have no pairs for each of them alone.
-        """
-        names = [name for name in setting_columns(self.frame) if name.partition(".")[0] in STEP_GROUPS]
-        together: dict[tuple[int, ...], str] = {}
-        for name in names:
-            codes, values = pd.factorize(self.frame[name].map(repr))
-            if len(values) > 1:
-                together.setdefault(tuple(codes), name)
-        varying = [name for name in names if self.frame[name].map(repr).nunique() > 1]
-        return self.frame.drop(columns=[name for name in varying if name not in together.values()])
-
-    @cached_property
-    def recipe(self) -> dict[str, Any]:
-        """The most common value of each axis: in a design of single changes, what is changed."""
-        return {axis: most_common(values_of(self.settings, axis)) for axis in self.effects.baseline}
-
-    @property
     def settings(self) -> pd.DataFrame:
         """What `effects` compares, with the choices of steps as axes of their own."""
-        finished = self.merged[self.frame["state"] == "finished"]
+        finished = self.frame[self.frame["state"] == "finished"]
         return with_step_choices(settings_of(finished), finished["presets"].tolist())
 
     @property
-    def against_recipe(self) -> "Selection":
-        """The same runs, each compared with those of the recipe."""
-        return replace(self, baseline=tuple(self.recipe.items()))
-
-    @property
-    def like_recipe(self) -> "Selection":
-        """The runs of the recipe itself."""
-        settings = self.settings
-        same = [all(settings[axis][row] == value for axis, value in self.recipe.items()) for row in settings.index]
+    def like_baseline(self) -> "Selection":
+        """The runs of the baseline itself, in a design of single changes the recipe that is changed."""
+        settings, recipe = self.settings, self.effects.baseline
+        same = [all(settings[axis][row] == value for axis, value in recipe.items()) for row in settings.index]
         return replace(self, frame=self.frame.loc[settings.index[same]].reset_index(drop=True))
 
     @property
@@ -252,7 +225,7 @@ class Selection:
     def effects(self) -> Effects:
         """The comparisons of these runs, as `python -m sweeper effects` makes them."""
         method = Method(precision=self.precision, is_anytime=self.is_anytime)
-        return effects(self.merged, dict(self.baseline), method=method, correctness=self.records.correctness)
+        return effects(self.frame, dict(self.baseline), method=method, correctness=self.records.correctness)
 
     def main(self, axis: str | None = None) -> list[Comparison]:
         """Return the comparisons by what decides, of one axis or of all."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from benchmarks.pages.tricks import Trick, trick_of
-from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects_caption import name_change
 from sweeper.summary.effects_lines import format_interval, format_p
@@ -22,7 +21,7 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> str:
     rows = []
     for one in comparisons:
         change = one.changes[0]
-        row = {"change": name_change(one), "baseline": format_override(change.baseline), "pairs": str(one.pairs)}
+        row = {"change": name_change(one), "baseline": change.base_text, "pairs": str(one.pairs)}
         rows.append(row | numbers_of(one))
     return markdown(pd.DataFrame(rows))
 
@@ -38,7 +37,7 @@ def tricks_table(comparisons: Sequence[Comparison], tricks: Mapping[str, Trick])
     for one in comparisons:
         trick, change = trick_of(one, tricks), one.changes[0]
         setting = f"`{name_change(one)}`" if len(name_change(one)) < LONG else f"`{change.axis}`"
-        row = {"trick": trick.name, "setting": setting, "instead of": f"`{format_override(change.baseline)}`"}
+        row = {"trick": trick.name, "setting": setting, "instead of": f"`{change.base_text}`"}
         row |= numbers_of(one) | ({"time of a step": format_cost(one)} if is_timed else {})
         rows.append(row | {"claimed elsewhere": trick.claim})
     return markdown(pd.DataFrame(rows))

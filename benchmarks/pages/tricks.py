@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.pages.records import DOCS, read_table
+from sweeper.summary.columns import format_override
 from sweeper.summary.effects_caption import name_change
 from sweeper.summary.inference import Comparison
 
@@ -28,6 +29,10 @@ def read_tricks() -> dict[str, Trick]:
 
 
 def trick_of(comparison: Comparison, tricks: Mapping[str, Trick]) -> Trick:
-    """Return the trick of a comparison; one that has no entry is named after its setting."""
-    change = name_change(comparison)
-    return tricks.get(change, Trick(change))
+    """Return the trick of a comparison; one that has no entry is named after its setting.
+
+    A trick of several settings has the entry of the first.
+    """
+    change = comparison.changes[0]
+    first = f"{change.axis}={format_override(change.value)}"
+    return tricks.get(first, Trick(name_change(comparison)))

@@ -1,13 +1,14 @@
 """The settings of runs, the axes among them, and the baseline value of each axis."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.columns import (
+    CODE_OF,
     FINGERPRINT,
     PROVENANCE,
     ROOT,
@@ -17,9 +18,9 @@ from sweeper.summary.columns import (
     is_implied,
     is_result,
 )
-from sweeper.sweep.baseline import center, choose_baseline, most_common
+from sweeper.summary.together import Together
+from sweeper.sweep.baseline import center, choose_baseline, is_beside, most_common
 
-CODE_OF = "code of "  # and a group: the column with the digest of that group's code
 PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, which are no axes
 
 
@@ -72,22 +73,33 @@ def values_of(settings: pd.DataFrame, axis: str) -> list[Any]:
 
 
 def choose_baselines(
-    settings: pd.DataFrame, axes: Sequence[str], given: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, Any]:
+    settings: pd.DataFrame,
+    axes: Sequence[str],
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    together: Together | None = None,
+) -> tuple[dict[str, Any], list[int]]:
     """Return for each axis the value that the others are compared with.
 
-    It is the given value, else that of the configuration from which all others differ in one setting, else that of
+    It is the given value, else that of the configuration of which the others are single changes, else that of
     sweeper.sweep.baseline.choose_baseline.
 
+    Args:
+        settings: of the runs of one dataset.
+        axes: that vary.
+        given: values of some of them.
+        defaults: see sweeper.sweep.baseline.config_defaults.
+        together: what changes with an axis. Of all these settings, the first by name that has a default decides.
+
+    Returns:
+        The values, and the rows that were left out of the choice since they change several settings of a design of
+        single changes.
+
     Raises:
-        UserError: there is no such axis or value.
+        UserError: there is no such value, or two are given that do not occur together.
     """
-    for axis in given:
-        if axis not in axes:
-            raise UserError(
-                f"--baseline: unknown axis {axis}{nearest(axis, axes)}; axes that vary: {format_names(axes)}"
-            )
-    middle = center(map(tuple, settings[list(axes)].to_numpy(dtype=object)))
+    rows = list(map(tuple, settings[list(axes)].to_numpy(dtype=object)))
+    middle = center(rows)
     baselines = {}
     for index, axis in enumerate(axes):
         values = values_of(settings, axis)
@@ -96,8 +108,32 @@ def choose_baselines(
         elif middle is not None:
             baselines[axis] = middle[index]
         else:
-            baselines[axis] = choose_baseline(axis, values, defaults)
-    return baselines
+            cells = {value: {axis: value, **dict((together or {}).get(axis, {}).get(value, ()))} for value in values}
+            first = min(cells[values[0]], key=lambda name: (name not in defaults, name))
+            usual = choose_baseline(first, [cells[value][first] for value in values], defaults)
+            baselines[axis] = next(value for value in values if cells[value][first] == usual)
+        for name, usual in (together or {}).get(axis, {}).get(baselines[axis], ()):
+            if name in given and not stands_for(format_override(given[name]), usual):
+                raise UserError(
+                    f"--baseline {name}={given[name]}: {name} always changes together with {axis}, and is "
+                    f"{format_override(usual)} with {axis}={format_override(baselines[axis])}"
+                )
+    if middle is None or {*axes} <= {*given}:
+        return baselines, []
+    return baselines, [row for row, cells in zip(settings.index, rows, strict=True) if is_beside(cells, middle)]
+
+
+def check_axes(given: Collection[str], axes: Sequence[str]) -> None:
+    """Check that axes whose baseline is given vary.
+
+    Raises:
+        UserError: there is no such axis.
+    """
+    for axis in given:
+        if axis not in axes:
+            raise UserError(
+                f"--baseline: unknown axis {axis}{nearest(axis, axes)}; axes that vary: {format_names(axes)}"
+            )
 
 
 def find_value(axis: str, given: Any, values: Sequence[Any]) -> Any:
@@ -108,13 +144,18 @@ def find_value(axis: str, given: Any, values: Sequence[Any]) -> Any:
     """
     text = format_override(given)
     found = [value for value in values if format_override(value) == text]
-    found = found or [value for value in values if parses_to(text, value)]
+    found = found or [value for value in values if stands_for(text, value)]
     if not found:
         texts = {format_override(value) for value in values}
         raise UserError(
             f"--baseline {axis}={text}: no finished run has it{nearest(text, texts)}; values: {format_names(texts)}"
         )
     return found[0]
+
+
+def stands_for(text: str, value: Any) -> bool:
+    """Return whether a text is a value as it is typed, or another spelling of it."""
+    return format_override(value) == text or parses_to(text, value)
 
 
 def parses_to(text: str, value: Any) -> bool:

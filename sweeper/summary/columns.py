@@ -50,6 +50,8 @@ TEXTS = ("state", "stale", *PROVENANCE, "error", *HIDDEN)
 AVERAGED = tuple(name for name in RESULTS if name not in TEXTS)
 RESERVED = {"run_id", "runs", *RESULTS, *(f"{name}_std" for name in RESULTS)}
 STEP_GROUPS = ("augmentation", "architecture", "courses")  # a setting chooses a step; the group's code is their order
+CODE_OF = "code of "  # and a group: the column with the digest of that group's code
+MODEL = "model"  # the axis whose values each have a line below the effects of others
 WITH = "with "  # and a setting of these: the column with its value where it is not that of its choice
 SLOTS = ("activation", "norm", "dropout.rate")  # missing where the model lacks the slot: no difference between runs
 

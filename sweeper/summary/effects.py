@@ -1,35 +1,21 @@
 """Which training trick helps, and by how much: pairs of finished runs that differ in a single setting."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.axes import (
-    CODE_OF,
-    axes_of,
-    choose_baselines,
-    settings_of,
-    without_slots,
-)
-from sweeper.summary.blocks import unpaired_seeds
-from sweeper.summary.columns import format_override, is_implied
+from sweeper.summary.axes import axes_of, check_axes, choose_baselines, settings_of
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effect_measures import METRICS, Runs, as_number, usual_measures
+from sweeper.summary.effects_of_dataset import Result, check_values, compare_dataset, prepare
 from sweeper.summary.gather import Skipped
-from sweeper.summary.inference import Comparison, compare, corrected
+from sweeper.summary.inference import Comparison
 from sweeper.summary.other_images import Correctness
-from sweeper.summary.outcomes import count_among
-from sweeper.summary.outside_screen import without_outside
-from sweeper.summary.pairing import Change, Corner, Difference, Stratum, cell_columns, differences, strata, unmatched
-from sweeper.summary.remarks import limits, never_finished, remarks
-from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
-from sweeper.summary.step_choices import with_step_choices
-from sweeper.summary.study import CHANCE, ENDED, Method, Study, name_datasets, without_datasets
-from sweeper.summary.tuning import check_tuned, doubts_of, tune
+from sweeper.summary.pairing import unmatched
+from sweeper.summary.study import ENDED, Method, name_datasets
+from sweeper.summary.tuning import check_tuned
 from sweeper.summary.typed_presets import Presets, typed_presets
 from sweeper.sweep.baseline import config_defaults
 
@@ -42,7 +28,7 @@ class Effects:
     """The comparisons of the finished runs.
 
     Attributes:
-        baseline: for each axis the value that its others are compared with.
+        baselines: of each dataset, for each axis the value that its others are compared with.
         runs: number of finished runs.
         left_out: for each reason, how many runs do not count.
         comparisons: each value of each axis, by each metric, on each dataset.
@@ -55,7 +41,7 @@ class Effects:
         presets: those that were typed for values of axes, for sentences.
     """
 
-    baseline: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -67,10 +53,19 @@ class Effects:
     options: ConvergenceOptions = field(default_factory=ConvergenceOptions)
     presets: Presets = field(default_factory=dict)
 
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """The value of each axis that all datasets share on which it varies."""
+        found: dict[str, list[Any]] = {}
+        for baseline in self.baselines.values():
+            for axis, value in baseline.items():
+                found.setdefault(axis, []).append(value)
+        return {axis: values[0] for axis, values in found.items() if all(value == values[0] for value in values)}
 
-def with_usual_measures(method: Method, frame: pd.DataFrame) -> Method:
-    """Return the method with the measures that the runs of the frame are compared by."""
-    return replace(method, measures=method.measures or usual_measures(frame))
+    @property
+    def is_one_baseline(self) -> bool:
+        """Whether no axis has another baseline on another dataset."""
+        return all(axis in self.baseline for baseline in self.baselines.values() for axis in baseline)
 
 
 def effects(
@@ -84,6 +79,8 @@ def effects(
     options: ConvergenceOptions | None = None,
 ) -> Effects:
     """Compare every value of every setting that varies with its baseline value, and every two such that were crossed.
+
+    Each dataset is a table of its own: its axes, their baseline and the correction are those of its runs.
 
     Args:
         frame: a row for each run, as `sweeper.summary.gather.gather` returns it, in any order.
@@ -99,11 +96,8 @@ def effects(
         UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does not
             vary, or its grids differ in size.
     """
-    method, skipped, options = (
-        with_usual_measures(method or Method(), frame),
-        skipped or Skipped(),
-        options or ConvergenceOptions(),
-    )
+    method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
+    given = dict(baseline or {})
     states = Counter[str]() if frame.empty else Counter(str(state) for state in frame["state"])
     runs = states.pop("finished", 0)
     left_out = dict(sorted(states.items())) | left_out_folders(skipped)
@@ -111,72 +105,76 @@ def effects(
         what = "there are no runs" if frame.empty else "one run is finished" if runs else "no run is finished"
         return nothing(f"nothing to compare: {what}", sweep_over("a trick and seeds"), runs, left_out, skipped)
     ended = frame[frame["state"].isin(ENDED)].sort_values("run_id").reset_index(drop=True)
-    finished, diverged, failed = ({*ended.index[ended["state"] == state]} for state in ENDED)
-    scored = score_chance(ended, diverged) if method.is_chance else set()
-    results = Runs(ended, options, correctness)
-    settings = with_step_choices(settings_of(ended), ended["presets"].tolist(), {*method.tuned, *(baseline or {})})
-    settings, outside = without_outside(settings, ended["run_id"].tolist(), axes_of(settings))
-    finished, diverged, failed, scored = (rows & {*settings.index} for rows in (finished, diverged, failed, scored))
-    usable = sorted(finished | scored)
-    axes = axes_of(settings.loc[usable])
-    never = never_finished(settings, usable, diverged)
-    if not axes:
-        what = f"nothing to compare: the {runs} finished runs differ only in seed and data"
-        return nothing(
-            ". ".join([what, *never]), sweep_over("another trick" if never else "a trick"), runs, left_out, skipped
-        )
-    check_tuned(method.tuned, axes, baseline or {})
-    compared = [axis for axis in axes if axis not in method.tuned]
+    every = settings_of(ended)
+    names = name_datasets(ended, every)
+    keys = every["data"].tolist() if "data" in every else [None] * len(ended)
+    tables = [
+        prepare(ended[[key == data for key in keys]], data, name, method, given, options, correctness)
+        for data, name in names.items()
+    ]
+    varying = sorted({axis for table in tables for axis in table.values})
+    if varying:
+        check_tuned(method.tuned, varying, given)
+        check_axes(given, varying)
+        check_values(given, tables)
     defaults = config_defaults() if defaults is None else defaults
-    base = choose_baselines(settings.loc[usable], compared, baseline or {}, defaults)
-    settings = without_slots(settings, base)
-    implied = [name for name in map(str, settings) if name not in axes and is_implied(settings, name)]
-    settings = settings.drop(columns=implied)
-    notes = [*outside, *([skipped.old_runs] if skipped.old else [])]
-    settings, chosen, choices = tune(settings, results, finished, failed, method.tuned, compared)
-    notes += choices
-    study = Study(
-        settings, results, finished, diverged, failed, scored, base, name_datasets(ended, settings), method, chosen
+    results = [compare_dataset(table, method, given, defaults) for table in tables]
+    notes = [*([skipped.old_runs] if skipped.old else []), *merge_notes(names.values(), [it.notes for it in results])]
+    never = merge_notes(names.values(), [table.never for table in tables])
+    compared = [result for result in results if result.comparisons]
+    if not compared:
+        return nothing(*why_nothing(ended, every, runs, results, never), runs, left_out, skipped)
+    order = list(dict.fromkeys(name for result in results for name in result.measures))
+
+    def by_measure(comparison: Comparison) -> int:
+        return order.index(comparison.metric)
+
+    return Effects(
+        {result.name: result.baseline for result in compared},
+        runs,
+        left_out,
+        sorted((it for result in results for it in result.comparisons), key=by_measure),
+        sorted((it for result in results for it in result.interactions), key=by_measure),
+        never,
+        notes,
+        method=replace(method, measures=order),
+        options=options,
+        presets=typed_presets(ended),
     )
-    screens = find_screens(study)
-    screened = []
-    for data, screening in screens.items():
-        screened += compare_screened(study, screening, data)
-        notes += describe_screen(screening, study.datasets[data])
-    bounds = limits(study)
-    how: dict[str, Any] = {"method": method, "options": options, "presets": typed_presets(ended)}
-    study = without_datasets(study, [data for data, screening in screens.items() if not screening.is_confounded])
-    if not study.datasets:
-        return Effects(base, runs, left_out, screened, [], never, notes + bounds, **how)
-    comparisons = compare_all(study, [(axis,) for axis in compared])
-    crossed = compare_all(study, list(combinations(compared, 2)), least_seeds=2)
-    changes = {comparison.changes[0] for comparison in comparisons}
-    alone = unmatched(study.finished_settings, base, changes)
-    comparisons = [*screened, *comparisons]
-    if not comparisons:
-        retrained = [name for name in map(str, settings) if name.startswith(CODE_OF)]
-        again = replace(study, settings=settings.drop(columns=retrained))
-        only_stale = ended["stale"].eq(True).any() and compare_all(again, [(axis,) for axis in compared])
-        remedy = "Rerun the sweep to retrain stale runs." if only_stale else sweep_over("one trick at a time")
-        confounded = [line for data in screens for line in describe_screen(screens[data], study.datasets[data])]
-        return nothing(". ".join(["no comparable pairs", *confounded, *alone]), remedy, runs, left_out, skipped)
-    notes += [*remarks(study, comparisons), *never, *bounds, *alone]
-    return Effects(base, runs, left_out, comparisons, crossed, never, notes, **how)
 
 
-def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:
-    """Set the accuracies of diverged runs to chance, in place; return the rows with a known number of classes.
+def merge_notes(names: Iterable[str], of_datasets: Sequence[Sequence[str]]) -> list[str]:
+    """Return the notes on all datasets, each beginning with its dataset unless all have it."""
+    merged = dict[str, None]()
+    for name, notes in zip(names, of_datasets, strict=True):
+        for note in notes:
+            is_shared = note.startswith(f"{name}: ") or all(note in others for others in of_datasets)
+            merged[note if is_shared else f"{name}: {note}"] = None
+    return list(merged)
+
+
+def why_nothing(
+    ended: pd.DataFrame, settings: pd.DataFrame, runs: int, results: Sequence[Result], never: Sequence[str]
+) -> tuple[str, str]:
+    """Return why no dataset has comparisons, and a remedy.
 
     Args:
-        ended: a row for each run.
-        diverged: rows of the diverged runs.
+        ended: the runs that ended, on all datasets.
+        settings: of these.
+        runs: how many are finished.
+        results: of each dataset.
+        never: sentences on values with which no run finished.
     """
-    counts = list(map(as_number, ended["num_classes"].tolist()))
-    scored = {row for row in diverged if counts[row]}
-    for name in CHANCE:
-        pairs = enumerate(zip(ended[name].tolist(), counts, strict=True))
-        ended[name] = [1 / count if row in scored and count else value for row, (value, count) in pairs]
-    return scored
+    finished = settings[(ended["state"] == "finished").to_numpy()]
+    axes = axes_of(finished)
+    if not axes:
+        what = f"nothing to compare: the {runs} finished runs differ only in seed and data"
+        return ". ".join([what, *never]), sweep_over("another trick" if never else "a trick")
+    alone = merge_notes([result.name for result in results], [result.alone for result in results])
+    if not alone:  # each dataset has one value
+        alone = unmatched(finished, choose_baselines(finished, axes, {}, {})[0], ())
+    remedy = "Rerun the sweep to retrain stale runs." if any(it.is_stale for it in results) else ""
+    return ". ".join(["no comparable pairs", *alone]), remedy or sweep_over("one trick at a time")
 
 
 def left_out_folders(skipped: Skipped) -> dict[str, int]:
@@ -199,75 +197,3 @@ def sweep_over(what: str) -> str:
 
 def format_counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {what}" for what, number in numbers.items())
-
-
-def compare_all(study: Study, plans: Sequence[tuple[str, ...]], least_seeds: int = 1) -> list[Comparison]:
-    """Compare every value of one axis, or every two values of two, that has pairs.
-
-    Returns:
-        The comparisons in order of metric, dataset, axis and value, corrected within each metric and dataset; without
-        those of fewer seeds.
-    """
-    by_data: dict[Any, dict[tuple[str, ...], list[Stratum]]] = {data: {} for data in study.datasets}
-    for axes in plans:
-        for stratum in strata(study.settings, axes, study.baseline):
-            if len(axes) == 1 or len(stratum.corners) > 1:  # of one axis, those without a pair are named
-                by_data[stratum.data].setdefault(axes, []).append(stratum)
-    found: list[Comparison] = []
-    for metric in study.method.measures:
-        known = study.known(metric)
-        for data, of_axes in by_data.items():
-            table = [
-                comparison
-                for axes, groups in of_axes.items()
-                for comparison in compare_values(study, metric, data, axes, groups, known)
-            ]
-            found += corrected([comparison for comparison in table if comparison.seeds >= least_seeds])
-    return found
-
-
-def compare_values(
-    study: Study, metric: str, data: Any, axes: tuple[str, ...], found: Sequence[Stratum], known: set[int]
-) -> list[Comparison]:
-    """Compare every value of an axis, or every two values of two, on one dataset."""
-    base = tuple(study.baseline[axis] for axis in axes)
-    names, paired = cell_columns(study.settings, axes), [stratum for stratum in found if len(stratum.corners) > 1]
-    own = [name for name in map(str, study.settings) if name.startswith(tuple(f"{axis}." for axis in axes))]
-
-    def doubts(pairs: Sequence[Difference]) -> str:
-        rows = {row for pair in pairs for row in (*pair.rows, *pair.base_rows)}
-        chosen = {id(one): one for row in rows if (one := study.chosen.get(row)) is not None}
-        return doubts_of(chosen.values(), study.method.tuned)
-
-    def alone(pairs: Sequence[Difference], corner: Corner) -> list[str]:
-        """Return the seeds of the pairs' cells that have a run of one side only, see unpaired_seeds."""
-        if len(axes) > 1:
-            return []
-        sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
-        seeds, cells = {pair.seed for pair in pairs}, {pair.cell for pair in pairs}
-        lone: dict[Any, set[str]] = {}
-        for stratum in found:
-            if stratum.seed not in seeds and stratum.cell in cells:
-                lone.setdefault(stratum.seed, set()).update(sides[side] for side in sides if side in stratum.corners)
-        return unpaired_seeds({seed: had for seed, had in lone.items() if had}, list(sides.values()))
-
-    return [
-        compare(
-            metric,
-            tuple(map(Change, axes, values, base)),
-            pairs,
-            names=names,
-            baseline=study.baseline,
-            runs=study.runs,
-            data=study.datasets[data],
-            own=[name for name in own if name not in axes],
-            doubts=doubts,
-            unpaired=alone(pairs, values),
-            diverged=count_among(paired, values, base, study.diverged),
-            failed=count_among(paired, values, base, study.failed),
-            is_scored=bool(study.scored) and metric in CHANCE,
-            is_anytime=study.method.is_anytime,
-            precision=study.method.fixed_width,
-        )
-        for values, pairs in differences(paired, METRICS[metric], study.runs, base, known).items()
-    ]

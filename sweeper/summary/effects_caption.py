@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import MODEL, format_override
 from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.held import Recipe, recipe_of
 from sweeper.summary.inference import LEVEL, Comparison
-from sweeper.summary.parts import MODEL
 from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.summary.verdicts import are_opposed
 from sweeper.sweep.precision import MAX_SEEDS, MOST, PILOT, seeds_for
@@ -30,7 +29,7 @@ def caption(found: Effects) -> list[str]:
     if found.nothing is not None:
         return []
     every = [*found.comparisons, *found.interactions]
-    lines = ["Baseline: " + ", ".join(f"{axis}={format_override(value)}" for axis, value in found.baseline.items())]
+    lines = baselines(found)
     left = f"; {sum(found.left_out.values())} left out: {format_counts(found.left_out)}" if found.left_out else ""
     lines += [f"{found.runs} finished runs{left}", *found.notes, *incomplete(every), *dependent(found.comparisons)]
     lines += limited(found.comparisons)
@@ -55,6 +54,17 @@ def caption(found: Effects) -> list[str]:
         )
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
+
+
+def baselines(found: Effects) -> list[str]:
+    """Return the baseline, of each dataset where they differ."""
+    of_data = {f" on {name}": baseline for name, baseline in found.baselines.items()}
+    of_data = {"": found.baseline} if found.is_one_baseline else of_data
+    texts = {
+        name: ", ".join(f"{axis}={format_override(value)}" for axis, value in baseline.items())
+        for name, baseline in of_data.items()
+    }
+    return [f"Baseline{name}: {text}" for name, text in texts.items()]
 
 
 def main_of(comparisons: Sequence[Comparison]) -> str:
@@ -106,7 +116,7 @@ def recipe_of_table(table: Sequence[Comparison]) -> Recipe | None:
 
 
 def name_change(comparison: Comparison) -> str:
-    return " x ".join(f"{change.axis}={format_override(change.value)}" for change in comparison.changes)
+    return " x ".join(change.name for change in comparison.changes)
 
 
 def on_data(comparison: Comparison, every: Sequence[Comparison]) -> str:

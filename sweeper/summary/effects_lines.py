@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from sweeper.summary.columns import format_override
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects_caption import recipe_of_table
@@ -36,9 +35,9 @@ def print_lines(title: str, comparisons: Sequence[Comparison], console: Console)
 def name_sides(comparison: Comparison) -> str:
     """Return such as `norm=batch vs. none`, of an interaction with `; model=mlp rather than cnn`."""
     first, *crossed = comparison.changes
-    sides = f"{first.axis}={format_override(first.value)} vs. {format_override(first.baseline)}"
+    sides = f"{first.name} vs. {first.base_text}"
     for change in crossed:
-        sides += f", with {change.axis}={format_override(change.value)} rather than {format_override(change.baseline)}"
+        sides += f", with {change.name} rather than {change.base_text}"
     return sides
 
 

@@ -18,7 +18,8 @@ from sweeper.summary.verdicts import verdict
 
 # A row with a `model` has the pairs of that model alone; its interval low_family to high_family holds for all of them.
 COLUMNS = (
-    *("measure", "exploratory", "data", "axis", "value", "baseline", "with_axis", "with_value", "with_baseline"),
+    *("measure", "exploratory", "data", "axis", "value", "baseline", "together"),
+    *("with_axis", "with_value", "with_baseline", "with_together"),
     *("model", "models", "models_up", "pairs", "seeds", "mean", "spread", "low", "high", "level"),
     *(
         "low_family",
@@ -65,6 +66,8 @@ def change_cells(comparison: Comparison) -> dict[str, Any]:
         for name in ("axis", "value", "baseline"):
             cell = getattr(change, name)
             row[prefix + name] = "null" if cell is None else cell
+        if change.others:
+            row[f"{prefix}together"] = f"{change.name} vs. {change.base_name}"
     return row
 
 
@@ -112,7 +115,7 @@ def to_frame(found: Effects) -> pd.DataFrame:
 
 def as_json(found: Effects) -> str:
     """Return everything, with the rows of `to_frame`, those of models as `by_model`; missing values are null."""
-    names = ("nothing", "baseline", "runs", "left_out", "notes")
+    names = ("nothing", "baseline", "baselines", "runs", "left_out", "notes")
     content: dict[str, Any] = {name: getattr(found, name) for name in names}
     content["answers"] = [asdict(answer) for answer in answers(found)]
     for name in ("comparisons", "interactions"):

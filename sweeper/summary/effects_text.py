@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sweeper.display import stdout_console
 from sweeper.errors import UserError, format_names, nearest
-from sweeper.summary.columns import OF_CLASSES, format_override
+from sweeper.summary.columns import OF_CLASSES
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
@@ -77,7 +77,7 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
     for comparison in comparisons:
         names = []
         for change in comparison.changes:
-            names += [f"{change.axis}={format_override(change.value)}", format_override(change.baseline)]
+            names += [change.name, change.base_text]
         names[1] += beside(comparison.held, recipe)
         up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
         row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.blocks import complete_blocks
+from sweeper.summary.columns import MODEL
 from sweeper.summary.cost import Cost, cost_of
 from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs
 from sweeper.summary.held import Held, held_by
@@ -30,7 +31,7 @@ from sweeper.summary.intervals import (
 from sweeper.summary.other_images import ImageVariance, Pair, for_other_images
 from sweeper.summary.outcomes import Tally, count_limited, count_reached
 from sweeper.summary.pairing import DECIMALS, Change, Difference
-from sweeper.summary.parts import MODEL, Part, agree, opposed, parts_of
+from sweeper.summary.parts import Part, agree, opposed, parts_of
 
 LEVEL = 0.05  # of the tests; the intervals cover 1 - LEVEL
 

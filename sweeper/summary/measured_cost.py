@@ -119,7 +119,8 @@ def row_of(comparison: Comparison, pairs: Sequence[Sides], costs: Mapping[str, "
     squares = [
         sum(sum(costs[run_id].spread ** 2 for run_id in side) / len(side) ** 2 for side in pair) for pair in pairs
     ]
-    row: dict[str, Any] = {"data": comparison.data, **asdict(change), "pairs": len(pairs)}
+    row: dict[str, Any] = {"data": comparison.data, "axis": change.axis, "value": change.value}
+    row |= {"baseline": change.baseline, "pairs": len(pairs), "change": change.name, "against": change.base_text}
     row |= {"seconds": seconds(0), "baseline_seconds": seconds(1)}
     row |= {"step_time_ratio": ratio_of(pairs, lambda run_id: costs[run_id].seconds)}
     row |= {"spread": math.sqrt(fmean(squares)), "memory_ratio": ratio_of(pairs, lambda run_id: costs[run_id].memory)}
@@ -137,7 +138,7 @@ def as_grid(measured: Measured) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     for row in measured.rows:
         cells = [row["data"]] if several else []
-        cells += [f"{row['axis']}={format_override(row['value'])}", format_override(row["baseline"]), str(row["pairs"])]
+        cells += [row["change"], row["against"], str(row["pairs"])]
         cells += [
             f"{1000 * row['seconds']:.3g}",
             format_ratio(row["step_time_ratio"], 1),

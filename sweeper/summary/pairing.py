@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.axes import CODE_OF, is_axis, values_of
-from sweeper.summary.columns import STEP_GROUPS, WITH, format_override
+from sweeper.summary.axes import is_axis, values_of
+from sweeper.summary.columns import CODE_OF, STEP_GROUPS, WITH, format_override
 from sweeper.summary.effect_measures import Metric, Runs
+from sweeper.summary.together import Others, name_together
 from sweeper.sweep.baseline import sort_key
 
 MAX_NAMED_VALUES = 5  # in a note
@@ -23,11 +24,39 @@ Corner = tuple[Any, ...]  # a value of each compared axis
 
 @dataclass(frozen=True)
 class Change:
-    """A value of an axis in place of the baseline's; None is a setting that is null."""
+    """A value of an axis in place of the baseline's; None is a setting that is null.
+
+    Attributes:
+        axis: the setting.
+        value, baseline: its values.
+        others, base_others: the settings that change with it, with their values, see sweeper.summary.together.
+    """
 
     axis: str
     value: Any
     baseline: Any
+    others: Others = ()
+    base_others: Others = ()
+
+    @property
+    def name(self) -> str:
+        """Such as norm=batch, or model=mlp + optimizer=sgd."""
+        return name_together(self.axis, self.value, self.others)
+
+    @property
+    def base_name(self) -> str:
+        """The same of the baseline."""
+        return name_together(self.axis, self.baseline, self.base_others)
+
+    @property
+    def value_text(self) -> str:
+        """The value, or values, alone."""
+        return name_together(self.axis, self.value, self.others, is_short=True)
+
+    @property
+    def base_text(self) -> str:
+        """The baseline's alone."""
+        return name_together(self.axis, self.baseline, self.base_others, is_short=True)
 
 
 @dataclass(frozen=True)
@@ -192,14 +221,14 @@ def contrast(signed: Sequence[tuple[Sequence[int], int]], metric: Metric, runs: 
     return Difference(round(total, DECIMALS), stratum.seed, stratum.cell, plus, minus, is_average)
 
 
-def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[Change]) -> list[str]:
+def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[tuple[str, Any]]) -> list[str]:
     """Describe every value without a pair: the other columns in which the nearest baseline runs differ."""
     codes = settings.apply(lambda column: pd.Series(pd.factorize(column, use_na_sentinel=False)[0], settings.index))
     found: dict[tuple[str, str], list[str]] = {}
     for axis, base in baseline.items():
         columns = paired_columns(settings, [axis])
         for value in sorted(set(values_of(settings, axis)) - {base}, key=sort_key):
-            if Change(axis, value, base) not in compared:
+            if (axis, value) not in compared:
                 runs, partners = (
                     codes.loc[[cell == side for cell in settings[axis]], columns] for side in (value, base)
                 )

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.summary.blocks import Blocks, means_by
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import MODEL, format_override
 from sweeper.summary.intervals import Interval, mean_of, spread_of
 from sweeper.summary.pairing import DECIMALS
-
-MODEL = "model"  # the axis whose values each have a line
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_caption import recipe_of_table, tables
@@ -60,8 +59,8 @@ def change_row(comparison: Comparison, scale: Scale, recipe: Recipe | None = Non
     """Return the line of a comparison; the heading says what its change is made to, else no recipe is given."""
     change = comparison.changes[0]
     return {
-        "name": f"{change.axis}={format_override(change.value)}",
-        "baseline": f"{change.axis}={format_override(change.baseline)}{beside(comparison.held, recipe)}",
+        "name": change.name,
+        "baseline": f"{change.base_name}{beside(comparison.held, recipe)}",
         "is_part": False,
         "kind": kind(comparison),
         "seeds": comparison.seeds,
@@ -116,10 +115,7 @@ def effect_tables(found: Effects) -> list[dict[str, Any]]:
 
 def numbers_row(comparison: Comparison, recipe: Recipe | None) -> dict[str, Any]:
     """Return a comparison as text."""
-    changes = [
-        (f"{change.axis}={format_override(change.value)}", format_override(change.baseline))
-        for change in comparison.changes
-    ]
+    changes = [(change.name, change.base_text) for change in comparison.changes]
     (change, baseline), *others = changes
     return {
         "changes": [(change, baseline + beside(comparison.held, recipe)), *others],

@@ -10,7 +10,7 @@ from sweeper.summary.columns import format_override, scores
 from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.outcomes import Tally
-from sweeper.summary.pairing import DECIMALS, Change, Difference
+from sweeper.summary.pairing import DECIMALS, Difference
 from sweeper.summary.screening import Screening, Trick, screen
 from sweeper.summary.study import Study
 
@@ -65,7 +65,7 @@ def compare_screened(study: Study, screening: Screening, data: Any) -> list[Comp
             for row, base_row in zip(screening.on[trick][seed], screening.off[trick][seed], strict=True)
             if (on := runs.number(metric, row)) is not None and (off := runs.number(metric, base_row)) is not None
         ]
-        change = Change(*trick[0])
+        change = study.change(*trick[0])
         sides = [settings.index[settings[change.axis] == value] for value in (change.value, change.baseline)]
         comparison = compare(
             metric,

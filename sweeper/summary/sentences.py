@@ -57,7 +57,9 @@ def importance(comparison: Comparison) -> tuple[bool, float]:
 def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe: Recipe | None = None) -> str:
     """Return what the sentences of a dataset compare, and how certain their intervals are."""
     changes = [comparison.changes[0] for comparison in table]
-    bases = dict.fromkeys(shown(change.axis, change.baseline, presets) for change in changes)
+    bases = dict.fromkeys(
+        change.base_name if change.others else shown(change.axis, change.baseline, presets) for change in changes
+    )
     data = f" on {table[0].data}" if several else ""
     of = MEANINGS[table[0].metric].removeprefix("test ")
     return (
@@ -68,7 +70,8 @@ def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe
 def name_of(comparison: Comparison, presets: Presets, recipe: Recipe | None = None) -> str:
     """Return the change of a sentence, and what else both sides have where the heading does not say it."""
     change = comparison.changes[0]
-    return shown(change.axis, change.value, presets) + beside(comparison.held, recipe)
+    name = change.name if change.others else shown(change.axis, change.value, presets)
+    return name + beside(comparison.held, recipe)
 
 
 def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Recipe | None = None) -> str:

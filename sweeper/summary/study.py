@@ -10,6 +10,8 @@ import pandas as pd
 from sweeper.errors import UserError
 from sweeper.summary.columns import ROOT, format_value
 from sweeper.summary.effect_measures import METRICS, Runs
+from sweeper.summary.pairing import Change
+from sweeper.summary.together import Together
 from sweeper.summary.tuning import Configuration
 
 ENDED = ("finished", "diverged", "failed")  # states of the runs that comparisons count
@@ -61,6 +63,7 @@ class Study:
         datasets: for each dataset, its name.
         method: how runs are compared.
         chosen: for each row the configuration for which a tuned setting was chosen; empty without any.
+        together: what changes with an axis, see sweeper.summary.together.
     """
 
     settings: pd.DataFrame
@@ -73,6 +76,12 @@ class Study:
     datasets: Mapping[Any, str]
     method: Method
     chosen: Mapping[int, Configuration] = field(default_factory=dict)
+    together: Together = field(default_factory=dict)
+
+    def change(self, axis: str, value: Any, base: Any) -> Change:
+        """Return the change of an axis, with what changes with it."""
+        others = self.together.get(axis, {})
+        return Change(axis, value, base, others.get(value, ()), others.get(base, ()))
 
     @property
     def finished_settings(self) -> pd.DataFrame:

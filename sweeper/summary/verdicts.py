@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
 from sweeper.summary.parts import Part, opposed
@@ -45,8 +44,8 @@ def direction(comparison: Comparison) -> str:
     metric, up = METRICS[comparison.metric], comparison.mean > 0
     if len(comparison.changes) == 1:
         return metric.higher if up else metric.lower
-    value, baseline = (format_override(side) for side in (comparison.changes[1].value, comparison.changes[1].baseline))
-    return f"{metric.more if up else metric.less} with {value} than with {baseline}"
+    other = comparison.changes[1]
+    return f"{metric.more if up else metric.less} with {other.value_text} than with {other.base_text}"
 
 
 def where(comparison: Comparison) -> str:

@@ -4,7 +4,6 @@ A sweep with sweep.precision adds seeds until the effects against this value are
 show the same effects. It does not depend on the order in which values were typed, which a folder of runs does not have.
 """
 
-import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from sweeper.config import Config
 from sweeper.runs.directory import flat_settings
 
 STAR = 3  # settings that vary, at least, in what is taken for one_at_a_time or leave_one_out
+DESIGNED = 2 / 3  # of the configurations: more are the design, so that the others were added to it
 CONF = Path(__file__).parents[2] / "conf"
 
 
@@ -39,24 +39,30 @@ def choose_baseline(setting: str, values: Sequence[Any], defaults: Mapping[str, 
 
 
 def center(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:
-    """Return the configuration from which all others differ in one setting, as one_at_a_time and leave_one_out have it.
+    """Return the configuration of which the others are single changes, as in one_at_a_time and leave_one_out.
 
-    Its values are then those with which the others are compared: in leave_one_out the full recipe's.
+    Its values are then those with which the others are compared: in leave_one_out the full recipe's. A few runs beside
+    such a design, which change more of its settings, do not hide it, see `is_beside`.
 
     Args:
         rows: the values of the settings that vary, of each run.
 
     Returns:
-        None where there is no such configuration, or where fewer than STAR settings vary: a part of all combinations
-        could be one by chance.
+        None where at most DESIGNED of the configurations are such, or where these change fewer than STAR settings: a
+        part of all combinations could be one by chance.
     """
     distinct = {*rows}
-    columns = [[*values] for values in zip(*distinct, strict=True)]
-    if sum(len({*values}) > 1 for values in columns) < STAR:
+    middle = tuple(most_common(values) for values in zip(*distinct, strict=True))
+    single = [row for row in distinct if not is_beside(row, middle)]
+    varying = sum(len({*values}) > 1 for values in zip(*single, strict=True))
+    if middle not in distinct or varying < STAR or len(single) <= DESIGNED * len(distinct):
         return None
-    middle = tuple(most_common(values) for values in columns)
-    others = [sum(map(operator.ne, row, middle)) for row in distinct]
-    return middle if sorted(others) == [0, *[1] * (len(distinct) - 1)] else None
+    return middle
+
+
+def is_beside(row: Sequence[Any], middle: Sequence[Any]) -> bool:
+    """Return whether a configuration differs from the center in several settings, and is no part of its design."""
+    return [cell == usual for cell, usual in zip(row, middle, strict=True)].count(False) > 1
 
 
 def most_common(values: Sequence[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paired import found, runs, table
@@ -28,7 +29,7 @@ def test_ties_go_to_the_smallest() -> None:
 
 def test_the_baseline_of_a_recipe_is_the_recipe() -> None:
     """In leave_one_out, all differ from the full recipe in one setting; two settings could be a part of all four."""
-    tricks = {"norm": "batch", "activation": "gelu", "scheduler": "cosine"}
+    tricks: dict[str, Any] = {"norm": "batch", "activation": "gelu", "scheduler": "cosine"}
     without = {"norm": "none", "activation": "relu", "scheduler": "constant"}
     recipes = [tricks, *(tricks | {name: value} for name, value in without.items())]
     made = [recipe | {"seed": seed, "test_acc": 0.5 + seed / 9} for recipe in recipes for seed in (0, 1, 2)]
@@ -36,8 +37,16 @@ def test_the_baseline_of_a_recipe_is_the_recipe() -> None:
     assert effects(table(*made), {"norm": "none"}, defaults=without).baseline == tricks | {"norm": "none"}
     two = [run for run in made if run["scheduler"] == "cosine"]
     assert effects(table(*two), defaults=without).baseline == {"norm": "none", "activation": "relu"}
-    whole = [*made, *(without | {"seed": seed, "test_acc": 0.4} for seed in (0, 1, 2))]
-    assert effects(table(*whole), defaults=without).baseline == without
+    both = tricks | {"norm": "none", "activation": "relu"}
+    few = [*made, *(both | {"seed": seed, "test_acc": 0.4} for seed in (0, 1))]
+    result = effects(table(*few), defaults=without)
+    assert result.baseline == tricks  # one configuration of five does not hide the recipe
+    chosen = "the others are single changes of the baseline, which was chosen without 2 runs that change several of its"
+    assert f"{chosen} settings: run-0012, run-0013" in result.notes
+    others = [without, {"norm": "layer", "activation": "selu", "scheduler": "step"}]
+    many = [*few, *(other | {"seed": 0, "test_acc": 0.4} for other in others)]
+    result = effects(table(*many), defaults=without)
+    assert result.baseline == without and not any("single changes" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +54,10 @@ def test_the_baseline_of_a_recipe_is_the_recipe() -> None:
     [
         (["000", "100", "010", "001", "002"], "000"),
         (["111", "011", "101", "110"], "111"),
-        (["000", "100", "010", "001", "011"], None),
+        (["000", "100", "010", "001", "011"], "000"),
+        (["000", "100", "010", "001", "002", "011", "121"], "000"),
+        (["000", "100", "010", "001", "011", "110"], None),
+        (["000", "100", "010", "110", "111"], "110"),
         (["11", "01", "10"], None),
         (["000", "111"], None),
         (["100", "010", "001"], None),

@@ -135,7 +135,7 @@ def test_equal_steps_have_one_label_and_a_label_of_several_names_none() -> None:
 
 def test_without_labels_each_setting_is_an_axis() -> None:
     frame = table(*augmented({}, 0.5), *augmented(FLIP, 0.75), *augmented(TRIVIAL, 0.75)).assign(presets=None)
-    assert means(effects(frame)) == {"augmentation.flip=random<None": 0.25}
+    assert means(effects(frame)) == {"augmentation.crop_padding=4.0<None": 0.0, "augmentation.flip=random<None": 0.25}
 
 
 def test_each_group_of_steps_has_its_own_axis() -> None:

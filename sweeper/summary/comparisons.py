@@ -1,0 +1,85 @@
+"""The comparisons of a study: of every value of one axis, or every two values of two, that has pairs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sweeper.summary.blocks import unpaired_seeds
+from sweeper.summary.columns import format_override
+from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.inference import Comparison, compare, corrected
+from sweeper.summary.outcomes import count_among
+from sweeper.summary.pairing import Corner, Difference, Stratum, cell_columns, differences, strata
+from sweeper.summary.study import CHANCE, Study
+from sweeper.summary.tuning import doubts_of
+
+
+def compare_all(study: Study, plans: Sequence[tuple[str, ...]], least_seeds: int = 1) -> list[Comparison]:
+    """Compare every value of one axis, or every two values of two, that has pairs.
+
+    Returns:
+        The comparisons in order of metric, dataset, axis and value, corrected within each metric and dataset; without
+        those of fewer seeds.
+    """
+    by_data: dict[Any, dict[tuple[str, ...], list[Stratum]]] = {data: {} for data in study.datasets}
+    for axes in plans:
+        for stratum in strata(study.settings, axes, study.baseline):
+            if len(axes) == 1 or len(stratum.corners) > 1:  # of one axis, those without a pair are named
+                by_data[stratum.data].setdefault(axes, []).append(stratum)
+    found: list[Comparison] = []
+    for metric in study.method.measures:
+        known = study.known(metric)
+        for data, of_axes in by_data.items():
+            table = [
+                comparison
+                for axes, groups in of_axes.items()
+                for comparison in compare_values(study, metric, data, axes, groups, known)
+            ]
+            found += corrected([comparison for comparison in table if comparison.seeds >= least_seeds])
+    return found
+
+
+def compare_values(
+    study: Study, metric: str, data: Any, axes: tuple[str, ...], found: Sequence[Stratum], known: set[int]
+) -> list[Comparison]:
+    """Compare every value of an axis, or every two values of two, on one dataset."""
+    base = tuple(study.baseline[axis] for axis in axes)
+    names, paired = cell_columns(study.settings, axes), [stratum for stratum in found if len(stratum.corners) > 1]
+    own = [name for name in map(str, study.settings) if name.startswith(tuple(f"{axis}." for axis in axes))]
+
+    def doubts(pairs: Sequence[Difference]) -> str:
+        rows = {row for pair in pairs for row in (*pair.rows, *pair.base_rows)}
+        chosen = {id(one): one for row in rows if (one := study.chosen.get(row)) is not None}
+        return doubts_of(chosen.values(), study.method.tuned)
+
+    def alone(pairs: Sequence[Difference], corner: Corner) -> list[str]:
+        """Return the seeds of the pairs' cells that have a run of one side only, see unpaired_seeds."""
+        if len(axes) > 1:
+            return []
+        sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
+        seeds, cells = {pair.seed for pair in pairs}, {pair.cell for pair in pairs}
+        lone: dict[Any, set[str]] = {}
+        for stratum in found:
+            if stratum.seed not in seeds and stratum.cell in cells:
+                lone.setdefault(stratum.seed, set()).update(sides[side] for side in sides if side in stratum.corners)
+        return unpaired_seeds({seed: had for seed, had in lone.items() if had}, list(sides.values()))
+
+    return [
+        compare(
+            metric,
+            tuple(study.change(*sides) for sides in zip(axes, values, base, strict=True)),
+            pairs,
+            names=names,
+            baseline=study.baseline,
+            runs=study.runs,
+            data=study.datasets[data],
+            own=[name for name in own if name not in axes],
+            doubts=doubts,
+            unpaired=alone(pairs, values),
+            diverged=count_among(paired, values, base, study.diverged),
+            failed=count_among(paired, values, base, study.failed),
+            is_scored=bool(study.scored) and metric in CHANCE,
+            is_anytime=study.method.is_anytime,
+            precision=study.method.fixed_width,
+        )
+        for values, pairs in differences(paired, METRICS[metric], study.runs, base, known).items()
+    ]

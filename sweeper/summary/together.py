@@ -1,0 +1,79 @@
+"""Settings that always change together, as with sweep.zip: one change, with the effect of all of them at once.
+
+No two runs differ in one of them alone, so none has an effect of its own that these runs could show.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from sweeper.summary.columns import CODE_OF, MODEL, STEP_GROUPS, WITH, format_override, is_implied
+
+Others = tuple[tuple[str, Any], ...]  # settings that change with an axis, and their values
+Together = Mapping[str, Mapping[Any, Others]]  # for each such axis, those of each of its values
+
+
+def groups_of(settings: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
+    """Return the names in groups of those of which each value of one occurs with exactly one value of the others."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for name in names:
+        codes, _ = pd.factorize(settings[name].map(repr))
+        found.setdefault(tuple(codes.tolist()), []).append(name)
+    return list(found.values())
+
+
+def leader_of(group: Sequence[str], first: Collection[str]) -> str:
+    """Return the name by which a group goes: one of `first`, else the model, else the alphabetically first."""
+    return min(group, key=lambda name: (name not in first, name != MODEL, name))
+
+
+def merge_together(
+    settings: pd.DataFrame, axes: Sequence[str], given: Collection[str], tuned: Collection[str]
+) -> tuple[pd.DataFrame, list[str], Together]:
+    """Drop all but one of the axes that always change together, with what their choices imply.
+
+    Args:
+        settings: of the runs that ended.
+        axes: that vary.
+        given: those whose baseline is given, by which a group goes then.
+        tuned: axes that are not compared.
+
+    Returns:
+        The settings, the axes, and what changes with them.
+    """
+    together: dict[str, dict[Any, Others]] = {}
+    for group in groups_of(settings, [axis for axis in axes if axis not in tuned]):
+        if len(group) < 2:
+            continue
+        leader = leader_of(group, given)
+        others = [axis for axis in group if axis != leader]
+        rows = zip(settings[leader], settings[others].to_numpy(dtype=object), strict=True)
+        together[leader] = {value: tuple(zip(others, map(as_cell, cells), strict=True)) for value, cells in rows}
+        for axis in others:
+            settings = without(settings, axis, leader)
+    dropped = {name for of in together.values() for others in of.values() for name, _ in others}
+    return settings, [axis for axis in axes if axis not in dropped], together
+
+
+def as_cell(value: Any) -> Any:
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
+
+
+def without(settings: pd.DataFrame, axis: str, leader: str) -> pd.DataFrame:
+    """Drop an axis with what its choice implies; the code of its choice becomes that of the leader's."""
+    implied = [name for name in map(str, settings) if name.startswith(f"{axis}.") and is_implied(settings, name)]
+    group = axis.partition(".")[0]
+    owner = axis if axis == group or group not in STEP_GROUPS else group
+    return settings.drop(columns=[axis, *implied, f"{WITH}{axis}"], errors="ignore").rename(
+        columns={f"{CODE_OF}{owner}": f"{CODE_OF}{leader}.{owner}"} if owner != leader.partition(".")[0] else {}
+    )
+
+
+def name_together(axis: str, value: Any, others: Others, *, is_short: bool = False) -> str:
+    """Return such as `model=mlp + optimizer=sgd`, or `mlp + sgd` for short; the steps of a group name it once."""
+    if is_short:
+        return " + ".join(map(format_override, (value, *(cell for _, cell in others))))
+    group = f"{axis.partition('.')[0]}." if "." in axis else None
+    rest = [(name.removeprefix(group) if group else name, cell) for name, cell in others]
+    return " + ".join(f"{name}={format_override(cell)}" for name, cell in ((axis, value), *rest))

@@ -1,0 +1,100 @@
+"""Settings that always change together: one change, named in full."""
+
+import json
+from typing import Any
+
+import pytest
+from paired import changes, found, of_axis, runs, table
+
+from sweeper.errors import UserError
+from sweeper.summary.effects import effects
+from sweeper.summary.effects_rows import to_frame
+from sweeper.summary.effects_text import as_table
+from sweeper.summary.sentences import answers
+
+MLP: dict[str, Any] = {"model": "mlp", "optimizer": "adam", "optimizer__lr": 0.001}
+CNN: dict[str, Any] = {"model": "cnn", "optimizer": "sgd", "optimizer__lr": 0.1}
+
+
+def zipped(**more: Any) -> list[dict[str, Any]]:
+    return [
+        {**config, **more, "seed": seed, "test_acc": acc + seed / 100 + (seed == 2) / 1000}
+        for config, acc in ((MLP, 0.5), (CNN, 0.5625))
+        for seed in range(3)
+    ]
+
+
+def test_zipped_settings_are_one_change_with_both_names() -> None:
+    frame = table(*zipped())
+    frame["code"] = [json.dumps({"core": "c", "optimizer": name}) for name in frame["optimizer"]]
+    result = found(frame, {"model": "mlp"})
+    assert changes(result.comparisons) == {"model=cnn<mlp": (0.0625, 3)}
+    (change,) = {it.changes[0] for it in result.comparisons}
+    assert (change.name, change.base_name) == ("model=cnn + optimizer=sgd", "model=mlp + optimizer=adam")
+    (answer,) = answers(result)
+    assert answer.heading.startswith("Test accuracy compared with model=mlp + optimizer=adam (")
+    assert answer.sentences[0].startswith("model=cnn + optimizer=sgd: ")
+    assert "model=cnn + optimizer=sgd │ mlp + adam" in as_table(result)
+    assert to_frame(result)["together"].tolist()[0] == "model=cnn + optimizer=sgd vs. model=mlp + optimizer=adam"
+
+
+def test_settings_that_two_runs_have_apart_are_not_merged() -> None:
+    apart = [{**MLP, "optimizer": "sgd", "optimizer__lr": 0.1, "seed": seed, "test_acc": 0.5} for seed in range(3)]
+    result = found(table(*zipped(), *apart), {"model": "mlp"})
+    assert {it.changes[0].name for it in result.comparisons} == {"model=cnn", "optimizer=adam"}
+
+
+def test_each_step_that_is_zipped_is_named_and_a_group_once() -> None:
+    steps = {"augmentation__magnitude": 9, "augmentation__number": 2, "loss": "ce"}
+    rows = runs("augmentation__magnitude", {None: [0.5, 0.51, 0.53]}, augmentation__number=None, loss="ce")
+    rows += [{**steps, "seed": seed, "test_acc": 0.6 + seed / 100} for seed in range(3)]
+    rows += [{**steps, "loss": "mse", "seed": seed, "test_acc": 0.5} for seed in range(3)]
+    result = found(table(*rows), {"augmentation.magnitude": "null", "loss": "ce"})
+    one = of_axis(result, "augmentation.magnitude")
+    assert (one.changes[0].name, one.changes[0].base_text) == ("augmentation.magnitude=9 + number=2", "null + null")
+    assert of_axis(result, "loss").seeds == 3
+
+
+def test_the_first_setting_with_a_default_decides_the_baseline() -> None:
+    frame = table(*zipped())
+    assert effects(frame, defaults={"optimizer": "adam"}).baseline == {"model": "mlp"}
+    assert effects(frame, defaults={"optimizer": "sgd"}).baseline == {"model": "cnn"}
+    assert effects(frame, defaults={"optimizer": "sgd", "model": "mlp"}).baseline == {"model": "mlp"}
+
+
+def test_a_baseline_may_name_any_of_them_but_no_pair_that_no_run_has() -> None:
+    frame = table(*zipped())
+    assert effects(frame, {"optimizer": "sgd"}).baseline == {"optimizer": "sgd"}
+    assert effects(frame, {"optimizer": "sgd", "model": "cnn"}).baseline == {"model": "cnn"}
+    with pytest.raises(UserError, match="--baseline optimizer=adam: optimizer always changes together with model"):
+        effects(frame, {"optimizer": "adam", "model": "cnn"})
+
+
+def test_each_dataset_has_a_baseline_of_its_own_runs() -> None:
+    """relu, of the baseline run, occurs on one dataset only; on the other, the most common value is the baseline."""
+    other = {"data": "cifar10", "data.fingerprint": "beef"}
+    rows = runs("activation", {"relu": [0.5, 0.52], "selu": [0.6, 0.61]})
+    rows += runs("activation", {"selu": [0.5, 0.52], "gelu": [0.6, 0.61, 0.62]}, **other)
+    result = effects(table(*rows))
+    assert result.baselines == {"cifar10": {"activation": "gelu"}, "digits": {"activation": "relu"}}
+    assert changes(result.comparisons) == {"activation=selu<gelu": (-0.095, 2), "activation=selu<relu": (0.095, 2)}
+    text = as_table(result)
+    assert "Baseline on cifar10: activation=gelu\nBaseline on digits: activation=relu\n" in text
+    given = effects(table(*rows), {"activation": "relu"})
+    assert given.baselines == result.baselines
+    assert "cifar10: --baseline activation=relu does not occur" in given.notes
+    with pytest.raises(UserError, match="--baseline activation=tanh: no finished run has it"):
+        effects(table(*rows), {"activation": "tanh"})
+
+
+def test_the_recipe_of_one_dataset_is_not_hidden_by_another() -> None:
+    recipe = {"norm": "batch", "activation": "gelu", "scheduler": "cosine"}
+    single = [recipe, *(recipe | {name: value} for name, value in (("norm", "none"), ("activation", "relu")))]
+    single.append(recipe | {"scheduler": "constant"})
+    rows: list[dict[str, Any]]
+    rows = [{**config, "seed": seed, "test_acc": seed / 9} for config in single for seed in (0, 1)]
+    pair = [recipe | {"norm": "none", "activation": value, "scheduler": "step"} for value in ("relu", "selu", "elu")]
+    other = {"data": "cifar10", "data.fingerprint": "beef"}
+    rows += [{**config, "seed": seed, "test_acc": seed / 9, **other} for config in pair for seed in (0, 1)]
+    result = effects(table(*rows), defaults={"norm": "none", "activation": "relu"})
+    assert result.baselines == {"digits": recipe, "cifar10": {"activation": "relu"}}
