@@ -91,6 +91,7 @@ class Metric:
         resolution: the smallest step between two values of a run; None where it is not known.
         is_exploratory: whether its table only suggests what to test; test_acc decides.
         meaning: a sentence below the tables with {percent} and {target} of the options; empty where the title says all.
+        is_share: whether a value is between 0 and 1, so that no difference is beyond -1 to 1.
     """
 
     title: str
@@ -105,6 +106,7 @@ class Metric:
     resolution: Callable[[Runs, int], float | None]
     is_exploratory: bool = True
     meaning: str = ""
+    is_share: bool = False
 
 
 def column_metric(
@@ -116,6 +118,7 @@ def column_metric(
     resolution: Callable[[Runs, int], float | None],
     is_exploratory: bool = True,
     meaning: str = "",
+    is_share: bool = True,
 ) -> Metric:
     """Return the measure that is a number in a column of the frame of runs."""
 
@@ -126,7 +129,7 @@ def column_metric(
         cells = runs.column(column)
         return [float(cells[row]) for row in rows]
 
-    return Metric(column, *words, digits, half_width, is_known, values, resolution, is_exploratory, meaning)
+    return Metric(column, *words, digits, half_width, is_known, values, resolution, is_exploratory, meaning, is_share)
 
 
 def as_number(value: Any) -> float | None:
@@ -268,6 +271,7 @@ def usual(score: str, names: tuple[str, str, str, str]) -> dict[str, Metric]:
             values=mean_val_acc,
             resolution=one_image("val_images") if is_acc else not_known,
             meaning=f"mean best-so-far {val}: over the epoch budget; a run that stopped early keeps its best",
+            is_share=True,
         ),
         target: Metric(
             *(target, *EPOCHS),
@@ -296,11 +300,26 @@ def usual_measures(frame: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for score in scores(frame) for name in USUAL_OF[score])
 
 
-def measure(name: str, *, lower_is_better: bool = False, half_width: float = 0.005, meaning: str = "") -> Metric:
+def measure(
+    name: str,
+    *,
+    lower_is_better: bool = False,
+    half_width: float = 0.005,
+    meaning: str = "",
+    is_share: bool = True,
+) -> Metric:
     """Return a measure of the test images that is compared only on request."""
     words = (ACCURACY[1], ACCURACY[0], ACCURACY[3], ACCURACY[2]) if lower_is_better else ACCURACY
     meaning = f"{name}: {meaning}" if meaning else ""
-    return column_metric(name, words, digits="{:+.4f}", half_width=half_width, resolution=not_known, meaning=meaning)
+    return column_metric(
+        name,
+        words,
+        digits="{:+.4f}",
+        half_width=half_width,
+        resolution=not_known,
+        meaning=meaning,
+        is_share=is_share,
+    )
 
 
 class Metrics(dict[str, Metric]):
@@ -324,7 +343,11 @@ METRICS = Metrics(
         ),
         "test_acc_views": measure("test_acc_views", meaning="accuracy of logits averaged over views"),
         "test_loss": measure(
-            "test_loss", lower_is_better=True, half_width=0.02, meaning="negative log-likelihood, in nats"
+            "test_loss",
+            lower_is_better=True,
+            half_width=0.02,
+            meaning="negative log-likelihood, in nats",
+            is_share=False,
         ),
         "test_ece": measure(
             "test_ece",

@@ -39,6 +39,11 @@ def caption(found: Effects) -> list[str]:
         "A choice includes its own settings: each optimizer is compared at the lr that its runs have",
         *inferred(found),
     ]
+    if any(comparison.is_cut for comparison in every):
+        lines.append(
+            "intervals end where no larger difference is possible, at ±1 (interactions: ±2); few seeds that disagree "
+            "would give wider ones"
+        )
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
@@ -270,7 +275,8 @@ def plans(found: Effects) -> list[str]:
             fewest = min(comparison.seeds for comparison in of_axis)
             number = max(PILOT, seeds_for(spread, metric.half_width))
             seeds.add(fewest)
-            shown.append(f"{form(detectable(fewest, LEVEL / len(tested)) * spread)} ({axis})")
+            smallest, bound = detectable(fewest, LEVEL / len(tested)) * spread, of_axis[0].bound
+            shown.append(f"{'more than is possible' if bound and smallest > bound else form(smallest)} ({axis})")
             if number > fewest:
                 needed.append((number, axis))
         if shown and not found.method.is_anytime:

@@ -10,7 +10,7 @@ from sweeper.summary.effects import Effects
 from sweeper.summary.export import as_csv
 from sweeper.summary.held import format_recipe
 from sweeper.summary.inference import LEVEL, Comparison
-from sweeper.summary.intervals import t_interval
+from sweeper.summary.intervals import t_interval, within
 from sweeper.summary.output import json_text
 from sweeper.summary.parts import Part
 from sweeper.summary.sentences import answers
@@ -100,7 +100,8 @@ def model_row(comparison: Comparison, model: Part) -> dict[str, Any]:
     row = change_cells(comparison)
     row |= {"model": model.name, "seeds": len(model.means), "mean": model.mean, "spread": model.spread}
     if not comparison.is_anytime:
-        row["low"], row["high"] = t_interval(model.mean, model.spread, len(model.means), LEVEL) or (None, None)
+        interval = within(t_interval(model.mean, model.spread, len(model.means), LEVEL), comparison.bound)
+        row["low"], row["high"] = interval or (None, None)
     row["low_family"], row["high_family"] = model.family or (None, None)
     return row
 

@@ -27,6 +27,7 @@ from sweeper.summary.intervals import (
     spread_of,
     t_interval,
     t_test,
+    within,
 )
 from sweeper.summary.other_images import ImageVariance, Pair, for_other_images
 from sweeper.summary.outcomes import Tally, count_limited, count_reached
@@ -47,6 +48,7 @@ class Comparison:
         pairs: number of pairs of runs, or of quadruples, in complete blocks.
         means: over the pairs of each seed, of value - baseline, in the order of the seeds.
         floor: the standard deviation that rounding alone gives `means`; None where it is not known.
+        bound: the largest difference that is possible, 1 of accuracies and 2 of their interactions; None without one.
         higher, lower, tied: pairs in which the value has more of the metric, less, the same.
         models: of the pairs of each model, if there are several, except on the model axis itself.
         axis, parts: another setting whose parts' means differ in sign, else none; of several, one with intervals on
@@ -58,6 +60,7 @@ class Comparison:
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
         is_scored: whether diverged runs count as chance accuracy.
         is_screen: whether the pairs also differ in other settings, balanced only over all runs of a seed.
+        is_optimistic: whether test images selected the epochs of some of the runs (data.val_size=0).
         is_anytime: whether p and intervals stay valid when seeds are added after a look.
         precision: the half-width for which the number of seeds was chosen, only with test_acc; None: there is none.
         images: the variance between test images, of test_acc where all of the runs' predictions are there.
@@ -77,6 +80,7 @@ class Comparison:
     higher: int
     lower: int
     tied: int
+    bound: float | None = None
     models: tuple[Part, ...] = ()
     axis: str | None = None
     parts: tuple[Part, ...] = ()
@@ -90,6 +94,7 @@ class Comparison:
     reached: Tally | None = None
     is_scored: bool = False
     is_screen: bool = False
+    is_optimistic: bool = False
     is_anytime: bool = False
     precision: float | None = None
     images: ImageVariance | None = None
@@ -124,9 +129,11 @@ class Comparison:
     @property
     def other_images(self) -> Interval | None:
         """The interval for other test images at the same level, where it is wider by more than a tenth."""
-        if self.images is None or self.family is None:
+        family = self.uncut_at(self.level)
+        if self.images is None or family is None:
             return None
-        return for_other_images(self.family, self.images, self.level)
+        wider = within(for_other_images(family, self.images, self.level), self.bound)
+        return None if wider == self.family else wider
 
     @property
     def is_significant(self) -> bool:
@@ -150,7 +157,7 @@ class Comparison:
         return (
             self.precision is None
             or self.is_unplanned
-            or self.interval == (self.mean - self.precision, self.mean + self.precision)
+            or self.uncut_at(LEVEL) == (self.mean - self.precision, self.mean + self.precision)
         )
 
     @property
@@ -160,12 +167,27 @@ class Comparison:
     @property
     def new_model(self) -> Interval | None:
         """The prediction interval for the effect on a new model, never narrower than `family`."""
-        if self.family is None:
+        family = self.uncut_at(self.level)
+        if family is None:
             return None
-        low, high = self.family
-        return new_model_interval([model.mean for model in self.models], LEVEL, (high - low) / 2)
+        low, high = family
+        return within(new_model_interval([model.mean for model in self.models], LEVEL, (high - low) / 2), self.bound)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether `family` ends where no larger difference is possible."""
+        return self.family != self.uncut_at(self.level)
+
+    @property
+    def is_vacuous(self) -> bool:
+        """Whether `family` is all that is possible."""
+        return self.bound is not None and self.family == (-self.bound, self.bound)
 
     def interval_at(self, level: float) -> Interval | None:
+        """Return the interval at a level, cut at what is possible."""
+        return within(self.uncut_at(level), self.bound)
+
+    def uncut_at(self, level: float) -> Interval | None:
         if self.is_anytime:
             return confidence_sequence(self.means, level, self.floor)
         if self.is_unplanned:
@@ -243,6 +265,7 @@ def compare(
         higher=sum(pair.value > 0 for pair in blocks.differences),
         lower=sum(pair.value < 0 for pair in blocks.differences),
         tied=sum(pair.value == 0 for pair in blocks.differences),
+        bound=bound_of(metric, changes, rows + base_rows, runs),
         models=divided.get(MODEL, ()),
         axis=axis,
         parts=divided[axis] if axis is not None else (),
@@ -256,12 +279,22 @@ def compare(
         reached=count_reached(runs, rows, base_rows) if runs is not None and metric in TARGETS else None,
         is_scored=is_scored,
         is_screen=is_screen,
+        is_optimistic=runs is not None and any(runs.number("data.val_size", row) == 0 for row in (*rows, *base_rows)),
         is_anytime=is_anytime,
         precision=precision,
         images=image_variance_of(blocks.differences, runs) if is_main else None,
         cost=cost_of(blocks.differences, runs, is_screen=is_screen) if is_main and runs is not None else None,
         p=p if precision is None else None,
     )
+
+
+def bound_of(metric: str, changes: Sequence[Change], rows: Sequence[int], runs: Runs | None) -> float | None:
+    """Return the largest difference that is possible; None where results are, or may be, no shares from 0 to 1."""
+    if runs is None or not METRICS[metric].is_share:
+        return None
+    values = [runs.number(metric, row) for row in rows]
+    is_share = all(value is None or 0 <= value <= 1 for value in values)
+    return 2.0 ** (len(changes) - 1) if is_share else None
 
 
 def image_variance_of(differences: Sequence[Difference], runs: Runs | None) -> ImageVariance | None:
@@ -300,5 +333,5 @@ def are_opposite(parts: Sequence[Part]) -> bool:
 def part_interval(part: Part, comparison: Comparison, number: int) -> Interval | None:
     """Return the interval of a part's mean that holds simultaneously for a number of parts."""
     if comparison.is_anytime:
-        return confidence_sequence(part.means, LEVEL / number, part.spread)
-    return t_interval(part.mean, part.spread, len(part.means), LEVEL / number)
+        return within(confidence_sequence(part.means, LEVEL / number, part.spread), comparison.bound)
+    return within(t_interval(part.mean, part.spread, len(part.means), LEVEL / number), comparison.bound)

@@ -61,6 +61,16 @@ def fixed_width(mean: float, spread: float | None, number: int, precision: float
     return mean - half, mean + half
 
 
+def within(interval: Interval | None, bound: float | None) -> Interval | None:
+    """Return the part of an interval that is possible: from -bound to bound; all of it without a bound.
+
+    What is always true of a mean is no error to exclude, so the coverage stays the same.
+    """
+    if interval is None or bound is None:
+        return interval
+    return max(interval[0], -bound), min(interval[1], bound)
+
+
 def t_test(mean: float, spread: float | None, number: int) -> float | None:
     """Return the two-sided p of a mean over seeds; 1 where every seed has none, None without a spread."""
     if number > 1 and mean == 0:

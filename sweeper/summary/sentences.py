@@ -16,9 +16,10 @@ from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
 from sweeper.summary.typed_presets import Presets, shown
-from sweeper.summary.verdicts import are_opposed, missing, verdict, where
+from sweeper.summary.verdicts import DISAGREE, are_opposed, missing, verdict, where
 
 MAX_DIGITS = 4  # after the point
+OPTIMISTIC = "the test images selected the epochs, so both sides are optimistic"  # data.val_size=0
 MEANINGS = {"test_acc": "test accuracy", "test_miou": "test mIoU"}
 
 
@@ -62,8 +63,10 @@ def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe
     )
     data = f" on {table[0].data}" if several else ""
     of = MEANINGS[table[0].metric].removeprefix("test ")
+    chosen = f"; {OPTIMISTIC}" if any(comparison.is_optimistic for comparison in table) else ""
     return (
-        f"Test {of}{data} compared with {', '.join(bases)}{heading_of(recipe)} (intervals: at least {1 - LEVEL:.0%}):"
+        f"Test {of}{data} compared with {', '.join(bases)}{heading_of(recipe)} "
+        f"(intervals: at least {1 - LEVEL:.0%}{chosen}):"
     )
 
 
@@ -99,7 +102,9 @@ def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Rec
         low, high = (points(end, digits) for end in interval)
         mean = f"{points(comparison.mean, digits)} points{where(comparison)}"
         text = f"no clear difference: {mean}, between {low} and {high}"
-        if comparison.higher == comparison.lower == 0:
+        if comparison.is_vacuous:
+            text = f"no clear difference: {mean}; {DISAGREE}"
+        elif comparison.higher == comparison.lower == 0:
             text = (
                 f"no difference in any pair{where(comparison)}; if there is one, it is between {low} and {high} points"
             )

@@ -6,6 +6,8 @@ from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
 from sweeper.summary.parts import Part, opposed
 
+DISAGREE = "the seeds disagree too much to exclude any difference"  # an interval is all that is possible
+
 
 def verdict(comparison: Comparison) -> str:
     """Return the result as the end of a sentence."""
@@ -21,6 +23,7 @@ def verdict(comparison: Comparison) -> str:
     if not comparison.is_significant:
         words = "not significant" + (on_average(comparison, comparison.parts) if are_opposed(comparison) else "")
         words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
+        words += f": {DISAGREE}" if comparison.is_vacuous else ""
         return words + missing(comparison)
     words = direction(comparison) + where(comparison)
     words += on_average(comparison, comparison.parts) if comparison.parts else ""

@@ -15,6 +15,7 @@ from sweeper.summary.intervals import (
     spread_of,
     t_interval,
     t_test,
+    within,
 )
 from sweeper.summary.planning import detectable, pooled_spread
 from sweeper.sweep.precision import MOST, seeds_for
@@ -184,3 +185,8 @@ def test_p_is_the_inverse_of_the_evidence_and_needs_two_seeds() -> None:
     assert anytime_p([*EFFECTS, -0.1]) == 1 > e_value([*EFFECTS, -0.1])
     assert anytime_p([1.0]) is None and anytime_p([1.0, 1.0]) == 1 and confidence_sequence([1.0], 0.05) is None
     assert anytime_p([1.0] * 5, floor=1e-6) == pytest.approx(1 / 21**2)  # the highest evidence that five seeds can give
+
+
+def test_an_interval_ends_where_no_larger_difference_is_possible() -> None:
+    assert within((-8.2, 7.0), 1.0) == (-1.0, 1.0) and within((-0.2, 3.0), 2.0) == (-0.2, 2.0)
+    assert within((-8.2, 7.0), None) == (-8.2, 7.0) and within(None, 1.0) is None
