@@ -56,7 +56,9 @@ def compare_values(
         if len(axes) > 1:
             return []
         sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
-        seeds, cells = {pair.seed for pair in pairs}, {pair.cell for pair in pairs}
+        cells = {pair.cell for pair in pairs}
+        both = {one.seed for one in found if one.cell in cells and all(side in one.corners for side in sides)}
+        seeds = both | {pair.seed for pair in pairs}  # of a pair without a result, the run's end is counted
         lone: dict[Any, set[str]] = {}
         for stratum in found:
             if stratum.seed not in seeds and stratum.cell in cells:

@@ -144,13 +144,12 @@ def effects(
 
 
 def merge_notes(names: Iterable[str], of_datasets: Sequence[Sequence[str]]) -> list[str]:
-    """Return the notes on all datasets, each beginning with its dataset unless all have it."""
-    merged = dict[str, None]()
+    """Return the notes on all datasets; where there are several, each begins with the datasets that it is about."""
+    merged: dict[str, list[str]] = {}
     for name, notes in zip(names, of_datasets, strict=True):
         for note in notes:
-            is_shared = note.startswith(f"{name}: ") or all(note in others for others in of_datasets)
-            merged[note if is_shared else f"{name}: {note}"] = None
-    return list(merged)
+            merged.setdefault(note.removeprefix(f"{name}: ") if len(of_datasets) > 1 else note, []).append(name)
+    return [f"{', '.join(of)}: {note}" if len(of_datasets) > 1 else note for note, of in merged.items()]
 
 
 def why_nothing(

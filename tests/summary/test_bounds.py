@@ -68,3 +68,11 @@ def test_the_top_row_is_not_said_to_hold_where_test_images_selected_it() -> None
     assert "its best_val_acc is optimistic; its test_acc too, since it is of the same images" in lines[1]
     lines = caption_of_runs(frame.assign(**{"data.val_size": 9}), [])
     assert "its test_acc holds for these weights" in lines[1]
+
+
+def test_a_seed_whose_run_diverged_is_not_said_to_be_of_other_code() -> None:
+    rows: list[dict[str, Any]] = runs("norm", {"none": [0.5, 0.52, 0.53], "batch": [0.6, 0.61, None]})
+    rows[-1] |= {"state": "diverged"}
+    result = found(table(*rows, {"norm": "none", "seed": 3, "test_acc": 0.5}), {"norm": "none"})
+    one = of_axis(result, "norm")
+    assert one.left_out == ("seed 3 (lacks norm=batch)",) and one.diverged is not None and one.diverged.value == 1

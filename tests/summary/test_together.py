@@ -87,6 +87,17 @@ def test_each_dataset_has_a_baseline_of_its_own_runs() -> None:
         effects(table(*rows), {"activation": "tanh"})
 
 
+def test_notes_name_the_datasets_that_they_are_about() -> None:
+    other = {"data": "cifar10", "data.fingerprint": "beef", "test_images": 10000, "stale": True}
+    accs = {"none": [0.5, 0.52], "batch": [0.6, 0.61]}
+    same = runs("norm", accs, stale=True, test_images=297)
+    notes = found(table(*same, *runs("norm", accs, **other)), {"norm": "none"}).notes
+    stale = "4 of the finished runs are stale; pairs share all code except that of the compared choice"
+    assert f"cifar10, digits: {stale}" in notes
+    assert any(note.startswith("digits: Intervals are for these 297 test images") for note in notes)
+    assert stale in found(table(*same), {"norm": "none"}).notes
+
+
 def test_the_recipe_of_one_dataset_is_not_hidden_by_another() -> None:
     recipe = {"norm": "batch", "activation": "gelu", "scheduler": "cosine"}
     single = [recipe, *(recipe | {name: value} for name, value in (("norm", "none"), ("activation", "relu")))]
