@@ -198,7 +198,7 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
         is_stale = bool(table.results.frame["stale"].eq(True).any() and compare_all(again, [(it,) for it in compared]))
         reasons = [] if screening is None else describe_screen(screening, table.name)
         return Result(table.name, measures, base, notes=[*notes, *alone], alone=[*reasons, *alone], is_stale=is_stale)
-    notes += [*remarks(study, comparisons), *bounds, *alone]
+    notes += [*remarks(study, comparisons), *table.never, *bounds, *alone]
     return Result(table.name, measures, base, comparisons, crossed, notes)
 
 

@@ -88,7 +88,7 @@ def test_each_dataset_has_a_baseline_of_its_own_runs() -> None:
 
 
 def test_notes_name_the_datasets_that_they_are_about() -> None:
-    other = {"data": "cifar10", "data.fingerprint": "beef", "test_images": 10000, "stale": True}
+    other: dict[str, Any] = {"data": "cifar10", "data.fingerprint": "beef", "test_images": 10000, "stale": True}
     accs = {"none": [0.5, 0.52], "batch": [0.6, 0.61]}
     same = runs("norm", accs, stale=True, test_images=297)
     notes = found(table(*same, *runs("norm", accs, **other)), {"norm": "none"}).notes
