@@ -41,8 +41,8 @@ def caption(found: Effects) -> list[str]:
     ]
     if any(comparison.is_cut for comparison in every):
         lines.append(
-            "intervals end where no larger difference is possible, at ±1 (interactions: ±2); few seeds that disagree "
-            "would give wider ones"
+            "intervals end where no larger difference is possible, at ±1 or the epoch budget (interactions: twice "
+            "that); few seeds that disagree would give wider ones"
         )
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
@@ -65,8 +65,12 @@ def baselines(found: Effects) -> list[str]:
     """Return the baseline, of each dataset where they differ."""
     of_data = {f" on {name}": baseline for name, baseline in found.baselines.items()}
     of_data = {"": found.baseline} if found.is_one_baseline else of_data
+    changes = [change for comparison in found.comparisons for change in comparison.changes]
+    named = {(change.axis, change.baseline): change.base_name for change in changes}
     texts = {
-        name: ", ".join(f"{axis}={format_override(value)}" for axis, value in baseline.items())
+        name: ", ".join(
+            named.get((axis, value), f"{axis}={format_override(value)}") for axis, value in baseline.items()
+        )
         for name, baseline in of_data.items()
     }
     return [f"Baseline{name}: {text}" for name, text in texts.items()]

@@ -14,7 +14,7 @@ from sweeper.summary.anytime import anytime_p, confidence_sequence
 from sweeper.summary.blocks import complete_blocks
 from sweeper.summary.columns import MODEL
 from sweeper.summary.cost import Cost, cost_of
-from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs
+from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs, one_epoch
 from sweeper.summary.held import Held, held_by
 from sweeper.summary.intervals import (
     Interval,
@@ -48,7 +48,7 @@ class Comparison:
         pairs: number of pairs of runs, or of quadruples, in complete blocks.
         means: over the pairs of each seed, of value - baseline, in the order of the seeds.
         floor: the standard deviation that rounding alone gives `means`; None where it is not known.
-        bound: the largest difference that is possible, 1 of accuracies and 2 of their interactions; None without one.
+        bound: the largest difference that is possible, 1 of accuracies, 2 of their interactions; None: not known.
         higher, lower, tied: pairs in which the value has more of the metric, less, the same.
         models: of the pairs of each model, if there are several, except on the model axis itself.
         axis, parts: another setting whose parts' means differ in sign, else none; of several, one with intervals on
@@ -180,8 +180,8 @@ class Comparison:
 
     @property
     def is_vacuous(self) -> bool:
-        """Whether `family` is all that is possible."""
-        return self.bound is not None and self.family == (-self.bound, self.bound)
+        """Whether `family` is all that is possible since the seeds disagree, not since rounding hides a difference."""
+        return self.bound is not None and self.family == (-self.bound, self.bound) and self.higher + self.lower > 0
 
     def interval_at(self, level: float) -> Interval | None:
         """Return the interval at a level, cut at what is possible."""
@@ -289,8 +289,17 @@ def compare(
 
 
 def bound_of(metric: str, changes: Sequence[Change], rows: Sequence[int], runs: Runs | None) -> float | None:
-    """Return the largest difference that is possible; None where results are, or may be, no shares from 0 to 1."""
-    if runs is None or not METRICS[metric].is_share:
+    """Return the largest difference that is possible: of shares, from 0 to 1, and of epochs, from 1 to the budget.
+
+    A target that is not reached counts as the budget plus one. None where that is not known, and of other results.
+    """
+    if runs is None:
+        return None
+    if METRICS[metric].resolution is one_epoch:
+        budgets = [runs.number("epochs", row) for row in rows]
+        longest = max((budget for budget in budgets if budget is not None), default=0.0)
+        return None if None in budgets else 2.0 ** (len(changes) - 1) * (longest - (metric not in TARGETS)) or None
+    if not METRICS[metric].is_share:
         return None
     values = [runs.number(metric, row) for row in rows]
     is_share = all(value is None or 0 <= value <= 1 for value in values)

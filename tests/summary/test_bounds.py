@@ -29,7 +29,10 @@ def test_seeds_that_disagree_exclude_no_possible_difference() -> None:
     assert tuple(row[["low", "high", "low_family", "high_family"]]) == (-1, 1, -1, 1)
     assert row["result"] == f"not significant: {disagree}"
     text = as_table(result)
-    assert "[-1.0000, +1.0000]" in text and "intervals end where no larger difference is possible, at ±1" in text
+    assert (
+        "[-1.0000, +1.0000]" in text
+        and "intervals end where no larger difference is possible, at ±1 or the epoch budget" in text
+    )
     (plan,) = [line for line in caption(result) if line.startswith("test_acc: with 2 seeds")]
     assert plan.startswith("test_acc: with 2 seeds a true difference of about more than is possible (norm) is")
 
@@ -76,3 +79,14 @@ def test_a_seed_whose_run_diverged_is_not_said_to_be_of_other_code() -> None:
     result = found(table(*rows, {"norm": "none", "seed": 3, "test_acc": 0.5}), {"norm": "none"})
     one = of_axis(result, "norm")
     assert one.left_out == ("seed 3 (lacks norm=batch)",) and one.diverged is not None and one.diverged.value == 1
+
+
+def test_epochs_differ_by_no_more_than_their_budget() -> None:
+    curves = {"none": ["0.1 0.5 0.5", "0.1 0.5 0.5"], "batch": ["0.5 0.5 0.5", "0.1 0.5 0.5"]}
+    frame = table(*runs("norm", curves, "val_curve", epochs=3))
+    one = of_axis(found(frame, {"norm": "none"}), "norm", "epochs_to_level")
+    assert one.mean == -0.5 and one.family == (-2.0, 2.0) and one.is_vacuous
+    unknown = of_axis(found(frame.drop(columns="epochs"), {"norm": "none"}), "norm", "epochs_to_level")
+    assert unknown.family is not None and unknown.family[0] < -5
+    target = frame.assign(epochs_to_target=[3, 2, ">3", 1])
+    assert of_axis(found(target, {"norm": "none"}), "norm", "epochs_to_target").family == (-3.0, 3.0)

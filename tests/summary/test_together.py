@@ -35,6 +35,7 @@ def test_zipped_settings_are_one_change_with_both_names() -> None:
     assert answer.heading.startswith("Test accuracy compared with model=mlp + optimizer=adam (")
     assert answer.sentences[0].startswith("model=cnn + optimizer=sgd: ")
     assert "model=cnn + optimizer=sgd │ mlp + adam" in as_table(result)
+    assert "Baseline: model=mlp + optimizer=adam\n" in as_table(result)
     assert to_frame(result)["together"].tolist()[0] == "model=cnn + optimizer=sgd vs. model=mlp + optimizer=adam"
 
 
