@@ -287,7 +287,8 @@ def plans(found: Effects) -> list[str]:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
-                f"about {' or '.join(shown)} is significant with {POWER:.0%} power"
+                f"{'' if shown[0].startswith('more') else 'about '}{' or '.join(shown)} "
+                f"is significant with {POWER:.0%} power"
                 + more_seeds(needed, table[0].metric)
             )
     return lines

@@ -11,6 +11,7 @@ from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.effects_text import as_table
 from sweeper.summary.sentences import answers, sentence
+from sweeper.summary.verdicts import verdict
 
 RUINED = {"none": [0.90, 0.91], "batch": [0.10, 0.89]}  # differences -0.80 and -0.02: 95% is -5.4 to +4.5
 
@@ -34,7 +35,7 @@ def test_seeds_that_disagree_exclude_no_possible_difference() -> None:
         and "intervals end where no larger difference is possible, at ±1 or the epoch budget" in text
     )
     (plan,) = [line for line in caption(result) if line.startswith("test_acc: with 2 seeds")]
-    assert plan.startswith("test_acc: with 2 seeds a true difference of about more than is possible (norm) is")
+    assert plan.startswith("test_acc: with 2 seeds a true difference of more than is possible (norm) is")
 
 
 def test_one_end_may_be_cut_and_epochs_and_losses_are_not() -> None:
@@ -88,5 +89,9 @@ def test_epochs_differ_by_no_more_than_their_budget() -> None:
     assert one.mean == -0.5 and one.family == (-2.0, 2.0) and one.is_vacuous
     unknown = of_axis(found(frame.drop(columns="epochs"), {"norm": "none"}), "norm", "epochs_to_level")
     assert unknown.family is not None and unknown.family[0] < -5
+    tied = frame.assign(val_curve="0.1 0.5 0.5")
+    assert verdict(of_axis(found(tied, {"norm": "none"}), "norm", "epochs_to_level")).endswith("difference in any pair")
+    short = of_axis(found(tied.assign(epochs=1), {"norm": "none"}), "norm", "epochs_to_level")
+    assert not short.is_vacuous and not short.is_cut
     target = frame.assign(epochs_to_target=[3, 2, ">3", 1])
     assert of_axis(found(target, {"norm": "none"}), "norm", "epochs_to_target").family == (-3.0, 3.0)
