@@ -288,8 +288,7 @@ def plans(found: Effects) -> list[str]:
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
                 f"{'' if shown[0].startswith('more') else 'about '}{' or '.join(shown)} "
-                f"is significant with {POWER:.0%} power"
-                + more_seeds(needed, table[0].metric)
+                f"is significant with {POWER:.0%} power" + more_seeds(needed, table[0].metric)
             )
     return lines
 
