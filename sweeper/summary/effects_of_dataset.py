@@ -154,6 +154,7 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
         UserError: the grids of a tuned setting differ in size.
     """
     measures = method.measures or usual_measures(table.results.frame)
+    idle = [axis for axis in method.tuned if axis not in table.axes]
     method = replace(method, measures=measures, tuned=[axis for axis in method.tuned if axis in table.axes])
     notes, settings = [*table.notes], table.settings
     compared = [axis for axis in table.axes if axis not in method.tuned]
@@ -165,6 +166,7 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
         if any(stands_for(format_override(value), cell) for cell in table.values.get(axis, ()))
     }
     notes += [f"--baseline {axis}={format_override(given[axis])} does not occur" for axis in given if axis not in here]
+    notes += [f"--tune {axis} does not vary" for axis in idle]
     base, beside = choose_baselines(table.compared, compared, here, defaults, table.together)
     notes += describe_beside([table.results.column("run_id")[row] for row in beside])
     settings = without_slots(settings, base)

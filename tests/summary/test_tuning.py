@@ -194,3 +194,12 @@ def test_the_tuned_difference_is_covered_and_unbiased() -> None:
         errors.append(one.mean)
     assert covered >= 25  # binomial, 30 trials of 0.95: 28.5, standard deviation 1.2
     assert abs(np.mean(errors)) < 3 * np.std(errors) / 30**0.5
+
+
+def test_a_setting_that_does_not_vary_on_a_dataset_is_said_not_to_be_tuned_there() -> None:
+    other = [
+        run | {"data": "cifar10", "data__fingerprint": "beef"} for run in activations() if run["optimizer__lr"] == 0.005
+    ]
+    notes = found(table(*activations(), *other), {"activation": "relu"}, **TUNED).notes
+    assert "cifar10: --tune optimizer.lr does not vary" in notes
+    assert not any(line.startswith("digits: --tune") for line in notes)
