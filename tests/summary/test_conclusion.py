@@ -58,7 +58,7 @@ def test_few_images_are_warned_of_with_the_standard_error() -> None:
     rows = [{**run, "best_val_acc": 0.8} for run in runs("norm", {"none": [0.5, 0.9]}, val_images=64, test_images=100)]
     assert few_images(table(*rows)) == [  # sqrt(0.8 0.2 / 64), sqrt(0.5 0.5 / 100)
         "Only 64 validation images: best_val_acc has a standard error of 0.050 from their choice alone; the epoch and "
-        "the run that are best by it may not be",
+        "the run selected by it may not be the best",
         "Only 100 test images: test_acc has a standard error of 0.050 from their choice alone; the ± over seeds does "
         "not include it",
     ]
