@@ -91,7 +91,7 @@ def summary(
         text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
         return
-    terminal.print_table(laid_out, caption, output)
+    terminal.print_table(laid_out, caption, output, sweep)
     if output is None and sweep is None and not where and columns is None:
         export.write_files(frame, laid_out, caption, output_dir)
 
@@ -241,7 +241,7 @@ def list_sweeps(output_dir: OutputDir = Path("outputs")) -> None:
 @app.command()
 def new(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="activation, model, optimizer, loss, ...")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the choice and of its file.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the choice and of its file.")],
     folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
 ) -> None:
     """Write NAME.py, a choice of your own to start from, and test_NAME.py."""

@@ -57,10 +57,14 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     return f" (did you mean {valid[close[0]]}?)" if close else ""
 
 
-@cache
+WARNED: set[str] = set()  # sentences of warn_once, of this process and of the one that started it
+
+
 def warn_once(log: logging.Logger, sentence: str) -> None:
-    """Log a warning the first time that this process has it."""
-    log.warning("%s", sentence)
+    """Log a warning unless this process, or the one that started it as a worker, has logged it before."""
+    if sentence not in WARNED:
+        WARNED.add(sentence)
+        log.warning("%s", sentence)
 
 
 @cache

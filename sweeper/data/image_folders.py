@@ -69,7 +69,7 @@ def listed(root: Path, test_size: float | None, val_size: int | None) -> Listing
     if not any(found) or is_class(root, *filter(None, found)):
         check_unsplit(root)
         splits, drawn = held_out(root, scan.classes(root, "all"), test_size)
-        notes.append(f"no train/ and test/: {drawn} are the test images")
+        notes.append(f"no train/ and test/: testing on {drawn}")
         train = root
     elif train is None:
         raise UserError(f"data.root={root}: folder {root / 'train'} not found; {LAYOUT}")
@@ -79,10 +79,10 @@ def listed(root: Path, test_size: float | None, val_size: int | None) -> Listing
         test, val, missing = choose_test(test, val, test_size)
         if test is None:
             splits, drawn = held_out(train, files, test_size)
-            notes.append(f"{missing}: {drawn} of {train.name}/ are the test images")
+            notes.append(f"{missing}: testing on {drawn} of {train.name}/")
         else:
             splits = same_names(train, test, files, scan.classes(test, "test"))
-            notes += [f"{missing}: the images of {test.name}/ are the test images"] if missing else []
+            notes += [f"{missing}: testing on the images of {test.name}/"] if missing else []
         if val is not None and (reason := not_used(val, val_size)):
             notes.append(f"{val.name}/ is passed over, since {reason}")
         elif val is not None:

@@ -37,7 +37,8 @@ class Scan:
         names = subfolders(folder)
         loose = sum(is_image(entry) for entry in os.scandir(folder))
         if not names:
-            has = f"{loose:,} images and no class folders" if loose else "no class folders"
+            images = f"{loose:,} {'image' if loose == 1 else 'images'}"
+            has = f"{images} and no class folders" if loose else "no class folders"
             raise UserError(f"{folder} contains {has}; {LAYOUT}")
         self.passed["images outside of class folders"] += loose
         found: Files = {}

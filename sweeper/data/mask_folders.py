@@ -100,7 +100,7 @@ def pairs_in(folder: Path, digest: Any) -> list[Pair]:
         found.append(stems)
     images, masks = found
     if missing := images.keys() - masks.keys():
-        raise UserError(f"{folder / 'masks'} lacks the masks of {len(missing):,} images: {few(missing)}")
+        raise UserError(f"{folder / 'masks'} lacks masks of {len(missing):,} of its images: {few(missing)}")
     if alone := masks.keys() - images.keys():
         raise UserError(f"{folder / 'images'} lacks the images of {len(alone):,} masks: {few(alone)}")
     if lossy := [path for path in masks.values() if path.lower().endswith(LOSSY)]:

@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
-from sweeper.errors import UserError
+from sweeper.errors import WARNED, UserError
 from sweeper.runs.signals import STOPS, ignore_signal
 from sweeper.streams import protect_streams
 
@@ -71,10 +71,13 @@ def blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
-def serve(connection: Connection, env: dict[str, str], output: Connection | None = None) -> None:
+def serve(
+    connection: Connection, env: dict[str, str], output: Connection | None = None, warned: Collection[str] = ()
+) -> None:
     """Execute calls from the connection and send back their results, until the launcher closes it or dies.
 
-    Standard output and errors go to `output`, where there is one.
+    Standard output and errors go to `output`, where there is one. Warnings that the launcher has logged, such as those
+    about a folder of images, are not repeated: `warned` has them.
 
     Ctrl-C in a terminal reaches workers too, as do signals of batch systems; they ignore all but SIGTERM, since the
     launcher passes them on as SIGTERM.
@@ -90,6 +93,7 @@ def serve(connection: Connection, env: dict[str, str], output: Connection | None
         signal.signal(signum, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     os.environ |= env
+    WARNED.update(warned)
     torch.set_num_threads(
         int(env["OMP_NUM_THREADS"])
     )  # too late for the environment variable: torch is already imported

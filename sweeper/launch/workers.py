@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
+from sweeper.errors import WARNED
 from sweeper.launch.worker_process import blocked_signals, serve, start_fork_server
 from sweeper.runs.signals import STOPS
 
@@ -137,7 +138,7 @@ class Worker:
         with blocked_signals():
             ours, theirs = context.Pipe()
             read, written = context.Pipe(duplex=False) if self.outputs is not None else (None, None)
-            process = context.Process(target=serve, args=(theirs, self.env, written), daemon=True)
+            process = context.Process(target=serve, args=(theirs, self.env, written, frozenset(WARNED)), daemon=True)
             process.start()
             theirs.close()
             self.process, self.connection = process, ours

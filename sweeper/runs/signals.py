@@ -35,7 +35,8 @@ def exit_on_stops() -> None:
         for which in handled_stops():
             signal.signal(which, exit_at_once)
         with suppress(OSError):  # written as a system call: the signal may have come within a print
-            os.write(2, f"stopped by {signal.Signals(signum).name}; no run was in training\n".encode())
+            start = "\n" if os.isatty(2) else ""  # a terminal's line may have a progress bar, and shows ^C
+            os.write(2, f"{start}stopped by {signal.Signals(signum).name}; no run was in training\n".encode())
         sys.exit(128 + signum)
 
     for which in handled_stops():

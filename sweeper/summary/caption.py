@@ -84,7 +84,7 @@ def few_images(frame: pd.DataFrame) -> list[str]:
     """
     lines, finished = [], frame[frame["state"] == "finished"]
     for column, images, advice in (
-        ("best_val_acc", "val_images", "the epoch and the run that are best by it may not be"),
+        ("best_val_acc", "val_images", "the epoch and the run selected by it may not be the best"),
         ("test_acc", "test_images", "the ± over seeds does not include it"),
     ):
         if images not in finished or column not in finished:

@@ -49,9 +49,9 @@ def caption(found: Effects) -> list[str]:
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
         but = f" but that of {main_of(every)}" if found.method.fixed_width else ""
         lines.append(
-            f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}, several tables, or the "
-            "lines of models besides, with more: tables marked exploratory suggest what to test, "
-            f"{main_of(every)} decides"
+            f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}; several tables together, "
+            f"or a table with its lines of models, more often. {main_of(every)} decides; exploratory tables only "
+            "suggest what to test next"
         )
     if found.interactions:
         lines.append(

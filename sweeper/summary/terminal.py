@@ -1,6 +1,7 @@
 """The table in the terminal, as wide as that is."""
 
 import io
+import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -36,8 +37,11 @@ def print_runs(output_dir: Path, only: Collection[str]) -> None:
     print_table(*lay_out(*read_runs(output_dir, only), is_typed=True))
 
 
-def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -> None:
-    """Print the table with its caption, or write it to a file; see `fit` for narrow terminals."""
+def print_table(table: pd.DataFrame, caption: str, output: Path | None = None, sweep: str | None = None) -> None:
+    """Print the table with its caption, or write it to a file; see `fit` for narrow terminals.
+
+    A caption that refers to all columns names the command for `sweep`, whose runs the table has; None: for all runs.
+    """
     if output is not None:
         file = io.StringIO()
         Console(width=width_of(table), file=file, force_terminal=False, color_system=None).print(
@@ -55,7 +59,8 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None) -
         grid, left_out = as_grid(table), []
         console.width = width_of(table)
     if left_out:
-        caption += f"\nToo wide, left out: {', '.join(left_out)}; python -m sweeper summary --format csv prints them"
+        command = " ".join(["python -m sweeper summary", *([shlex.quote(sweep)] if sweep else []), "--format csv"])
+        caption += f"\nToo wide, left out: {', '.join(left_out)}; {command} prints them"
     console.print(grid, markup=False)
     console.print(Text(caption, style="dim italic"), soft_wrap=not is_terminal)
 

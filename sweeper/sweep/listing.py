@@ -18,6 +18,7 @@ from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
 
 WIDE = 200  # columns if there is no terminal
 UNREADABLE = "sweep.json is not readable"
+NARROW = 48  # characters of the other columns, their borders included, with a state that wraps
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,17 @@ def print_sweeps(output_dir: Path) -> None:
     Raises:
         UserError: there is none.
     """
-    table = Table()
-    table.add_column("sweep", overflow="fold")
+    table, sweeps, console = Table(), read_sweeps(output_dir), stdout_console(WIDE)
+    width = min(max(len(sweep.name) for sweep in sweeps), console.width - NARROW)  # names are copied: in one line
+    table.add_column("sweep", overflow="fold", min_width=width)
     table.add_column("started", no_wrap=True)
     table.add_column("runs", justify="right", no_wrap=True)
     table.add_column("state", overflow="fold")
-    for sweep in read_sweeps(output_dir):
+    for sweep in sweeps:
         started = "-" if sweep.created is None else format_date(sweep.created)
         runs = "-" if sweep.runs is None else str(sweep.runs)
         table.add_row(Text(sweep.name), started, runs, Text(sweep.state))
-    stdout_console(WIDE).print(table)
+    console.print(table)
 
 
 def format_date(seconds: float) -> str:

@@ -25,7 +25,7 @@ Sweep = Annotated[str | None, typer.Option("--sweep", metavar="SWEEP", help="Cho
 Where = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Choose best among runs with this; may be repeated.")
 ]
-Top = Annotated[int, typer.Option(min=1, help="Number of classes of each image, the most probable.")]
+Top = Annotated[int, typer.Option(min=1, help="Number of classes to show for each image, most probable first.")]
 
 
 def one_run(words: list[str], command: str) -> str:
@@ -78,7 +78,7 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}; RUN,RUN,...: the mean of their probabilities.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER", help="Image files; folders with all below.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER", help="Images; folders, searched recursively.")],
     top: Top = 3,
     output: Annotated[
         Path | None, typer.Option(help="Write to this file instead: .csv or .json; of masks, a folder.")

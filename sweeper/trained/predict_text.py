@@ -104,4 +104,5 @@ def show_unreadable(unreadable: Mapping[Path, str], num_files: int) -> None:
     for reason in unreadable.values():
         print(printable(reason), file=sys.stderr)
     if unreadable:
-        raise UserError(f"{len(unreadable):,} of {num_files:,} files cannot be read; the rest is predicted")
+        rest = "; the rest is predicted" if len(unreadable) < num_files else ""
+        raise UserError(f"{len(unreadable):,} of {num_files:,} files cannot be read{rest}")

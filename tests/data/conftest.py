@@ -45,7 +45,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 @pytest.fixture
 def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """Return what was reported since the last call."""
-    sweeper.errors.warn_once.cache_clear()
+    sweeper.errors.WARNED.clear()
 
     def text() -> str:
         lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

@@ -21,7 +21,7 @@ def test_without_test_images_a_fifth_of_the_training_images_is_held_out(root: Pa
     make(root, *(f"train/ant/{number}.png" for number in range(10)))
     listing = list_images(root)
     assert {name: len(paths) for name, paths in listing.test.items()} == {"ant": 2, "bee": 1}
-    assert warned() == f"data.root={root}: no test/: a random fifth of each class of train/ are the test images"
+    assert warned() == f"data.root={root}: no test/: testing on a random fifth of each class of train/"
     assert names_of(listing, root)[0] == names_of(list_images(root), root)[0]
 
 
@@ -38,7 +38,7 @@ def test_the_share_of_test_images_is_a_setting(
     assert [len(paths) for paths in listing.test.values()] == counts
     files = [path for split in (listing.train, listing.test) for paths in split.values() for path in paths]
     assert sorted(files) == sorted(map(str, root.glob("*/*")))
-    assert warned() == f"data.root={root}: no train/ and test/: {share} random images are the test images"
+    assert warned() == f"data.root={root}: no train/ and test/: testing on {share} random images"
     less = list_images(root, test_size=7)
     assert all({*less.test[name]} <= {*listing.test[name]} for name in sizes)
 
@@ -73,7 +73,7 @@ def test_a_folder_without_splits_is_split_at_random_and_always_alike(tmp_path: P
     assert sorted([*train, *test]) == sorted(f"{name}/{k:02}.png" for name, size in sizes.items() for k in range(size))
     assert (train, test) == (sorted(train), sorted(test))
     assert test[:4] != sorted(train + test)[:4]
-    assert warned() == f"data.root={root}: no train/ and test/: a random fifth of each class are the test images"
+    assert warned() == f"data.root={root}: no train/ and test/: testing on a random fifth of each class"
     assert list_images(root) == listing
     shutil.copytree(root, tmp_path / "copy")
     assert names_of(list_images(tmp_path / "copy"), tmp_path / "copy") == (train, test)

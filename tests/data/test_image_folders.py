@@ -143,10 +143,10 @@ def test_validation_images_of_a_folder_are_used_passed_over_or_test_images(
         )
     shutil.rmtree(root / "test")
     assert names_of(list_images(root), root)[1] == [f"{name}/ant/0.png", f"{name}/bee/0.png"]
-    assert warned() == f"{start}no test/: the images of {name}/ are the test images"
+    assert warned() == f"{start}no test/: testing on the images of {name}/"
     held = list_images(root, test_size=2)
     assert held.val == val and [len(paths) for paths in (*held.train.values(), *held.test.values())] == [1] * 4
-    assert warned() == f"{start}no test/: 2 random images of train/ are the test images; {used}"
+    assert warned() == f"{start}no test/: testing on 2 random images of train/; {used}"
 
 
 def test_validation_images_need_class_folders(root: Path, warned: Callable[[], str]) -> None:
@@ -161,7 +161,7 @@ def test_validation_images_need_class_folders(root: Path, warned: Callable[[], s
 REFUSED = {  # what is removed, what is made, the sentence
     "no folder": (["."], [], r"data\.root=\S*imgs: folder not found; expected train/<class>/\*"),
     "an empty folder": (["train", "test"], [], r"imgs contains no class folders; expected train/<class>/\*"),
-    "images alone": (["train", "test"], ["0.jpg"], r"imgs contains 1 images and no class folders; expected"),
+    "images alone": (["train", "test"], ["0.jpg"], r"imgs contains 1 image and no class folders; expected"),
     "test only": (["train"], [], r"folder \S*imgs/train not found; expected"),
     "a class of other files": (
         [],
@@ -220,7 +220,7 @@ def test_test_images_without_classes_are_no_test_images(root: Path, warned: Call
     (root / "test").rename(root / "val")
     make(root, "test/0.png", "test/1.png")
     assert names_of(list_images(root), root)[1] == ["val/ant/0.png", "val/bee/0.png"]
-    assert warned() == f"data.root={root}: no class folders in test/: the images of val/ are the test images"
+    assert warned() == f"data.root={root}: no class folders in test/: testing on the images of val/"
     shutil.rmtree(root / "val")
     with pytest.raises(UserError, match="test contains 2 images and no class folders"):
         list_images(root)

@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a mask missing": (
         lambda root: (root / "train/masks/b.png").unlink(),
-        r"train/masks lacks the masks of 1 images: b$",
+        r"train/masks lacks masks of 1 of its images: b$",
     ),
     "an image missing": (
         lambda root: (root / "test/images/c.png").unlink(),

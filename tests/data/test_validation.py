@@ -20,7 +20,7 @@ from sweeper.data.validation import (
     validation_split,
     warn_about_split,
 )
-from sweeper.errors import UserError, warn_once
+from sweeper.errors import WARNED, UserError
 from sweeper.groups import DataConfig
 
 NUM_TRAIN, NUM_TEST = TRAIN_IMAGES * len(CLASSES), TEST_IMAGES * len(CLASSES)
@@ -98,7 +98,7 @@ def test_a_split_that_surprises_is_reported(
     config: DataConfig, caplog: pytest.LogCaptureFixture, given: int | None, val_size: int, sentence: str
 ) -> None:
     cached = prepare(config)
-    warn_once.cache_clear()
+    WARNED.clear()
     caplog.clear()
     for _ in range(2):
         warn_about_split(given, dataclasses.replace(config, val_size=val_size), cached)
@@ -108,7 +108,7 @@ def test_a_split_that_surprises_is_reported(
 
 def test_classes_without_a_training_image_are_reported(config: DataConfig, caplog: pytest.LogCaptureFixture) -> None:
     cached = prepare(config)
-    warn_once.cache_clear()
+    WARNED.clear()
     caplog.clear()
     warn_about_split(24, dataclasses.replace(config, train_size=2), cached)
     assert caplog.messages == [

@@ -1,16 +1,18 @@
 """Worker processes: the message of a death, and signals. Their life in a sweep is tested in test_sweep_faults."""
 
+import logging
 import signal
 import subprocess
 import sys
 import tempfile
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from processes import REPOSITORY
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
 from sweeper.launch.worker_process import LONGEST_FOLDER, short_temporary_folder
-from sweeper.launch.workers import Died
+from sweeper.launch.workers import Died, Worker, stop
 from sweeper.runs.signals import STOPS
 
 
@@ -58,3 +60,24 @@ def test_without_a_short_folder_a_long_one_is_refused(monkeypatch: pytest.Monkey
     refused = pytest.raises(UserError, match=r"^TMPDIR=x+ is too long for a socket: choose one of at most 70 bytes$")
     with refused, short_temporary_folder():
         pass
+
+
+def test_a_worker_does_not_repeat_the_warnings_of_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.launch.workers.WARNED", {"held out"})
+
+    def job() -> JobReturn:
+        logged: list[str] = []
+        log = logging.getLogger("worker")
+        handler = logging.Handler()
+        handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+        log.addHandler(handler)
+        for sentence in ("held out", "small", "small"):
+            warn_once(log, sentence)
+        return JobReturn(status=JobStatus.COMPLETED, _return_value=logged)
+
+    worker = Worker({"OMP_NUM_THREADS": "1"})
+    try:
+        worker.start(0, [], job)
+        assert worker.result()[1]._return_value == ["small"]
+    finally:
+        stop([worker])

@@ -1,6 +1,7 @@
 """The end of a sweep: table, answer, warnings, next command."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_few_images_are_warned_of_with_the_standard_error() -> None:
     rows = [{**run, "best_val_acc": 0.8} for run in runs("norm", {"none": [0.5, 0.9]}, val_images=64, test_images=100)]
     assert few_images(table(*rows)) == [  # sqrt(0.8 0.2 / 64), sqrt(0.5 0.5 / 100)
         "Only 64 validation images: best_val_acc has a standard error of 0.050 from their choice alone; the epoch and "
-        "the run that are best by it may not be",
+        "the run selected by it may not be the best",
         "Only 100 test images: test_acc has a standard error of 0.050 from their choice alone; the ± over seeds does "
         "not include it",
     ]
@@ -130,3 +131,17 @@ def test_sweeps_are_listed_with_date_size_and_state(tmp_path: Path, capsys: pyte
     print_sweeps(tmp_path)
     printed = capsys.readouterr().out
     assert "2027-01-1" in printed and printed.index("new") < printed.index("old")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_names_of_sweeps_can_be_copied_from_a_narrow_list(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "norm-dropout-seed-2e421107"
+    save(tmp_path, name, [*trained(tmp_path), "later"], created=1.0e9)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_sweeps(tmp_path)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert any(name in line for line in lines) and max(map(len, lines)) <= width

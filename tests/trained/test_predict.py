@@ -127,6 +127,8 @@ def test_unreadable_files_are_named_and_the_rest_predicted(
             command(run, bad, good, "--output", output, "--output-dir", tmp_path, "--top", 2, "device=cpu")
         printed = capsys.readouterr()
         assert printed.out == f"{output}\n" and str(bad) in printed.err
+    with pytest.raises(UserError, match=r"^1 of 1 files cannot be read$"):
+        command(run, bad, "--output-dir", tmp_path, "device=cpu")
     table = pd.read_csv(tmp_path / "deep" / "found.csv")
     content = json.loads((tmp_path / "found.json").read_text())
     assert list(table["image"]) == [str(good)] and table.shape == (1, 5)
