@@ -17,6 +17,7 @@ from sweeper.training.segmentation import move_masks
 
 PLAIN = Normalize(torch.zeros(3), torch.ones(3))  # pixels / 255
 FLIP, CROP = partial(flip, flip="alternating"), partial(crop, crop_padding=2)
+TWICE = partial(repeats, repeats=2)
 INDICES = torch.tensor([41, 3, 17, 8, 29, 30, 2, 45, 11, 26])  # of the images to train on
 
 
@@ -47,11 +48,11 @@ def test_the_versions_are_those_of_the_first_epochs(steps: dict[str, partial[Ten
     before = torch.random.get_rng_state()
     samples = sample_images(of)
     assert torch.equal(before, torch.random.get_rng_state())
-    number = 10 if "flip" in steps else 5  # an epoch of repeats has half of the images
+    number = 10 if "flip" in steps else 6  # an epoch of repeats shows a part of the images, two of them once
     assert len(samples.indices) == number and set(samples.indices) <= set(INDICES.tolist())
     assert samples.masks.shape == (number, VERSIONS, 0, 0)
     for index, versions in zip(samples.indices, samples.shown, strict=True):
-        expected = shown(of, int(index), epochs=2)[:VERSIONS]
+        expected = shown(of, int(index), epochs=9)[:VERSIONS]
         assert len(expected) == VERSIONS
         assert np.array_equal(versions, torch.stack(expected).numpy())
 
@@ -100,5 +101,5 @@ def test_a_damaged_file_reads_as_missing(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert read_samples(path) is None
-    np.savez(path.open("wb"), indices=samples.indices[:1], shown=samples.shown, masks=samples.masks)
+    np.savez(path, indices=samples.indices[:1], shown=samples.shown, masks=samples.masks)
     assert read_samples(path) is None
