@@ -13,10 +13,11 @@ from sweeper.summary.axes import (
     axes_of,
     choose_baselines,
     settings_of,
+    without_implied,
     without_slots,
 )
 from sweeper.summary.blocks import unpaired_seeds
-from sweeper.summary.columns import format_override, is_implied
+from sweeper.summary.columns import format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effect_measures import METRICS, Runs, as_number, usual_measures
 from sweeper.summary.gather import Skipped
@@ -130,8 +131,7 @@ def effects(
     defaults = config_defaults() if defaults is None else defaults
     base = choose_baselines(settings.loc[usable], compared, baseline or {}, defaults)
     settings = without_slots(settings, base)
-    implied = [name for name in map(str, settings) if name not in axes and is_implied(settings, name)]
-    settings = settings.drop(columns=implied)
+    settings = without_implied(settings, axes)
     notes = [*outside, *([skipped.old_runs] if skipped.old else [])]
     settings, chosen, choices = tune(settings, results, finished, failed, method.tuned, compared)
     notes += choices
