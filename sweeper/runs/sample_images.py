@@ -28,7 +28,7 @@ def sample_images(loader: TrainLoader) -> Samples:
     indices = loader.indices[chosen]
     steps = {name: step for name, step in loader.augmentation.items() if changes_pixels(step)}
     data = loader.data
-    has_masks = data.labels.ndim > 1
+    has_masks = data.labels.ndim == 3
     if not steps:
         nothing = torch.empty((len(indices), 0, *data.images.shape[1:]), dtype=torch.uint8)
         return as_samples(indices, nothing, None)
