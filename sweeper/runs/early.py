@@ -14,6 +14,7 @@ from sweeper.training.build import check
 
 SIDES = (224, 64, 28)  # pixels of images whose size the config does not tell
 CLASSES = (1000, 11, 2)
+COLORS = 3
 MANY = 10**6  # images
 
 
@@ -28,11 +29,11 @@ def check_before_decoding(config: Config) -> None:
     config, choices = settle(config)
     if is_decoded(config.data):
         return
-    found = []
+    found, channels = [], len(config.data.mean or ()) or COLORS
     for side, classes in zip(SIDES, CLASSES, strict=True):
         size = config.data.image_size or side
         try:
-            check(config, choices, invented((len(config.data.mean), size, size), classes))
+            check(config, choices, invented((channels, size, size), classes))
             return
         except UserError as error:
             found.append(error)

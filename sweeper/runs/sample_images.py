@@ -59,7 +59,7 @@ def sample_images(loader: TrainLoader) -> Samples:
 
 def choose(loader: TrainLoader) -> Tensor:
     """Return the positions of some images in `loader.indices`: the first of each class of those in the first epoch."""
-    positions = loader.order(1).unique()
+    positions: Tensor = loader.order(1).unique()
     positions = positions[loader.indices[positions].argsort()]
     labels = loader.data.labels.cpu()[loader.indices[positions]]
     if labels.ndim > 1:

@@ -42,7 +42,7 @@ def training(best: RunDirectory | None) -> dict[str, Any] | None:
     stored = None if best is None or samples is None else find_train_images(best)
     if best is None or samples is None or stored is None or not len(samples.indices):
         return None
-    if samples.indices.min() < 0 or samples.indices.max() >= len(stored.labels):
+    if not is_of(samples, stored):
         return None
     has_masks = stored.labels.ndim > 1
     names = class_names(best, known_classes(best, stored))
@@ -62,6 +62,15 @@ def training(best: RunDirectory | None) -> dict[str, Any] | None:
         "versions": samples.shown.shape[1],
         "steps": ", ".join(f"{name}={format_override(value)}" for name, value in given),
     }
+
+
+def is_of(samples: Samples, stored: StoredImages) -> bool:
+    """Return whether samples may be of these images: a file may be another run's, or be written by another program."""
+    channels, *size = samples.shown.shape[2:]
+    is_whole = channels == stored.images.shape[1] in (1, 3) and min(size) > 0
+    if stored.labels.ndim > 1 and samples.shown.shape[1]:
+        is_whole = is_whole and list(samples.masks.shape[2:]) == size
+    return bool(is_whole and 0 <= samples.indices.min() <= samples.indices.max() < len(stored.labels))
 
 
 def known_classes(best: RunDirectory, stored: StoredImages) -> int:

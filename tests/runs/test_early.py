@@ -41,10 +41,10 @@ def test_a_run_is_refused_before_its_images_are_decoded(message: str, tmp_path: 
 def test_every_combination_of_a_sweep_is_checked_before_the_first_decodes(tmp_path: Path) -> None:
     rest = [*SCENES, "model=fcn8s", "model.arch="]
     configs = [config_of(*rest[:-1], f"{rest[-1]}{arch}", folder=tmp_path) for arch in ("resnet18", "vit_b_16")]
-    jobs = [("model.arch=resnet18",), ("model.arch=vit_b_16",)]
-    by_job = dict(zip(jobs, configs, strict=True))
+    jobs = [["model.arch=resnet18"], ["model.arch=vit_b_16"]]
+    by_job = dict(zip(map(tuple, jobs), configs, strict=True))
     with pytest.raises(UserError, match=re.escape("offers no feature maps") + r".*in model.arch=vit_b_16; nothing"):
-        make_plan(jobs, lambda job: Composed(by_job[job], {}))
+        make_plan(jobs, lambda job: Composed(by_job[tuple(job)], {}))
     assert not (tmp_path / "cache").exists()
 
 

@@ -44,7 +44,7 @@ def shown(of: TrainLoader, index: int, epochs: int) -> list[Tensor]:
     "steps", [{"flip": FLIP, "crop": CROP}, {"repeats": partial(repeats, repeats=2), "crop": CROP}]
 )
 def test_the_versions_are_those_of_the_first_epochs(steps: dict[str, partial[Tensor]]) -> None:
-    of = loader(torch.arange(50), **steps)  # each image is its own class
+    of = loader(torch.arange(50), 8, **steps)  # each image is its own class
     before = torch.random.get_rng_state()
     samples = sample_images(of)
     assert torch.equal(before, torch.random.get_rng_state())

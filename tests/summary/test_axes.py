@@ -117,7 +117,7 @@ def test_layers_of_its_own_follow_from_a_network() -> None:
     answer = found(frame)
     assert answer.baseline == {"model": "fcn32s"} and answer.comparisons[0].changes[0].axis == "model"
     assert "model=unet implies norm=batch" in lay_out(frame, over="seed")[1]
-    more = [*made, {**made[0], "norm": "none", "code": made[0]["code"].replace("batch", "none")}]
+    more = [*made, {**made[0], "norm": "none", "code": str(made[0]["code"]).replace("batch", "none")}]
     frame = table(*(row | {"test_acc": 0.5 + number / 9} for number, row in enumerate(more)))
     assert {comparison.changes[0].axis for comparison in found(frame).comparisons} == {"norm"}
     plain = [{**row, "norm": {"own": "none"}.get(str(row["norm"]), row["norm"])} for row in made]
