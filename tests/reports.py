@@ -9,9 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import code_of
+from sweeper.runs.predictions import write_masks
+from sweeper.runs.samples import Samples, write_samples
 
 ALERT = "<script>alert(1)</script>"
 HOSTILE = f"""{ALERT}"><img src=x onerror=alert(1)></script>'\n--> {{{{ 7 * 7 }}}} javascript:alert(1) \u2028\ud800"""
@@ -82,6 +86,41 @@ def exercises(output_dir: Path) -> None:
     make(output_dir, "resnet18-s0", [0.3], "failed", trace, **failing)
     make(output_dir, "resnet18-s1", [], "failed", trace, **failing, seed=1)
     make(output_dir, "softmax-s0", [0.2, 0.1], "diverged", "Diverged: the loss is nan", model={"name": "softmax"})
+
+
+def scenes(output_dir: Path) -> None:
+    """Make two networks of segmentation with two seeds each, their predicted masks, and a cache of their scenes."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (12, 3, 16, 16), dtype=np.uint8)
+    masks = draw.integers(0, 3, (12, 16, 16), dtype=np.uint8)
+    folder = output_dir / "cache" / "digit_scenes-1"
+    folder.mkdir(parents=True)
+    for split in ("train", "test"):
+        np.save(folder / f"{split}_images.npy", images)
+        np.save(folder / f"{split}_labels.npy", masks)
+    (folder / "index.json").write_text(json.dumps({"fingerprint": "f00d"}))
+    data = {"name": "digit_scenes", "val_size": 4, "fingerprint": "f00d"}
+    task, flips = {"name": "segmentation", "ignore_index": 255}, {"flip": "random"}
+    for model, gain in (("unet", 0.2), ("patch_softmax", 0.0)):
+        for seed in (0, 1):
+            changes: dict[str, Any] = {"data": data, "task": task, "augmentation": flips, "model": {"name": model}}
+            record = make(output_dir, f"{model}-s{seed}", seed=seed, **changes)
+            run = {**(record.run() or {}), "config": {"data": {"cache": str(folder.parent)}}}
+            run["dataset"] = {**run["dataset"], "classes": ["ground", "zero", "one"]}
+            write_json(record.folder / "run.json", run)
+            ious = [0.1 + gain + seed / 50, 0.2 + gain + seed / 40]
+            record.write_metrics(
+                [
+                    {"epoch": 1 + epoch, "val_miou": iou, "val_loss": 1 - iou, "train_loss": 1 - iou}
+                    | {"train_pixel_acc": iou + 0.3, "train_seconds": 2.0}
+                    for epoch, iou in enumerate(ious)
+                ]
+            )
+            measured = {"best_val_miou": ious[1], "best_epoch": 2, "test_miou": ious[1] - 0.02, "epochs": 2}
+            record.write_result({**measured, "confusion": [[90, 10, 5], [20, 80, 1], [3, 4, 50]]})
+            write_masks(record.predictions, np.roll(masks, seed, 2), masks)
+            turned, moved = images[:3, None, :, :, ::-1], masks[:3, None, :, ::-1]
+            write_samples(record.samples, Samples(np.arange(3), turned, moved))
 
 
 def hostile(output_dir: Path) -> None:

@@ -25,6 +25,8 @@ from sweeper.runs.evaluate import evaluate_test_images, evaluate_views
 from sweeper.runs.measures import measure
 from sweeper.runs.naming import name_of
 from sweeper.runs.predictions import write_masks, write_predictions
+from sweeper.runs.sample_images import sample_images
+from sweeper.runs.samples import write_samples
 from sweeper.runs.signals import StopFlag
 from sweeper.runs.spec import RunSpec
 from sweeper.runs.states import State
@@ -285,6 +287,7 @@ class Attempt:
         }
         self.record.write_metrics(rows)
         self.write_predictions(test)
+        write_samples(self.record.samples, sample_images(self.components.train_loader))
         self.record.write_result(result)
         with self.open_events(rows) as events:
             events.write_hparams(self.spec.effective, result)

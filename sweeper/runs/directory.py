@@ -41,6 +41,10 @@ class RunDirectory:
     def predictions(self) -> Path:
         return self.folder / "predictions.npz"
 
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.npz"
+
     def create(self, run: dict[str, Any], hydra_files: dict[str, str]) -> dict[str, Any]:
         """Make the directory with Hydra's files and run.json, unless that exists; return run.json's content.
 

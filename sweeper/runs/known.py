@@ -102,6 +102,13 @@ class KnownRuns:
                 self.images[key] = (source, index)
         return self.images[key]
 
+    def is_decoded(self, config: DataConfig) -> bool:
+        """Return whether a dataset is decoded; True where it is missing, which `resolve` reports."""
+        try:
+            return self.images_of(config) is not None
+        except UserError:
+            return True
+
 
 def remember(config: Config, spec: "RunSpec") -> None:
     """Keep what a config resolves to, in an output folder that has runs; one that cannot be written keeps nothing.

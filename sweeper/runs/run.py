@@ -9,6 +9,7 @@ from sweeper.data.cache import load
 from sweeper.errors import WriteError
 from sweeper.runs import fingerprint
 from sweeper.runs.attempt import Attempt
+from sweeper.runs.early import check_before_decoding
 from sweeper.runs.job import Job
 from sweeper.runs.known import remember
 from sweeper.runs.naming import name_of
@@ -38,6 +39,7 @@ def run(config: Config, job: Job) -> float:
         WriteError: a checkpoint or a record cannot be written, now or in the middle of training.
         SystemExit: a signal stopped it; the same command resumes it.
     """
+    check_before_decoding(config)
     spec = resolve(config, labels=job.labels)
     warn_of_missing_slots(spec.config, spec.missing_slots, job)
     record = spec.record

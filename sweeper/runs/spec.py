@@ -84,15 +84,7 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     Raises:
         UserError: a setting is out of range or unused, or the images or a teacher are missing or unreadable.
     """
-    validate(config)
-    check_loaded(config.extend)
-    choices = choose_all(config)
-    check_shared_settings(config)
-    check_task(config, choices)
-    config = replace(config, select=selected(config, choices))
-    if "teacher" in choices.loss.keywords:
-        config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
-        choices = choose_all(config)
+    config, choices = settle(config)
     extensions = used(config, {group: getattr(choices, group) for group in STEPS})
     cached = cached or prepare(config.data)
     given = config.data.val_size
@@ -105,6 +97,24 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     effective = effective_config(config, choices, cached.fingerprint)
     code = code_of(effective, tuple(extension.file for extension in extensions))
     return RunSpec(config, choices, cached, effective, run_id(effective), code, labels or {})
+
+
+def settle(config: Config) -> tuple[Config, Choices]:
+    """Validate a config, and return it with what its settings choose, as far as it can be told without the images.
+
+    Raises:
+        UserError: see `resolve`.
+    """
+    validate(config)
+    check_loaded(config.extend)
+    choices = choose_all(config)
+    check_shared_settings(config)
+    check_task(config, choices)
+    config = replace(config, select=selected(config, choices))
+    if "teacher" in choices.loss.keywords:
+        config = replace(config, loss=replace(config.loss, teacher=str(find_teacher(config))))
+        choices = choose_all(config)
+    return config, choices
 
 
 def resolve_recorded(record: RunDirectory, data: Mapping[str, Any] | None = None, **changes: Any) -> RunSpec:

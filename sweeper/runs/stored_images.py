@@ -1,9 +1,9 @@
-"""The test images of a run, read from the cache of decoded images. No torch here: the report shows some of them."""
+"""The images of a run, read from the cache of decoded images. No torch here: the report shows some of them."""
 
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ INDEX, NAMES = "index.json", "test_files.json"  # see sweeper.data.cache
 
 @dataclass(frozen=True)
 class StoredImages:
-    """The test images of a dataset, on disk.
+    """The test images of a dataset, or those to train on, on disk.
 
     Attributes:
         images: (N, C, H, W) uint8, mapped from the cache.
         labels: (N,) int64; masks (N, H, W) uint8.
-        files: their paths below the dataset's root; empty where they have none.
+        files: their paths below the dataset's root; empty where they have none, and of training images.
     """
 
     images: Pixels
@@ -38,6 +38,18 @@ def find_test_images(record: RunDirectory, cache: str | None = None) -> StoredIm
         record: its run.json is read.
         cache: the folder of decoded images; None for the recorded one.
     """
+    folder = find_folder(record, cache)
+    return None if folder is None else read_test_images(folder)
+
+
+def find_train_images(record: RunDirectory) -> StoredImages | None:
+    """Find the training images of a run, those that it holds out included; None where its cache has them not."""
+    folder = find_folder(record)
+    return None if folder is None else read_split(folder, "train")
+
+
+def find_folder(record: RunDirectory, cache: str | None = None) -> Path | None:
+    """Find the folder of a run's decoded images, see `find_test_images`."""
     run: Any = record.run() or {}
     try:
         fingerprint = run["dataset"]["fingerprint"]
@@ -46,7 +58,7 @@ def find_test_images(record: RunDirectory, cache: str | None = None) -> StoredIm
         return None
     for folder in folders:
         if isinstance(fingerprint, str) and read_json(folder / INDEX, "fingerprint") == fingerprint:
-            return read_test_images(folder)
+            return folder
     return None
 
 
@@ -58,17 +70,23 @@ def subfolders(cache: Path) -> Iterator[Path]:
 
 def read_test_images(folder: Path) -> StoredImages | None:
     """Read the test images of a folder of the cache; None where it is damaged."""
+    stored = read_split(folder, "test")
+    names = read_json(folder / NAMES)
+    is_whole = stored is not None and isinstance(names, list) and len(names) == len(stored.labels)
+    return replace(stored, files=[str(name) for name in names]) if stored and is_whole else stored
+
+
+def read_split(folder: Path, split: str) -> StoredImages | None:
+    """Read the images `train` or `test` of a folder of the cache, without names; None where it is damaged."""
     try:
-        images = np.load(folder / "test_images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / "test_labels.npy", allow_pickle=False)
+        images = np.load(folder / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / f"{split}_labels.npy", mmap_mode="r", allow_pickle=False)
     except Exception:  # numpy parses the header as Python, so that damage there raises anything
         return None
     shapes = (images.shape[:1], (*images.shape[:1], *images.shape[2:]))  # of classes and of masks
     if images.ndim != 4 or images.dtype != np.uint8 or labels.shape not in shapes:
         return None
-    names = read_json(folder / NAMES)
-    is_whole = isinstance(names, list) and len(names) == len(labels)
-    return StoredImages(images, labels, [str(name) for name in names] if is_whole else [])
+    return StoredImages(images, labels, [])
 
 
 def read_json(path: Path, key: str | None = None) -> Any:

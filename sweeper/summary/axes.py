@@ -10,6 +10,7 @@ from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.columns import (
     CODE_OF,
     FINGERPRINT,
+    OWN,
     PROVENANCE,
     ROOT,
     SLOTS,
@@ -60,6 +61,13 @@ def axes_of(settings: pd.DataFrame) -> list[str]:
         for name in map(str, settings)
         if is_axis(name) and settings[name].nunique(dropna=name in SLOTS) > 1 and not is_implied(settings, name)
     )
+
+
+def without_implied(settings: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """Return settings without those that follow from a choice, and without the code of layers that a network brings."""
+    implied = [name for name in map(str, settings) if name not in axes and is_implied(settings, name)]
+    codes = [f"{CODE_OF}{slot}" for slot in OWN if slot in implied]
+    return settings.drop(columns=[*implied, *(name for name in codes if name in settings)])
 
 
 def values_of(settings: pd.DataFrame, axis: str) -> list[Any]:

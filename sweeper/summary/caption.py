@@ -7,7 +7,15 @@ import pandas as pd
 
 from sweeper.runs.scores import SCORES
 from sweeper.summary.average import keys
-from sweeper.summary.columns import best_val, format_override, is_measure, is_missing, scores, setting_columns
+from sweeper.summary.columns import (
+    best_val,
+    chooser_of,
+    format_override,
+    is_measure,
+    is_missing,
+    scores,
+    setting_columns,
+)
 
 FEW_IMAGES = 500  # below, the standard error of an accuracy is up to 0.022 and more
 TESTS = ("test_acc", "test_miou", "test_acc_views")
@@ -127,12 +135,11 @@ def averaging(frame: pd.DataFrame, over: str, uneven: bool = False) -> list[str]
 def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
     """Return the settings that all runs of a choice share, choice by choice: `model=mlp implies hidden=[1024]`."""
     lines = []
-    for group in dict.fromkeys(name.partition(".")[0] for name in implied):
-        names = [name for name in implied if name.partition(".")[0] == group]
+    for group in dict.fromkeys(map(chooser_of, implied)):
+        names = [name for name in implied if chooser_of(name) == group]
         for choice, runs in frame.groupby(group):
             values: list[tuple[str, Any]] = [(name, runs[name].iloc[0]) for name in names]
-            texts = [
-                f"{name.partition('.')[2]}={format_override(value)}" for name, value in values if not is_missing(value)
-            ]
+            known = [(name.removeprefix(f"{group}."), value) for name, value in values if not is_missing(value)]
+            texts = [f"{name}={format_override(value)}" for name, value in known]
             lines += [f"{group}={choice} implies {', '.join(texts)}"] if texts else []
     return lines

@@ -128,9 +128,22 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and pd.isna(value))
 
 
+OWN = ("activation", "norm")  # slots that a network may have layers of its own for
+
+
+def chooser_of(name: str) -> str:
+    """Return the group whose choice a setting may follow from: its own, or model of a slot with layers of its own."""
+    return "model" if name in OWN else name.partition(".")[0]
+
+
 def is_implied(frame: pd.DataFrame, name: str) -> bool:
-    """Return whether a setting such as model.hidden follows from its group's choice in all runs."""
-    group = name.partition(".")[0]
+    """Return whether a setting such as model.hidden follows from its group's choice in all runs.
+
+    Activation and norm follow from the model where some are a network's own and each model has one.
+    """
+    group = chooser_of(name)
+    if name in OWN and not (frame[name] == "own").any():
+        return False
     if group == name or group not in frame:
         return False
     return bool((frame.groupby(group, dropna=False)[name].nunique(dropna=False) <= 1).all())

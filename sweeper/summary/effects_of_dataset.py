@@ -15,10 +15,11 @@ from sweeper.summary.axes import (
     settings_of,
     stands_for,
     values_of,
+    without_implied,
     without_slots,
 )
 from sweeper.summary.blocks import shorten
-from sweeper.summary.columns import CODE_OF, format_override, is_implied
+from sweeper.summary.columns import CODE_OF, format_override
 from sweeper.summary.comparisons import compare_all
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effect_measures import Runs, as_number, usual_measures
@@ -170,8 +171,7 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
     base, beside = choose_baselines(table.compared, compared, here, defaults, table.together)
     notes += describe_beside([table.results.column("run_id")[row] for row in beside])
     settings = without_slots(settings, base)
-    implied = [name for name in map(str, settings) if name not in table.axes and is_implied(settings, name)]
-    settings = settings.drop(columns=implied)
+    settings = without_implied(settings, table.axes)
     settings, chosen, choices = tune(settings, table.results, table.finished, table.failed, method.tuned, compared)
     notes += choices
     study = Study(

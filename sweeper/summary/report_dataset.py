@@ -28,6 +28,7 @@ from sweeper.summary.report_parallel import parallel, settings_shown
 from sweeper.summary.report_question import format_dataset
 from sweeper.summary.report_samples import mistakes, samples
 from sweeper.summary.report_tables import columns_of, ordered, rows_of, runs_of_rows
+from sweeper.summary.report_training import missing_images, training
 from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
 
@@ -145,6 +146,8 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
         "mistakes": mistakes(pictured),
         "worst": worst_masks(pictured),
         "samples": samples(pictured),
+        "training": training(pictured),
+        "missing_images": missing_images(pictured),
     }
     return found, content
 

@@ -28,6 +28,11 @@ def matches(composed: Composed, rule: dict[str, Any]) -> bool:
     return all(value_of(composed, str(key)) == value for key, value in rule.items())
 
 
+def is_excluded(composed: Composed) -> bool:
+    """Return whether a rule excludes a combination."""
+    return any(matches(composed, rule) for rule in composed.config.sweep.exclude)
+
+
 def format_value(value: Any) -> str:
     """Format a value of an exclusion as it is typed, such as null or true."""
     return value if isinstance(value, str) else json.dumps(value)

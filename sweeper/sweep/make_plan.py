@@ -13,7 +13,7 @@ from sweeper.files import number
 from sweeper.runs.known import KnownRuns
 from sweeper.runs.states import Action, Decision, Reason, decide
 from sweeper.sweep.compose import Composed
-from sweeper.sweep.exclude import check_exclusions, format_value, matches
+from sweeper.sweep.exclude import check_exclusions, format_value, is_excluded, matches
 from sweeper.sweep.expand import Job, is_crossed
 from sweeper.sweep.plan import Planned
 
@@ -37,6 +37,10 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
             combinations.append(compose(job))
     check_exclusions(combinations)
     known_runs, trainable = KnownRuns(), Trainable(concurrency)
+    for job, composed in zip(jobs, combinations, strict=True):
+        if not (is_excluded(composed) or known_runs.is_decoded(composed.config.data)):
+            with error_context(job, jobs):
+                trainable.check_before_decoding(composed.config)
     seen: set[str] = set()
     plan: list[Planned] = []
 
@@ -135,6 +139,7 @@ class Trainable:
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
         self.prepared: dict[str, Cached] = {}
+        self.possible: set[str] = set()  # configs that images were not needed to refuse
         self.parameters: dict[str, int] = {}
         self.checked: dict[str, int] = {}  # parameters of networks by config
 
@@ -148,6 +153,18 @@ class Trainable:
         self.prepared[key] = spec.cached
         remember(config, spec)
         return spec
+
+    def check_before_decoding(self, config: Config) -> None:
+        """Refuse a config that no images make right; once for all seeds.
+
+        Raises:
+            UserError: it is wrong.
+        """
+        from sweeper.runs.early import check_before_decoding
+
+        if repr(replace(config, seed=0)) not in self.possible:
+            check_before_decoding(config)
+            self.possible.add(repr(replace(config, seed=0)))
 
     def check(self, planned: Planned) -> None:
         """Check that the network of a run can be built.

@@ -41,7 +41,7 @@ def test_a_finished_run_has_all_its_files_and_is_reused(train: Train, tmp_path: 
     run = the_run(tmp_path)
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
     hydra = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
-    binary = {"checkpoints/best.pt", "checkpoints/last.pt", "predictions.npz"}
+    binary = {"checkpoints/best.pt", "checkpoints/last.pt", "predictions.npz", "samples.npz"}
     assert names == {"run.json", "status.json", "metrics.jsonl", "result.json", "train.log", *hydra, *binary}
     assert status(run)["state"] == "finished"
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}

@@ -1,5 +1,6 @@
 """The baseline: the value of each axis with which the others are compared."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from paired import found, runs, table
 
 from sweeper.errors import UserError
 from sweeper.summary.effects import effects
+from sweeper.summary.effects_caption import name_change
 from sweeper.summary.effects_text import as_table
+from sweeper.summary.table import lay_out
 from sweeper.sweep.baseline import center, config_defaults
 
 
@@ -113,3 +116,24 @@ def test_an_unknown_baseline_is_a_user_error(baseline: dict[str, str], sentence:
     frame = table(*runs("activation", {"relu": [1, 2], "selu": [2, 4]}))
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         found(frame, baseline)
+
+
+def test_layers_of_its_own_follow_from_a_network() -> None:
+    """model=fcn32s,unet as typed: the one brings its norm, the other's is chosen by its preset."""
+    chosen = {"unet": "batch", "fcn32s": "own"}
+    made = [
+        {"model": model, "norm": norm, "code": json.dumps({"model": model, "norm": norm, "core": "0"}), "seed": seed}
+        for model, norm in chosen.items()
+        for seed in (0, 1, 2)
+    ]
+    frame = table(*(row | {"test_acc": 0.5 + number / 9} for number, row in enumerate(made)))
+    answer = found(frame)
+    assert answer.baseline == {"model": "fcn32s"} and answer.comparisons[0].changes[0].axis == "model"
+    assert "model=unet implies norm=batch" in lay_out(frame, over="seed")[1]
+    more = [*made, {**made[0], "norm": "none", "code": str(made[0]["code"]).replace("batch", "none")}]
+    frame = table(*(row | {"test_acc": 0.5 + number / 9} for number, row in enumerate(more)))
+    assert {comparison.changes[0].axis for comparison in found(frame).comparisons} == {"norm"}
+    plain = [{**row, "norm": {"own": "none"}.get(str(row["norm"]), row["norm"])} for row in made]
+    frame = table(*(row | {"test_acc": 0.5 + number / 9} for number, row in enumerate(plain)))
+    (both,) = {name_change(one) for one in found(frame).comparisons}
+    assert both == "model=unet + norm=batch"  # of layers that are chosen, either may be the cause

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from axe_core_python.selenium import Axe
 from processes import REPOSITORY
-from reports import ALERT, exercises, hostile
+from reports import ALERT, exercises, hostile, scenes
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
@@ -292,6 +292,36 @@ def test_the_page_fits_and_is_saved_as_a_picture(width: int, scheme: str, page: 
         (REPOSITORY / "build" / name).write_bytes(picture)
     except OSError:
         (tmp_path / name).write_bytes(picture)
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a report of segmentation."""
+    folder = tmp_path_factory.mktemp("scenes")
+    scenes(folder)
+    return write_report(folder).as_uri()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "dark"), (420, "light")])
+def test_a_report_of_segmentation_has_its_pictures(width: int, scheme: str, browser: Chrome, segmented: str) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(segmented)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert "Test mIoU" in browser.find_element(By.CSS_SELECTOR, "#answer").text
+    titles = [title.text for title in browser.find_elements(By.TAG_NAME, "h3")]
+    assert {"Worst masks", "Training images"} <= {*titles} and "Most confident mistakes" not in titles
+    images = browser.find_elements(By.CSS_SELECTOR, ".mistakes img")
+    sizes = [(image.size["width"], image.size["height"]) for image in images]
+    assert sizes == [(288, 96)] * 12 + [(128, 4 * 34 + 8)] * 3  # a scene beside its mask, above its moved version
+    assert all(browser.execute_script("return arguments[0].naturalWidth", image) for image in images)
+    violations = Axe().run(browser)["violations"]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []
+    assert console(browser) == []
 
 
 def test_hostile_records_are_text_in_a_browser(browser: Chrome, tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
-from reports import ALERT, Page, check_harmless, make
+from reports import ALERT, EFFECTIVE, Page, check_harmless, make
 
 from sweeper.files import write_json
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import write_predictions
+from sweeper.runs.samples import Samples, write_samples
 from sweeper.summary.report import render
-from sweeper.summary.report_samples import LARGEST, SHOWN, as_source
+from sweeper.summary.report_samples import GAP, LARGEST, SHOWN, as_source
 
 
 def prepare(output_dir: Path, names: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -71,3 +73,38 @@ def test_large_images_are_made_small() -> None:
     assert decode(as_source(np.zeros((3, 2 * LARGEST, LARGEST), np.uint8))).shape == (3, LARGEST, LARGEST // 2)
     gray = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
     assert np.array_equal(decode(as_source(gray)), np.broadcast_to(gray, (3, 4, 4)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_training_image_is_above_its_augmented_versions(channels: int, tmp_path: Path) -> None:
+    prepare(tmp_path, [])
+    draw = np.random.default_rng(1)
+    folder, record = tmp_path / "cache" / "digits-1", RunDirectory(tmp_path / "runs" / "mlp-0a1")
+    images = draw.integers(0, 256, (9, channels, 8, 8), dtype=np.uint8)
+    np.save(folder / "train_images.npy", images)
+    np.save(folder / "train_labels.npy", np.arange(9) % 3)
+    effective = {**EFFECTIVE, "augmentation": {"flip": "random", "crop_padding": 4}}
+    write_json(record.folder / "run.json", (record.run() or {}) | {"effective": effective})
+    versions = draw.integers(0, 256, (2, 2, channels, 8, 8), dtype=np.uint8)
+    write_samples(record.samples, Samples(np.array([4, 2]), versions, np.zeros((2, 2, 0, 0), np.uint8)))
+    page = Page(render(tmp_path))
+    shown = [attributes for attributes, _ in page.of("img") if str(attributes["alt"]).startswith("training image")]
+    names = ["training image of bee, and 2 augmented versions", "training image of cat, and 2 augmented versions"]
+    assert [attributes["alt"] for attributes in shown] == names
+    tops = (0, 8 + 2 * GAP, 16 + 3 * GAP)
+    for attributes, index, own in zip(shown, (4, 2), versions, strict=True):
+        column = decode(attributes["src"])[:3]
+        for top, image in zip(tops, (images[index], *own), strict=True):
+            assert np.array_equal(column[:, top : top + 8], np.broadcast_to(image, (3, 8, 8)))
+    assert "(flip=random, crop_padding=4)" in " ".join(" ".join(page.texts).split())
+    check_harmless(page)
+    write_samples(record.samples, Samples(np.array([9, 2]), versions, np.zeros((2, 2, 0, 0), np.uint8)))
+    assert "Training images" not in render(tmp_path)  # of other images
+
+
+def test_a_sentence_says_that_the_images_are_missing(tmp_path: Path) -> None:
+    prepare(tmp_path, [])
+    assert "are not shown" not in render(tmp_path)
+    (tmp_path / "cache" / "digits-1" / "test_images.npy").unlink()
+    page = " ".join(Page(render(tmp_path)).texts)
+    assert "The images of the best run are not shown" in page and "python -m sweeper evaluate mlp-0a1" in page

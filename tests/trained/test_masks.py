@@ -23,6 +23,7 @@ from sweeper.runs.evaluate import evaluate_run
 from sweeper.runs.job import Job
 from sweeper.runs.predictions import read_masks, read_predictions
 from sweeper.runs.run import run
+from sweeper.runs.sample_images import SCENES
 from sweeper.summary.differences import compare_runs
 from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.effects import effects
@@ -178,10 +179,12 @@ def test_the_report_has_the_metrics_of_the_task_and_the_worst_masks(record: RunD
     assert "Does norm change test mIoU? 4 finished runs on segmentation_folder, 2 seeds." in text
     assert "Effect of each change on test mIoU" in text and "By mean validation mIoU over its seeds." in text
     assert "best_ val_ miou (%)" in text and "IoU of each class, lowest first" in text and "Labeled pixels" in text
-    assert not {"test_acc", "Samples of each class", "Most confident mistakes"} & {*page.texts}
+    assert not {"test_acc", "Test images of each class", "Most confident mistakes"} & {*page.texts}
     assert "test accuracy" not in text and "validation accuracy" not in text
     shown = [attributes for attributes, _ in page.of("img")]
     assert sum("image, true mask, predicted mask" in str(attributes["alt"]) for attributes in shown) == 12
+    samples = [attributes for attributes in shown if attributes["alt"] == "training image with its mask"]
+    assert 0 < len(samples) <= SCENES and "Scenes with their masks; the best run is trained on them as they are" in text
 
 
 def test_the_iou_of_a_class_in_the_report(record: RunDirectory) -> None:
