@@ -4,7 +4,6 @@ Imports take longer than most of the tests' runs.
 """
 
 import atexit
-import importlib
 import itertools
 import multiprocessing
 import os
@@ -18,6 +17,8 @@ from collections.abc import Sequence
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -36,6 +37,17 @@ def outputs_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="programs-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def start_server() -> None:
+    """Start the process that programs are forked from, unless it is running.
+
+    It looks for what it imports in PYTHONPATH alone, and passes over what it does not find.
+    """
+    forkserver.set_forkserver_preload(["processes", "preloaded"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
 
 
 class Program:
@@ -65,8 +77,8 @@ class Program:
         self.outputs = [outputs_folder() / f"{name}{kind}" for kind in ("", ".errors")[: 1 + separate_errors]]
         for path in self.outputs:
             path.touch()
+        start_server()
         context = multiprocessing.get_context("forkserver")
-        forkserver.set_forkserver_preload(["processes", "preloaded"])
         call = (module, self.args, str(folder), env or environment(), str(self.outputs[0]), str(self.outputs[-1]))
         self.process = context.Process(target=execute, args=call)
         self.process.start()
@@ -113,6 +125,12 @@ class Program:
         return subprocess.CompletedProcess(self.args, self.wait(), output, errors)
 
 
+def sweeper(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m sweeper` in the repository."""
+    program = Program(arguments, REPOSITORY, environment(**extra), module="sweeper", separate_errors=True)
+    return program.completed(timeout=300)
+
+
 def execute(
     module: str | None, arguments: list[str], folder: str, env: dict[str, str], output: str, errors: str
 ) -> None:
@@ -126,7 +144,7 @@ def execute(
     sys.argv = arguments
     sys.path.insert(0, str(Path(arguments[0]).parent))
     if Path(arguments[0]).parent == REPOSITORY:
-        sys.modules.update(importlib.import_module("preloaded").PROGRAM)
+        sys.modules.update(sys.modules["preloaded"].PROGRAM)
     try:
         if module is None:
             runpy.run_path(arguments[0], run_name="__main__")
