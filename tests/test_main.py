@@ -1,17 +1,9 @@
 """The command line of `python -m sweeper`: its help."""
 
-import subprocess
-import sys
-
 import pytest
-from processes import REPOSITORY, environment
+from processes import sweeper
 
 COMMANDS = ("summary", "effects", "curves", "evaluate", "predict", "errors", "diff", "export")
-
-
-def sweeper(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeper", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
 
 
 def test_without_a_command_the_help_is_printed() -> None:

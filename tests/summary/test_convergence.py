@@ -2,13 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import REPOSITORY, environment
+from processes import sweeper
 from records import count_reads, curve, finish, make
 
 from sweeper.errors import UserError
@@ -108,16 +106,13 @@ def test_captions_of_tables_say_how_curves_were_read(tmp_path: Path) -> None:
     assert "Converged" not in caption and "epochs_to_target" not in caption
 
 
-def sweeper(output_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeper", arguments[0], "--output-dir", str(output_dir), *arguments[1:]]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
-
-
 def test_a_target_that_is_not_reached_is_shown_as_such(tmp_path: Path) -> None:
     finish(tmp_path, "reaches", [0.5, 0.9])
     finish(tmp_path, "never", [0.5, 0.6, 0.7])
     make(tmp_path, "runs", [0.1], "running")
-    done = sweeper(tmp_path, "summary", "--target-acc", "0.9", "--format", "json", "--group-by", "none")
+    done = sweeper(
+        "summary", "--output-dir", str(tmp_path), "--target-acc", "0.9", "--format", "json", "--group-by", "none"
+    )
     content = json.loads(done.stdout)
     assert [row["epochs_to_target"] for row in content["rows"]] == [2, ">3", None]
     assert "epochs_to_target: the first epoch with val_acc of at least 0.9" in content["caption"]
@@ -128,7 +123,7 @@ def test_all_four_commands_have_the_options(tmp_path: Path) -> None:
         for activation, accs in (("relu", [0.6, 0.8, 0.9]), ("selu", [0.8, 0.9, 0.9])):
             finish(tmp_path, f"{activation}-{seed}", accs, seed=seed, activation={"name": activation})
     options = ("--convergence-fraction", "0.85", "--target-acc", "0.85")
-    done = sweeper(tmp_path, "effects", *options, "--format", "json")
+    done = sweeper("effects", "--output-dir", str(tmp_path), *options, "--format", "json")
     content = json.loads(done.stdout)
     means = {row["measure"]: row["mean"] for row in content["comparisons"]}
     assert means == {
@@ -137,12 +132,13 @@ def test_all_four_commands_have_the_options(tmp_path: Path) -> None:
         "epochs_to_target": -1,
         "mean_val_acc": pytest.approx((0.8 + 0.9 + 0.9 - 0.6 - 0.8 - 0.9) / 3),
     }
-    done = sweeper(tmp_path, "report", *options)
+    done = sweeper("report", "--output-dir", str(tmp_path), *options)
     page = Path(done.stdout.strip()).read_text(encoding="utf-8")
     assert "at least 85% (the option --convergence-fraction)" in page
     assert "at least 0.85 (the option --target-acc)" in page
-    assert sweeper(tmp_path, "curves", *options, "--output", str(tmp_path / "curves.svg")).returncode == 0
+    done = sweeper("curves", "--output-dir", str(tmp_path), *options, "--output", str(tmp_path / "curves.svg"))
+    assert done.returncode == 0
     for command in COMMANDS:
-        done = sweeper(tmp_path, command, "--target-acc", "2")
+        done = sweeper(command, "--output-dir", str(tmp_path), "--target-acc", "2")
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == "error: --target-acc 2.0: must be above 0 and at most 1\n"

@@ -15,7 +15,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from processes import REPOSITORY, environment
+from processes import REPOSITORY, environment, sweeper
 from records import curve as rows
 
 from sweeper.errors import UserError
@@ -352,9 +352,9 @@ def test_equal_records_give_equal_files_without_torch(tmp_path: Path) -> None:
 
 
 def test_an_error_is_a_user_error(tmp_path: Path) -> None:
-    done = curves(tmp_path)
+    done = sweeper("curves", "--output-dir", str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
-    (line,) = errors_of(done)
+    (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: there are no runs in {tmp_path / 'runs'}; train one:")
 
 

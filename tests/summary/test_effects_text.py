@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from paired import changes, found, runs, table
-from processes import REPOSITORY, environment
+from processes import REPOSITORY, environment, sweeper
 from records import finish
 from rich.console import Console
 from typer.testing import CliRunner
@@ -216,9 +216,8 @@ def make(output_dir: Path, run_id: str, test_acc: float, **settings: Any) -> Non
     finish(output_dir, run_id, [0.5], test_acc, **settings)
 
 
-def command(output_dir: Path, *arguments: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, *flags, "-m", "sweeper", "effects", "--output-dir", str(output_dir), *arguments]
-    return subprocess.run(line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+def command(output_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return sweeper("effects", "--output-dir", str(output_dir), *arguments)
 
 
 def test_the_command_prints_and_writes_without_torch(tmp_path: Path) -> None:
@@ -226,7 +225,8 @@ def test_the_command_prints_and_writes_without_torch(tmp_path: Path) -> None:
         make(tmp_path, f"relu-{seed}", relu, activation={"name": "relu"}, seed=seed)
         make(tmp_path, f"selu-{seed}", selu, activation={"name": "selu"}, seed=seed)
     (tmp_path / "runs/foreign").mkdir()
-    done = command(tmp_path, flags=("-X", "importtime"))
+    line = [sys.executable, "-X", "importtime", "-m", "sweeper", "effects", "--output-dir", str(tmp_path)]
+    done = subprocess.run(line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert done.returncode == 0 and "scipy" in imported and not imported & {"torch", "torchvision", "hydra"}
     assert "activation=selu │ relu " in done.stdout and "+0.1500" in done.stdout  # (0.1 + 0.2) / 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from processes import REPOSITORY, environment
+from processes import REPOSITORY, sweeper
 from records import EFFECTIVE, finish, make, summarize
 
 from sweeper.errors import UserError
@@ -201,8 +201,7 @@ def test_runs_of_version_01_only_are_explained_in_one_sentence(tmp_path: Path) -
     with pytest.raises(UserError, match=r"there are no runs in .*; train one: .*; 1 run of version 0.1"):
         read_runs(tmp_path)
     for command in ("summary", "effects", "curves", "report"):
-        line = [sys.executable, "-m", "sweeper", command, "--output-dir", str(tmp_path)]
-        done = subprocess.run(line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+        done = sweeper(command, "--output-dir", str(tmp_path))
         printed = done.stdout + done.stderr
         assert sentence in printed and "Traceback" not in printed and len(printed.splitlines()) == 1
         assert done.returncode == (0 if command == "effects" else 1)

@@ -1,8 +1,6 @@
 """Measures beyond accuracy as columns: read where they are asked for only, against scikit-learn."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 from paired import found, table
 from paired import runs as paired
-from processes import REPOSITORY, environment
+from processes import sweeper
 from records import finish, make
 from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
@@ -160,10 +158,8 @@ def test_predictions_are_read_only_for_measures_that_the_result_lacks(
 
 
 def test_the_command_shows_them(runs: dict[str, Any], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(tmp_path)]
     options = ["--columns", "run_id,test_ece,class_accs", "--group-by", "none", "--where", "state=finished"]
-    arguments = [*command, *options, "--sort", "test_acc[dog]", "--format", "json"]
-    done = subprocess.run(arguments, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+    done = sweeper("summary", "--output-dir", str(tmp_path), *options, "--sort", "test_acc[dog]", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert [row["run_id"] for row in rows] == sorted(runs, key=lambda run_id: -runs[run_id]["test_acc[dog]"])

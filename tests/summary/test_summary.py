@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import REPOSITORY, environment
+from processes import REPOSITORY, environment, sweeper
 from records import EFFECTIVE, make, summarize
 
 from sweeper.errors import UserError
@@ -22,12 +22,6 @@ from sweeper.summary.export import FORMATS
 from sweeper.summary.output import write_output
 from sweeper.summary.report import write_report
 from sweeper.summary.table import lay_out, read_runs
-
-
-def summary(output_dir: Path, *flags: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *flags, "-m", "sweeper", "summary", "--output-dir", str(output_dir)]
-    variables = environment(**extra)
-    return subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
 
 
 def csv_rows(output_dir: Path) -> list[dict[str, str]]:
@@ -240,7 +234,8 @@ def test_the_files_do_not_depend_on_the_order_of_creation(tmp_path: Path) -> Non
 
 def test_the_command_prints_the_table_without_torch(tmp_path: Path) -> None:
     make(tmp_path, "a-run", [0.5])
-    done = summary(tmp_path, "-X", "importtime")
+    command = [sys.executable, "-X", "importtime", "-m", "sweeper", "summary", "--output-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "pandas" in imported and not imported & {"torch", "torchvision", "hydra", "omegaconf"}
     assert done.returncode == 0 and "a-run" in done.stdout and "1 finished" in done.stdout
@@ -253,6 +248,6 @@ def test_no_runs_is_a_user_error(folders: list[str], tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     with pytest.raises(UserError, match=f"there are no runs in {tmp_path / 'runs'}"):
         read_runs(tmp_path)
-    done = summary(tmp_path)
+    done = sweeper("summary", "--output-dir", str(tmp_path))
     assert done.returncode == 1 and done.stdout == ""
     assert re.fullmatch(f"error: there are no runs in {tmp_path}/runs; train one: .*\n", done.stderr)

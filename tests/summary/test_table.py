@@ -7,14 +7,13 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from processes import REPOSITORY, environment
+from processes import sweeper
 from records import count_reads, finish, make, summarize
 
 from sweeper.errors import UserError
@@ -43,8 +42,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def summary(output_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(output_dir), *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+    return sweeper("summary", "--output-dir", str(output_dir), *arguments)
 
 
 def rows(output_dir: Path, *arguments: str) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from joblib import cpu_count
-from processes import REPOSITORY, Program, environment
+from processes import REPOSITORY, Program, environment, sweeper
 from support import Train, copy_program, freeze, metrics_and_weights, rows, runs, status, thaw, train_copy
 
 PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
@@ -111,14 +111,7 @@ def test_a_killed_run_is_reported_in_the_table_and_stops_a_sweep_that_fails_fast
     assert process.returncode == 1
     assert "stopped at the first failure: 1 failed, 1 interrupted, 1 waiting; to resume:" in shown
     assert (status(victim)["state"], status(sibling)["state"]) == ("failed", "interrupted")
-    table = subprocess.run(
-        [sys.executable, "-m", "sweeper", "summary", "--output-dir", str(tmp_path / "outputs")],
-        cwd=REPOSITORY,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    table = sweeper("summary", "--output-dir", str(tmp_path / "outputs")).stdout
     assert f"{victim.name} failed: process exited without reporting a status (killed, possibly out of memory)" in table
 
 

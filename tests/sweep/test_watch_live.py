@@ -5,11 +5,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from processes import REPOSITORY, environment
+from processes import REPOSITORY, environment, sweeper
 from watching import cells, job, make, row, save, watched_live
 
 from sweeper.errors import UserError
@@ -134,23 +133,13 @@ def test_ctrl_c_ends_the_watching_quietly(tmp_path: Path, monkeypatch: pytest.Mo
     assert "1 run: 1 waiting" in watched_live(tmp_path, monkeypatch, interrupt)
 
 
-def sweeper_command(*arguments: str, flags: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *flags, "-m", "sweeper", *arguments],
-        cwd=REPOSITORY,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_command_prints_a_sweep_once_and_without_torch(tmp_path: Path) -> None:
     make(tmp_path, "a", "running", [row(0.5, 2.0)])
     make(tmp_path, "foreign", "running")
     name = f"{'long' * 20}[red]"
     save(tmp_path, [job("a", "seed=1"), job("b", f"seed={name}", seconds=9.0)])
-    done = sweeper_command("watch", "--once", "--output-dir", str(tmp_path), flags=("-X", "importtime"))
+    command = [sys.executable, "-X", "importtime", "-m", "sweeper", "watch", "--once", "--output-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert cells(done.stdout) == [
         ["seed=1 a", "running", "1/10", "0.5000", "100", "0:00:18"],
@@ -175,7 +164,7 @@ def test_the_command_prints_a_sweep_once_and_without_torch(tmp_path: Path) -> No
 def test_a_wrong_sweep_is_a_user_error(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     save(tmp_path, [job("a")])
     (save(tmp_path, [], "damaged") / "sweep.json").write_text("{")
-    done = sweeper_command(*arguments, "--output-dir", str(tmp_path))
+    done = sweeper(*arguments, "--output-dir", str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {sentence.format(tmp_path)}")
     assert done.stderr.count("\n") == 1
@@ -192,11 +181,11 @@ def test_the_summary_of_a_sweep_has_only_its_runs(tmp_path: Path) -> None:
         job("", action="excluded"),
     ]
     save(tmp_path, jobs)
-    done = sweeper_command("summary", "a-sweep", "--output-dir", str(tmp_path))
+    done = sweeper("summary", "a-sweep", "--output-dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout
     assert "1 run: 1 finished" in done.stdout
     assert not any(name in done.stdout for name in ("equal", "left-out", "foreign", "unreadable", "late"))
-    done = sweeper_command("summary", "a-sweep", "--format", "csv", "--output-dir", str(tmp_path))
+    done = sweeper("summary", "a-sweep", "--format", "csv", "--output-dir", str(tmp_path))
     assert (done.returncode, done.stdout.count("\n")) == (0, 2)
     assert not (tmp_path / "summary.csv").exists()  # which has all runs
