@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from choices import presets
 from processes import REPOSITORY, environment
-from support import composed
+from support import composed_by_hydra
 
 from sweeper.cli import preset_labels
 
@@ -45,7 +45,7 @@ def test_a_label_is_the_preset_that_equals_a_groups_settings(
     overrides: list[str], group: str, label: str | None
 ) -> None:
     typed = dict(override.split("=") for override in overrides if "." not in override.split("=")[0])
-    labels = preset_labels(composed(*overrides), typed, [REPOSITORY / "conf"])
+    labels = preset_labels(composed_by_hydra(*overrides), typed, [REPOSITORY / "conf"])
     assert labels.get(group) == label
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from choices import CHOICES, CONF, EXPERIMENTS, GROUPS, STEPS, presets
-from support import composed
+from support import composed_by_hydra
 
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.cli import help_text
@@ -59,7 +59,7 @@ def test_every_step_is_on_in_a_preset_and_presets_set_nothing_else(group: str) -
 def test_the_choice_of_configs_without_a_group_exists() -> None:
     defaults = {group: default for group, (_, default) in REGISTRIES.items() if default is not None}
     assert all(default in CHOICES[group] and default in presets(group) for group, default in defaults.items())
-    composed_defaults = {group: getattr(composed(), group).name for group in defaults}
+    composed_defaults = {group: getattr(composed_by_hydra(), group).name for group in defaults}
     assert composed_defaults == defaults  # a plain run is one of version 0.1
 
 
@@ -75,7 +75,7 @@ def test_no_targets_in_our_groups() -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_is_valid(experiment: str) -> None:
-    validate(composed(f"experiment={experiment}"))
+    validate(composed_by_hydra(f"experiment={experiment}"))
 
 
 def test_every_setting_has_a_help_text() -> None:
@@ -94,7 +94,7 @@ def test_help_has_the_defaults_that_no_choice_replaces() -> None:
 def test_a_value_that_is_not_finite_or_too_small_is_a_user_error(key: str) -> None:
     for value in ("nan", "-1e9") if key in ("optimizer.lr", "dropout.rate") else ("-1000000000",):
         with pytest.raises(UserError, match=f"^{key}="):
-            validate(composed(f"{key}={value}"))
+            validate(composed_by_hydra(f"{key}={value}"))
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_a_value_that_is_not_finite_or_too_small_is_a_user_error(key: str) -> No
     ],
 )
 def test_a_resnet_has_batch_norm_unless_another_is_chosen(overrides: tuple[str, ...], norm: str) -> None:
-    assert composed(*overrides).norm.name == norm
+    assert composed_by_hydra(*overrides).norm.name == norm

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from extended import TRICKS
-from support import composed
+from support import composed_by_hydra
 
 from sweeper.choice import choose_steps
 from sweeper.cli import load_extensions, preset_labels
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 @cache
 def plain() -> dict[str, Any]:
-    return as_recorded(composed("model=mlp"))
+    return as_recorded(composed_by_hydra("model=mlp"))
 
 
 def configured(**settings: Any) -> Config:
@@ -50,7 +50,7 @@ MY_ACT = {"activation__name": "my_act", "activation__slope": 0.1}
 @pytest.mark.usefixtures("tricks")
 def test_choices_and_settings_are_composed_as_those_of_the_package() -> None:
     load_extensions(["extend=my_tricks.py"])
-    config = composed("extend=[my_tricks.py]", "model=my_net", "activation=my_act", "model.depth=3")
+    config = composed_by_hydra("extend=[my_tricks.py]", "model=my_net", "activation=my_act", "model.depth=3")
     assert (config.model.name, config.activation.name) == ("my_net", "my_act")
     values = as_recorded(config)
     assert values["model"]["depth"] == 3 and values["activation"]["slope"] == 0.1
@@ -75,7 +75,7 @@ def test_choices_and_settings_are_composed_as_those_of_the_package() -> None:
 def test_a_wrong_setting_is_refused_as_one_of_the_package(override: str, sentence: str) -> None:
     load_extensions(["extend=my_tricks.py"])
     with pytest.raises(Exception) as raised:
-        composed("extend=[my_tricks.py]", "model=my_net", override)
+        composed_by_hydra("extend=[my_tricks.py]", "model=my_net", override)
     assert explain(raised.value).startswith(sentence)
 
 
