@@ -4,19 +4,23 @@ Imports take longer than most of the tests' runs.
 """
 
 import atexit
+import fcntl
 import itertools
 import multiprocessing
 import os
+import pickle
 import runpy
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import forkserver, reduction, util
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -131,6 +135,60 @@ def sweeper(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     return program.completed(timeout=300)
 
 
+def prepare_server_of_workers() -> None:
+    """Fork what becomes the program's server of workers once it starts one, instead of another Python.
+
+    It is forked before the program runs, so it has nothing of the program but imports. A server that replaces a killed
+    one is started as usual.
+    """
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        become_server_of_workers(theirs)
+    theirs.close()
+    usual = util.spawnv_passfds
+
+    def start(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
+        if "multiprocessing.forkserver" not in args[-1]:
+            return usual(path, args, passfds)
+        util.spawnv_passfds = usual
+        blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        message = pickle.dumps((args[-1], list(passfds), dict(os.environ), blocked))
+        ours.sendall(len(message).to_bytes(8, "big") + message)
+        reduction.sendfds(ours, list(passfds))
+        ours.close()
+        return pid
+
+    util.spawnv_passfds = start
+
+
+def become_server_of_workers(connection: socket.socket) -> NoReturn:
+    """Run the server's code once it has come; end where the program ends without one."""
+    with connection, connection.makefile("rb", buffering=0) as file:
+        length = file.read(8)
+        if not length:
+            os._exit(0)
+        message = b""
+        while len(message) < int.from_bytes(length, "big"):
+            message += file.read(int.from_bytes(length, "big") - len(message)) or os._exit(1)
+        code, descriptors, variables, blocked = pickle.loads(message)
+        received = reduction.recvfds(connection, len(descriptors))
+        apart = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in received]  # from all numbers in use
+    for descriptor in received:
+        os.close(descriptor)
+    for copy, descriptor in zip(apart, descriptors, strict=True):
+        os.dup2(copy, descriptor)
+        os.close(copy)
+    os.environ.clear()
+    os.environ.update(variables)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    try:
+        exec(code, {})
+    finally:
+        os._exit(0)
+
+
 def execute(
     module: str | None, arguments: list[str], folder: str, env: dict[str, str], output: str, errors: str
 ) -> None:
@@ -145,6 +203,8 @@ def execute(
     sys.path.insert(0, str(Path(arguments[0]).parent))
     if Path(arguments[0]).parent == REPOSITORY:
         sys.modules.update(sys.modules["preloaded"].PROGRAM)
+        if "hydra/launcher=parallel" in arguments:
+            prepare_server_of_workers()
     try:
         if module is None:
             runpy.run_path(arguments[0], run_name="__main__")
