@@ -87,7 +87,7 @@ def test_a_parallel_sweep_killed_at_random_ends_bit_identical(small: list[str], 
 
 
 def test_a_killed_worker_interrupts_only_its_own_run_which_is_retried(small: list[str], tmp_path: Path) -> None:
-    process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=150"], tmp_path)
+    process = start([*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "seed=0,1,2", "epochs=60"], tmp_path)
     victim, sibling = caught(tmp_path, 2, process)
     os.kill(status(victim)["pid"], signal.SIGKILL)
     thaw(sibling)
@@ -116,7 +116,7 @@ def test_a_killed_run_is_reported_in_the_table_and_stops_a_sweep_that_fails_fast
 
 
 def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_path: Path) -> None:
-    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "epochs=150", "seed=0,1"]
+    sweep = [*small, *PARALLEL, "model=mlp", "model.hidden=[400]", "epochs=60", "seed=0,1"]
     process = start([*sweep, "sweep.dry_run=true"], tmp_path)
     planned, _ = process.communicate(timeout=120)
     assert "2 combinations: 2 to run" in planned
@@ -216,7 +216,7 @@ def test_killing_the_launcher_alone_orphans_no_worker(small: list[str], tmp_path
 
 def test_a_run_whose_owner_is_killed_is_taken_over_by_the_waiting_process(small: list[str], tmp_path: Path) -> None:
     undisturbed, contested = tmp_path / "undisturbed", tmp_path / "contested"
-    sweep = [*small, "model=mlp", "model.hidden=[400]", "seed=3", "epochs=200"]
+    sweep = [*small, "model=mlp", "model.hidden=[400]", "seed=3", "epochs=80"]
     for folder in (undisturbed, contested):
         folder.mkdir()
     finish(sweep, undisturbed)
@@ -235,7 +235,8 @@ def test_a_run_whose_owner_is_killed_is_taken_over_by_the_waiting_process(small:
 
 EIGHT = """
 import os, runpy, sys
-import torch, torch._dynamo, sweeper.runs.run, sweeper.sweep.execute
+import torch, torch._dynamo, torch.utils.tensorboard
+import sweeper.runs.run, sweeper.summary.conclusion, sweeper.sweep.execute
 number, arguments = 8, sys.argv[1:]
 ready, go = os.pipe(), os.pipe()
 pids = []
