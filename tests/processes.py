@@ -43,15 +43,22 @@ def outputs_folder() -> Path:
     return folder
 
 
+SERVERS: set[int | None] = {None}  # started here
+
+
 def start_server() -> None:
-    """Start the process that programs are forked from, unless it is running.
+    """Start the process that programs are forked from, unless it is running; end one that a tested launcher started.
 
     It looks for what it imports in PYTHONPATH alone, and passes over what it does not find.
     """
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid not in SERVERS:
+        server._stop()
     forkserver.set_forkserver_preload(["processes", "preloaded"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
+    SERVERS.add(server._forkserver_pid)
 
 
 class Program:
