@@ -22,9 +22,10 @@ CAPTION = (
     "pairs with the same host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
 )
 MEASURED_CAPTION = "cost: change in seconds per training step, measured by `python -m sweeper cost`"
+SINGLE = "The cost is of a single pair, which other load may have slowed (`python -m sweeper cost SWEEP` measures it)"
 UNSTEADY = (
-    "No cost, since a single pair of speeds was recorded, or several that disagree by more than a tenth (`python -m "
-    "sweeper cost SWEEP` measures it)"
+    "No cost, since the speeds recorded in the pairs disagree by more than a tenth (`python -m sweeper cost SWEEP` "
+    "measures it)"
 )
 Sides = tuple[Sequence[Any], Sequence[Any]]  # the runs of a pair: with the change, without
 
@@ -48,6 +49,11 @@ class Cost:
     pairs: tuple[Sides, ...] = ()
     is_measured: bool = False
     is_steady: bool = True
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the step time is from the recorded speeds of one pair, which cannot disagree."""
+        return self.step_time is not None and not self.is_measured and len(self.pairs) == 1
 
 
 def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = False) -> Cost:
@@ -117,7 +123,7 @@ def measured_pairs(
 
 
 def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool) -> bool:
-    """Return whether the mean of logarithms of ratios is known to about CLEAR, by their spread; never a single one.
+    """Return whether the mean of logarithms of ratios is known to about CLEAR, by their spread; True for a single one.
 
     Models may differ in what a change costs them, and pairs of a screen in other tricks. So the spread is that within
     models and other settings, in a screen that of the seeds' means.
@@ -136,7 +142,7 @@ def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool)
     number = sum(map(len, members.values()))
     freedom = number - len(members)
     if freedom < 1:
-        return number == 0
+        return True
     squares = math.fsum((log - fmean(found)) ** 2 for found in members.values() for log in found)
     half_width = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(squares / freedom / number)
     return half_width <= math.log(CLEAR)

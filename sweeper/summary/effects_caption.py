@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
 from sweeper.summary.columns import MODEL, format_override
-from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, UNSTEADY, format_ratio
+from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, SINGLE, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.held import Recipe, recipe_of
@@ -246,8 +246,11 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
             if 0 < len(measured) < len(timed)
             else []
         )
-    unsteady = [name for name, cost in known if not cost.is_steady]
-    lines += [f"{UNSTEADY}: {', '.join(shorten(unsteady))}"] if unsteady else []
+    for reason, names in (
+        (SINGLE, [name for name, cost in known if cost.is_single]),
+        (UNSTEADY, [name for name, cost in known if not cost.is_steady]),
+    ):
+        lines += [f"{reason}: {', '.join(shorten(names))}"] if names else []
     for title, ratios in (
         ("Parameters", [(name, cost.parameters) for name, cost in known]),
         ("Peak memory", [(name, cost.memory) for name, cost in known]),

@@ -11,7 +11,7 @@ from paired import found, of_axis, table
 from records import curve, finish
 
 from sweeper.summary.columns import is_missing
-from sweeper.summary.cost import CAPTION, UNSTEADY, Cost, format_ratio
+from sweeper.summary.cost import CAPTION, SINGLE, Cost, format_ratio
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.effects_text import as_table
@@ -105,15 +105,15 @@ def test_a_cost_on_which_the_pairs_disagree_is_shown_nowhere() -> None:
     text = as_table(result)
     (row,) = [line for line in text.splitlines() if line.startswith("│ norm=batch") and "rather" not in line][:1]
     assert "%" not in row
-    assert "several that disagree by more than a tenth" in text and "measures it): model=mlp, norm=batch\n" in text
+    assert "the pairs disagree by more than a tenth" in text and "measures it): model=mlp, norm=batch\n" in text
     assert to_frame(result).loc[lambda rows: rows["axis"] == "norm", "step_time_ratio"].isna().all()
 
 
-def test_a_single_pair_shows_no_cost_since_other_load_cannot_be_seen() -> None:
+def test_the_cost_of_a_single_pair_is_said_to_be_one_that_other_load_may_have_changed() -> None:
     made = [run for run in crossed() if run["model"] == "cnn" and run["seed"] == 0]
-    single = cost(*made, norm="none")
-    assert (single.step_time, len(single.pairs), single.is_steady) == (None, 1, False)
-    assert f"{UNSTEADY}: norm=batch" in caption(found(table(*made), {"norm": "none"}))
+    assert cost(*made, norm="none").step_time == pytest.approx(1000 / 900)
+    assert f"{SINGLE}: norm=batch" in caption(found(table(*made), {"norm": "none"}))
+    assert not any(line.startswith(SINGLE) for line in caption(found(table(*crossed()), BASELINE)))
 
 
 @pytest.mark.parametrize(
