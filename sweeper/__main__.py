@@ -91,7 +91,7 @@ def summary(
         text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
         return
-    terminal.print_table(laid_out, caption, output, sweep)
+    terminal.print_table(laid_out, caption, output, sweep, output_dir)
     if output is None and sweep is None and not where and columns is None:
         export.write_files(frame, laid_out, caption, output_dir)
 

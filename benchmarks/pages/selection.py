@@ -31,7 +31,7 @@ from sweeper.summary.effects import Effects, effects
 from sweeper.summary.inference import Comparison, corrected
 from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import Method
-from sweeper.summary.table import lay_out
+from sweeper.summary.table import lay_out, require_columns
 from sweeper.summary.table import where as select
 
 USUAL = ("runs", "best_val_acc", "best_epoch", "test_acc", "convergence_epoch", "train_seconds")
@@ -102,7 +102,12 @@ class Selection:
         return replace(self, frame=both, baseline=(("views", "none"),))
 
     def has(self, *conditions: str) -> bool:
-        """Return whether finished runs meet all conditions."""
+        """Return whether finished runs meet all conditions.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        require_columns(self.frame, [condition.partition("=")[0] for condition in conditions])
         try:
             return len(self.numbers("test_acc", *conditions)) > 0
         except UserError:

@@ -30,7 +30,8 @@ def sample_images(loader: TrainLoader) -> Samples:
     data = loader.data
     has_masks = data.labels.ndim == 3
     if not steps:
-        nothing = torch.empty((len(indices), 0, *data.images.shape[1:]), dtype=torch.uint8)
+        shape = data.images.shape[1:] if data.images.ndim == 4 else (1, 1, 1)  # features have no pixels
+        nothing = torch.empty((len(indices), 0, *shape), dtype=torch.uint8)
         return as_samples(indices, nothing, None)
     shown = torch.empty((len(indices), VERSIONS, *data.images.shape[1:]), dtype=torch.uint8)
     masks = torch.empty((len(indices), VERSIONS, *data.labels.shape[1:]), dtype=torch.uint8) if has_masks else None

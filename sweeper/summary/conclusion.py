@@ -29,7 +29,8 @@ def print_conclusion(output_dir: Path, only: Collection[str], sweep: str) -> Non
     """
     frame, skipped = read_runs(output_dir, only)
     table, caption = lay_out(frame, skipped, over=SEED, is_typed=True)
-    print_table(table, "\n".join(line for line in caption.splitlines() if not line.startswith(SHARED)), sweep=sweep)
+    caption = "\n".join(line for line in caption.splitlines() if not line.startswith(SHARED))
+    print_table(table, caption, None, sweep, output_dir)
     method = Method(precision=precision_of(output_dir, sweep))
     found = effects(frame, method=method, correctness=correctness_of(frame, output_dir / "runs"), skipped=skipped)
     console = stdout_console()

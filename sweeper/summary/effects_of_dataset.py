@@ -126,7 +126,7 @@ def prepare(
     settings, notes = without_outside(settings, ended["run_id"].tolist(), axes_of(settings))
     finished, diverged, failed, scored = (rows & {*settings.index} for rows in (finished, diverged, failed, scored))
     usable = sorted(finished | scored)
-    settings, axes, together = merge_together(settings, axes_of(settings.loc[usable]), given, method.tuned)
+    settings, axes, together = merge_together(settings, usable, axes_of(settings.loc[usable]), given, method.tuned)
     never = never_finished(settings, usable, diverged)
     results = Runs(ended, options, correctness)
     return Prepared(data, name, results, settings, finished, diverged, failed, scored, axes, together, never, notes)
@@ -166,7 +166,11 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
         for axis, value in given.items()
         if any(stands_for(format_override(value), cell) for cell in table.values.get(axis, ()))
     }
-    notes += [f"--baseline {axis}={format_override(given[axis])} does not occur" for axis in given if axis not in here]
+    notes += [
+        f"--baseline {axis}={format_override(value)} does not occur"
+        for axis, value in given.items()
+        if axis not in here and not (axis in settings and stands_for(format_override(value), settings[axis].iloc[0]))
+    ]
     notes += [f"--tune {axis} does not vary" for axis in idle]
     base, beside = choose_baselines(table.compared, compared, here, defaults, table.together)
     notes += describe_beside([table.results.column("run_id")[row] for row in beside])

@@ -17,7 +17,7 @@ from sweeper.runs.fingerprint import REGISTRIES, changes_since
 from sweeper.summary.columns import FINGERPRINT, RESULTS, ROOT
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.index import INDEX, Index
-from sweeper.summary.kept_costs import kept_costs
+from sweeper.summary.kept_costs import cell_of, read_costs
 from sweeper.summary.run_row import RunRow, digest
 
 MAX_NAMED = 10  # runs of version 0.1 that a caption names
@@ -90,9 +90,10 @@ def gather(
         else:
             (old if is_old(record.folder) else unreadable).append(name)
     index.save(None if only is not None else {run.row["run_id"] for run in found})
-    code_columns, costs = CodeColumns(), kept_costs(runs.parent)
+    code_columns, costs = CodeColumns(), read_costs(runs.parent)
     for run in found:
-        run.row.update(code_columns.of(run), costs=costs.get(run.row["run_id"]))
+        run.row.update(code_columns.of(run))
+        run.row["costs"] = cell_of(costs, run.row["run_id"], digest(run.row["code"])) if costs else None
     apply_labels(found)
     rows = name_folders([run.row for run in found])
     settings = [name for name in column_names(rows) if name not in RESULTS]

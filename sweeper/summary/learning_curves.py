@@ -16,7 +16,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.scores import SCORES
 from sweeper.summary.average import format_states, groups
 from sweeper.summary.best import adjust
-from sweeper.summary.columns import SLOTS, format_override, format_value, is_missing, setting_columns
+from sweeper.summary.columns import SLOTS, format_value, is_missing, setting_columns
 from sweeper.summary.output import printable
 from sweeper.summary.run_row import LARGEST, digest
 from sweeper.summary.table import lay_out
@@ -185,8 +185,6 @@ def name_of(settings: dict[str, Any]) -> str:
 
 
 def format_setting(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return format_override(value)
     return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else format_value(name, value)
 
 

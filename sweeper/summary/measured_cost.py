@@ -26,8 +26,9 @@ from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv
 from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
-from sweeper.summary.kept_costs import keep_costs
+from sweeper.summary.kept_costs import KeptCost, keep_costs
 from sweeper.summary.output import json_text, output_format, printable, write_output
+from sweeper.summary.run_row import digest
 from sweeper.summary.study import Method
 from sweeper.summary.table import where as select
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 Measure = Callable[..., "tuple[dict[str, StepCost], dict[str, object]]"]  # see sweeper.runs.step_cost.measure
 COLUMNS = (
-    *("data", "axis", "value", "baseline", "pairs", "seconds", "baseline_seconds", "step_time_ratio", "spread"),
-    *("parameters", "memory_ratio"),
+    *("data", "axis", "value", "baseline", "change", "against", "pairs", "seconds", "baseline_seconds"),
+    *("step_time_ratio", "spread", "parameters", "memory_ratio"),
 )
 
 
@@ -55,7 +56,7 @@ class Measured:
     rows: Sequence[Mapping[str, Any]]
     runs: Sequence[Mapping[str, Any]]
     notes: Sequence[str]
-    kept: Mapping[str, Mapping[str, tuple[float, float | None]]]
+    kept: Mapping[str, Mapping[str, KeptCost]]
 
 
 def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path, measure: Measure) -> Measured:
@@ -85,6 +86,7 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         by_data.setdefault(comparison.data, []).append((comparison, comparison.cost.pairs if comparison.cost else ()))
     rows: list[dict[str, Any]] = []
     single: list[dict[str, Any]] = []
+    codes = {run_id: digest(code) for run_id, code in zip(chosen["run_id"], chosen["code"], strict=True)}
     notes, kept = [], {}
     for data, compared in by_data.items():
         pairs = [pair for _, of_change in compared for pair in of_change]
@@ -95,7 +97,7 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         rows += [row_of(comparison, of_change, costs) for comparison, of_change in compared]
         single += [{"data": data, "is_reference": run_id == reference, **asdict(costs[run_id])} for run_id in costs]
         where = f"{reference} on {socket.gethostname()} ({device['device']}, threads={device['threads']})"
-        kept[where] = {run_id: (cost.ratio, cost.memory) for run_id, cost in costs.items()}
+        kept[where] = {run_id: KeptCost(cost.ratio, cost.memory, codes[run_id]) for run_id, cost in costs.items()}
         notes.append(
             f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each timed alternately with {where}, "
             "current code"
@@ -212,13 +214,13 @@ def show_costs(
     frame, _ = gather(output_dir / "runs", only)
     frame = frame if frame.empty else select(frame, where)
     measured = measured_costs(frame, given, output_dir / "runs", measure)
+    try:
+        keep_costs(output_dir, measured.kept)
+    except WriteError as error:
+        print(f"not kept for effects and report: {error}", file=sys.stderr)
     if output is not None:
         write_output(output, FORMATS[format](measured))
     elif format == "table" and sys.stdout.isatty():
         print_costs(measured, stdout_console())
     else:
         print(FORMATS[format](measured), end="")
-    try:
-        keep_costs(output_dir, measured.kept)
-    except WriteError as error:
-        print(f"not kept for effects and report: {error}", file=sys.stderr)

@@ -155,19 +155,29 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
 def compare_runs(frame: pd.DataFrame, source: Source, skipped: Skipped) -> tuple[Effects, str]:
     """Return the effects on a dataset, and why a given baseline or a tuned setting cannot be used here, or ''.
 
-    An axis need not vary on every dataset.
+    An axis need not vary on every dataset; what can be used is.
     """
 
     def compare(method: Method, baseline: Mapping[str, str]) -> Effects:
         correctness = correctness_of(frame, source.output_dir / "runs")
         return effects(frame, baseline, method=method, correctness=correctness, skipped=skipped, options=source.options)
 
+    def applies(method: Method, baseline: Mapping[str, str]) -> bool:
+        try:
+            compare(method, baseline)
+        except UserError:
+            return False
+        return True
+
     try:
         return compare(source.method, source.baseline), ""
     except UserError as error:
         if not source.method.tuned and not source.baseline:
             raise
-        return compare(replace(source.method, tuned=()), {}), str(error)
+        plain = replace(source.method, tuned=())
+        tuned = [axis for axis in source.method.tuned if applies(replace(plain, tuned=[axis]), {})]
+        given = {axis: value for axis, value in source.baseline.items() if applies(plain, {axis: value})}
+        return compare(replace(plain, tuned=tuned), given), str(error)
 
 
 def is_elsewhere(line: str, frame: pd.DataFrame) -> bool:

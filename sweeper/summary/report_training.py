@@ -1,6 +1,7 @@
 """The report's training images, each with what the best run's augmentation makes of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,16 @@ Pixels = NDArray[np.uint8]
 
 def missing_images(best: RunDirectory | None) -> str:
     """Return why a run's images cannot be shown, or ''."""
-    if best is None or find_test_images(best) is not None:
+    if best is None:
+        return ""
+    needed = [find_test_images(best), *([find_train_images(best)] if best.samples.is_file() else [])]
+    if all(images is not None for images in needed):
         return ""
     cache = nested(best.run(), "config", "data", "cache")
     where = "" if cache is None else f", {cache}"
     return (
-        f"The images of the best run are not shown: the folder of decoded images that it names{where} has them not. "
-        f"python -m sweeper evaluate {best.run_id} decodes them again"
+        f"The images of the best run are not shown, since the folder of decoded images that it names{where} does not "
+        f"contain them; python -m sweeper evaluate {best.run_id} decodes them again"
     )
 
 
@@ -42,6 +46,8 @@ def training(best: RunDirectory | None) -> dict[str, Any] | None:
     stored = None if best is None or samples is None else find_train_images(best)
     if best is None or samples is None or stored is None or not len(samples.indices):
         return None
+    if not samples.shown.shape[1]:  # features of a frozen backbone have not the images' size
+        samples = replace(samples, shown=np.empty((len(samples.indices), 0, *stored.images.shape[1:]), np.uint8))
     if not is_of(samples, stored):
         return None
     has_masks = stored.labels.ndim > 1

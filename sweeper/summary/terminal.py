@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.display import stdout_console
+from sweeper.runs.provenance import next_command
 from sweeper.summary.columns import is_number, text_cells
 from sweeper.summary.narrow import (
     CONFIGURATION,
@@ -34,13 +35,20 @@ BORDERS = 3  # characters that a column adds: its border and a space on both sid
 
 def print_runs(output_dir: Path, only: Collection[str]) -> None:
     """Print the table of these runs, a row for each."""
-    print_table(*lay_out(*read_runs(output_dir, only), is_typed=True))
+    print_table(*lay_out(*read_runs(output_dir, only), is_typed=True), output_dir=output_dir)
 
 
-def print_table(table: pd.DataFrame, caption: str, output: Path | None = None, sweep: str | None = None) -> None:
+def print_table(
+    table: pd.DataFrame,
+    caption: str,
+    output: Path | None = None,
+    sweep: str | None = None,
+    output_dir: Path = Path("outputs"),
+) -> None:
     """Print the table with its caption, or write it to a file; see `fit` for narrow terminals.
 
-    A caption that refers to all columns names the command for `sweep`, whose runs the table has; None: for all runs.
+    A caption that refers to all columns names the command for `sweep`, whose runs the table has; None: for all runs of
+    `output_dir`.
     """
     if output is not None:
         file = io.StringIO()
@@ -59,7 +67,8 @@ def print_table(table: pd.DataFrame, caption: str, output: Path | None = None, s
         grid, left_out = as_grid(table), []
         console.width = width_of(table)
     if left_out:
-        command = " ".join(["python -m sweeper summary", *([shlex.quote(sweep)] if sweep else []), "--format csv"])
+        arguments = ["summary", *([shlex.quote(sweep)] if sweep else []), "--format csv"]
+        command = next_command(" ".join(arguments), output_dir).removeprefix("next: ")
         caption += f"\nToo wide, left out: {', '.join(left_out)}; {command} prints them"
     console.print(grid, markup=False)
     console.print(Text(caption, style="dim italic"), soft_wrap=not is_terminal)

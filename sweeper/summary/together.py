@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.columns import CODE_OF, MODEL, STEP_GROUPS, WITH, format_override, is_implied
+from sweeper.summary.columns import CODE_OF, MODEL, OWN, STEP_GROUPS, WITH, chooser_of, format_override, is_implied
 
 Others = tuple[tuple[str, Any], ...]  # settings that change with an axis, and their values
 Together = Mapping[str, Mapping[Any, Others]]  # for each such axis, those of each of its values
@@ -23,18 +23,26 @@ def groups_of(settings: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
     return list(found.values())
 
 
-def leader_of(group: Sequence[str], first: Collection[str]) -> str:
-    """Return the name by which a group goes: one of `first`, else the model, else the alphabetically first."""
-    return min(group, key=lambda name: (name not in first, name != MODEL, name))
+def leader_of(group: Sequence[str], first: Collection[str], axes: Sequence[str]) -> str:
+    """Return the name by which a group goes.
+
+    It is one of `first`, else the model, else a choice whose own settings vary as well, else the first by name.
+    """
+
+    def has_settings(name: str) -> bool:
+        return any(axis.startswith(f"{name}.") for axis in axes)
+
+    return min(group, key=lambda name: (name not in first, name != MODEL, not has_settings(name), name))
 
 
 def merge_together(
-    settings: pd.DataFrame, axes: Sequence[str], given: Collection[str], tuned: Collection[str]
+    settings: pd.DataFrame, usable: list[int], axes: Sequence[str], given: Collection[str], tuned: Collection[str]
 ) -> tuple[pd.DataFrame, list[str], Together]:
     """Drop all but one of the axes that always change together, with what their choices imply.
 
     Args:
         settings: of the runs that ended.
+        usable: rows of those that can be compared, which decide.
         axes: that vary.
         given: those whose baseline is given, by which a group goes then.
         tuned: axes that are not compared.
@@ -43,15 +51,16 @@ def merge_together(
         The settings, the axes, and what changes with them.
     """
     together: dict[str, dict[Any, Others]] = {}
-    for group in groups_of(settings, [axis for axis in axes if axis not in tuned]):
+    compared = settings.loc[usable]
+    for group in groups_of(compared, [axis for axis in axes if axis not in tuned]):
         if len(group) < 2:
             continue
-        leader = leader_of(group, given)
+        leader = leader_of(group, given, axes)
         others = [axis for axis in group if axis != leader]
-        rows = zip(settings[leader], settings[others].to_numpy(dtype=object), strict=True)
+        rows = zip(compared[leader], compared[others].to_numpy(dtype=object), strict=True)
         together[leader] = {value: tuple(zip(others, map(as_cell, cells), strict=True)) for value, cells in rows}
         for axis in others:
-            settings = without(settings, axis, leader)
+            settings = without(settings, usable, axis, leader)
     dropped = {name for of in together.values() for others in of.values() for name, _ in others}
     return settings, [axis for axis in axes if axis not in dropped], together
 
@@ -60,13 +69,21 @@ def as_cell(value: Any) -> Any:
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
 
 
-def without(settings: pd.DataFrame, axis: str, leader: str) -> pd.DataFrame:
-    """Drop an axis with what its choice implies; the code of its choice becomes that of the leader's."""
-    implied = [name for name in map(str, settings) if name.startswith(f"{axis}.") and is_implied(settings, name)]
-    group = axis.partition(".")[0]
-    owner = axis if axis == group or group not in STEP_GROUPS else group
-    return settings.drop(columns=[axis, *implied, f"{WITH}{axis}"], errors="ignore").rename(
-        columns={f"{CODE_OF}{owner}": f"{CODE_OF}{leader}.{owner}"} if owner != leader.partition(".")[0] else {}
+def without(settings: pd.DataFrame, usable: list[int], axis: str, leader: str) -> pd.DataFrame:
+    """Drop an axis with what its choice implies; the code of its choice becomes that of the leader's.
+
+    The order of a group's steps, which follows from which there are, is dropped where another group leads.
+    """
+    compared, group = settings.loc[usable], axis.partition(".")[0]
+    names = [name for name in map(str, settings) if name != axis and chooser_of(name) == axis]
+    dropped = [axis, f"{WITH}{axis}", *(implied := [name for name in names if is_implied(compared, name)])]
+    dropped += [f"{CODE_OF}{name}" for name in OWN if name in implied]
+    if axis != group in STEP_GROUPS and leader.partition(".")[0] != group:
+        dropped.append(f"{CODE_OF}{group}")
+    code = f"{CODE_OF}{axis}"
+    codes = [name for name in map(str, settings) if name == code or name.startswith(f"{code}.")]
+    return settings.drop(columns=dropped, errors="ignore").rename(
+        columns={name: f"{CODE_OF}{leader}.{name.removeprefix(CODE_OF)}" for name in codes}
     )
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sweeper.config import Config
+from sweeper.config import Config, validate
 from sweeper.display import progress
 from sweeper.errors import UnusedSetting, UserError
 from sweeper.files import number
@@ -38,9 +38,11 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
     check_exclusions(combinations)
     known_runs, trainable = KnownRuns(), Trainable(concurrency)
     for job, composed in zip(jobs, combinations, strict=True):
-        if not (is_excluded(composed) or known_runs.is_decoded(composed.config.data)):
+        if not is_excluded(composed):
             with error_context(job, jobs):
-                trainable.check_before_decoding(composed.config)
+                validate(composed.config)
+                if not known_runs.is_decoded(composed.config.data):
+                    trainable.check_before_decoding(composed.config)
     seen: set[str] = set()
     plan: list[Planned] = []
 

@@ -198,7 +198,8 @@ def expected_effects(runs: Runs) -> list[dict[str, Any]]:
             one["p_holm"], one["level"] = corrected[rank], 0.05 / (2 - min(rank, told, 1))
             for suffix, level in (("", 0.05), ("_family", one["level"])):
                 half = one["error"] * math.tan(math.pi * (0.5 - level / 2))
-                one |= {f"low{suffix}": one["mean"] - half, f"high{suffix}": one["mean"] + half}
+                most = {"epochs_to_target": EPOCHS, "epochs_to_level": EPOCHS - 1}.get(measure, 1)  # that is possible
+                one |= {f"low{suffix}": max(one["mean"] - half, -most), f"high{suffix}": min(one["mean"] + half, most)}
             del one["error"]
         found += family
     return found

@@ -137,3 +137,12 @@ def test_layers_of_its_own_follow_from_a_network() -> None:
     frame = table(*(row | {"test_acc": 0.5 + number / 9} for number, row in enumerate(plain)))
     (both,) = {name_change(one) for one in found(frame).comparisons}
     assert both == "model=unet + norm=batch"  # of layers that are chosen, either may be the cause
+
+
+def test_a_model_without_slots_is_a_single_change_of_the_center() -> None:
+    recipe = {"model": "mlp", "activation": "relu", "norm": "none", "loss": "ce"}
+    single: list[dict[str, Any]] = [recipe, *(recipe | {name: "other"} for name in ("activation", "norm", "loss"))]
+    single += [recipe | {"model": name, "activation": None, "norm": None} for name in ("softmax", "linear")]
+    made = [{**config, "seed": seed, "test_acc": seed / 9} for config in single for seed in (0, 1)]
+    result = effects(table(*made), defaults={"activation": "other"})
+    assert result.baseline == recipe and not any("chosen without" in note for note in result.notes)

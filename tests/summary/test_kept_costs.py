@@ -13,12 +13,13 @@ from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, Cost
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.gather import gather
-from sweeper.summary.kept_costs import FILE, keep_costs, kept_costs
+from sweeper.summary.kept_costs import FILE, KeptCost, keep_costs, read_costs
+from sweeper.summary.run_row import digest
 from sweeper.sweep.designs import screening
 
 
 def cell(ratio: float, memory: float | None = None, key: str = "reference on here") -> str:
-    return json.dumps({key: [ratio, memory]})
+    return json.dumps({key: [ratio, memory, 1.0]})
 
 
 def runs(**costs: str | None) -> list[dict[str, Any]]:
@@ -64,8 +65,16 @@ def test_where_all_costs_are_measured_no_recorded_speed_is_spoken_of() -> None:
 def test_only_what_one_measurement_has_is_compared() -> None:
     apart = cost(runs(relu=cell(1.0), gelu=cell(9.0, key="reference on there")), "gelu")
     assert (apart.step_time, apart.is_measured) == (2.0, False)
-    both = json.dumps({"reference on here": [1.5, None], "reference on there": [9.0, None]})
+    both = json.dumps({"reference on here": [1.5, None, 1.0], "reference on there": [9.0, None, 2.0]})
     assert cost(runs(relu=cell(1.0), gelu=both), "gelu").step_time == 1.5
+
+
+def test_the_newest_measurement_counts() -> None:
+    def both(ratio: float, at: float) -> str:
+        return json.dumps({"a on here, threads=1": [ratio, None, 2.0], "b on here, threads=4": [1 / ratio, None, at]})
+
+    assert cost(runs(relu=both(1.0, 1.0), gelu=both(1.5, 1.0)), "gelu").step_time == pytest.approx(1.5)
+    assert cost(runs(relu=both(1.0, 3.0), gelu=both(1.5, 3.0)), "gelu").step_time == pytest.approx(1 / 1.5)
 
 
 def test_a_screen_is_balanced_by_all_pairs_of_a_seed() -> None:
@@ -91,12 +100,12 @@ def test_a_screen_is_balanced_by_all_pairs_of_a_seed() -> None:
 
 def test_measurements_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
     here, there = "a on here", "a on there"
-    keep_costs(tmp_path, {here: {"a": (1.0, None), "b": (2.0, None)}})
-    keep_costs(tmp_path, {here: {"a": (1.0, None), "b": (3.0, None)}, there: {"b": (5.0, 7.0)}})
-    assert {run_id: json.loads(text) for run_id, text in kept_costs(tmp_path).items()} == {
-        "a": {here: [1.0, None]},
-        "b": {here: [3.0, None], there: [5.0, 7.0]},
-    }
+    keep_costs(tmp_path, {here: {"a": KeptCost(1.0, None, "c"), "b": KeptCost(2.0, None, "c")}})
+    first = read_costs(tmp_path)[here]["a"].at
+    keep_costs(tmp_path, {here: {"b": KeptCost(3.0, None, "c")}, there: {"b": KeptCost(5.0, 7.0, "d")}})
+    kept = read_costs(tmp_path)
+    assert kept[here] == {"a": KeptCost(1.0, None, "c", first), "b": KeptCost(3.0, None, "c", kept[here]["b"].at)}
+    assert kept[there].keys() == {"b"} and kept[here]["b"].at == kept[there]["b"].at >= first > 1.7e9
 
 
 @pytest.mark.parametrize(
@@ -111,11 +120,19 @@ def test_measurements_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_damaged_or_foreign_has_no_costs(content: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(content)
-    assert kept_costs(tmp_path) == {}
+    assert read_costs(tmp_path) == {}
 
 
-def test_runs_are_read_with_what_was_measured_of_them(tmp_path: Path) -> None:
+def test_runs_are_read_with_what_was_measured_of_their_code(tmp_path: Path) -> None:
     finish(tmp_path, "a", [0.1, 0.2])
-    assert gather(tmp_path / "runs")[0]["costs"].tolist() == [None]  # and the run is in the index now
-    keep_costs(tmp_path, {"a on here": {"a": (1.0, None)}})
-    assert gather(tmp_path / "runs")[0]["costs"].tolist() == [cell(1.0, key="a on here")]
+    frame = gather(tmp_path / "runs")[0]
+    assert frame["costs"].tolist() == [None]  # and the run is in the index now
+    code = digest(frame["code"].iloc[0])
+    keep_costs(tmp_path, {"a on here": {"a": KeptCost(1.0, None, code)}, "b on here": {"a": KeptCost(1.0, 3.0, "old")}})
+    (costs,) = gather(tmp_path / "runs")[0]["costs"]
+    assert json.loads(costs).keys() == {"a on here"}
+
+
+def test_a_memory_that_none_can_have_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('{"schema": 2, "measurements": {"here": {"a": [1.5, -2, "c", 1]}}}')
+    assert read_costs(tmp_path) == {"here": {"a": KeptCost(1.5, None, "c", 1.0)}}

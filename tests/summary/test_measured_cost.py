@@ -97,7 +97,9 @@ def test_formats_agree() -> None:
     content = json.loads(as_json(measured))
     assert content["comparisons"] == measured.rows and len(content["runs"]) == 4
     header, first, second = to_csv(measured).splitlines()
-    assert header.startswith('"data","axis","value","baseline","pairs","seconds"') and '"model"' in first + second
+    assert (
+        header.startswith('"data","axis","value","baseline","change","against","pairs"') and '"model"' in first + second
+    )
     several = measured_costs(frame, BASELINE, Path("runs"), Fake(frame, memory=10**6))
     assert "+100.0%" in as_table(several)
 

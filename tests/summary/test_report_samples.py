@@ -102,9 +102,16 @@ def test_a_training_image_is_above_its_augmented_versions(channels: int, tmp_pat
     assert "Training images" not in render(tmp_path)  # of other images
 
 
-def test_a_sentence_says_that_the_images_are_missing(tmp_path: Path) -> None:
-    prepare(tmp_path, [])
+@pytest.mark.parametrize("name", ["test", "train"])
+def test_a_sentence_says_that_the_images_are_missing(name: str, tmp_path: Path) -> None:
+    images, folder = prepare(tmp_path, []), tmp_path / "cache" / "digits-1"
     assert "are not shown" not in render(tmp_path)
-    (tmp_path / "cache" / "digits-1" / "test_images.npy").unlink()
+    np.save(folder / "train_images.npy", images)
+    np.save(folder / "train_labels.npy", np.zeros(len(images), np.int64))
+    nothing = np.zeros((1, 0, 3, 8, 8), np.uint8)
+    (run,) = (tmp_path / "runs").glob("mlp-0a1")
+    write_samples(RunDirectory(run).samples, Samples(np.array([2]), nothing, np.zeros((1, 0, 0, 0), np.uint8)))
+    assert "are not shown" not in render(tmp_path)
+    (folder / f"{name}_images.npy").unlink()
     page = " ".join(Page(render(tmp_path)).texts)
     assert "The images of the best run are not shown" in page and "python -m sweeper evaluate mlp-0a1" in page

@@ -56,6 +56,52 @@ def test_each_step_that_is_zipped_is_named_and_a_group_once() -> None:
     assert of_axis(result, "loss").seeds == 3
 
 
+@pytest.mark.parametrize("leader", ["model", "activation"])
+def test_the_code_of_steps_that_are_zipped_is_not_what_pairs_must_agree_in(leader: str) -> None:
+    """As runs record it: code of each setting of a step, and the order of the steps where there are several."""
+    pair = ({leader: "a", "augmentation__flip": None}, {leader: "b", "augmentation__flip": "random"})
+    configs: list[dict[str, Any]] = [{**config, "augmentation__cutout": size} for config in pair for size in (None, 8)]
+    made = [
+        {**config, "seed": seed, "test_acc": 0.5 + seed / 9 + number / 7}
+        for number, config in enumerate(configs)
+        for seed in (0, 1)
+    ]
+    frame = table(*made)
+    codes = []
+    for run in made:
+        steps = [name for name in ("flip", "cutout") if run[f"augmentation__{name}"] is not None]
+        code = {f"augmentation.{step}": step for step in steps} | {leader: str(run[leader])}
+        codes.append(json.dumps(code | ({"augmentation": ",".join(steps)} if len(steps) > 1 else {})))
+    frame["code"] = codes
+    result = found(frame, {leader: "a", "augmentation.cutout": "null"})
+    assert of_axis(result, leader).changes[0].name == f"{leader}=b + augmentation.flip=random"
+    assert (of_axis(result, leader).pairs, of_axis(result, "augmentation.cutout").pairs) == (4, 4)
+
+
+@pytest.mark.parametrize("baseline", [{}, {"optimizer": "sgd"}])
+def test_a_network_with_layers_of_its_own_may_follow_another_setting(baseline: dict[str, str]) -> None:
+    own = {"model": "fcn32s", "norm": "own", "optimizer": "sgd"}
+    chosen = {"model": "unet", "norm": "batch", "optimizer": "adam"}
+    frame = table(*({**config, "seed": seed, "test_acc": seed / 9} for config in (own, chosen) for seed in (0, 1)))
+    assert [one.pairs for one in effects(frame, baseline).comparisons if one.metric == "test_acc"] == [2]
+
+
+def test_a_failed_run_beside_zipped_settings_does_not_part_them() -> None:
+    stray = {**MLP, "optimizer": "sgd", "seed": 0, "state": "failed", "test_acc": None}
+    assert {it.changes[0].axis for it in found(table(*zipped(), stray), {"model": "mlp"}).comparisons} == {"model"}
+
+
+def test_a_choice_with_settings_of_its_own_leads() -> None:
+    rates = {("sgd", 32): (0.1, 0.01), ("adam", 64): (0.01, 0.001)}
+    made = [
+        {"optimizer": name, "batch_size": size, "optimizer__lr": rate, "seed": seed, "test_acc": 0.5 + seed / 9}
+        for (name, size), of in rates.items()
+        for rate in of
+        for seed in (0, 1)
+    ]
+    assert "optimizer" in effects(table(*made), {}).baseline
+
+
 def test_the_first_setting_with_a_default_decides_the_baseline() -> None:
     frame = table(*zipped())
     assert effects(frame, defaults={"optimizer": "adam"}).baseline == {"model": "mlp"}
@@ -84,6 +130,9 @@ def test_each_dataset_has_a_baseline_of_its_own_runs() -> None:
     given = effects(table(*rows), {"activation": "relu"})
     assert given.baselines == result.baselines
     assert "cifar10: --baseline activation=relu does not occur" in given.notes
+    single = runs("optimizer", {"sgd": [0.5, 0.52], "adam": [0.6, 0.61]}, activation="relu", **other)
+    notes = effects(table(*rows[:4], *single), {"activation": "relu"}).notes
+    assert not any("does not occur" in note for note in notes)  # all runs there have it
     with pytest.raises(UserError, match="--baseline activation=tanh: no finished run has it"):
         effects(table(*rows), {"activation": "tanh"})
 
