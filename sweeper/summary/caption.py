@@ -8,6 +8,7 @@ import pandas as pd
 from sweeper.runs.scores import SCORES
 from sweeper.summary.average import keys
 from sweeper.summary.columns import (
+    FINGERPRINT,
     best_val,
     chooser_of,
     format_override,
@@ -58,13 +59,16 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
     """Name the numbers that a selection made optimistic.
 
     The test images did not select the first row, but the luck of its training did, which shows on both sets of images.
+    Among several datasets the first row is the best of nothing.
     """
     tested = frame["data.val_size"] == 0 if "data.val_size" in frame else pd.Series(False, frame.index)
     lines, is_tested = [], bool(tested.any())
     finished = int((frame["state"] == "finished").sum())
+    datasets = frame[[name for name in ("data", FINGERPRINT) if name in frame]].drop_duplicates()
+    is_ranked = finished > 1 and configurations != 1 and len(datasets) < 2
     selected_from = f"{finished} runs" if configurations is None else f"{configurations} configurations"
     score = by.removeprefix("best_val_")
-    if finished > 1 and configurations != 1 and by == f"best_val_{score}":
+    if is_ranked and by == f"best_val_{score}":
         what = {"acc": "validation accuracy", "miou": "validation mIoU"}[score]
         holds = f"its test_{score} holds for these weights, expect slightly less from other seeds"
         if tested.all():
@@ -72,7 +76,7 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
         elif is_tested:
             holds = f"with data.val_size=0 its test_{score} too, else that {holds.partition(f'test_{score} ')[2]}"
         lines.append(f"The top row is the best of {selected_from} by {what}: its {by} is optimistic; {holds}")
-    if finished > 1 and configurations != 1 and (by in TESTS or is_measure(by)):
+    if is_ranked and (by in TESTS or is_measure(by)):
         lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
     if is_tested:
         tests = " and ".join(f"test_{score}" for score in scores(frame))

@@ -148,6 +148,12 @@ def test_what_runs_share_and_what_a_choice_implies_is_in_the_caption(tmp_path: P
     )
 
 
+def test_the_top_row_of_several_datasets_is_the_best_of_nothing(tmp_path: Path) -> None:
+    for number in range(2):
+        finish(tmp_path, f"run-{number}", [0.6], data={"name": "digits", "fingerprint": f"f00{number}"})
+    assert "The top row" not in lay_out(*read_runs(tmp_path))[1]
+
+
 def test_columns(runs: Path) -> None:
     frame, skipped = read_runs(runs)
     single, _ = lay_out(frame, skipped, columns=["epochs", "test_acc"])
