@@ -1,8 +1,8 @@
 """What effects compare: the runs that have ended, their settings and results, the baseline, the datasets."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -91,17 +91,6 @@ class Study:
         """Return the rows of the runs that can be compared by a metric."""
         rows = self.finished | (self.scored if metric in CHANCE else set())
         return {row for row in rows if METRICS[metric].is_known(self.runs, row)}
-
-
-def without_datasets(study: Study, left_out: Collection[Any]) -> Study:
-    """Return a study of the other datasets."""
-    if not left_out:
-        return study
-    datasets = {data: name for data, name in study.datasets.items() if data not in left_out}
-    settings = study.settings
-    kept = settings[[data in datasets for data in settings["data"]]] if "data" in settings else settings.iloc[:0]
-    rows = {name: getattr(study, name) & {*kept.index} for name in ("finished", "diverged", "failed", "scored")}
-    return replace(study, settings=kept, datasets=datasets, **rows)
 
 
 def name_datasets(ended: pd.DataFrame, settings: pd.DataFrame) -> dict[Any, str]:
