@@ -28,9 +28,9 @@ def matches(composed: Composed, rule: dict[str, Any]) -> bool:
     return all(value_of(composed, str(key)) == value for key, value in rule.items())
 
 
-def is_excluded(composed: Composed) -> bool:
-    """Return whether a rule excludes a combination."""
-    return any(matches(composed, rule) for rule in composed.config.sweep.exclude)
+def excluding_rule(composed: Composed) -> dict[str, Any] | None:
+    """Return the first rule that excludes a combination; None where none does."""
+    return next((rule for rule in composed.config.sweep.exclude if matches(composed, rule)), None)
 
 
 def format_value(value: Any) -> str:

@@ -13,7 +13,7 @@ from sweeper.files import number
 from sweeper.runs.known import KnownRuns
 from sweeper.runs.states import Action, Decision, Reason, decide
 from sweeper.sweep.compose import Composed
-from sweeper.sweep.exclude import check_exclusions, format_value, is_excluded, matches
+from sweeper.sweep.exclude import check_exclusions, excluding_rule, format_value
 from sweeper.sweep.expand import Job, is_crossed
 from sweeper.sweep.plan import Planned
 
@@ -38,7 +38,7 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
     check_exclusions(combinations)
     known_runs, trainable = KnownRuns(), Trainable(concurrency)
     for job, composed in zip(jobs, combinations, strict=True):
-        if not is_excluded(composed):
+        if excluding_rule(composed) is None:
             with error_context(job, jobs):
                 validate(composed.config)
                 if not known_runs.is_decoded(composed.config.data):
@@ -48,8 +48,8 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
 
     def add(job: Job, composed: Composed) -> Planned:
         config = composed.config
-        if matching := [rule for rule in config.sweep.exclude if matches(composed, rule)]:
-            rule = ",".join(f"{key}={format_value(value)}" for key, value in matching[0].items())
+        if (excluding := excluding_rule(composed)) is not None:
+            rule = ",".join(f"{key}={format_value(value)}" for key, value in excluding.items())
             return Planned(job, config, None, Decision(Action.EXCLUDED, Reason.NEW), f"excluded ({rule})")
         found = known_runs.to_skip(config)
         spec = trainable.resolve(config) if found is None else found[0]
