@@ -276,21 +276,25 @@ def plans(found: Effects) -> list[str]:
         for comparison in tested:
             if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
                 spreads.setdefault(alike or comparison.changes[0].axis, []).append(comparison)
-        shown, seeds, needed = [], set(), list[tuple[int, str]]()
+        shown, hopeless, seeds, needed = list[str](), list[str](), set[int](), list[tuple[int, str]]()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
             fewest = min(comparison.seeds for comparison in of_axis)
             number = max(PILOT, seeds_for(spread, metric.half_width))
             seeds.add(fewest)
             smallest, bound = detectable(fewest, LEVEL / len(tested)) * spread, of_axis[0].bound
-            shown.append(f"{'more than is possible' if bound and smallest > bound else form(smallest)} ({axis})")
+            if bound and smallest > bound:
+                hopeless.append(axis)
+            else:
+                shown.append(f"{form(smallest)} ({axis})")
             if number > fewest:
                 needed.append((number, axis))
-        if shown and not found.method.is_anytime:
+        if seeds and not found.method.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
+            known = [f"a true difference of about {' or '.join(shown)}"] if shown else []
+            known += [f"no possible difference of {' or '.join(hopeless)}"] if hopeless else []
             lines.append(
-                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds a true difference of "
-                f"{'' if shown[0].startswith('more') else 'about '}{' or '.join(shown)} "
+                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds {', and '.join(known)} "
                 f"is significant with {POWER:.0%} power" + more_seeds(needed, table[0].metric)
             )
     return lines

@@ -160,7 +160,7 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
     notes, settings = [*table.notes], table.settings
     compared = [axis for axis in table.axes if axis not in method.tuned]
     if not table.axes:
-        return Result(table.name, measures)
+        return Result(table.name, measures, notes=[*notes, "no setting varies, so nothing is compared"])
     here = {
         axis: value
         for axis, value in given.items()

@@ -159,3 +159,11 @@ def test_the_recipe_of_one_dataset_is_not_hidden_by_another() -> None:
     rows += [{**config, "seed": seed, "test_acc": seed / 9, **other} for config in pair for seed in (0, 1)]
     result = effects(table(*rows), defaults={"norm": "none", "activation": "relu"})
     assert result.baselines == {"digits": recipe, "cifar10": {"activation": "relu"}}
+
+
+def test_a_dataset_on_which_no_setting_varies_is_named() -> None:
+    other = runs("activation", {"relu": [0.5, 0.52]}, data="cifar10", data__fingerprint="beef")
+    rows = [*runs("activation", {"relu": [0.5, 0.52], "selu": [0.6, 0.61]}), *other]
+    notes = found(table(*rows), {"activation": "relu"}).notes
+    assert "cifar10: no setting varies, so nothing is compared" in notes
+    assert not any(note.startswith("digits: no setting") for note in notes)
