@@ -1,12 +1,13 @@
 """Runs that differ only in their seed as one row: mean, standard deviation, count."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.columns import is_deviation, is_number, is_result, setting_columns
+from sweeper.summary.columns import is_deviation, is_missing, is_number, is_result, setting_columns
 
 
 def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
@@ -23,20 +24,22 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
     """
     settings = [name for name in setting_columns(frame) if name != over]
     results = [name for name in map(str, frame.columns) if is_result(name)]
+    cells: dict[str, list[Any]] = {str(name): frame[name].tolist() for name in frame}
     rows = []
-    for runs in groups(frame, [*settings, "code"]):
-        finished = runs[runs["state"] == "finished"]
-        row: dict[str, Any] = {name: runs[name].iloc[0] for name in ("run_id", *settings)}
+    for runs in groups(frame.reset_index(drop=True), [*settings, "code"]):
+        first, *others = runs.index.tolist()
+        finished = [run for run in (first, *others) if cells["state"][run] == "finished"]
+        row: dict[str, Any] = {name: cells[name][first] for name in ("run_id", *settings)}
         row["runs"] = len(finished)
-        if len(runs) == 1:
-            row |= {name: runs[name].iloc[0] for name in results}
+        if not others:
+            row |= {name: cells[name][first] for name in results}
         else:
             row["run_id"] = None
             for name in filter(is_number, results):
-                row[name], row[f"{name}_std"] = mean_and_std(finished[name])
+                row[name], row[f"{name}_std"] = mean_and_std([cells[name][run] for run in finished])
             row["state"] = format_states(runs)
-            row["stale"] = bool(runs["stale"].any())
-            row |= {"code": runs["code"].iloc[0], "torch": None, "device_type": None, "error": None}
+            row["stale"] = any(cells["stale"][run] for run in (first, *others))
+            row |= {"code": cells["code"][first], "torch": None, "device_type": None, "error": None}
         rows.append(row)
     columns = ["run_id", *settings, "runs", *(part for name in results for part in (name, f"{name}_std"))]
     return pd.DataFrame(rows, columns=[name for name in columns if name in rows[0] or is_deviation(name)])
@@ -53,10 +56,11 @@ def keys(frame: pd.DataFrame, columns: list[str]) -> "list[pd.Series[str]]":
     return [frame[name].map(repr) for name in varying or columns[:1]]
 
 
-def mean_and_std(values: "pd.Series[Any]") -> tuple[Any, Any]:
+def mean_and_std(values: Sequence[Any]) -> tuple[Any, Any]:
     """Return mean and standard deviation; where a target was never reached, how many runs reached it and no number."""
-    numbers = pd.to_numeric(values, errors="coerce").dropna().to_numpy(dtype=float)
-    if values.map(lambda value: isinstance(value, str)).any():
+    texts = [value for value in values if isinstance(value, str)]
+    numbers = np.array([value for value in values if not isinstance(value, str) and not is_missing(value)], dtype=float)
+    if texts:
         return f"reached by {len(numbers)}/{len(values)}", None
     if len(numbers) == 0:
         return None, None

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, median_low
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sweeper.files import number
@@ -21,9 +23,14 @@ from sweeper.summary.output import printable
 from sweeper.summary.run_row import LARGEST, digest
 from sweeper.summary.table import lay_out
 
+RANKING = tuple(f"val_{score}" for score in SCORES.values())
 OTHERS = ("train_loss", "train_seconds")  # beside the metric that ranks runs, in every epoch
 OPTIONAL = (("train_acc", "train_pixel_acc"), ("val_loss",))  # of each, the first that a row has; a curve has it in all
+LIMITS = {"val_loss": LARGEST}  # of those that are not shares
 SETTING_LENGTH, VALUE_LENGTH = 32, 32  # characters in a curve's name
+
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass
@@ -36,17 +43,13 @@ class Band:
     error: list[float]
 
     @classmethod
-    def over(cls, values: Sequence[Sequence[float]]) -> "Band":
-        """Return the band of the runs' values at each epoch."""
-        parts = ([part(runs) for runs in values] for part in (fmean, min, max, standard_error))
-        return cls(*parts)
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the mean, sd / sqrt(n); 0 of one value."""
-    number, mean = len(values), fmean(values)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    return math.sqrt(squares / (number - 1) / number) if number > 1 else 0.0
+    def over(cls, values: Array) -> "Band":
+        """Return the band of the values (epochs x runs), NaN where a run lacks an epoch; one run has each."""
+        count, mean = np.count_nonzero(~np.isnan(values), axis=1), np.nanmean(values, axis=1)
+        squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
+        error = np.sqrt(squares / np.maximum(count - 1, 1) / count)
+        parts = mean, np.nanmin(values, axis=1), np.nanmax(values, axis=1), error
+        return cls(*(part.tolist() for part in parts))
 
 
 @dataclass
@@ -119,7 +122,7 @@ def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float | None]]
     """Return the metric that ranks runs, OTHERS and OPTIONAL by epoch, from rows that hold what this program writes."""
     epochs = {}
     for row in rows:
-        score = next((f"val_{score}" for score in SCORES.values() if f"val_{score}" in row), "")
+        score = next((name for name in RANKING if name in row), "")
         epoch, *values = (number(row.get(name)) for name in ("epoch", score, *OTHERS))
         known = [value for value in values if value is not None and 0 <= value < LARGEST]
         if epoch is not None and epoch >= 1 and epoch.is_integer() and len(known) == len(values) and known[0] <= 1:
@@ -129,9 +132,11 @@ def read_epochs(rows: Iterable[dict[str, Any]]) -> dict[int, list[float | None]]
 
 def optional(row: dict[str, Any], names: Sequence[str]) -> float | None:
     """Return the value of the first of the names that a row has; None where it is not one."""
-    name = next((name for name in names if name in row), names[0])
-    found = number(row.get(name))
-    return found if found is not None and 0 <= found < (LARGEST if name.endswith("_loss") else 1 + 1e-9) else None
+    for name in names:
+        if name in row:
+            found = number(row[name])
+            return found if found is not None and 0 <= found < LIMITS.get(name, 1 + 1e-9) else None
+    return None
 
 
 def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None]]], varying: Sequence[str]) -> Curve:
@@ -143,10 +148,11 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None
         varying: the settings that distinguish it from others.
     """
     epochs = sorted(set().union(*rows))
-    completed = [[run[epoch] for run in rows if epoch in run] for epoch in epochs]
+    absent = [None] * (1 + len(OTHERS) + len(OPTIONAL))
+    values = np.array([[run.get(epoch, absent) for run in rows] for epoch in epochs], dtype=float)  # None is NaN
+    completed = ~np.isnan(values[:, :, 0])
     val_acc, train_loss, seconds, train_acc, val_loss = (
-        band_of([[values[index] for values in metrics] for metrics in completed])
-        for index in range(1 + len(OTHERS) + len(OPTIONAL))
+        Band.over(metric) if (np.isnan(metric) != completed).all() else None for metric in np.moveaxis(values, 2, 0)
     )
     assert val_acc and train_loss and seconds  # in every row
     cells = {name: runs[name].tolist()[0] for name in varying}
@@ -159,7 +165,7 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None
         state=format_states(runs),
         seeds=sorted(map(int, seeds)),
         epochs=epochs,
-        runs=[len(metrics) for metrics in completed],
+        runs=completed.sum(axis=1).tolist(),
         val_acc=val_acc,
         train_loss=train_loss,
         seconds=list(accumulate(seconds.mean)),
@@ -167,12 +173,6 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None
         train_acc=train_acc,
         val_loss=val_loss,
     )
-
-
-def band_of(values: Sequence[Sequence[float | None]]) -> Band | None:
-    """Return the band of the runs' values at each epoch; None where one is missing."""
-    known = [[value for value in runs if value is not None] for runs in values]
-    return Band.over(known) if all(map(len, known)) and list(map(len, known)) == list(map(len, values)) else None
 
 
 def name_of(settings: dict[str, Any]) -> str:
