@@ -55,12 +55,6 @@ def named(names: Mapping[str, RunName]) -> Iterator[None]:
         NAMES.reset(token)
 
 
-def swept_overrides(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """Return of each job the overrides that some other job does not have, as one text."""
-    common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
-    return [" ".join(override for override in job if override not in common) for job in jobs]
-
-
 def short_name(swept: str, run_id: str) -> str:
     """Return what was swept and the end of the run's ID; the whole ID where nothing was swept."""
     return f"{swept} {run_id[-ID_DIGITS:]}" if swept else run_id

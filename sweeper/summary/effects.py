@@ -16,7 +16,7 @@ from sweeper.summary.other_images import Correctness
 from sweeper.summary.pairing import unmatched
 from sweeper.summary.study import ENDED, Method, name_datasets
 from sweeper.summary.tuning import check_tuned
-from sweeper.summary.typed_presets import Presets, typed_presets
+from sweeper.summary.typed_presets import Presets, shown, typed_presets
 from sweeper.sweep.baseline import config_defaults
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
@@ -38,7 +38,6 @@ class Effects:
         nothing: sentences on why there are no comparisons and how to get some; None if there are.
         method: how runs were compared.
         options: how learning curves were read.
-        presets: those that were typed for values of axes, for sentences.
     """
 
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -51,7 +50,6 @@ class Effects:
     nothing: str | None = None
     method: Method = field(default_factory=Method)
     options: ConvergenceOptions = field(default_factory=ConvergenceOptions)
-    presets: Presets = field(default_factory=dict)
 
     @property
     def baseline(self) -> dict[str, Any]:
@@ -108,8 +106,9 @@ def effects(
     every = settings_of(ended)
     names = name_datasets(ended, every)
     keys = every["data"].tolist() if "data" in every else [None] * len(ended)
+    presets = typed_presets(ended)
     tables = [
-        prepare(ended[[key == data for key in keys]], data, name, method, given, options, correctness)
+        prepare(ended[[key == data for key in keys]], data, name, method, given, options, correctness, presets)
         for data, name in names.items()
     ]
     varying = sorted({axis for table in tables for axis in table.values})
@@ -133,14 +132,24 @@ def effects(
         {result.name: result.baseline for result in compared},
         runs,
         left_out,
-        sorted((it for result in results for it in result.comparisons), key=by_measure),
-        sorted((it for result in results for it in result.interactions), key=by_measure),
+        sorted((as_typed(it, presets) for result in results for it in result.comparisons), key=by_measure),
+        sorted((as_typed(it, presets) for result in results for it in result.interactions), key=by_measure),
         never,
         notes,
         method=replace(method, measures=order),
         options=options,
-        presets=typed_presets(ended),
     )
+
+
+def as_typed(comparison: Comparison, presets: Presets) -> Comparison:
+    """Return the comparison with the presets that were typed for its values; a file has the settings."""
+    changes = [
+        replace(it, typed=(shown(it.axis, it.value, presets), shown(it.axis, it.baseline, presets)))
+        if it.axis in presets and not (it.others or it.base_others)
+        else it
+        for it in comparison.changes
+    ]
+    return replace(comparison, changes=tuple(changes))
 
 
 def merge_notes(names: Iterable[str], of_datasets: Sequence[Sequence[str]]) -> list[str]:

@@ -275,7 +275,7 @@ def plans(found: Effects) -> list[str]:
         alike = "any change" if is_balanced(tested) else None
         for comparison in tested:
             if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
-                spreads.setdefault(alike or comparison.changes[0].axis, []).append(comparison)
+                spreads.setdefault(alike or comparison.changes[0].axis_name, []).append(comparison)
         shown, hopeless, seeds, needed = list[str](), list[str](), set[int](), list[tuple[int, str]]()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])

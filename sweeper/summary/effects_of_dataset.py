@@ -33,6 +33,7 @@ from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study
 from sweeper.summary.together import Together, merge_together
 from sweeper.summary.tuning import tune
+from sweeper.summary.typed_presets import Presets
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def prepare(
     given: Mapping[str, Any],
     options: ConvergenceOptions,
     correctness: Correctness | None,
+    presets: Presets,
 ) -> Prepared:
     """Return the runs of a dataset, their axes, and what changes together.
 
@@ -118,6 +120,7 @@ def prepare(
         data, name: the dataset.
         method, options, correctness: see sweeper.summary.effects.effects.
         given: baseline value by axis.
+        presets: those that were typed, for sentences.
     """
     ended = ended.reset_index(drop=True)
     finished, diverged, failed = ({*ended.index[ended["state"] == state]} for state in ENDED)
@@ -127,7 +130,7 @@ def prepare(
     finished, diverged, failed, scored = (rows & {*settings.index} for rows in (finished, diverged, failed, scored))
     usable = sorted(finished | scored)
     settings, axes, together = merge_together(settings, usable, axes_of(settings.loc[usable]), given, method.tuned)
-    never = never_finished(settings, usable, diverged)
+    never = never_finished(settings, usable, diverged, presets)
     results = Runs(ended, options, correctness)
     return Prepared(data, name, results, settings, finished, diverged, failed, scored, axes, together, never, notes)
 

@@ -30,6 +30,7 @@ class Change:
         axis: the setting.
         value, baseline: its values.
         others, base_others: the settings that change with it, with their values, see sweeper.summary.together.
+        typed: how value and baseline are shown where presets were typed, such as dropout=light and dropout=none.
     """
 
     axis: str
@@ -37,25 +38,35 @@ class Change:
     baseline: Any
     others: Others = ()
     base_others: Others = ()
+    typed: tuple[str, str] | None = None
+
+    @property
+    def axis_name(self) -> str:
+        """The axis, or the group of which presets were typed."""
+        return self.typed[0].partition("=")[0] if self.typed else self.axis
 
     @property
     def name(self) -> str:
         """Such as norm=batch, or model=mlp + optimizer=sgd."""
-        return name_together(self.axis, self.value, self.others)
+        return self.typed[0] if self.typed else name_together(self.axis, self.value, self.others)
 
     @property
     def base_name(self) -> str:
         """The same of the baseline."""
-        return name_together(self.axis, self.baseline, self.base_others)
+        return self.typed[1] if self.typed else name_together(self.axis, self.baseline, self.base_others)
 
     @property
     def value_text(self) -> str:
         """The value, or values, alone."""
+        if self.typed:
+            return self.typed[0].partition("=")[2]
         return name_together(self.axis, self.value, self.others, is_short=True)
 
     @property
     def base_text(self) -> str:
         """The baseline's alone."""
+        if self.typed:
+            return self.typed[1].partition("=")[2]
         return name_together(self.axis, self.baseline, self.base_others, is_short=True)
 
 

@@ -10,6 +10,7 @@ from sweeper.summary.columns import WITH, format_override, is_implied, scores
 from sweeper.summary.effect_measures import METRICS, USUAL_OF, has_score
 from sweeper.summary.inference import Comparison
 from sweeper.summary.study import Study
+from sweeper.summary.typed_presets import Presets, shown
 from sweeper.sweep.baseline import sort_key
 
 
@@ -50,12 +51,15 @@ def own_settings(study: Study, axis: str, own: Sequence[str]) -> list[str]:
     return lines
 
 
-def never_finished(settings: pd.DataFrame, finished: Collection[int], diverged: Collection[int]) -> list[str]:
+def never_finished(
+    settings: pd.DataFrame, finished: Collection[int], diverged: Collection[int], presets: Presets
+) -> list[str]:
     """Name the values of settings with which no run finished, and how their runs ended.
 
     Args:
         settings: of the runs that finished, diverged or failed.
         finished, diverged: rows of these runs.
+        presets: those that were typed.
     """
     lines, done = [], settings.loc[sorted(finished)]
     for axis in axes_of(settings):
@@ -63,7 +67,7 @@ def never_finished(settings: pd.DataFrame, finished: Collection[int], diverged: 
             rows = settings.index[settings[axis] == value]
             states = Counter("diverged" if row in diverged else "failed" for row in rows)
             counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-            lines.append(f"{axis}={format_override(value)}: no run finished, {counts}")
+            lines.append(f"{shown(axis, value, presets)}: no run finished, {counts}")
     return lines
 
 

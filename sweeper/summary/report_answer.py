@@ -56,13 +56,13 @@ def findings(found: Effects) -> dict[str, Any] | None:
         return None
     items, recipe = [], recipe_of_table(table)
     for comparison in table:
-        name = name_of(comparison, found.presets, recipe)
-        text = sentence(comparison, found.presets, recipe).removeprefix(f"{name}: ")
+        name = name_of(comparison, recipe)
+        text = sentence(comparison, recipe).removeprefix(f"{name}: ")
         items.append({"name": name, "text": f"{text}.", "kind": kind(comparison), "word": word(comparison)})
     for line in found.never:
         name, _, text = line.partition(": ")
         items.append({"name": name, "text": f"{text}.", "kind": "open", "word": WORDS["open"]})
-    above = heading(table, several=False, presets=found.presets, recipe=recipe)
+    above = heading(table, several=False, recipe=recipe)
     return {"heading": above, "items": items, "shown": SHOWN}
 
 

@@ -31,6 +31,7 @@ from sweeper.summary.report_tables import columns_of, ordered, rows_of, runs_of_
 from sweeper.summary.report_training import missing_images, training
 from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
+from sweeper.summary.typed_presets import as_typed, typed_presets
 
 CURVES_DRAWN = 8  # at first, the best
 PICTURED = 4  # datasets with pictures, so that a page of many stays small
@@ -97,13 +98,13 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
         source: where it comes from.
         rank: of the dataset on the page, from 0; only the first have pictures.
     """
-    frame, options = dataset.frame, source.options
-    skipped = source.skipped if source.number == 1 else Skipped()
+    options, skipped = source.options, source.skipped if source.number == 1 else Skipped()
+    found, unused = compare_runs(dataset.frame, source, skipped)
+    frame = as_typed(dataset.frame, typed_presets(dataset.frame))
     table, notes = lay_out(frame, skipped, over="seed", options=options)
     by, score = best_val(frame), scores(frame)[0]
     sorted_by, lines = table[by].dropna(), notes.split("\n")
     folder = source.output_dir / "runs"
-    found, unused = compare_runs(frame, source, skipped)
     best = [RunDirectory(folder / str(run_id)) for run_id in best_configuration(frame)]
     shown, settings = ordered(table), settings_shown(table)
     runs_of = runs_of_rows(frame, table)

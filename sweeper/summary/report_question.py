@@ -20,7 +20,7 @@ LAST_YEAR = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 def shown_axes(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Return, for each setting in which runs differ, the seed included, its values as text, in order."""
-    table, _ = lay_out(frame)
+    table, _ = lay_out(frame, is_typed=True)
     axes = {}
     for name in table.columns:
         if name not in (*RESULTS, "run_id"):

@@ -15,7 +15,6 @@ from sweeper.summary.held import Recipe, beside, heading_of
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
-from sweeper.summary.typed_presets import Presets, shown
 from sweeper.summary.verdicts import DISAGREE, are_opposed, missing, verdict, where
 
 MAX_DIGITS = 4  # after the point
@@ -43,8 +42,8 @@ def answers(found: Effects) -> list[Answer]:
     found_on = []
     for table in tables(main):
         recipe = recipe_of_table(table)
-        sentences = [f"{sentence(it, found.presets, recipe)}." for it in sorted(table, key=importance)]
-        found_on.append(Answer(heading(table, several, found.presets, recipe), sentences))
+        sentences = [f"{sentence(it, recipe)}." for it in sorted(table, key=importance)]
+        found_on.append(Answer(heading(table, several, recipe), sentences))
     for answer in found_on[-1:]:
         answer.sentences.extend(f"{line}." for line in found.never)
     return found_on
@@ -55,12 +54,10 @@ def importance(comparison: Comparison) -> tuple[bool, float]:
     return not comparison.is_significant, -abs(comparison.mean) if comparison.is_significant else 0.0
 
 
-def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe: Recipe | None = None) -> str:
+def heading(table: Sequence[Comparison], several: bool, recipe: Recipe | None = None) -> str:
     """Return what the sentences of a dataset compare, and how certain their intervals are."""
     changes = [comparison.changes[0] for comparison in table]
-    bases = dict.fromkeys(
-        change.base_name if change.others else shown(change.axis, change.baseline, presets) for change in changes
-    )
+    bases = dict.fromkeys(change.base_name for change in changes)
     data = f" on {table[0].data}" if several else ""
     of = MEANINGS[table[0].metric].removeprefix("test ")
     chosen = f"; {OPTIMISTIC}" if any(comparison.is_optimistic for comparison in table) else ""
@@ -70,22 +67,19 @@ def heading(table: Sequence[Comparison], several: bool, presets: Presets, recipe
     )
 
 
-def name_of(comparison: Comparison, presets: Presets, recipe: Recipe | None = None) -> str:
+def name_of(comparison: Comparison, recipe: Recipe | None = None) -> str:
     """Return the change of a sentence, and what else both sides have where the heading does not say it."""
-    change = comparison.changes[0]
-    name = change.name if change.others else shown(change.axis, change.value, presets)
-    return name + beside(comparison.held, recipe)
+    return comparison.changes[0].name + beside(comparison.held, recipe)
 
 
-def sentence(comparison: Comparison, presets: Presets | None = None, recipe: Recipe | None = None) -> str:
+def sentence(comparison: Comparison, recipe: Recipe | None = None) -> str:
     """Return the answer for one change, without its full stop.
 
     Args:
         comparison: of the change.
-        presets: those that were typed.
         recipe: what the heading says that all changes are made to; None: it says nothing.
     """
-    name = name_of(comparison, presets or {}, recipe)
+    name = name_of(comparison, recipe)
     interval, seeds = comparison.family, count_seeds(comparison.seeds)
     if comparison.seeds == 1:
         mean = points(comparison.mean, digits_for(comparison.mean))

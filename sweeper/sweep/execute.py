@@ -277,7 +277,7 @@ def conclude(
     if unfinished:
         more = f" and {len(unfinished) - LISTED} more" if len(unfinished) > LISTED else ""
         listed = f"{len(unfinished)} of {len(states)} runs did not finish: {'; '.join(unfinished[:LISTED])}{more}"
-        raise UserError(f"{listed}\nnext: {advice(set(states.values()) - set(expected))}")
+        raise UserError(f"{listed}\nto finish them: {advice(set(states.values()) - set(expected))}")
 
 
 def advice(states: Collection[State]) -> str:

@@ -9,9 +9,10 @@ from hydra.errors import HydraException
 
 from sweeper.errors import UserError, format_names
 from sweeper.sweep.designs import rows
+from sweeper.sweep.notation import is_crossed
 
+BOOLEANS = {"True": "true", "False": "false"}  # as Hydra writes them, and as they are typed
 Job = list[str]  # the overrides of one combination
-CROSSED = ("seed", "data", "data.root")  # not factors of a design: every row is run with each of their values
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,6 @@ class Axis:
     @property
     def is_factor(self) -> bool:
         return self.is_swept and not is_crossed(self.keys[0])
-
-
-def is_crossed(key: str) -> bool:
-    """Return whether a key, or the key of an override, is crossed with a design."""
-    return key.partition("=")[0].lstrip("+") in CROSSED
 
 
 def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = (), design: str = "product") -> list[Job]:
@@ -100,7 +96,7 @@ def axes_of(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = ()) -
         if not override.is_sweep_override():
             values[key] = [f"{key}={override.get_value_element_as_str()}"]
         elif override.is_discrete_sweep():
-            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            values[key] = [f"{key}={BOOLEANS.get(value, value)}" for value in override.sweep_string_iterator()]
         else:
             raise HydraException(f"{override.input_line} is not a list of values; use {key}=1,2,3 or {key}=range(1,4)")
     axes = {key: Axis((key,), tuple((text,) for text in texts), swept[key]) for key, texts in values.items()}

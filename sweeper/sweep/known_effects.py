@@ -9,7 +9,8 @@ from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
 from sweeper.sweep.baseline import center, choose_baseline, config_defaults, typed_value
 from sweeper.sweep.designs import contrasts, rows
-from sweeper.sweep.expand import Axis, is_crossed, join
+from sweeper.sweep.expand import Axis, join
+from sweeper.sweep.notation import is_crossed
 from sweeper.sweep.plan import Planned
 from sweeper.sweep.precision import half_width, rounding_of, spread_of
 

@@ -14,7 +14,8 @@ from sweeper.runs.known import KnownRuns
 from sweeper.runs.states import Action, Decision, Reason, decide
 from sweeper.sweep.compose import Composed
 from sweeper.sweep.exclude import check_exclusions, excluding_rule, format_value
-from sweeper.sweep.expand import Job, is_crossed
+from sweeper.sweep.expand import Job
+from sweeper.sweep.notation import is_crossed
 from sweeper.sweep.plan import Planned
 
 if TYPE_CHECKING:

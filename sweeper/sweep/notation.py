@@ -1,4 +1,12 @@
-"""Values as users write them. No pandas here: watch starts fast."""
+"""Values and combinations as users write them. No pandas here: watch starts fast."""
+
+from collections.abc import Sequence
+
+CROSSED = ("seed", "data", "data.root")  # not factors of a design: every row is run with each of their values
+REFERENCES = {
+    "one_at_a_time": "baseline",
+    "leave_one_out": "full recipe",
+}  # where one factor changes at a time
 
 QUOTES = "'\""
 
@@ -11,3 +19,30 @@ def normalized(text: str) -> str:
         return repr(float(text))
     except ValueError:
         return text.lower() if text.lower() in ("true", "false") else text
+
+
+def is_crossed(key: str) -> bool:
+    """Return whether a key, or the key of an override, is crossed with a design."""
+    return key.partition("=")[0].lstrip("+") in CROSSED
+
+
+def swept_overrides(jobs: Sequence[Sequence[str]], design: str = "product") -> list[str]:
+    """Return what distinguishes each job from the others, as one text.
+
+    Args:
+        jobs: the overrides of each; of a design with a reference, the first is the reference.
+        design: see sweeper.sweep.designs.rows.
+
+    Returns:
+        The overrides that some other job does not have. Of a design that changes one factor at a time, what changes in
+        the reference, such as `norm=batch seed=0`; the reference itself is called as it is, such as `baseline seed=0`.
+    """
+    common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    if design not in REFERENCES or not jobs:
+        return [" ".join(override for override in job if override not in common) for job in jobs]
+    found = []
+    for job in jobs:
+        changes = [override for override in job if override not in jobs[0] and not is_crossed(override)]
+        crossed = [override for override in job if override not in common and is_crossed(override)]
+        found.append(" ".join([*(changes or [REFERENCES[design]]), *crossed]))
+    return found

@@ -15,6 +15,7 @@ from sweeper.runs.known import KnownRun
 from sweeper.runs.states import Action, Decision, Reason
 from sweeper.sweep.durations import format_range, makespan
 from sweeper.sweep.expand import Job
+from sweeper.sweep.notation import swept_overrides
 
 if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
@@ -88,15 +89,15 @@ def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | No
         concurrency: runs at a time; None where the launcher decides.
         list_all: list new runs as well.
     """
-    common = set.intersection(*(set(planned.overrides) for planned in plan))
+    swept = swept_overrides([planned.overrides for planned in plan], plan[0].config.sweep.design)
+    called = {id(planned): name or "the run" for planned, name in zip(plan, swept if plan[1:] else [""], strict=True)}
     lines = []
     for (_, is_new), group in groupby(sorted(plan, key=listing_order), listing_order):
         if is_new and not list_all:
             continue
         listed = list(group)
         for planned in listed[:LISTED]:
-            swept = " ".join(override for override in planned.overrides if override not in common)
-            lines.append(f"  {swept or 'the run'}: {planned.text}")
+            lines.append(f"  {called[id(planned)]}: {planned.text}")
         if len(listed) > LISTED:
             lines.append(f"  and {len(listed) - LISTED} more: {kind_of(listed[0])}")
     lines += [f"{axis} has no effect: all values map to the same runs" for axis in no_effect_axes(plan, axes)]

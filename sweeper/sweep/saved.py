@@ -6,9 +6,10 @@ from typing import Any
 
 from sweeper.errors import UserError, format_names
 from sweeper.files import SCHEMA, number, read_json
-from sweeper.runs.naming import short_name, swept_overrides
+from sweeper.runs.naming import short_name
 from sweeper.runs.provenance import in_folder
 from sweeper.runs.states import Action, Reason
+from sweeper.sweep.notation import swept_overrides
 
 JOBS = "jobs.json"  # next to a plan: its jobs in Slurm
 ACTIONS, REASONS = {action.value for action in Action}, {reason.value for reason in Reason}
@@ -106,7 +107,7 @@ def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
 def names_in_plan(plan: dict[str, Any]) -> dict[str, str]:
     """Return the name of each run of a plan: what was swept and the end of its ID."""
     jobs = own_jobs(plan)
-    swept = swept_overrides([job["overrides"] for job in jobs])
+    swept = swept_overrides([job["overrides"] for job in jobs], str(plan.get("design")))
     return {job["run_id"]: short_name(text, job["run_id"]) for job, text in zip(jobs, swept, strict=True)}
 
 

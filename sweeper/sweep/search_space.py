@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from sweeper.config import Config, settings
 from sweeper.errors import UserError, format_names
-from sweeper.sweep.expand import is_crossed
+from sweeper.sweep.notation import is_crossed
 
 Space = dict[str, BaseDistribution]
 EXAMPLE = "'optimizer.lr=tag(log,interval(1e-4,1e-1))'"

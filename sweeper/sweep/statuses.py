@@ -10,10 +10,9 @@ from typing import Any
 from sweeper.errors import UserError, format_names
 from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.naming import swept_overrides
 from sweeper.runs.scores import CLASSIFICATION, SCORES
 from sweeper.runs.states import STATES, Action, State, parse_state
-from sweeper.sweep.notation import normalized
+from sweeper.sweep.notation import normalized, swept_overrides
 from sweeper.sweep.saved import own_jobs, queued_runs
 
 
@@ -22,7 +21,7 @@ class RunStatus:
     """The present status of a run.
 
     Attributes:
-        swept: the overrides that distinguish it from the sweep's other runs.
+        swept: what distinguishes it from the sweep's other runs, see sweeper.sweep.notation.swept_overrides.
         epoch: the number of finished epochs.
         best_val: the best validation accuracy so far, or the metric that ranks runs of another task.
         images_per_second: the speed of its last epoch.
@@ -50,7 +49,9 @@ def collect(folder: Path, plan: dict[str, Any]) -> list[RunStatus]:
     jobs = own_jobs(plan)
     queued = queued_runs(folder)
     statuses = []
-    for job, swept in zip(jobs, swept_overrides([job["overrides"] for job in jobs]), strict=True):
+    for job, swept in zip(
+        jobs, swept_overrides([job["overrides"] for job in jobs], str(plan.get("design"))), strict=True
+    ):
         record = RunDirectory(folder.parent.parent / "runs" / job["run_id"])
         status = collect_run(record, swept, job)
         if status.run_id in queued and is_queued(status.state, record.status() or {}, queued[status.run_id]):

@@ -2,13 +2,10 @@
 
 import logging
 
-from sweeper.runs.naming import RunName, name_of, named, positioned, short_name, swept_overrides
+from sweeper.runs.naming import RunName, name_of, named, positioned, short_name
 
 
 def test_a_run_is_named_by_what_was_swept_and_the_end_of_its_id() -> None:
-    jobs = [["model=mlp", "norm=none", "dropout=light"], ["model=mlp", "norm=batch", "dropout=light"]]
-    assert swept_overrides(jobs) == ["norm=none", "norm=batch"]
-    assert swept_overrides(jobs[:1]) == ["model=mlp norm=none dropout=light"]
     assert short_name("norm=none dropout=light", "mlp-relu-adam-digits-s0-8a1e845871") == (
         "norm=none dropout=light 8a1e845871"
     )

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import finish
+from records import finish, make
 
 from sweeper.summary.effects import effects
+from sweeper.summary.effects_rows import to_frame
+from sweeper.summary.effects_text import as_table
+from sweeper.summary.report import render
 from sweeper.summary.sentences import answers
 from sweeper.summary.table import lay_out, read_runs
 from sweeper.summary.typed_presets import typed_preset
@@ -49,6 +52,19 @@ def test_a_typed_preset_is_shown(tmp_path: Path) -> None:
     (answer,) = answers(found)
     assert "compared with dropout=none" in answer.heading
     assert answer.sentences[0].startswith("dropout=light: ")
+    text = as_table(found)
+    assert "Baseline: dropout=none\n" in text and "│ dropout=light │ none" in text and "dropout.rate" not in text
+    assert {*to_frame(found)["axis"]} == {"dropout.rate"}
+    assert render(tmp_path).count("dropout=light") > 3 and "dropout.rate" not in render(tmp_path)
+
+
+def test_a_preset_with_which_no_run_finished_is_named(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"none": "python train.py", "light": "python train.py dropout=light"})
+    for seed in range(3):
+        run = {"labels": {"dropout": "strong"}, "command": "python train.py dropout=strong"}
+        make(tmp_path, f"strong-{seed}", [], "diverged", run=run, seed=seed, dropout={"rate": 0.5})
+    found = effects(read_runs(tmp_path)[0])
+    assert found.never == ["dropout=strong: no run finished, 3 diverged"]
 
 
 def test_where_a_rate_was_typed_rates_are_shown(tmp_path: Path) -> None:

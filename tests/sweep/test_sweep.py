@@ -107,7 +107,7 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
     failed = re.search(r"^failed: model=mlp optimizer.lr=1e\+?30 \w{10}: diverged: training loss is", done.stdout, re.M)
     assert failed is not None
     assert failed.start() < done.stdout.index("5 of 5  model=softmax optimizer.lr=0.")
-    assert "next: a smaller optimizer.lr" in done.stderr
+    assert "to finish them: a smaller optimizer.lr" in done.stderr
     assert "5 runs: 1 diverged, 4 finished" in done.stdout
     assert "error: 1 of 5 runs did not finish: mlp-relu-sgd-image_folder-s0-" in done.stderr
     assert "Traceback" not in done.stderr
