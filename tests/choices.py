@@ -33,6 +33,8 @@ def registry(path: str) -> Mapping[str, Any]:
 CHOICES = {group: registry(path) for group, (path, _) in REGISTRIES.items() if group != "select"} | {"data": DATASETS}
 STEPS = {group: registry(path) for group, path in STEP_REGISTRIES.items()}
 GROUPS = (*CHOICES, *STEPS)
+EPOCHS = 6  # of the small runs that take every choice
+
 # Settings that a choice may need in a small run; the first are taken with which it is not refused.
 BASES: tuple[dict[str, str], ...] = (
     {},
@@ -104,7 +106,9 @@ def is_refused(case: tuple[tuple[str, str], ...]) -> bool:
     Trained weights are not read.
     """
     chosen = baseline() | overridden(dict(case)["model"]) | dict(case)
-    config = from_plain({"batch_size": 16, "epochs": 12} | {group: presets(group)[chosen[group]] for group in GROUPS})
+    config = from_plain(
+        {"batch_size": 16, "epochs": EPOCHS} | {group: presets(group)[chosen[group]] for group in GROUPS}
+    )
     config.data.val_size = 24
     settings = OmegaConf.from_dotlist([f"{key}={value}" for key, value in case if key not in GROUPS])
     config = from_plain(cast(dict[str, Any], OmegaConf.to_container(settings)), config)

@@ -10,7 +10,8 @@ import sys
 from PIL import Image
 
 OWN = ("__main__", "cli", "runs.run", "sweep.execute", "summary.conclusion")
-for module in (*(f"sweeper.{name}" for name in OWN), "pytest", "sklearn.datasets", "torch.utils.tensorboard"):
+LIBRARIES = ("pytest", "sklearn.datasets", "torch.utils.tensorboard", "torchvision", "timm")
+for module in (*(f"sweeper.{name}" for name in OWN), *LIBRARIES):
     importlib.import_module(module)
 Image.preinit()
 del sys.modules["sweeper.__main__"]  # which a process runs
