@@ -7,14 +7,12 @@ import json
 import math
 import re
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import REPOSITORY, environment
+from processes import Program
 
 EPOCHS, TARGET = 4, 0.97  # which some runs reach
 SWEEP = ["model=softmax,mlp", "activation=relu,selu", "seed=0,1", f"epochs={EPOCHS}"]
@@ -33,8 +31,8 @@ Runs = dict[tuple[str, str | None, int], dict[str, Any]]
 def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """Run the sweep and four commands; return their folder, with a file for what each command printed."""
     folder = tmp_path_factory.mktemp("agreement")
-    settings = ["data=digits", f"data.cache={cache}", "threads=1", "sweep.name=agree"]
-    command(folder, str(REPOSITORY / "train.py"), "-m", *settings, *SWEEP)
+    settings = ["data=digits", "data.image_size=8", f"data.cache={cache}", "threads=1", "sweep.name=agree"]
+    command(folder, "-m", *settings, *SWEEP, module=None)
     for name, arguments in {
         "printed": ("summary",),
         "rows.csv": ("summary", "agree", "--format", "csv", "--group-by", "none"),
@@ -43,21 +41,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
         "effects.txt": ("effects", "agree"),
         "page": ("report", "agree"),
     }.items():
-        printed = command(folder, "-m", "sweeper", *arguments, "--target-acc", str(TARGET))
+        printed = command(folder, *arguments, "--target-acc", str(TARGET))
         (folder / name).write_text(printed, encoding="utf-8")
     return folder
 
 
-def command(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment(PYTHONPATH=str(REPOSITORY)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def command(folder: Path, *arguments: str, module: str | None = "sweeper") -> str:
+    done = Program(arguments, folder, module=module, separate_errors=True).completed(timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
