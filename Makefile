@@ -7,8 +7,9 @@ TORCH_INDEX := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/
 WHAT := --constraint constraints.txt --editable '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo watch summary effects curves best report tensorboard exercises exercises-test practice transfer tricks-study docs-data docs-exercises \
-    test slurm-test bench bench-sweep bench-summary bench-slurm bench-effects bench-tricks lint format
+.PHONY: help setup demo watch summary effects curves best report tensorboard exercises exercises-test practice transfer \
+    segmentation tricks-study docs-data docs-exercises test slurm-test bench bench-sweep bench-summary bench-slurm \
+    bench-effects bench-tricks lint format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ tricks-study: setup  ## Measure the tricks on airbench_small; DATA=FOLDER SEEDS=
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER
 	@PYTHON=$(PY) scripts/transfer.sh
+
+segmentation: setup  ## Segment from ImageNet weights, from those of a classifier of digits, and from scratch; WEIGHTS=FILE
+	@PYTHON=$(PY) scripts/segmentation.sh
 
 docs-data: setup  ## Turn finished runs into the files that docs/ is written from; NAME=exercises OUT=FOLDER
 	@$(PY) -m benchmarks.pages.records $(NAME) $(OUT)

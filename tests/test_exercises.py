@@ -16,11 +16,11 @@ from processes import REPOSITORY
 from scipy import stats
 
 DOCS = Path(os.environ.get("PAGES", REPOSITORY / "docs"))
-EXERCISES, TRANSFER, PRETRAINED = (
+EXERCISES, TRANSFER, PRETRAINED, SEGMENTATION = (
     pd.read_csv(DOCS / name, dtype=str, keep_default_na=False).replace(r"^(-?\d+)\.0$", r"\1", regex=True)
     if (DOCS / name).is_file()
     else pd.DataFrame(columns=["run_id", "sweeps"])
-    for name in ("exercises.csv", "transfer.csv", "pretrained.csv")
+    for name in ("exercises.csv", "transfer.csv", "pretrained.csv", "segmentation.csv")
 )
 SMALL = EXERCISES[EXERCISES["sweeps"].str.contains(r"\b(?:models|softmax_lr|batch_norm|dropout|activations)\b")]
 SETTINGS = (
@@ -71,7 +71,7 @@ def tables(path: Path) -> Iterator[tuple[str, list[Row]]]:
 @cache
 def swept(heading: str) -> pd.DataFrame:
     """Return the runs of a section."""
-    runs = pd.concat([EXERCISES, TRANSFER, PRETRAINED]).fillna("")
+    runs = pd.concat([EXERCISES, TRANSFER, PRETRAINED, SEGMENTATION]).fillna("")
     runs = runs[[SWEPT[heading] in names.split() for names in runs["sweeps"]]]
     runs = runs.loc[:, (runs != "").any()]  # test_acc is empty for segmentation
     return runs.assign(**{"model.weights": runs["model.weights"].str[:15]}) if "model.weights" in runs else runs

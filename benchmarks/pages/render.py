@@ -19,7 +19,7 @@ from sweeper.summary.inference import corrected
 from sweeper.summary.sentences import digits_for, points
 
 TEMPLATES = DOCS / "templates"
-STUDIES = ("exercises", "transfer", "pretrained", "study")
+STUDIES = ("exercises", "transfer", "pretrained", "segmentation", "study")
 WHOLE = ("exercises.md",)  # pages that are templates
 PARTS = {"strong-baselines.md": ("ablation",)}  # pages with parts that are
 FILTERS = {

@@ -109,7 +109,7 @@ class Selection:
         """
         require_columns(self.frame, [condition.partition("=")[0] for condition in conditions])
         try:
-            return len(self.numbers("test_acc", *conditions)) > 0
+            return len(self.numbers(f"test_{scores(self.frame)[0]}", *conditions)) > 0
         except UserError:
             return False
 
