@@ -18,6 +18,7 @@ from sweeper.summary.typed_presets import typed_preset
 
 LARGEST = 1e100  # of a result; sums and squares of numbers below it are finite
 NUMBERS = (int, float)
+PLAIN = ({int}, {float})  # types of the values of a column, mostly
 MEASURED = (*ACCURACIES, "best_epoch", *MEASURES)  # in result.json
 HIGHEST_IS_BEST = {
     "val_acc": True,
@@ -63,14 +64,15 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     values: dict[str, Any] = dict.fromkeys(RESULTS)
     values["state"] = state if isinstance(state, str) else "unknown"
     score = f"val_{score_of(effective)}"
-    values |= best_epoch(rows, effective.get("select"), score)
+    scores = numbers(rows, score)
+    values |= best_epoch(rows, effective.get("select"), score, scores)
     values |= {name: result_number(result[name]) for name in MEASURED if name in result}
     values["epochs_done"] = len(rows)
     values["train_seconds"] = sum(filter(None, seconds))
     values["parameters"] = result_number(run.get("parameters"))
     values["torch"] = as_text(versions.get("torch")) if isinstance(versions, dict) else None
     values["device_type"] = as_text(run.get("device_type"))
-    damage = damage_of(rows, seconds, result, score)
+    damage = damage_of(rows, seconds, result, score, scores)
     if values["state"] == "finished" and rows and result and damage is None:
         values |= convergence(rows, options.fraction, options.target_acc, score)
         values["val_curve"] = " ".join(repr(float(row[score])) for row in rows)
@@ -85,17 +87,27 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     return RunRow(row, labels, effective, code, keys, list(extensions_of(run)))
 
 
-def best_epoch(rows: list[dict[str, Any]], select: Any, score: str) -> dict[str, Any]:
-    """Find the best epoch so far by the metric that selects it, and the `score` of that epoch, such as val_acc."""
+def best_epoch(rows: list[dict[str, Any]], select: Any, score: str, scores: list[Any]) -> dict[str, Any]:
+    """Find the best epoch so far by the metric that selects it, and the `score` of that epoch, such as val_acc.
+
+    Args:
+        rows: of the metrics.
+        select: the metric that selects, as recorded.
+        score: the metric that ranks runs.
+        scores: its column.
+    """
     select = select if isinstance(select, str) and select in HIGHEST_IS_BEST else score
-    measured = [(value, row) for value, row in zip(numbers(rows, select), rows, strict=True) if value is not None]
+    column = scores if select == score else numbers(rows, select)
+    measured = [(value, row) for value, row in zip(column, rows, strict=True) if value is not None]
     _, best = (max if HIGHEST_IS_BEST[select] else min)(measured, key=itemgetter(0), default=(None, {}))
     return {f"best_{score}": result_number(best.get(score)), "best_epoch": best.get("epoch")}
 
 
-def damage_of(rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, Any], score: str) -> str | None:
+def damage_of(
+    rows: list[dict[str, Any]], seconds: list[Any], result: dict[str, Any], score: str, scores: list[Any]
+) -> str | None:
     """Describe why a run's curve cannot be read as recorded; None where it can."""
-    lacking = numbers(rows, score).count(None)
+    lacking = scores.count(None)
     if lacking:
         return f"{lacking} of {len(rows)} epochs have no {score} in metrics.jsonl"
     if result and None in seconds:
@@ -172,7 +184,9 @@ def digest(content: Any) -> str:
 
 def numbers(rows: list[dict[str, Any]], name: str) -> list[Any]:
     """Return a column of the metrics, None where a row has no number of that name (see `result_number`)."""
-    column = [row.get(name) for row in rows]
+    column: list[Any] = [row.get(name) for row in rows]
+    if {*map(type, column)} in PLAIN and sum(map(abs, column)) < LARGEST:  # then each is; of a NaN nothing is
+        return column
     return [value if isinstance(value, NUMBERS) and -LARGEST < value < LARGEST else None for value in column]
 
 
