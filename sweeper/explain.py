@@ -130,19 +130,21 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
 
 
 def explain_choice(message: str) -> str:
-    """Explain that a group was given a number or a dict, by the arguments of the command."""
+    """Explain that a group was given a number, a dict, null or a truth value, by the arguments of the command."""
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (argument.partition("=") for argument in sys.argv[1:]):
-        if key in groups and not re.match(r"[a-z_]", value):
+        words = [part for part in value.split(",") if part.lower() in ("null", "true", "false")]
+        wrong = words or [part for part in value.split(",") if not re.match(r"[a-z_]", part, re.IGNORECASE)]
+        if key in groups and wrong:
             names = [file.stem for file in (CONF / key).glob("*.yaml")]
             names += [name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(key, {})]
             numbers = [name for name in numeric_settings(key) if len(numeric_settings(key)) == 1]
             setting = (
-                f", or set {numbers[0]}={value}"
+                f", or set {numbers[0]}={','.join(wrong)}"
                 if numbers
                 else f", or set one of {format_names(sibling_keys(f'{key}.'))}"
             )
-            return f"{key}={value}: {key} is a group; choose from {format_names(names)}{setting}"
+            return f"{key}={value}: {key} is a group; choose from {format_names(names)}{'' if words else setting}"
     return message
 
 
