@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,9 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
     typed, loose = override, not after.startswith("-") and "=" not in after.lstrip("=")
     if not equals and before.endswith(("=", ",")):
         typed, corrected = f"{before} {override}", before + override
+    elif not equals and "=" in before and not is_like_a_key(override):
+        values = [override, *takewhile(lambda word: "=" not in word and not word.startswith("-"), arguments[at + 1 :])]
+        typed, corrected = " ".join([before, *values]), ",".join([before, *values])
     elif not equals:
         typed, corrected = (
             (f"{override} {after}", f"{key}={after.lstrip('=')}") if after and loose else (override, f"{key}=VALUE")
@@ -127,6 +131,12 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
         return f"{override}: a value with such characters is put in quotes; write '{key}={quote(value)}'"
     form = "a setting is KEY=VALUE without blanks, and a sweep's values are separated by commas"
     return f"{typed}: {form}; write {corrected}"
+
+
+def is_like_a_key(word: str) -> bool:
+    """Return whether a word is a setting or a group, by a name that this program or another one has, or nearly so."""
+    siblings = sibling_keys(word)
+    return word in siblings or word in ELSEWHERE or bool(nearest(word, siblings)) or "." in word.strip("0123456789.")
 
 
 def explain_choice(message: str) -> str:
