@@ -4,14 +4,16 @@ PYTHON=${PYTHON:-.venv/bin/python}
 SEEDS=${SEEDS:-0,1,2,3,4}
 EPOCHS=${EPOCHS:-30}
 RESNET_EPOCHS=${RESNET_EPOCHS:-10}
+DATA=${DATA/#\~\//$HOME/} OUT=${OUT/#\~\//$HOME/}  # not every shell replaces the ~ of `make exercises DATA=~/FOLDER`
 read -r -a extra <<< "${EXTRA:-}"
 failed=0
 planning=""   # a file, while sweeps are planned and not run
 left_out=" "  # names of optional sweeps that cannot run
 
-# quoted TEXT: as Hydra reads it, for paths with quotes, blanks or parentheses.
+# quoted TEXT: as Hydra reads it, for paths with quotes, blanks or parentheses. A quote needs a backslash, and so do the
+# backslashes before a quote.
 quoted() {
-    printf "'%s'" "${1//\'/\\\'}"
+    printf "'%s'" "$(sed -E "s/(\\\\*)'/\\1\\1\\\\'/g; s/(\\\\+)\$/\\1\\1/" <<< "$1")"
 }
 
 # sweep NAME OVERRIDE...: run one sweep. If runs fail, set failed=1 and continue; on a signal or a crash, exit.

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.files import with_home
 from sweeper.garbage import collect_again
 from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions
@@ -277,7 +278,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a record may hold characters that a terminal cannot show
     try:
         try:
-            app()
+            app(list(map(with_home, sys.argv[1:])))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

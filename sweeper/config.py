@@ -172,7 +172,7 @@ def validate_text(key: str, value: str, item: dataclasses.Field[Any]) -> None:
     Raises:
         UserError: it is one of these.
     """
-    check, is_nullable = item.metadata["check"], "None" in str(item.type)
+    check, is_nullable = item.metadata["check"], re.search("None|Any", str(item.type)) is not None
     null = f"write {key}=null" if is_nullable else "it needs a value"
     if value == "None" and (is_nullable or check is None):
         raise UserError(f"{key}=None: None is written null; {null}")

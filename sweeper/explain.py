@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,9 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
     typed, loose = override, not after.startswith("-") and "=" not in after.lstrip("=")
     if not equals and before.endswith(("=", ",")):
         typed, corrected = f"{before} {override}", before + override
+    elif not equals and "=" in before and not is_like_a_key(override):
+        values = [override, *takewhile(lambda word: "=" not in word and not word.startswith("-"), arguments[at + 1 :])]
+        typed, corrected = " ".join([before, *values]), ",".join([before, *values])
     elif not equals:
         typed, corrected = (
             (f"{override} {after}", f"{key}={after.lstrip('=')}") if after and loose else (override, f"{key}=VALUE")
@@ -129,20 +133,28 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
     return f"{typed}: {form}; write {corrected}"
 
 
+def is_like_a_key(word: str) -> bool:
+    """Return whether a word is a setting or a group, by a name that this program or another one has, or nearly so."""
+    siblings = sibling_keys(word)
+    return word in siblings or word in ELSEWHERE or bool(nearest(word, siblings)) or "." in word.strip("0123456789.")
+
+
 def explain_choice(message: str) -> str:
-    """Explain that a group was given a number or a dict, by the arguments of the command."""
+    """Explain that a group was given a number, a dict, null or a truth value, by the arguments of the command."""
     groups = [item.name for item in fields(Config) if "help" not in item.metadata]
     for key, _, value in (argument.partition("=") for argument in sys.argv[1:]):
-        if key in groups and not re.match(r"[a-z_]", value):
+        words = [part for part in value.split(",") if part.lower() in ("null", "true", "false")]
+        wrong = words or [part for part in value.split(",") if not re.match(r"[a-z_]", part, re.IGNORECASE)]
+        if key in groups and wrong:
             names = [file.stem for file in (CONF / key).glob("*.yaml")]
             names += [name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(key, {})]
             numbers = [name for name in numeric_settings(key) if len(numeric_settings(key)) == 1]
             setting = (
-                f", or set {numbers[0]}={value}"
+                f", or set {numbers[0]}={','.join(wrong)}"
                 if numbers
                 else f", or set one of {format_names(sibling_keys(f'{key}.'))}"
             )
-            return f"{key}={value}: {key} is a group; choose from {format_names(names)}{setting}"
+            return f"{key}={value}: {key} is a group; choose from {format_names(names)}{'' if words else setting}"
     return message
 
 

@@ -13,6 +13,17 @@ from sweeper.errors import WriteError
 SCHEMA = 2  # of every JSON file; 1 was version 0.1's
 
 
+def home(path: str) -> str:
+    """Return a path with the home folder in place of a leading `~`."""
+    return str(Path(path).expanduser()) if path == "~" or path.startswith("~/") else path
+
+
+def with_home(argument: str) -> str:
+    """Return an argument KEY=~/PATH with the home folder, which shells replace at the beginning of a word alone."""
+    key, equals, value = argument.partition("=")
+    return f"{key}{equals}{home(value)}"
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Name the file or folder that is being written in an error of the system.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
@@ -17,6 +16,7 @@ from hydra.errors import HydraException
 
 from sweeper.config import PATHS, Config, settings
 from sweeper.errors import UserError
+from sweeper.files import home, with_home
 
 NOW = re.compile(r"\$\{now:([^{}]+)\}")
 # A value that is meant for Hydra's grammar: quoted, a list, a dict, an interpolation, a function.
@@ -56,8 +56,10 @@ def overrides_last(arguments: Sequence[str]) -> list[str]:
 
 
 def rewrite_text(argument: str) -> str:
-    """Return an override of a setting that is a text as Hydra reads it, and any other argument as it is."""
+    """Return an override of a setting that is a text, or a flag, as Hydra reads it, and another argument as it is."""
     key, equals, value = argument.partition("=")
+    if key.startswith("--"):
+        return with_home(argument)
     if not equals or (key not in text_settings() and key != "extend"):
         return argument
     if key == "extend":
@@ -92,10 +94,6 @@ def bare_or_quoted(value: str) -> str:
 @cache
 def text_settings() -> frozenset[str]:
     return frozenset(key for key, item, _ in settings(Config()) if str(item.type).startswith("str"))
-
-
-def home(path: str) -> str:
-    return str(Path(path).expanduser()) if path == "~" or path.startswith("~/") else path
 
 
 def is_read(override: str) -> bool:

@@ -1,12 +1,15 @@
 """The command line as people type it: what Hydra reads of it is what was meant."""
 
+import os
 import re
+import subprocess
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
+from processes import REPOSITORY
 
 from sweeper.typed import extensions, rewrite
 
@@ -45,6 +48,16 @@ def test_a_path_is_read_as_it_is_typed(folder: str, name: str) -> None:
     (rewritten,) = rewrite([f"data.root={folder}{name}"])
     assert value_of(rewritten) == f"{folder}{name}"
     assert rewrite([rewritten]) == [rewritten]
+
+
+def test_scripts_quote_a_path() -> None:
+    code = 'DATA=~/d OUT=o; source scripts/sweep.sh; echo "$DATA" "$OUT"; for name; do quoted "$name"; echo; done'
+    command = ["bash", "-uc", code.replace("~", "'~'"), "bash", *NAMES, "a'\\", "a\\'b", "\\\\"]
+    env = {"HOME": "/home/me", "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True)
+    folders, *quoted = done.stdout.splitlines()
+    assert folders == "/home/me/d o"
+    assert [value_of(f"data.root={text}") for text in quoted] == command[4:]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +102,7 @@ def test_the_home_folder_is_replaced_in_paths_alone(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", "/home/me")
     assert rewrite(["data.root=~/imgs", "output_dir=~"]) == ["data.root=/home/me/imgs", "output_dir=/home/me"]
     assert value_of(rewrite(["data.root=~other"])[0]) == "~other"
+    assert rewrite(["--config-dir=~/my"]) == ["--config-dir=/home/me/my"]
 
 
 def test_the_time_is_that_of_the_start() -> None:

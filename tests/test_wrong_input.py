@@ -1,9 +1,12 @@
 """Wrong input ends in a sentence with the offending setting and the valid choices, before any work starts."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from wrong_input import error_of
+
+from sweeper.explain import explain_choice, explain_syntax
 
 BAD = [
     ("model=zz", "unknown choice model=zz; choose from airbench, cnn, cnn_pool, "),
@@ -79,6 +82,7 @@ SLIPS = [  # of sweeps; those of `ALSO_OF_RUNS` are typed without -m as well
     ("target_acc=None", "summary, effects, curves and report; None is written null"),
     ("autocast=None", "autocast=None: None is written null; write autocast=null"),
     ("device=None", "device=None is invalid: must be one of auto, cpu, cuda"),
+    ("loss.class_weights=None", "loss.class_weights=None: None is written null; write loss.class_weights=null"),
     ("output_dir=None", "output_dir=None: None is written null; it needs a value"),
     ("data.cache=None", "data.cache=None: None is written null; write data.cache=null"),
     ("output_dir=", "output_dir= is empty; it needs a value"),
@@ -99,6 +103,7 @@ SLIPS = [  # of sweeps; those of `ALSO_OF_RUNS` are typed without -m as well
     ("epochs=1e3", "epochs=1e3: must be an integer; epochs=1000 is one"),
     ("model.hidden=64", "[512,256]; write model.hidden=[64]"),
     ("dropout=0.3", "dropout is a group; choose from heavy, light, none, or set dropout.rate=0.3"),
+    ("dropout=null", "dropout=null: dropout is a group; choose from heavy, light, none"),
     ("optimizer=0.1", "optimizer is a group; choose from adam, "),
     ("experiment=[p1_softmax,p2_mlp]", "is a list; choose a single name, or sweep: -m experiment=p1_softmax,p2_mlp"),
     ("model=[softmax,mlp]", "model=[softmax,mlp] is a list; choose a single name"),
@@ -166,6 +171,41 @@ def test_a_slip_is_told_what_to_write(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("typed", "rest"),
+    [
+        ("dropout=null", ""),
+        ("dropout=none,True", ""),
+        ("dropout=0.1,0.3", ", or set dropout.rate=0.1,0.3"),
+        ("dropout=none,0.3", ", or set dropout.rate=0.3"),
+    ],
+)
+def test_a_group_is_no_number_and_no_truth_value(typed: str, rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "model=mlp", typed])
+    assert explain_choice("") == f"{typed}: dropout is a group; choose from heavy, light, none{rest}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "override", "typed", "corrected"),
+    [
+        ("seed=0 1 2", "1", "seed=0 1 2", "seed=0,1,2"),
+        ("-m optimizer.lr=1e-3 1e-2 epochs=1", "1e-2", "optimizer.lr=1e-3 1e-2", "optimizer.lr=1e-3,1e-2"),
+        ("model=mlp softmax -m", "softmax", "model=mlp softmax", "model=mlp,softmax"),
+        ("seed=0 model softmax", "model", "model softmax", "model=softmax"),
+        ("seed=0 modle softmax", "modle", "modle softmax", "modle=softmax"),
+        ("seed=0 learning_rate 3", "learning_rate", "learning_rate 3", "learning_rate=3"),
+        ("seed=0 optimizer.rate 3", "optimizer.rate", "optimizer.rate 3", "optimizer.rate=3"),
+        ("seed=0 epochs", "epochs", "epochs", "epochs=VALUE"),
+    ],
+)
+def test_words_without_an_equals_sign_are_values_or_a_setting(
+    arguments: str, override: str, typed: str, corrected: str
+) -> None:
+    sentence = explain_syntax(override, arguments.split())
+    assert sentence.startswith(f"{typed}: a setting is KEY=VALUE")
+    assert sentence.endswith(f"; write {corrected}")
+
+
 def test_nothing_starts_when_a_job_of_a_sweep_is_wrong(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,4 +213,19 @@ def test_nothing_starts_when_a_job_of_a_sweep_is_wrong(
     message = error_of(["-m", *small, "model=softmax", "epochs=1,2,0"], monkeypatch)
     assert "epochs=0 is out of range" in message
     assert "nothing was started" in message
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("content", ["epochs: 1\n", "\ufeff# @package _global_\nepochs: 1\n"])
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
+def test_the_file_of_an_experiment_needs_its_first_line(
+    flags: list[str], content: str, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(content, encoding="utf-8")
+    message = error_of([*flags, "--config-dir=my", *small, "experiment=mine"], monkeypatch)
+    assert message.startswith("error: experiment=mine: the first line of an experiment's file must be # @package _glob")
+    assert "\n" not in message
     assert not (tmp_path / "outputs").exists()

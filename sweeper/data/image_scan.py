@@ -43,7 +43,7 @@ class Scan:
         self.passed["images outside of class folders"] += loose
         found: Files = {}
         for name in names:
-            check_name(folder, name)
+            text = class_name(folder, name)
             before = self.passed.copy()
             files = sorted(self.images(folder / name))
             if not files:
@@ -52,7 +52,7 @@ class Scan:
                 raise UserError(f"{folder / name} contains no images ({format_names(SUFFIXES)}){but}; {LAYOUT}")
             for relative, *signature in files:
                 self.digest.update(os.fsencode(f"{split}/{name}/{relative}\0{signature}\n"))
-            found[name] = [os.path.join(folder, name, relative) for relative, *_ in files]  # noqa: PTH118  many
+            found[text] = [os.path.join(folder, name, relative) for relative, *_ in files]  # noqa: PTH118  many
         return found
 
     def images(
@@ -114,14 +114,16 @@ def few(names: Iterable[str]) -> str:
     return ", ".join(ordered[:FEW]) + (f" and {len(ordered) - FEW:,} more" if len(ordered) > FEW else "")
 
 
-def check_name(folder: Path, name: str) -> None:
-    """Check that a class's name is text.
+def class_name(folder: Path, name: str) -> str:
+    """Return the name of a class's folder as text, also where the locale reads names of files as another encoding.
 
     Raises:
         UserError: it has bytes that are not UTF-8.
     """
-    if printable(name) != name:
-        raise UserError(f"the name of the class folder {folder}/{printable(name)} is not UTF-8; rename it")
+    try:
+        return os.fsencode(name).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"the name of the class folder {folder}/{printable(name)} is not UTF-8; rename it") from None
 
 
 def printable(text: str) -> str:

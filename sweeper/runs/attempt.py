@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from sweeper.errors import Diverged, Stopped, WriteError
+from sweeper.errors import Diverged, Stopped, UserError, WriteError
 from sweeper.runs import checkpoint
 from sweeper.runs.console import Console
 from sweeper.runs.directory import RunDirectory
@@ -84,43 +84,55 @@ class Attempt:
             UserError: a checkpoint is refused, or the images have changed meanwhile.
             Diverged: the loss is not finite.
             WriteError: a checkpoint or a record cannot be written; another attempt resumes from the last checkpoint.
-            SystemExit: a signal stopped the attempt; another attempt resumes.
+            SystemExit: a signal stopped the attempt, even if it ended otherwise at that moment.
         """
         with log_to(self.record.folder / "train.log"), StopFlag() as stop:
-            self.write_status(State.RUNNING)
             try:
-                self.components = build()
-                self.resume()
-                self.write_status(State.RUNNING)
-                self.train(stop)
-                result = self.evaluate_best()
-            except (Stopped, KeyboardInterrupt):
-                self.write_status(State.INTERRUPTED)
-                log.log(
-                    self.name.level,
-                    "%s: interrupted at epoch %d, step %d; rerun the same command to resume",
-                    *(self.name.text, self.loop.epoch, self.loop.step_in_epoch),
-                )
-                sys.exit(128 + (stop.signum or signal.SIGINT))
-            except Diverged as error:
-                log.debug("diverged: %s", error)  # to train.log; the caller reports it to the user
-                self.record.write_metrics(self.loop.history)  # synced: nothing resumes from the checkpoint
-                self.write_status(State.DIVERGED, str(error))
-                raise Diverged(f"{self.record.run_id} diverged: {error}") from error
-            except WriteError as error:
-                reason = f"stopped at epoch {self.loop.epoch}: {error}"
-                self.write_failure(reason)
-                raise WriteError(
-                    f"{self.record.run_id} {reason}; {remedy(error)} and rerun the same command to resume"
-                ) from error
-            except BaseException:
-                self.write_failure(traceback.format_exc())
-                raise
-            self.write_status(State.FINISHED)
+                result = self.train_and_evaluate(build, stop)
+            except Exception as error:
+                if stop.signum is None:
+                    raise
+                reason = error if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
+                log.error("failed: %s", reason)
+                sys.exit(128 + stop.signum)
         for path in (self.record.last, self.record.best):
             checkpoint.previous(path).unlink(missing_ok=True)
         if stop.signum is not None:  # too late for this run, but the process must not start another
             sys.exit(128 + stop.signum)
+        return result
+
+    def train_and_evaluate(self, build: Callable[[], TrainingComponents], stop: StopFlag) -> dict[str, Any]:
+        """Train to the end and evaluate, as `run` says, and record how it ends."""
+        self.write_status(State.RUNNING)
+        try:
+            self.components = build()
+            self.resume()
+            self.write_status(State.RUNNING)
+            self.train(stop)
+            result = self.evaluate_best()
+        except (Stopped, KeyboardInterrupt):
+            self.write_status(State.INTERRUPTED)
+            log.log(
+                self.name.level,
+                "%s: interrupted at epoch %d, step %d; rerun the same command to resume",
+                *(self.name.text, self.loop.epoch, self.loop.step_in_epoch),
+            )
+            sys.exit(128 + (stop.signum or signal.SIGINT))
+        except Diverged as error:
+            log.debug("diverged: %s", error)  # to train.log; the caller reports it to the user
+            self.record.write_metrics(self.loop.history)  # synced: nothing resumes from the checkpoint
+            self.write_status(State.DIVERGED, str(error))
+            raise Diverged(f"{self.record.run_id} diverged: {error}") from error
+        except WriteError as error:
+            reason = f"stopped at epoch {self.loop.epoch}: {error}"
+            self.write_failure(reason)
+            raise WriteError(
+                f"{self.record.run_id} {reason}; {remedy(error)} and rerun the same command to resume"
+            ) from error
+        except BaseException:
+            self.write_failure(traceback.format_exc())
+            raise
+        self.write_status(State.FINISHED)
         return result
 
     def write_status(self, state: State, error: str | None = None) -> None:

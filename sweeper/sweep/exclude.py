@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from sweeper.errors import UserError, format_names
+from sweeper.config import settings
+from sweeper.errors import UserError, format_names, nearest
 from sweeper.sweep.compose import Composed
 
 
@@ -20,7 +21,8 @@ def value_of(composed: Composed, key: str) -> Any:
     try:
         return attrgetter(key)(composed.config)
     except AttributeError as error:
-        raise UserError(f"sweep.exclude: {key} is neither a group nor a setting") from error
+        names = [*composed.presets, *(name for name, _, _ in settings(composed.config))]
+        raise UserError(f"sweep.exclude: {key} is neither a group nor a setting{nearest(key, names)}") from error
 
 
 def matches(composed: Composed, rule: dict[str, Any]) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from folders import make, make_two_classes, names_of
 
+from sweeper.data import image_scan
 from sweeper.data.image_folders import list_images
+from sweeper.data.image_scan import Scan
 from sweeper.errors import UserError
 
 
@@ -236,6 +238,13 @@ def test_a_class_whose_name_is_no_text_is_refused(root: Path) -> None:
     (root / "train" / os.fsdecode(b"caf\xe9")).mkdir()
     with pytest.raises(UserError, match=r"class folder \S*train/caf\? is not UTF-8; rename it"):
         list_images(root)
+
+
+def test_a_class_has_its_name_in_every_locale(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(root, "train/größe/0.png")
+    in_ascii = "größe".encode().decode("ascii", "surrogateescape")  # with LC_ALL=C
+    monkeypatch.setattr(image_scan, "subfolders", lambda folder: [in_ascii])
+    assert list(Scan().classes(root / "train", "train")) == ["größe"]
 
 
 def test_a_folder_below_the_right_one_is_refused_with_its_name(root: Path) -> None:

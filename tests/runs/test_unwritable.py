@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,24 @@ def test_a_full_disk_fails_the_run_with_a_sentence_and_it_resumes(
     run(config, JOB)
     assert record.is_finished()
     assert f"resuming at epoch {3 if name == 'best.pt' else 2}" in (record.folder / "train.log").read_text()
+
+
+def test_a_signal_while_a_run_fails_stops_the_process_too(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save = failing(checkpoint.save, "last.pt", 1)
+
+    def save_after_a_signal(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        save(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save", save_after_a_signal)
+    with pytest.raises(SystemExit) as raised:  # a sweep that goes on after failures would start the next run
+        run(config, JOB)
+    record = the_record(tmp_path)
+    assert raised.value.code == 128 + signal.SIGTERM
+    assert (record.status() or {})["state"] == "failed"
+    assert caplog.messages[-1].startswith(f"failed: {record.run_id} stopped at epoch ")
 
 
 def test_a_folder_that_becomes_read_only_leaves_the_run_to_the_next_start(

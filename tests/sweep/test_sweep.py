@@ -116,7 +116,7 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
-        ("[{modl:mlp}]", "sweep.exclude: modl is neither a group nor a setting"),
+        ("[{modl:mlp}]", "sweep.exclude: modl is neither a group nor a setting (did you mean model?)"),
         ("[{model:cnn}]", "sweep.exclude: no combination has model=cnn; the sweep's values: mlp, softmax"),
         ("[{data:image_folder}]", "sweep.exclude: all 2 combinations are excluded"),
     ],
