@@ -15,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.display import exit_with_error
+from sweeper.errors import UserError, format_names
 from sweeper.garbage import collect_again
 from sweeper.streams import discard_output, open_closed_streams
 from sweeper.summary.convergence import DEFAULT_FRACTION, ConvergenceOptions

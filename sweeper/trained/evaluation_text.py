@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.display import stdout_console
+from sweeper.display import print_sentence, stdout_console
 from sweeper.errors import UserError
 from sweeper.runs.evaluate import Reevaluation
 from sweeper.summary.output import printable
@@ -86,10 +86,10 @@ def check_evaluation(evaluation: Reevaluation, recorded: Path) -> None:
     """
     num_images, changed = int(evaluation.confusion.sum()), evaluation.num_changed
     if changed is None:
-        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
+        print_sentence(f"{recorded} is missing or damaged; predicted classes are not compared", sys.stderr)
     if evaluation.device_type != evaluation.recorded_device:
         places = f"trained on {evaluation.recorded_device}, evaluated on {evaluation.device_type}"
-        print(f"{places}: {changed or 0} of {num_images} predicted classes differ", file=sys.stderr)
+        print_sentence(f"{places}: {changed or 0} of {num_images} predicted classes differ", sys.stderr)
         allowed = OTHER_DEVICE
     else:
         allowed = 0.0
