@@ -92,7 +92,13 @@ def summary(
         text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
         return
-    terminal.print_table(laid_out, caption, output, sweep, output_dir)
+    selected = {"--where": where or [], "--columns": [columns] if columns else []}
+    selected |= {
+        "--sort": [sort] if sort != "best_val_acc" else [],
+        "--group-by": [group_by] if group_by != "seed" else [],
+    }
+    given = [part for option, values in selected.items() for value in values for part in (option, value)]
+    terminal.print_table(laid_out, caption, output, sweep, output_dir, [*given, *options.arguments])
     if output is None and sweep is None and not where and columns is None:
         export.write_files(frame, laid_out, caption, output_dir)
 
