@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.display import print_sentence, stdout_console
-from sweeper.summary.columns import format_value
+from sweeper.summary.columns import FINGERPRINT, format_value
 from sweeper.summary.differences import Differences, Pair, TestDifference
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.mask_differences import MaskDifference
@@ -63,6 +63,8 @@ def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str) -> None:
 
 
 def format_cell(name: str, value: Any) -> str:
+    if name == "dataset.fingerprint":
+        return format_value(FINGERPRINT, value)
     return f"{value:.6g}" if isinstance(value, float) else format_value(name, value)
 
 
