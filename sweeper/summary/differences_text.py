@@ -32,7 +32,7 @@ def print_differences(found: Differences) -> None:
     if found.epoch is None:
         print("Curves: no difference in the epochs that both have")
     else:
-        print_pairs(f"Curves differ from epoch {found.epoch} on; in that epoch", found.curves, "")
+        print_pairs(f"Curves differ from epoch {found.epoch} on", found.curves, "", f"epoch {found.epoch}")
     if found.test is not None:
         print_test(found.test)
     if found.masks is not None:
@@ -50,12 +50,13 @@ def print_masks(test: MaskDifference) -> None:
     print_sentence(CAVEAT)
 
 
-def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str) -> None:
+def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str, what: str = "") -> None:
+    """Print a table of pairs, its first column headed by what they are; or a sentence where there are none."""
     if not pairs:
         print(f"{title}: {otherwise}")
         return
     table = Table(title=title, title_justify="left")
-    for name in ("", "A", "B"):
+    for name in (what, "A", "B"):
         table.add_column(name, overflow="fold")
     for name, pair in pairs.items():
         table.add_row(*(Text(printable(text)) for text in (name, *(format_cell(name, value) for value in pair))))

@@ -68,7 +68,8 @@ def print_predictions(found: Predictions, run_ids: Sequence[str], top: int) -> N
     console.print(grid)
     if len(table) > MAX_ROWS:
         print_sentence(f"The first {MAX_ROWS} of {len(table):,} images; --output FILE.csv has all")
-    print_sentence(f"p: probability{', mean' if len(run_ids) > 1 else ''} of {', '.join(run_ids)}")
+    given = "probability given by" if len(run_ids) == 1 else "mean of the probabilities given by"
+    print_sentence(f"p: {given} {' and '.join(run_ids)}")
 
 
 def ordinal(number: int) -> str:

@@ -150,7 +150,8 @@ def test_the_table_has_a_line_for_each_image(
     lines = [line for line in printed.splitlines() if ".png" in line]
     assert len(lines) == 10 and all(sum(name in line for name in CLASSES) == 3 for line in lines)
     assert all(name in printed for name in ("class", "2nd", "3rd"))
-    assert f"p: probability, mean of {records['softmax'].run_id}, {records['cnn'].run_id}\n" in printed
+    both = f"{records['softmax'].run_id} and {records['cnn'].run_id}"
+    assert printed.endswith(f"p: mean of the probabilities given by {both}\n")
 
 
 def test_ordinals() -> None:
