@@ -53,15 +53,18 @@ def fold(text: str, stream: Any, indent: int = 2) -> str:
 
 
 def fold_line(line: str, width: int, indent: int) -> str:
+    """Break a line; a command at its end, `...: python train.py ...`, gets a line of its own, however long it is."""
     margin = " " * min(len(line) - len(line.lstrip()) + indent, width // 2)
-    return textwrap.fill(
-        line,
+    sentence, command, arguments = line.partition(": python ")
+    lines = textwrap.wrap(
+        sentence + command[:1],
         width,
         subsequent_indent=margin,
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return "\n".join([*lines, f"{margin}{command[2:]}{arguments}"] if command else lines)
 
 
 def print_sentence(sentence: str, stream: Any = None) -> None:

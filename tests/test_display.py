@@ -76,6 +76,12 @@ def test_commands_are_printed_in_one_piece_to_be_copied(monkeypatch: pytest.Monk
     terminal = use_terminal(monkeypatch)
     for command in ("next: python -m sweeper effects ", "python train.py -m "):
         assert fold(command + WIDE, terminal) == command + WIDE
+    sentence = "error: model=mlp,cnn has several values; use -m to sweep over them"
+    assert fold(f"{sentence}: python train.py -m {WIDE}", terminal).split("\n") == [
+        "error: model=mlp,cnn has several values; use -m to sweep",
+        "  over them:",
+        f"  python train.py -m {WIDE}",
+    ]
 
 
 def test_sentences_errors_and_the_log_are_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
