@@ -256,7 +256,8 @@ def new(
 
     for path in write_starter(group, name, folder):
         print(path)
-    print(f"next: python train.py extend={folder / name}.py {group}={name}")
+    small = "" if group == "data" else " data=digits"
+    print(f"next: python train.py extend={folder / name}.py {group}={name}{small}")
 
 
 @app.command()
