@@ -12,7 +12,14 @@ WHAT := --constraint constraints.txt --editable '.[dev]'
     bench-effects bench-tricks lint format
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { \
+	    line = sprintf("  make %-15s", $$1); count = split($$2, words, " "); \
+	    for (i = 1; i <= count; i++) { \
+	        if (length(line " " words[i]) > 80) { print line; line = sprintf("%22s", "") } \
+	        line = line " " words[i] \
+	    } \
+	    print line \
+	}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed  ## Create .venv and install the project, if missing or out of date; TORCH=cpu: no CUDA
 

@@ -15,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from sweeper.errors import UserError, exit_with_error, format_names
+from sweeper.display import exit_with_error
+from sweeper.errors import UserError, format_names
 from sweeper.files import with_home
 from sweeper.garbage import collect_again
 from sweeper.streams import discard_output, open_closed_streams
@@ -92,7 +93,13 @@ def summary(
         text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
         return
-    terminal.print_table(laid_out, caption, output, sweep, output_dir)
+    selected = {"--where": where or [], "--columns": [columns] if columns else []}
+    selected |= {
+        "--sort": [sort] if sort != "best_val_acc" else [],
+        "--group-by": [group_by] if group_by != "seed" else [],
+    }
+    given = [part for option, values in selected.items() for value in values for part in (option, value)]
+    terminal.print_table(laid_out, caption, output, sweep, output_dir, [*given, *options.arguments])
     if output is None and sweep is None and not where and columns is None:
         export.write_files(frame, laid_out, caption, output_dir)
 
@@ -250,7 +257,8 @@ def new(
 
     for path in write_starter(group, name, folder):
         print(path)
-    print(f"next: python train.py extend={folder / name}.py {group}={name}")
+    small = "" if group == "data" else " data=digits"
+    print(f"next: python train.py extend={folder / name}.py {group}={name}{small}")
 
 
 @app.command()

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config import Config, SweepConfig, validate
-from sweeper.errors import UserError, exit_with_error
+from sweeper.display import exit_with_error
+from sweeper.errors import UserError
 from sweeper.garbage import collect_again
 from sweeper.interpolations import raw_values, refuse_unstable
 from sweeper.typed import as_multirun

@@ -1,12 +1,14 @@
 """The command line of train.py: Hydra's, with readable errors."""
 
+import io
 import logging
 import os
+import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, fields
 from functools import cache, partial
 from pathlib import Path
@@ -21,11 +23,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config import Config, settings
+from sweeper.display import exit_with_error, fold
 from sweeper.errors import (
     FRIENDLY_ERRORS,
     Diverged,
     UserError,
-    exit_with_error,
     explain_memory,
     innermost_package,
     release_frames,
@@ -127,13 +129,26 @@ def run_with_friendly_errors(main: Callable[[], None]) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = os.environ[FRIENDLY_ERRORS] = "1"
     try:
-        with friendly_errors():
+        with friendly_errors(), folded_help() if {"--help", "-h"} & set(sys.argv[1:]) else nullcontext():
             load_extensions(sys.argv[1:])
             sys.argv[1:] = rewrite(sys.argv[1:])
             main()
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "0"
         del os.environ[FRIENDLY_ERRORS]
+
+
+@contextmanager
+def folded_help() -> Iterator[None]:
+    """Print the help page as wide as the terminal: further lines of a setting begin below its description."""
+    page, stdout = io.StringIO(), sys.stdout
+    try:
+        with redirect_stdout(page):
+            yield
+    finally:
+        for line in page.getvalue().splitlines():
+            described = re.match(r"  \S+ {2,}", line)
+            print(fold(line, stdout, described.end() - 2 if described else 2), file=stdout)
 
 
 @contextmanager

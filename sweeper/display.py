@@ -1,9 +1,11 @@
-"""Displays in a terminal that are redrawn: whether they are possible, and log lines above them. No torch here."""
+"""Text in a terminal: lines as wide as it is, displays that are redrawn, log lines above them. No torch here."""
 
 import io
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -12,6 +14,7 @@ from typing import Any
 FAILED = "failed: "  # the beginning of a line about a run that failed
 CANNOT_REDRAW = ("dumb", "unknown")  # values of TERM
 UNLIMITED = 100_000  # characters across, of a file
+TO_COPY = ("next: ", "python ")  # the beginnings of lines with a command, which is copied in one piece
 
 
 def can_redraw(stream: Any) -> bool:
@@ -31,6 +34,55 @@ def stdout_console(width: int = UNLIMITED) -> Any:
         return Console()
     colors: Any = "standard" if os.environ.get("FORCE_COLOR") else None
     return Console(width=width, force_terminal=False, color_system=colors)
+
+
+def fold(text: str, stream: Any, indent: int = 2) -> str:
+    """Break lines that are wider than a terminal between words; leave other streams, and commands to copy, as they are.
+
+    Args:
+        stream: where the text is printed.
+        indent: characters by which further lines are indented more than the first.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        line if len(line) <= width or line.startswith(TO_COPY) else fold_line(line, width, indent)
+        for line in text.split("\n")
+    )
+
+
+def fold_line(line: str, width: int, indent: int) -> str:
+    """Break a line; a command at its end, `...: python train.py ...`, gets a line of its own, however long it is."""
+    margin = " " * min(len(line) - len(line.lstrip()) + indent, width // 2)
+    sentence, command, arguments = line.partition(": python ")
+    lines = textwrap.wrap(
+        sentence + command[:1],
+        width,
+        subsequent_indent=margin,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join([*lines, f"{margin}{command[2:]}{arguments}"] if command else lines)
+
+
+def print_sentence(sentence: str, stream: Any = None) -> None:
+    """Print a sentence, on standard output by default, see `fold`."""
+    stream = stream or sys.stdout
+    print(fold(sentence, stream), file=stream)
+
+
+def exit_with_error(sentence: str) -> None:
+    """Print the sentence to standard error and exit with status 1."""
+    sys.exit(fold(f"error: {sentence}", sys.stderr))
+
+
+class FoldingHandler(logging.StreamHandler[Any]):
+    """Log lines for people, see `fold`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return fold(super().format(record), self.stream)
 
 
 class Above(io.TextIOBase):

@@ -3,7 +3,6 @@
 import difflib
 import logging
 import re
-import sys
 import traceback
 from collections.abc import Iterable
 from functools import cache
@@ -71,11 +70,6 @@ def warn_once(log: logging.Logger, sentence: str) -> None:
 def tell_once(log: logging.Logger, sentence: str) -> None:
     """Log what the first of several checks found, without its repetitions in this process."""
     log.info("%s", sentence)
-
-
-def exit_with_error(sentence: str) -> None:
-    """Print the sentence to standard error and exit with status 1."""
-    sys.exit(f"error: {sentence}")
 
 
 def release_frames(error: BaseException) -> None:

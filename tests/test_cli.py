@@ -1,5 +1,6 @@
 """The command line of train.py: its help, completion, and the presets that a command's settings equal."""
 
+import io
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from choices import presets
 from processes import REPOSITORY, environment
 from support import composed_by_hydra
 
-from sweeper.cli import preset_labels
+from sweeper.cli import folded_help, preset_labels
 
 
 def test_help_lists_groups_settings_and_examples_without_torch() -> None:
@@ -23,6 +24,25 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
     assert done.stdout.count("\n  python train.py") == 4
     assert re.search(r"optimizer\.weight_decay +L2 penalty", done.stdout)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with folded_help():
+        print(
+            f"model: {'some_model, ' * 9}\n  optimizer.lr    peak learning rate, after the warm-up, of all parameters"
+        )
+    assert terminal.getvalue().splitlines()[-3:] == [
+        "  some_model,",
+        "  optimizer.lr    peak learning rate, after the warm-up, of",
+        f"{' ' * 18}all parameters",
+    ]
 
 
 @pytest.mark.parametrize(

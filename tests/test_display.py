@@ -10,7 +10,17 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeper import display
-from sweeper.display import Above, can_redraw, lines_above, progress, stdout_console
+from sweeper.display import (
+    Above,
+    FoldingHandler,
+    can_redraw,
+    exit_with_error,
+    fold,
+    lines_above,
+    print_sentence,
+    progress,
+    stdout_console,
+)
 
 
 class Terminal(io.StringIO):
@@ -43,6 +53,47 @@ def test_a_file_is_never_cut_whatever_force_color_says(
 def test_a_terminal_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:
     use_terminal(monkeypatch)
     assert stdout_console().width == 60
+
+
+WIDE = f"  planned: {'cross-entropy loss ' * 4}{'x' * 70}"  # with a word wider than the terminal
+
+
+def test_lines_wider_than_a_terminal_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    lines = fold(f"short\n{WIDE}\n", terminal).split("\n")
+    assert lines == [
+        "short",
+        "  planned: cross-entropy loss cross-entropy loss",
+        "    cross-entropy loss cross-entropy loss",
+        f"    {'x' * 70}",
+        "",
+    ]
+    assert fold(WIDE, io.StringIO()) == WIDE
+    assert fold(WIDE, terminal, 9).split("\n")[1].startswith(" " * 11 + "cross")
+
+
+def test_commands_are_printed_in_one_piece_to_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    for command in ("next: python -m sweeper effects ", "python train.py -m "):
+        assert fold(command + WIDE, terminal) == command + WIDE
+    sentence = "error: model=mlp,cnn has several values; use -m to sweep over them"
+    assert fold(f"{sentence}: python train.py -m {WIDE}", terminal).split("\n") == [
+        "error: model=mlp,cnn has several values; use -m to sweep",
+        "  over them:",
+        f"  python train.py -m {WIDE}",
+    ]
+
+
+def test_sentences_errors_and_the_log_are_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, sentence = use_terminal(monkeypatch), "word " * 30 + "end"
+    print_sentence(sentence)
+    print_sentence(sentence, sys.stderr)
+    FoldingHandler(terminal).emit(logging.LogRecord("name", logging.INFO, "", 0, "%s", (sentence,), None))
+    with pytest.raises(SystemExit) as ended:
+        exit_with_error(sentence)
+    lines = f"{terminal.getvalue()}{ended.value.code}".splitlines()
+    assert len(lines) == 4 * 3 and max(map(len, lines)) <= 60
+    assert sum(line.count("word") for line in lines) == 4 * 30
 
 
 @pytest.mark.parametrize(("term", "redrawn"), [("xterm", True), ("dumb", False), ("unknown", False)])

@@ -1,8 +1,9 @@
 """Tests of my_activation: python -m pytest test_my_activation.py."""
 
 import torch
-from my_activation import my_activation
 from torch.nn import functional as F
+
+from my_activation import my_activation
 
 
 def test_it_is_silu_where_beta_is_one() -> None:

@@ -1,9 +1,9 @@
 """Tests of my_architecture: python -m pytest test_my_architecture.py."""
 
 import torch
-from my_architecture import my_architecture
 from torch import nn
 
+from my_architecture import my_architecture
 from sweeper.models.architecture import Layers
 
 

@@ -1,6 +1,7 @@
 """Tests of my_augmentation: python -m pytest test_my_augmentation.py."""
 
 import torch
+
 from my_augmentation import my_augmentation
 
 

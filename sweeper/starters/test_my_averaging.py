@@ -1,9 +1,9 @@
 """Tests of my_averaging: python -m pytest test_my_averaging.py."""
 
 import torch
-from my_averaging import my_averaging
 from torch import nn
 
+from my_averaging import my_averaging
 from sweeper.data.batches import Step
 
 

@@ -1,9 +1,9 @@
 """Tests of my_courses: python -m pytest test_my_courses.py."""
 
 import pytest
-from my_courses import my_courses
 from torch import nn
 
+from my_courses import my_courses
 from sweeper.data.batches import Step
 from sweeper.errors import UserError
 

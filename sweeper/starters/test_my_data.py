@@ -1,6 +1,7 @@
 """Tests of my_data: python -m pytest test_my_data.py."""
 
 import numpy as np
+
 from my_data import my_data
 
 

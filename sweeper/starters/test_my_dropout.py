@@ -1,8 +1,9 @@
 """Tests of my_dropout: python -m pytest test_my_dropout.py."""
 
 import torch
-from my_dropout import my_dropout
 from torch import nn
+
+from my_dropout import my_dropout
 
 
 def test_it_does_nothing_outside_of_training() -> None:

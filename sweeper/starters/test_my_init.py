@@ -1,8 +1,9 @@
 """Tests of my_init: python -m pytest test_my_init.py."""
 
 import torch
-from my_init import my_init
 from torch import nn
+
+from my_init import my_init
 
 
 def test_weights_are_cut_off_and_biases_are_zero() -> None:

@@ -1,8 +1,9 @@
 """Tests of my_loss: python -m pytest test_my_loss.py."""
 
 import torch
-from my_loss import my_loss
 from torch.nn import functional as F
+
+from my_loss import my_loss
 
 
 def test_classes_and_their_probabilities_have_the_same_loss() -> None:

@@ -1,8 +1,8 @@
 """Tests of my_mixing: python -m pytest test_my_mixing.py."""
 
 import torch
-from my_mixing import my_mixing
 
+from my_mixing import my_mixing
 from sweeper.data.batches import Step
 
 

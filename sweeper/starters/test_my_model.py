@@ -1,8 +1,9 @@
 """Tests of my_model: python -m pytest test_my_model.py."""
 
 import torch
-from my_model import my_model
 from torch import nn
+
+from my_model import my_model
 
 
 def test_it_turns_images_into_logits() -> None:

@@ -1,6 +1,7 @@
 """Tests of my_norm: python -m pytest test_my_norm.py."""
 
 import torch
+
 from my_norm import my_norm
 
 

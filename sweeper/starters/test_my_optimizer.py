@@ -1,8 +1,9 @@
 """Tests of my_optimizer: python -m pytest test_my_optimizer.py."""
 
 import torch
-from my_optimizer import my_optimizer
 from torch import nn
+
+from my_optimizer import my_optimizer
 
 
 def test_a_step_is_a_fraction_lr_of_the_weights_against_the_gradient() -> None:

@@ -1,6 +1,7 @@
 """Tests of my_views: python -m pytest test_my_views.py."""
 
 import torch
+
 from my_views import my_views
 
 

@@ -12,6 +12,7 @@ from sweeper.summary.columns import (
     best_val,
     chooser_of,
     format_override,
+    format_value,
     is_measure,
     is_missing,
     scores,
@@ -147,7 +148,11 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
         names = [name for name in implied if chooser_of(name) == group]
         for choice, runs in frame.groupby(group):
             values: list[tuple[str, Any]] = [(name, runs[name].iloc[0]) for name in names]
-            known = [(name.removeprefix(f"{group}."), value) for name, value in values if not is_missing(value)]
-            texts = [f"{name}={format_override(value)}" for name, value in known]
+            texts = [
+                f"{name.removeprefix(f'{group}.')}="
+                f"{format_value(name, value) if name == FINGERPRINT else format_override(value)}"
+                for name, value in values
+                if not is_missing(value)
+            ]
             lines += [f"{group}={choice} implies {', '.join(texts)}"] if texts else []
     return lines

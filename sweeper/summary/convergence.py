@@ -30,6 +30,12 @@ class ConvergenceOptions:
                 raise UserError(f"{option} {value}: must be above 0 and at most 1")
 
     @property
+    def arguments(self) -> list[str]:
+        """Return the options of a command line that differ from the defaults."""
+        fraction = ["--convergence-fraction", f"{self.fraction:g}"] if self.fraction != DEFAULT_FRACTION else []
+        return fraction + ([] if self.target_acc is None else ["--target-acc", f"{self.target_acc:g}"])
+
+    @property
     def captions(self) -> list[str]:
         """Describe what differs from the defaults, a line each."""
         lines = []

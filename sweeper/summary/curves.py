@@ -33,7 +33,7 @@ from sweeper.summary.learning_curves import (
     with_short_names,
 )
 from sweeper.summary.output import printable, write_output
-from sweeper.summary.typed_presets import as_typed, typed_presets
+from sweeper.summary.typed_presets import as_typed
 
 COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")  # Okabe-Ito without yellow
 # Sizes in points, chosen to look alike.
@@ -113,7 +113,7 @@ def write_curves(
     files = usual if output is None else [output]
     if files[0].suffix.lower() not in METADATA:
         raise UserError(f"--output {files[0]}: unsupported file type; choose from {format_names(METADATA)}")
-    frame = as_typed(frame, typed_presets(frame))
+    frame = as_typed(frame)
     curves = learning_curves(output_dir, frame)
     if not curves:
         raise UserError(f"none of the {len(frame)} runs in {output_dir / 'runs'} has completed an epoch yet")

@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.display import stdout_console
-from sweeper.summary.columns import format_value
+from sweeper.display import print_sentence, stdout_console
+from sweeper.summary.columns import FINGERPRINT, format_value
 from sweeper.summary.differences import Differences, Pair, TestDifference
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.mask_differences import MaskDifference
@@ -24,15 +24,15 @@ def as_json(found: Differences) -> str:
 def print_differences(found: Differences) -> None:
     """Print what differs; a heading without a difference is a sentence."""
     print(f"A = {found.runs[0]}\nB = {found.runs[1]}")
-    print_pairs("Settings", found.settings, "all settings are equal")
+    print_pairs("Settings", found.settings, "no difference")
     names = found.changed_code[:MAX_CODE]
     more = f" and {len(found.changed_code) - MAX_CODE} more" if len(found.changed_code) > MAX_CODE else ""
-    print(f"Code: {', '.join(names)}{more} changed" if names else "Code: what both use is equal")
-    print_pairs("Data, versions, machine", found.facts, "all are equal")
+    print_sentence(f"Code: {', '.join(names)}{more} changed" if names else "Code: no difference in what both use")
+    print_pairs("Data, versions, machine", found.facts, "no difference")
     if found.epoch is None:
-        print("Curves: equal in every epoch that both have")
+        print("Curves: no difference in the epochs that both have")
     else:
-        print_pairs(f"Curves differ from epoch {found.epoch} on", found.curves, "")
+        print_pairs(f"Curves differ from epoch {found.epoch} on", found.curves, "", f"epoch {found.epoch}")
     if found.test is not None:
         print_test(found.test)
     if found.masks is not None:
@@ -43,19 +43,20 @@ def print_masks(test: MaskDifference) -> None:
     """Print both mIoUs and Wilcoxon's test."""
     first, second = test.mious
     print(f"Test mIoU: A {first:.4f}, B {second:.4f}, B - A {second - first:+.4f}")
-    print(
+    print_sentence(
         f"Test images with a higher mIoU in A: {test.only_first:,}, in B: {test.only_second:,}, equal: {test.equal:,}; "
         f"Wilcoxon's signed-rank test: p = {format_p(test.p)}"
     )
-    print(CAVEAT)
+    print_sentence(CAVEAT)
 
 
-def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str) -> None:
+def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str, what: str = "") -> None:
+    """Print a table of pairs, its first column headed by what they are; or a sentence where there are none."""
     if not pairs:
         print(f"{title}: {otherwise}")
         return
     table = Table(title=title, title_justify="left")
-    for name in ("", "A", "B"):
+    for name in (what, "A", "B"):
         table.add_column(name, overflow="fold")
     for name, pair in pairs.items():
         table.add_row(*(Text(printable(text)) for text in (name, *(format_cell(name, value) for value in pair))))
@@ -63,6 +64,8 @@ def print_pairs(title: str, pairs: dict[str, Pair], otherwise: str) -> None:
 
 
 def format_cell(name: str, value: Any) -> str:
+    if name == "dataset.fingerprint":
+        return format_value(FINGERPRINT, value)
     return f"{value:.6g}" if isinstance(value, float) else format_value(name, value)
 
 
@@ -70,11 +73,11 @@ def print_test(test: TestDifference) -> None:
     """Print both accuracies, McNemar's test, and the classes with the largest differences."""
     first, second = test.accs
     print(f"Test accuracy: A {first:.4f}, B {second:.4f}, B - A {second - first:+.4f}")
-    print(
+    print_sentence(
         f"Test images right in both: {test.both:,}, in A alone: {test.only_first:,}, in B alone: {test.only_second:,}, "
         f"in neither: {test.neither:,}; McNemar's exact test: p = {format_p(test.p)}"
     )
-    print(CAVEAT)
+    print_sentence(CAVEAT)
     if not test.classes:
         return
     table = Table(title="Classes that differ most", title_justify="left")

@@ -263,8 +263,7 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
 def plans(found: Effects) -> list[str]:
     """Return the detectable difference of each table, and the seeds that narrower intervals need.
 
-    They are those of each axis, or of all changes alike where the design is balanced, so that all effects have one
-    variance.
+    They are those of each axis, or of any change where the design is balanced, so that all effects have one variance.
     """
     lines = []
     for table in tables(found.comparisons):
@@ -272,10 +271,10 @@ def plans(found: Effects) -> list[str]:
         form = metric.digits.replace("+", "").format
         tested = [comparison for comparison in table if comparison.p is not None]
         spreads: dict[str, list[Comparison]] = {}
-        alike = "any change" if is_balanced(tested) else None
+        alike = is_balanced(tested)
         for comparison in tested:
             if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
-                spreads.setdefault(alike or comparison.changes[0].axis_name, []).append(comparison)
+                spreads.setdefault("" if alike else comparison.changes[0].axis_name, []).append(comparison)
         shown, hopeless, seeds, needed = list[str](), list[str](), set[int](), list[tuple[int, str]]()
         for axis, of_axis in spreads.items():
             spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
@@ -284,20 +283,26 @@ def plans(found: Effects) -> list[str]:
             seeds.add(fewest)
             smallest, bound = detectable(fewest, LEVEL / len(tested)) * spread, of_axis[0].bound
             if bound and smallest > bound:
-                hopeless.append(axis)
+                hopeless.append(f" of {axis}" if axis else "")
             else:
-                shown.append(f"{form(smallest)} ({axis})")
+                shown.append(f"{form(smallest)}{of(axis)}")
             if number > fewest:
                 needed.append((number, axis))
         if seeds and not found.method.is_anytime:
             name = f"{metric.title}{on_data(table[0], found.comparisons)}"
-            known = [f"a true difference of about {' or '.join(shown)}"] if shown else []
-            known += [f"no possible difference of {' or '.join(hopeless)}"] if hopeless else []
+            known = [f"{'any' if alike else 'a'} true difference of about {' or '.join(shown)}"] if shown else []
+            known += [f"no possible difference{' or'.join(hopeless)}"] if hopeless else []
+            parts = [f"{differences} is significant with {POWER:.0%} power" for differences in known]
             lines.append(
-                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds {', and '.join(known)} "
-                f"is significant with {POWER:.0%} power" + more_seeds(needed, table[0].metric)
+                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds "
+                f"{', '.join(parts)}{more_seeds(needed, table[0].metric)}"
             )
     return lines
+
+
+def of(axis: str) -> str:
+    """Return an axis in parentheses, nothing where a number holds for all."""
+    return f" ({axis})" if axis else ""
 
 
 def is_balanced(table: Sequence[Comparison]) -> bool:
@@ -318,7 +323,7 @@ def more_seeds(needed: Sequence[tuple[int, str]], metric: str) -> str:
     if not needed:
         return ""
     width, most = METRICS[metric].half_width, max(number for number, _ in needed)
-    numbers = [f"{f'{number:,}' if number < MOST else f'over {MOST:,}'} ({axis})" for number, axis in needed]
+    numbers = [f"{f'{number:,}' if number < MOST else f'over {MOST:,}'}{of(axis)}" for number, axis in needed]
     text = f"; ±{width:g} ({1 - LEVEL:.0%}, each) needs about {' or '.join(numbers)} seeds in total"
     limit = f" sweep.max_seeds={most}" if MAX_SEEDS < most < MOST else ""
     return text + (f": sweep.precision={width:g}{limit} adds them" if metric in MAIN and most < MOST else "")

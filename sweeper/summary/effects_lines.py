@@ -28,8 +28,8 @@ def print_lines(title: str, comparisons: Sequence[Comparison], console: Console)
         print_numbers(numbers_of(comparison, digits), console)
         print_wrapped(verdict(comparison), 2, console)
         for model in comparison.models:
-            interval = format_interval(model.family, digits)
-            print_wrapped(f"{model.name}: {digits.format(model.mean)} {interval}", 4, console, style="dim")
+            interval = "" if model.family is None else f" {format_interval(model.family, digits)}"
+            print_wrapped(f"{model.name}: {digits.format(model.mean)}{interval}", 4, console, style="dim")
 
 
 def name_sides(comparison: Comparison) -> str:
@@ -43,7 +43,8 @@ def name_sides(comparison: Comparison) -> str:
 
 def numbers_of(comparison: Comparison, digits: str) -> list[str]:
     """Return the numbers of a comparison, those that matter most first."""
-    numbers = [digits.format(comparison.mean), format_interval(comparison.family, digits)]
+    numbers = [digits.format(comparison.mean)]
+    numbers += [] if comparison.family is None else [format_interval(comparison.family, digits)]
     numbers += [] if comparison.corrected is None else [f"p {format_p(comparison.corrected)}"]
     numbers.append(f"{comparison.seeds} {'seed' if comparison.seeds == 1 else 'seeds'}")
     numbers += [f"{comparison.models_up} of {len(comparison.models)} models up"] if comparison.models else []

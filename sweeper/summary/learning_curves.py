@@ -18,7 +18,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.scores import SCORES
 from sweeper.summary.average import format_states, groups
 from sweeper.summary.best import adjust
-from sweeper.summary.columns import SLOTS, format_value, is_missing, setting_columns
+from sweeper.summary.columns import SLOTS, format_override, format_value, is_missing, setting_columns
 from sweeper.summary.output import printable
 from sweeper.summary.run_row import LARGEST, digest
 from sweeper.summary.table import lay_out
@@ -178,10 +178,11 @@ def average_curve(runs: pd.DataFrame, rows: Sequence[dict[int, list[float | None
 def name_of(settings: dict[str, Any]) -> str:
     """Return such as `model=mlp, optimizer.lr=0.001`; missing settings are left out unless all are missing."""
     known = {name: value for name, value in settings.items() if value is not None} or settings
-    parts = (
-        (cut(name, SETTING_LENGTH), cut(format_setting(name, value), VALUE_LENGTH)) for name, value in known.items()
-    )
-    return ", ".join(f"{name}={value}" for name, value in parts)
+    texts = {
+        name: format_override(value) if isinstance(value, bool) else format_setting(name, value)
+        for name, value in known.items()
+    }
+    return ", ".join(f"{cut(name, SETTING_LENGTH)}={cut(text, VALUE_LENGTH)}" for name, text in texts.items())
 
 
 def format_setting(name: str, value: Any) -> str:

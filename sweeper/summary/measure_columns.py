@@ -49,13 +49,13 @@ def with_measures(frame: pd.DataFrame, runs: Path, names: Iterable[str]) -> pd.D
 
 
 def expand(columns: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """Return the columns with CLASS_ACCS and CLASS_IOUS replaced by those of the classes that the frame has.
+    """Return the columns with CLASS_ACCS and CLASS_IOUS replaced by those of the classes of the frame's runs.
 
     Raises:
         UserError: it has none.
     """
     for all_classes, prefix in PREFIXES.items():
-        classes = [name for name in map(str, frame.columns) if name.startswith(prefix)]
+        classes = [name for name in map(str, frame.columns) if name.startswith(prefix) and frame[name].notna().any()]
         if all_classes in columns and not classes:
             raise UserError(f"--columns {all_classes}: no run has a confusion matrix in its result.json")
         columns = [name for column in columns for name in (classes if column == all_classes else [column])]

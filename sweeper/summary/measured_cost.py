@@ -136,13 +136,13 @@ def as_grid(measured: Measured) -> Table:
     table = Table(title="Cost of a training step", title_justify="left")
     for header in (*(["data"] if several else []), "change", "baseline"):
         table.add_column(header, overflow="fold")
-    for header in ("pairs", "ms per step", "cost", "±", "parameters", *(["memory"] if has_memory else [])):
+    for header in ("pairs", "ms/step", "cost", "±", "parameters", *(["memory"] if has_memory else [])):
         table.add_column(header, justify="right", no_wrap=True)
     for row in measured.rows:
         cells = [row["data"]] if several else []
         cells += [row["change"], row["against"], str(row["pairs"])]
         cells += [
-            f"{1000 * row['seconds']:.3g}",
+            format_ms(row["seconds"]),
             format_ratio(row["step_time_ratio"], 1),
             f"{100 * row['spread']:.1f}%",
             f"{round(row['parameters']):+,}" if row["parameters"] else "0",
@@ -152,7 +152,13 @@ def as_grid(measured: Measured) -> Table:
     return table
 
 
+def format_ms(seconds: float) -> str:
+    """Format seconds in milliseconds with three digits, from 100 on without decimals."""
+    return f"{1000 * seconds:,.0f}" if 1000 * seconds >= 99.95 else f"{1000 * seconds:#.3g}"
+
+
 MEANINGS = (
+    "ms/step: milliseconds per training step",
     "cost: change in seconds per training step, geometric mean over pairs of configurations that are otherwise equal; "
     "±: half the interquartile range over the timed blocks of steps",
     "parameters: change in the number of parameters, mean over the pairs",

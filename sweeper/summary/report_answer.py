@@ -16,6 +16,7 @@ from sweeper.summary.effects_caption import recipe_of_table, tables
 from sweeper.summary.inference import Comparison
 from sweeper.summary.report_forest import kind
 from sweeper.summary.sentences import MEANINGS, heading, importance, name_of, sentence
+from sweeper.sweep.precision import MAX_SEEDS
 
 SHOWN = 8  # findings of a dataset; the others are folded
 MAX_NAMES = 6  # of settings in the question
@@ -89,7 +90,8 @@ def next_steps(
     name = "" if sweep is None else f" {shlex.quote(sweep)}"
     if plan is not None and unseen and "sweep.precision=" not in plan["command"]:
         width = METRICS[main[0].metric].half_width
-        purpose = f"Add seeds until every effect is known to ±{100 * width:g} points (finished runs are reused)"
+        until = f"Add seeds until every effect is known to ±{100 * width:g} points"
+        purpose = f"{until}, {MAX_SEEDS} at most (finished runs are reused)"
         steps.append((purpose, f"{plan['command']} sweep.precision={width:g}"))
     if compared:
         steps.append(("All numbers in the terminal", f"python -m sweeper effects{name} {options}".rstrip()))

@@ -31,7 +31,7 @@ from sweeper.summary.report_tables import columns_of, ordered, rows_of, runs_of_
 from sweeper.summary.report_training import missing_images, training
 from sweeper.summary.study import Method
 from sweeper.summary.table import lay_out
-from sweeper.summary.typed_presets import as_typed, typed_presets
+from sweeper.summary.typed_presets import as_typed
 
 CURVES_DRAWN = 8  # at first, the best
 PICTURED = 4  # datasets with pictures, so that a page of many stays small
@@ -100,7 +100,7 @@ def section(dataset: Dataset, source: Source, rank: int) -> tuple[Effects, dict[
     """
     options, skipped = source.options, source.skipped if source.number == 1 else Skipped()
     found, unused = compare_runs(dataset.frame, source, skipped)
-    frame = as_typed(dataset.frame, typed_presets(dataset.frame))
+    frame = as_typed(dataset.frame)
     table, notes = lay_out(frame, skipped, over="seed", options=options)
     by, score = best_val(frame), scores(frame)[0]
     sorted_by, lines = table[by].dropna(), notes.split("\n")

@@ -33,7 +33,7 @@ from sweeper.summary.columns import (
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
-from sweeper.summary.typed_presets import as_typed, typed_presets
+from sweeper.summary.typed_presets import as_typed
 from sweeper.sweep.notation import normalized
 
 DEFAULT_SORT = "best_val_acc"
@@ -160,15 +160,15 @@ def lay_out(
         columns: these instead, a mean's with its standard deviation. Measures such as test_ece are shown only where
             they are among these or sort the table.
         options: how learning curves were read.
-        is_typed: whether presets are shown that were typed, such as dropout=light for dropout.rate=0.1.
+        is_typed: whether presets are shown that were typed, such as dropout=light for dropout.rate=0.1, unless
+            their settings are among the columns or sort the table.
 
     Raises:
         UserError: there is no such column, or it is lost since its runs were averaged.
     """
     by = sort_column(frame, by)
     asked = {by, *(columns or ())}
-    presets = {name: of for name, of in typed_presets(frame).items() if is_typed and name not in asked}
-    frame = as_typed(frame, presets)
+    frame = as_typed(frame, asked) if is_typed else frame
     hidden = [name for name in map(str, frame.columns) if is_measure(name) and name not in asked]
     frame = frame.drop(columns=hidden)
     settings = setting_columns(frame)

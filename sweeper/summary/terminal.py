@@ -44,11 +44,12 @@ def print_table(
     output: Path | None = None,
     sweep: str | None = None,
     output_dir: Path = Path("outputs"),
+    selected: Sequence[str] = (),
 ) -> None:
     """Print the table with its caption, or write it to a file; see `fit` for narrow terminals.
 
     A caption that refers to all columns names the command for `sweep`, whose runs the table has; None: for all runs of
-    `output_dir`.
+    `output_dir`. `selected` are the options of `summary` that chose rows and columns, such as `--where data=digits`.
     """
     if output is not None:
         file = io.StringIO()
@@ -67,8 +68,8 @@ def print_table(
         grid, left_out = as_grid(table), []
         console.width = width_of(table)
     if left_out:
-        arguments = ["summary", *([shlex.quote(sweep)] if sweep else []), "--format csv"]
-        command = next_command(" ".join(arguments), output_dir).removeprefix("next: ")
+        arguments = ["summary", *([sweep] if sweep else []), *selected, "--format", "csv"]
+        command = next_command(shlex.join(arguments), output_dir).removeprefix("next: ")
         caption += f"\nToo wide, left out: {', '.join(left_out)}; {command} prints them"
     console.print(grid, markup=False)
     console.print(Text(caption, style="dim italic"), soft_wrap=not is_terminal)

@@ -1,13 +1,16 @@
-"""Settings that are shown as their preset where they were typed so: dropout=light rather than dropout.rate=0.1."""
+"""Settings that are shown as their preset where they were typed so: dropout=light rather than dropout.rate=0.1.
+
+Likewise augmentation=flip_crop rather than each setting of its steps.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import STEP_GROUPS, format_override
 
 GROUPS = {"dropout.rate": "dropout"}  # a setting that is all of its group, and the group
 Presets = Mapping[str, Mapping[Any, str]]  # of each such setting, the preset of each value
@@ -45,10 +48,33 @@ def typed_presets(frame: pd.DataFrame) -> Presets:
     return found
 
 
-def as_typed(frame: pd.DataFrame, presets: Presets) -> pd.DataFrame:
-    """Return the frame with presets in place of the values of settings."""
+def as_typed(frame: pd.DataFrame, apart: Collection[str] = ()) -> pd.DataFrame:
+    """Return the frame with the presets that were typed in place of settings, but for the settings in `apart`."""
+    presets = {name: of for name, of in typed_presets(frame).items() if name not in apart}
     shown = frame.assign(**{name: frame[name].map(of) for name, of in presets.items()})
-    return shown.rename(columns={name: GROUPS[name] for name in presets})
+    shown = shown.rename(columns={name: GROUPS[name] for name in presets})
+    for group in STEP_GROUPS:
+        shown = with_typed_steps(shown, group, apart)
+    return shown
+
+
+def with_typed_steps(frame: pd.DataFrame, group: str, apart: Collection[str]) -> pd.DataFrame:
+    """Return the frame with a column of the presets of a group of steps, which its settings follow from.
+
+    It stays as it is where they are equal in all runs, or where a run was not typed by preset or its preset was edited.
+    """
+    names = [name for name in map(str, frame.columns) if name.startswith(f"{group}.")]
+    varied = [name for name in names if frame[name].nunique(dropna=False) > 1]
+    if not varied or group in frame or {*names} & {*apart}:
+        return frame
+    labels = [json.loads(text).get(group) if isinstance(text, str) else None for text in frame["presets"]]
+    contents = [str(steps) for steps in zip(*(frame[name].tolist() for name in varied), strict=True)]
+    pairs = {*zip(contents, labels, strict=True)}
+    if None in labels or not len(pairs) == len({*contents}) == len({*labels}):
+        return frame
+    shown = frame.copy()
+    shown.insert(frame.columns.tolist().index(names[0]), group, labels)
+    return shown
 
 
 def shown(setting: str, value: Any, presets: Presets) -> str:

@@ -128,10 +128,11 @@ def predict(
         return
     with progress("predicting", len(files)) as advance:
         found = predict(networks, files, advance)
+    run_ids = [network.run_id for network in networks]
     if output is None:
-        print_predictions(found, top)
+        print_predictions(found, run_ids, top)
     else:
-        write_predictions(output, found, [network.run_id for network in networks], top)
+        write_predictions(output, found, run_ids, top)
         print(output)
     show_unreadable(found.unreadable, len(files))
 

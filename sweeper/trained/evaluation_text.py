@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.display import stdout_console
+from sweeper.display import print_sentence, stdout_console
 from sweeper.errors import UserError
 from sweeper.runs.evaluate import Reevaluation
 from sweeper.summary.output import printable
@@ -36,13 +36,13 @@ def scores(confusion: NDArray[np.int64], labels: Sequence[Text], what: str = "im
     hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     table = Table(title="Per class", title_justify="left")
     table.add_column("class")
-    others = ("iou",) if what == "pixels" else ()
+    others = ("IoU",) if what == "pixels" else ()
     for header in ("precision", "recall", *others, what):
         table.add_column(header, justify="right")
     for index, label in enumerate(labels):
         totals = (predicted, actual, predicted + actual - hits)[: 2 + len(others)]
         parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in totals]
-        table.add_row(label, *parts, str(actual[index]))
+        table.add_row(label, *parts, f"{actual[index]:,}")
     return table
 
 
@@ -50,7 +50,7 @@ def matrices(
     confusion: NDArray[np.int64], labels: Sequence[Text], limit: int | None, what: str = "images"
 ) -> Iterator[Table]:
     """Yield the confusion matrix in tables of as many predicted classes as fit in `limit` characters; None: all."""
-    digits = len(str(confusion.max()))
+    digits = len(f"{confusion.max():,}")
     widths = [max(label.cell_len, digits) + PADDING for label in labels]
     first = 1 + max(label.cell_len for label in labels) + PADDING
     start = 0
@@ -69,7 +69,7 @@ def matrix(confusion: NDArray[np.int64], labels: Sequence[Text], start: int, sto
     for label in labels[start:stop]:
         table.add_column(label, justify="right")
     for label, row in zip(labels, confusion, strict=True):
-        table.add_row(label, *(str(count) for count in row[start:stop]))
+        table.add_row(label, *(f"{count:,}" for count in row[start:stop]))
     return table
 
 
@@ -86,10 +86,10 @@ def check_evaluation(evaluation: Reevaluation, recorded: Path) -> None:
     """
     num_images, changed = int(evaluation.confusion.sum()), evaluation.num_changed
     if changed is None:
-        print(f"{recorded} is missing or damaged; predicted classes are not compared", file=sys.stderr)
+        print_sentence(f"{recorded} is missing or damaged; predicted classes are not compared", sys.stderr)
     if evaluation.device_type != evaluation.recorded_device:
         places = f"trained on {evaluation.recorded_device}, evaluated on {evaluation.device_type}"
-        print(f"{places}: {changed or 0} of {num_images} predicted classes differ", file=sys.stderr)
+        print_sentence(f"{places}: {changed or 0:,} of {num_images:,} predicted classes differ", sys.stderr)
         allowed = OTHER_DEVICE
     else:
         allowed = 0.0

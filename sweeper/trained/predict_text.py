@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.display import stdout_console
+from sweeper.display import print_sentence, stdout_console
 from sweeper.errors import UserError, format_names
 from sweeper.summary.export import as_csv
 from sweeper.summary.output import json_text, printable, write_output
@@ -48,14 +48,14 @@ def write_predictions(output: Path, found: Predictions, run_ids: Sequence[str], 
     write_output(output, json_text({"runs": list(run_ids), "images": images, "unreadable": unreadable}))
 
 
-def print_predictions(found: Predictions, top: int) -> None:
-    """Print the most probable classes of the first files, each with its probability."""
+def print_predictions(found: Predictions, run_ids: Sequence[str], top: int) -> None:
+    """Print the most probable classes of the first files, each with its probability, and the runs that predict."""
     table = found.top(top)
     grid = Table()
     grid.add_column("image", overflow="fold")
     ranks = range(1, 1 + table.shape[1] // 2)
     for rank in ranks:
-        grid.add_column("class" if rank == 1 else f"{rank}.")
+        grid.add_column("class" if rank == 1 else ordinal(rank))
         grid.add_column("p", justify="right", no_wrap=True)
     for image, row in zip(table.index[:MAX_ROWS], table.head(MAX_ROWS).to_dict(orient="records"), strict=True):
         cells = [Text(printable(str(image)))]
@@ -63,10 +63,19 @@ def print_predictions(found: Predictions, top: int) -> None:
             cells += [Text(printable(str(row[f"class_{rank}"]))), Text(f"{row[f'probability_{rank}']:.4f}")]
         grid.add_row(*cells)
     console = stdout_console()
-    if len(table):
-        console.print(grid)
+    if not len(table):
+        return
+    console.print(grid)
     if len(table) > MAX_ROWS:
-        print(f"The first {MAX_ROWS} of {len(table):,} images; --output FILE.csv has all")
+        print_sentence(f"The first {MAX_ROWS} of {len(table):,} images; --output FILE.csv has all")
+    given = "probability given by" if len(run_ids) == 1 else "mean of the probabilities given by"
+    print_sentence(f"p: {given} {' and '.join(run_ids)}")
+
+
+def ordinal(number: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th, ..."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
 
 
 def check_folder(folder: Path) -> None:
@@ -102,7 +111,7 @@ def show_unreadable(unreadable: Mapping[Path, str], num_files: int) -> None:
         UserError: there are some.
     """
     for reason in unreadable.values():
-        print(printable(reason), file=sys.stderr)
+        print_sentence(printable(reason), sys.stderr)
     if unreadable:
         rest = "; the rest is predicted" if len(unreadable) < num_files else ""
         raise UserError(f"{len(unreadable):,} of {num_files:,} files cannot be read{rest}")

@@ -44,7 +44,7 @@ def imported(path: Path) -> ModuleType:
 
 def test_the_command_prints_the_files_and_what_to_do_next(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["new", "loss", "mine", "--folder", "w"])
-    assert done.output == "w/mine.py\nw/test_mine.py\nnext: python train.py extend=w/mine.py loss=mine\n"
+    assert done.output == "w/mine.py\nw/test_mine.py\nnext: python train.py extend=w/mine.py loss=mine data=digits\n"
     assert (tmp_path / "w" / "mine.py").read_text().startswith('"""mine: a training loss.\n')
 
 

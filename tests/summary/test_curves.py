@@ -23,7 +23,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.fingerprint import code_of
 from sweeper.summary import curves as module
 from sweeper.summary.curves import MAX_LINES, style, write_curves
-from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_limit
+from sweeper.summary.learning_curves import Band, Curve, learning_curves, loss_limit, name_of
 from sweeper.summary.table import read_runs
 
 EFFECTIVE: dict[str, Any] = {
@@ -388,3 +388,8 @@ def test_a_pdf_embeds_its_fonts(tmp_path: Path) -> None:
     (file,) = write_curves(tmp_path, read_runs(tmp_path)[0], output=tmp_path / "new" / "figure.PDF")
     content = file.read_bytes()
     assert content.startswith(b"%PDF") and b"/FontFile2" in content and b"CreationDate" not in content
+
+
+def test_settings_are_named_as_they_are_typed() -> None:
+    settings = {"optimizer.nesterov": True, "optimizer.lr": 0.001, "norm": None, "model.hidden": [8, 8]}
+    assert name_of(settings) == "optimizer.nesterov=true, optimizer.lr=0.001, model.hidden=[8, 8]"

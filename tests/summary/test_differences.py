@@ -118,7 +118,8 @@ def test_differences_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     found = compare_runs(first, second)
     print_differences(found)
     text = capsys.readouterr().out
-    for part in ("A = mlp-a", "optimizer.lr", "0.0123457", "Code: what both use is equal", "p = 0.1250", "-0.2000"):
+    code = "Code: no difference in what both use"
+    for part in ("A = mlp-a", "optimizer.lr", "0.0123457", code, "p = 0.1250", "-0.2000"):
         assert part in text
     content = json.loads(as_json(found))
     assert content["settings"] == {"optimizer.lr": [0.001, 0.0123456789], "seed": [0, 1]}

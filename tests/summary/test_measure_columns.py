@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from paired import found, table
 from paired import runs as paired
@@ -103,6 +104,9 @@ def test_the_accuracy_of_each_class(runs: dict[str, Any], tmp_path: Path) -> Non
     for _, row in frame.set_index("run_id").drop(index="failed").iterrows():
         assert [row[name] for name in names] == [runs[str(row.name)][name] for name in names]
     assert frame.set_index("run_id").loc["failed", names].isna().all()
+    others = frame.assign(**{"test_acc[ship]": pd.Series(0.5, frame.index[frame["state"] == "failed"])})
+    assert expand(["class_accs"], others) == [*names, "test_acc[ship]"]
+    assert expand(["class_accs"], others[others["state"] == "finished"]) == names  # not those of other datasets
     table, _ = lay_out(frame, over="seed", columns=["model", names[0]])
     assert list(table.columns) == ["model", names[0], f"{names[0]}_std"]
     assert not {*names} & {*lay_out(frame, over="seed")[0].columns}

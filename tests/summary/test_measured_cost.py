@@ -14,7 +14,7 @@ from records import finish
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.step_cost import StepCost
-from sweeper.summary.measured_cost import as_json, as_table, measured_costs, show_costs, to_csv
+from sweeper.summary.measured_cost import as_json, as_table, format_ms, measured_costs, show_costs, to_csv
 
 SECONDS = {("cnn", "none"): 0.01, ("cnn", "batch"): 0.012, ("mlp", "none"): 0.001, ("mlp", "batch"): 0.0015}
 PARAMETERS = {("cnn", "none"): 1000, ("cnn", "batch"): 1010, ("mlp", "none"): 5000, ("mlp", "batch"): 5020}
@@ -86,6 +86,11 @@ def test_a_row_has_the_means_over_its_pairs() -> None:
     assert norm["parameters"] == 15 and norm["memory_ratio"] == 2
     assert norm["spread"] == pytest.approx(math.sqrt((0.03**2 + 2 * 0.03**2) / 2))  # the reference itself has none
     assert rows["model"]["step_time_ratio"] == pytest.approx(math.sqrt(0.1 * 0.125))
+
+
+def test_milliseconds_have_three_digits() -> None:
+    texts = [format_ms(seconds) for seconds in (0.053, 0.0000123, 0.09994, 0.09996, 1.2345)]
+    assert texts == ["53.0", "0.0123", "99.9", "100", "1,234"]
 
 
 def test_formats_agree() -> None:

@@ -48,7 +48,7 @@ def test_the_next_step_is_a_command() -> None:
     unsure = found(table(*runs("norm", ACCS)), {"norm": "none"})
     plan: dict[str, Any] = {"command": "python train.py -m norm=none,batch seed=0,1,2"}
     (purpose, command), (_, numbers) = next_steps("my sweep", plan, [unsure])
-    assert command == f"{plan['command']} sweep.precision=0.005" and "±0.5 points" in purpose
+    assert command == f"{plan['command']} sweep.precision=0.005" and "±0.5 points, 20 at most" in purpose
     assert numbers == "python -m sweeper effects 'my sweep'"
     plan["command"] += " sweep.precision=0.01"
     assert [command for _, command in next_steps("tricks", plan, [unsure])] == ["python -m sweeper effects tricks"]

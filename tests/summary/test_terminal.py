@@ -78,8 +78,8 @@ def test_the_caption_lists_what_a_narrow_terminal_leaves_out(
         assert f"Too wide, left out: {left_out} python -m sweeper summary --format csv prints them" in words
     else:
         assert "left out" not in words and "finished │" not in words
-    print_table(*lay_out(*read_runs(tmp_path)), sweep="my sweep")
-    named = "python -m sweeper summary 'my sweep' --format csv prints them"
+    print_table(*lay_out(*read_runs(tmp_path)), sweep="my sweep", selected=["--where", "optimizer.lr=1e-3 "])
+    named = "python -m sweeper summary 'my sweep' --where 'optimizer.lr=1e-3 ' --format csv prints them"
     assert (named in " ".join(re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).split())) == bool(left_out)
 
 

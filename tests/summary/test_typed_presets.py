@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from records import finish, make
 
@@ -65,6 +66,43 @@ def test_a_preset_with_which_no_run_finished_is_named(tmp_path: Path) -> None:
         make(tmp_path, f"strong-{seed}", [], "diverged", run=run, seed=seed, dropout={"rate": 0.5})
     found = effects(read_runs(tmp_path)[0])
     assert found.never == ["dropout=strong: no run finished, 3 diverged"]
+
+
+FLIP_CROP: dict[str, Any] = {"flip": "random", "crop_padding": 4}
+
+
+def augmented(folder: Path, made: dict[str, tuple[str, dict[str, Any]]]) -> pd.DataFrame:
+    """Finish two seeds of each run, with its preset and its settings of augmentation."""
+    for name, (preset, steps) in made.items():
+        for seed in range(2):
+            run = {"labels": {"augmentation": preset}, "command": f"python train.py augmentation={name}"}
+            settings = {"flip": None, "crop_padding": None} | steps
+            finish(folder, f"{name}-{seed}", [0.5], run=run, seed=seed, augmentation=settings)
+    return read_runs(folder)[0]
+
+
+def test_typed_presets_of_steps_are_shown_in_one_column(tmp_path: Path) -> None:
+    frame = augmented(tmp_path, {"none": ("none", {}), "flip_crop": ("flip_crop", FLIP_CROP)})
+    shown, caption = lay_out(frame, over="seed", is_typed=True)
+    assert sorted(shown["augmentation"]) == ["flip_crop", "none"]
+    assert not {"augmentation.flip", "augmentation.crop_padding"} & {*shown}
+    assert "augmentation=flip_crop implies flip=random, crop_padding=4" in caption
+    for files in (lay_out(frame, over="seed")[0], lay_out(frame, by="augmentation.flip", is_typed=True)[0]):
+        assert {"augmentation.flip", "augmentation.crop_padding"} <= {*files} and "augmentation" not in files
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"none": ("none", {}), "none augmentation.flip=random": ("flip", {"flip": "random"})},  # typed as a setting
+        {"none": ("none", {}), "crop": ("flip_crop", {"crop_padding": 4}), "both": ("flip_crop", FLIP_CROP)},  # edited
+    ],
+)
+def test_steps_without_a_preset_each_are_shown_as_settings(
+    made: dict[str, tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    shown, _ = lay_out(augmented(tmp_path, made), over="seed", is_typed=True)
+    assert "augmentation.flip" in shown and "augmentation" not in shown
 
 
 def test_where_a_rate_was_typed_rates_are_shown(tmp_path: Path) -> None:

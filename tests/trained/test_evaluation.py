@@ -108,7 +108,7 @@ def test_another_device_may_round_differently(tmp_path: Path, capsys: pytest.Cap
         check_evaluation(replace(SAME, test_score=0.501), tmp_path)
     elsewhere = replace(SAME, recorded_device="cuda", test_score=0.501, num_changed=10)
     check_evaluation(elsewhere, tmp_path)
-    assert capsys.readouterr().err == "trained on cuda, evaluated on cpu: 10 of 1000 predicted classes differ\n"
+    assert capsys.readouterr().err == "trained on cuda, evaluated on cpu: 10 of 1,000 predicted classes differ\n"
     for wrong in (replace(elsewhere, num_changed=11), replace(elsewhere, test_score=0.52)):
         with pytest.raises(UserError):
             check_evaluation(wrong, tmp_path)

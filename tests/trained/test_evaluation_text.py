@@ -30,7 +30,7 @@ def test_every_number_is_printed(
     text = re.sub(r"\x1b\[[0-9;]*m", "", printed([f"class-{index:02}" for index in range(20)], capsys))
     lines = text.splitlines()
     words = " ".join(lines).replace("│", " ").split()
-    assert {str(1000 + index) for index in range(400)} <= set(words)
+    assert {f"{1000 + index:,}" for index in range(400)} <= set(words)
     tables = sum("┏" in line for line in lines) - 1
     assert tables == 1 if width is None else tables > 1
     assert width is None or max(map(len, lines)) <= width

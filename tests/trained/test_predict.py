@@ -20,6 +20,7 @@ from sweeper.runs.stored_images import Pixels
 from sweeper.trained import images
 from sweeper.trained.images import find_images
 from sweeper.trained.predict import Predictions, predict
+from sweeper.trained.predict_text import ordinal
 
 Records = dict[str, RunDirectory]
 
@@ -145,8 +146,17 @@ def test_the_table_has_a_line_for_each_image(
     command(
         f"{records['softmax'].run_id},{records['cnn'].run_id}", image_root / "test" / "bee", "--output-dir", tmp_path
     )
-    lines = [line for line in capsys.readouterr().out.splitlines() if ".png" in line]
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if ".png" in line]
     assert len(lines) == 10 and all(sum(name in line for name in CLASSES) == 3 for line in lines)
+    assert all(name in printed for name in ("class", "2nd", "3rd"))
+    both = f"{records['softmax'].run_id} and {records['cnn'].run_id}"
+    assert printed.endswith(f"p: mean of the probabilities given by {both}\n")
+
+
+def test_ordinals() -> None:
+    ordinals = [ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 22, 103, 111)]
+    assert ordinals == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "103rd", "111th"]
 
 
 @pytest.mark.parametrize(
