@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
-from sweeper.summary.columns import MODEL, format_override
+from sweeper.summary.columns import MODEL, OWN, STEP_GROUPS, format_override
 from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, SINGLE, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
@@ -36,7 +36,7 @@ def caption(found: Effects) -> list[str]:
     lines += [
         "mean: change minus baseline, over pairs of runs that are equal in everything else, including the seed; pairs "
         "with the same seed are not independent, so their mean is one observation",
-        "A choice includes its own settings: each optimizer is compared at the lr that its runs have",
+        *choices(every),
         *inferred(found),
     ]
     if any(comparison.is_cut for comparison in every):
@@ -59,6 +59,17 @@ def caption(found: Effects) -> list[str]:
         )
     lines += meanings(found) + new_models(found.comparisons) + other_images(found.comparisons)
     return lines + costs(found.comparisons) + plans(found)
+
+
+def choices(comparisons: Iterable[Comparison]) -> list[str]:
+    """Say how choices that have settings of their own are compared; nothing where there are none."""
+    axes = sorted({change.axis for comparison in comparisons for change in comparison.changes})
+    named = [axis for axis in axes if "." not in axis and axis not in (*OWN, *STEP_GROUPS)]
+    if not named:
+        return []
+    return [
+        f"A choice of {' or '.join(named)} includes its own settings, such as an optimizer's lr, as its runs have them"
+    ]
 
 
 def baselines(found: Effects) -> list[str]:

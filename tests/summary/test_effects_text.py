@@ -175,6 +175,14 @@ def test_captions_give_no_number_of_seeds_that_depends_on_the_effect() -> None:
     assert "for these 10,000 test images" in captions[0] and "use --anytime" in captions[0]
 
 
+def test_the_caption_explains_choices_where_one_has_settings_of_its_own() -> None:
+    accs = {"adam": [0.5, 0.6], "sgd": [0.55, 0.64]}
+    line = "A choice of optimizer includes its own settings, such as an optimizer's lr, as its runs have them"
+    assert line in caption(found(table(*runs("optimizer", accs))))
+    accs = {"none": [0.5, 0.6], "batch": [0.55, 0.64]}
+    assert "A choice of" not in as_table(found(table(*runs("norm", accs))))
+
+
 def factorial(generator: np.random.Generator, changes: Sequence[str], rows: np.ndarray) -> pd.DataFrame:
     """Return four seeds of on/off changes without effects."""
     return table(
