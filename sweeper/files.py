@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from sweeper.errors import WriteError
 
 SCHEMA = 2  # of every JSON file; 1 was version 0.1's
@@ -70,10 +72,22 @@ def write_json(path: Path, content: dict[str, Any], *, sync: bool = True) -> Non
     write_text(path, json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n", sync=sync)
 
 
+def parse_json(content: bytes) -> Any:
+    """Parse JSON that this program wrote; orjson does it in less than half the time, but knows no NaN.
+
+    Raises:
+        ValueError, RecursionError: it is not whole.
+    """
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return json.loads(content.decode())
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the file's content; None where it is missing, torn, foreign or of another schema."""
     try:
-        content = json.loads(path.read_bytes().decode())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.files import number, read_json, write_json, write_text, writing
+from sweeper.files import number, parse_json, read_json, write_json, write_text, writing
 from sweeper.runs.scores import score_in
 
 LOST_AFTER = 60.0  # seconds without a heartbeat after which a missing process counts as gone
@@ -102,7 +102,7 @@ class RunDirectory:
         except OSError:
             return rows
         try:  # parsing all rows together takes half the time
-            rows = json.loads(b"[%b]" % b",".join(lines))
+            rows = parse_json(b"[%b]" % b",".join(lines))
             if len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
                 return rows
         except (ValueError, RecursionError):
@@ -110,7 +110,7 @@ class RunDirectory:
         rows = []
         try:
             for line in lines:
-                row = json.loads(line)
+                row = parse_json(line)
                 if not isinstance(row, dict):
                     break
                 rows.append(row)
