@@ -5,8 +5,6 @@ import hashlib
 import http.server
 import io
 import pickle
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -18,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from processes import REPOSITORY, environment
+from processes import Program
 from support import decoded
 
 from sweeper.data.cache import prepare
@@ -181,14 +179,12 @@ def test_a_root_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> 
 
 
 def test_eight_processes_at_once_download_once(server: str, tmp_path: Path) -> None:
-    command = (
-        "from sweeper.data.cache import prepare; from sweeper.groups import DataConfig; print(prepare({}).fingerprint)"
+    (tmp_path / "train.py").write_text(
+        "import sys; from sweeper.data.cache import prepare; from sweeper.groups import DataConfig\n"
+        "print(prepare(eval(sys.argv[1])).fingerprint)"
     )
     configs = [cifar_config(tmp_path / "root", tmp_path / f"cache{n % 2}", f"{server}/whole") for n in range(8)]
-    start = functools.partial(
-        subprocess.Popen[str], cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    processes = [start([sys.executable, "-c", command.format(config)]) for config in configs]
+    processes = [Program([repr(config)], tmp_path, program=tmp_path) for config in configs]
     fingerprints = {process.communicate(timeout=120)[0] for process in processes}
     assert [process.returncode for process in processes] == [0] * 8
     assert fingerprints == {f"{prepare(configs[0]).fingerprint}\n"}

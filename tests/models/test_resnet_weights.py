@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from sweeper.data.batches import EVAL_BATCH, Identity, Normalize, TrainLoader
+from sweeper.data import batches
+from sweeper.data.batches import Identity, Normalize, TrainLoader
 from sweeper.data.cache import Images
 from sweeper.errors import UserError
 from sweeper.models.resnet import load_pretrained
@@ -21,6 +22,7 @@ from sweeper.training.build import extract_features
 
 HUB_FILE = Path("hub/checkpoints/resnet18-f37072fd.pth")  # below $TORCH_HOME
 FILE = Path("weights.pt")
+BATCH = 8  # images at a time in evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -96,19 +98,22 @@ def test_a_frozen_backbone_takes_features_instead_of_images(trained: dict[str, T
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
-def test_features_are_computed_once_and_trained_on(trained: dict[str, Tensor], autocast: torch.dtype | None) -> None:
+def test_features_are_computed_once_and_trained_on(
+    trained: dict[str, Tensor], autocast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.save(trained, FILE)
+    monkeypatch.setattr(batches, "EVAL_BATCH", BATCH)
     model: Any = build("resnet18_pretrained", BIG, 10, norm="batch", weights=str(FILE), freeze_backbone=True)
-    data = Images(torch.randint(0, 256, (EVAL_BATCH + 3, *BIG), dtype=torch.uint8), torch.arange(EVAL_BATCH + 3))
+    data = Images(torch.randint(0, 256, (BATCH + 3, *BIG), dtype=torch.uint8), torch.arange(BATCH + 3))
     normalize = Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25))
     features = extract_features(data, model, normalize, autocast)
-    parts = [data.images[:EVAL_BATCH], data.images[EVAL_BATCH:]]
+    parts = [data.images[:BATCH], data.images[BATCH:]]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast is not None):
         assert torch.equal(features.images, torch.cat([model.features(normalize(part)) for part in parts]))
         logits = torch.cat([model(normalize(part)) for part in parts])
-        assert torch.equal(torch.cat([model(part) for part in features.images.split(EVAL_BATCH)]), logits)
+        assert torch.equal(torch.cat([model(part) for part in features.images.split(BATCH)]), logits)
     order = torch.randperm(len(data))
-    loader = TrainLoader(features, order, 64, 0, Identity())
+    loader = TrainLoader(features, order, 8, 0, Identity())
     for images, targets in loader.epoch(1):
         assert torch.equal(images, features.images[targets])
 

@@ -22,28 +22,29 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def composer(loader: Any) -> Composer:
     """The composer of a sweep from the repository's configs."""
     return Composer(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loader() -> Any:
     return loader_of(REPOSITORY / "conf")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(loader: Any) -> Composer:
     return composer_of(loader)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hydras(shared: Composer) -> Ask:
-    """The config of a job, and the preset of each group, as Hydra composes it by itself."""
+    """The config of a job, and the preset of each group, as Hydra composes it by itself; `asked` has none of them."""
+    load = shared.loader.load_sweep_config
 
     def whole(job: Job) -> Composed:
-        composed: Any = shared.loader.load_sweep_config(shared.master, job)
+        composed: Any = load(shared.master, job)
         presets = {group: composed.hydra.runtime.choices.get(group) for group in GROUPS}
         with open_dict(composed):
             del composed["hydra"]

@@ -13,7 +13,7 @@ from sweeper.config import to_config
 from sweeper.sweep.compose import Composed, Composer
 from sweeper.sweep.expand import Job
 
-SWEPT = {"model": ("mlp", "cnn", "cnn_pool"), "activation": ("relu", "selu", "leaky_relu"), "norm": ("none", "group")}
+SWEPT = {"model": ("mlp", "cnn"), "activation": ("relu", "selu", "leaky_relu"), "norm": ("none", "group")}
 PRODUCT: list[Job] = [
     [f"{key}={value}" for key, value in zip(SWEPT, values, strict=True)] for values in product(*SWEPT.values())
 ]
@@ -30,14 +30,14 @@ def test_a_product_needs_one_composition_for_each_preset(
     common: Job, composer: Composer, asked: list[Job], hydras: Ask
 ) -> None:
     composed = [composer([*common, *job]) for job in PRODUCT]
-    assert len(asked) == 1 + 2 + 2 + 1
+    assert len(asked) == 1 + 1 + 2 + 1
     assert composed == [hydras([*common, *job]) for job in PRODUCT]
 
 
 def test_seeds_need_no_composition(composer: Composer, asked: list[Job], hydras: Ask) -> None:
     jobs = [["model=mlp", f"seed={seed}", "optimizer.lr=0.1"] for seed in (0, 1, 7)]
     assert [composer(job) for job in jobs] == [hydras(job) for job in jobs]
-    assert len(asked) == 1 + 3  # and the three of `hydras`
+    assert len(asked) == 1
     for job in (["seed=1", "seed=2"], ["seed=4", "epochs=${seed}"], ["seed=1", "+sweep.name=seed"], ["seed=1.5"]):
         try:
             expected = hydras(job)
@@ -81,7 +81,7 @@ def test_what_a_preset_does_beside_its_group_is_as_hydra_does_it(edit: str, tmp_
         else:
             file.write_text(text)
     composer = composer_of(loader_of(tmp_path / "conf"))
-    for model, activation, seed in product(("mlp", "cnn", "resnet18"), ("relu", "selu"), (3, 4)):
+    for model, activation, seed in product(("mlp", "cnn"), ("relu", "selu"), (3, 4)):
         job = [f"model={model}", f"activation={activation}", f"seed={seed}"]
         expected = composer.loader.load_sweep_config(composer.master, job)
         with open_dict(expected):
