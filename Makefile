@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # `make setup TORCH=cpu` takes PyTorch without CUDA, from PyTorch's own index; also cu126 and others that it has.
 TORCH_BACKEND := $(if $(TORCH),--torch-backend=$(TORCH))
 TORCH_INDEX := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
-WHAT := --constraint constraints.txt --editable '.[dev]'
+PACKAGES := --constraint constraints.txt --editable '.[dev]'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo watch summary effects curves best report tensorboard exercises exercises-test practice transfer \
@@ -26,8 +26,8 @@ setup: .venv/.installed  ## Create .venv and install the project, if missing or 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing PyTorch and the other packages into .venv"
-	$(PY) -m pip install --quiet --constraint constraints.txt uv && .venv/bin/uv pip install --python $(PY) $(TORCH_BACKEND) $(WHAT) \
-	    || $(PY) -m pip install $(TORCH_INDEX) $(WHAT)  # where uv, which does not read pip's settings, finds no index
+	$(PY) -m pip install --quiet --constraint constraints.txt uv && .venv/bin/uv pip install --python $(PY) $(TORCH_BACKEND) $(PACKAGES) \
+	    || $(PY) -m pip install $(TORCH_INDEX) $(PACKAGES)  # where uv, which does not read pip's settings, finds no index
 	touch $@
 
 demo: setup  ## Sweep three models and two activations over small offline images, and print the table

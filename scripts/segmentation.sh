@@ -6,6 +6,7 @@
 #   OUT       folder of the runs (outputs/segmentation)
 #   SEEDS     of the segmentation networks (0,1,2,3,4)
 set -u
+DATA=""
 OUT=${OUT:-outputs/segmentation}
 source scripts/sweep.sh
 
@@ -20,7 +21,7 @@ sweep digits data=digits data.image_size=64 'data.mean=[0.5,0.5,0.5]' 'data.std=
 [ $failed -eq 0 ] || exit $failed
 
 run=$("$PYTHON" -m sweeper summary digits --group-by none --columns run_id --format csv --output-dir "$OUT" |
-    tail -1 | tr -d '"')
+    sed -n 2p | tr -d '"')
 [ -n "$run" ] || exit 1
 
 sweep segmentation_transfer experiment=bonus_segmentation_transfer seed="$SEEDS" \

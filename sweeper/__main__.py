@@ -86,15 +86,17 @@ def summary(
     if group_by != "none":
         table.require_columns(frame, [group_by])
     over, chosen = None if group_by == "none" else group_by, chosen and expand(chosen, frame)
+    is_typed = format == "table" or table.names_presets(frame, chosen or [])
     laid_out, caption = table.lay_out(
-        frame, skipped, over=over, by=sort, columns=chosen, options=options, is_typed=format == "table"
+        frame, skipped, over=over, by=sort, columns=chosen, options=options, is_typed=is_typed
     )
     if format != "table":
         text = export.FORMATS[format](laid_out, caption)
         sys.stdout.write(text) if output is None else write_output(output, text)
         return
-    selected = {"--where": where or [], "--columns": [columns] if columns else []}
-    selected |= {
+    selected = {
+        "--where": where or [],
+        "--columns": [columns] if columns else [],
         "--sort": [sort] if sort != "best_val_acc" else [],
         "--group-by": [group_by] if group_by != "seed" else [],
     }

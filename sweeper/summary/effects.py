@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.axes import axes_of, check_axes, choose_baselines, settings_of
+from sweeper.summary.columns import format_override
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects_of_dataset import Result, check_values, compare_dataset, prepare
 from sweeper.summary.gather import Skipped
@@ -16,7 +17,7 @@ from sweeper.summary.other_images import Correctness
 from sweeper.summary.pairing import unmatched
 from sweeper.summary.study import ENDED, Method, name_datasets
 from sweeper.summary.tuning import check_tuned
-from sweeper.summary.typed_presets import Presets, shown, typed_presets
+from sweeper.summary.typed_presets import Presets, shown, typed_presets, typed_values
 from sweeper.sweep.baseline import config_defaults
 
 COMMAND = "python train.py -m activation=relu,selu seed=0,1,2,3,4"
@@ -149,7 +150,12 @@ def as_typed(comparison: Comparison, presets: Presets) -> Comparison:
         else it
         for it in comparison.changes
     ]
-    return replace(comparison, changes=tuple(changes))
+    held = tuple(typed_values(axis, values, presets) for axis, values in comparison.held)
+    named = {
+        f"{axis}={format_override(value)}": shown(axis, value, presets) for axis in presets for value in presets[axis]
+    }
+    parts = tuple(replace(part, name=named.get(part.name, part.name)) for part in comparison.parts)
+    return replace(comparison, changes=tuple(changes), typed_held=held, parts=parts)
 
 
 def merge_notes(names: Iterable[str], of_datasets: Sequence[Sequence[str]]) -> list[str]:

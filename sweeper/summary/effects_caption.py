@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
-from sweeper.summary.columns import MODEL, OWN, STEP_GROUPS, format_override
+from sweeper.runs.fingerprint import REGISTRIES
+from sweeper.summary.columns import MODEL, OWN, format_override
 from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, SINGLE, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
@@ -64,7 +65,7 @@ def caption(found: Effects) -> list[str]:
 def choices(comparisons: Iterable[Comparison]) -> list[str]:
     """Say how choices that have settings of their own are compared; nothing where there are none."""
     axes = sorted({change.axis for comparison in comparisons for change in comparison.changes})
-    named = [axis for axis in axes if "." not in axis and axis not in (*OWN, *STEP_GROUPS)]
+    named = [axis for axis in axes if axis in REGISTRIES and axis not in (*OWN, "select")]
     if not named:
         return []
     return [
@@ -132,7 +133,7 @@ def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
 
 def recipe_of_table(table: Sequence[Comparison]) -> Recipe | None:
     """Return what all comparisons of a table are changes to, see sweeper.summary.held."""
-    return recipe_of([(comparison.changes, comparison.held) for comparison in table])
+    return recipe_of([(comparison.changes, comparison.shown_held) for comparison in table])
 
 
 def name_change(comparison: Comparison) -> str:
@@ -306,7 +307,7 @@ def plans(found: Effects) -> list[str]:
             parts = [f"{differences} is significant with {POWER:.0%} power" for differences in known]
             lines.append(
                 f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds "
-                f"{', '.join(parts)}{more_seeds(needed, table[0].metric)}"
+                f"{', and '.join(parts)}{more_seeds(needed, table[0].metric)}"
             )
     return lines
 

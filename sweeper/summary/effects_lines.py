@@ -23,7 +23,7 @@ def print_lines(title: str, comparisons: Sequence[Comparison], console: Console)
     console.print(Text(printable(title), style="italic"))
     recipe = recipe_of_table(comparisons)
     for comparison in comparisons:
-        print_wrapped(name_sides(comparison) + beside(comparison.held, recipe), 0, console, style="bold")
+        print_wrapped(name_sides(comparison) + beside(comparison.shown_held, recipe), 0, console, style="bold")
         digits = METRICS[comparison.metric].digits
         print_numbers(numbers_of(comparison, digits), console)
         print_wrapped(verdict(comparison), 2, console)

@@ -78,7 +78,7 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
         names = []
         for change in comparison.changes:
             names += [change.name, change.base_text]
-        names[1] += beside(comparison.held, recipe)
+        names[1] += beside(comparison.shown_held, recipe)
         up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
         row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]
         row += [format_interval(comparison.family, digits), format_p(comparison.corrected)]

@@ -37,7 +37,7 @@ def recipe_of(table: Sequence[tuple[Sequence[Change], Held]]) -> Recipe | None:
     """
     recipe = {axis: values for _, held in table for axis, values in held}
     for changes, held in table:
-        own = tuple(change.axis for change in changes)
+        own = tuple(name for change in changes for name in (change.axis, change.axis_name))
         others = {
             axis: values
             for axis, values in recipe.items()

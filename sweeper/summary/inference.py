@@ -56,6 +56,7 @@ class Comparison:
         averaged: settings of the axes' own choices over which runs were averaged.
         doubts: why the values of tuned settings are uncertain; empty where they are not.
         held: other axes that do not have the baseline's value in any pair, see sweeper.summary.held.
+        typed_held: the same with presets that were typed; empty where none was.
         left_out: seeds and cells that are not in complete blocks, or have no pair.
         diverged, failed, limited, reached: see sweeper.summary.outcomes.
         is_scored: whether diverged runs count as chance accuracy.
@@ -87,6 +88,7 @@ class Comparison:
     averaged: tuple[str, ...] = ()
     doubts: str = ""
     held: Held = ()
+    typed_held: Held = ()
     left_out: tuple[str, ...] = ()
     diverged: Tally | None = None
     failed: Tally | None = None
@@ -102,6 +104,11 @@ class Comparison:
     p: float | None = None
     corrected: float | None = None
     level: float = LEVEL
+
+    @property
+    def shown_held(self) -> Held:
+        """What is held, as displays name it."""
+        return self.typed_held or self.held
 
     @property
     def seeds(self) -> int:

@@ -44,7 +44,7 @@ class Band:
 
     @classmethod
     def over(cls, values: Array) -> "Band":
-        """Return the band of the values (epochs x runs), NaN where a run lacks an epoch; one run has each."""
+        """Return the band of the values (epochs x runs), NaN where a run lacks an epoch that others have."""
         count, mean = np.count_nonzero(~np.isnan(values), axis=1), np.nanmean(values, axis=1)
         squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
         error = np.sqrt(squares / np.maximum(count - 1, 1) / count)

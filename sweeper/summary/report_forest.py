@@ -60,7 +60,7 @@ def change_row(comparison: Comparison, scale: Scale, recipe: Recipe | None = Non
     change = comparison.changes[0]
     return {
         "name": change.name,
-        "baseline": f"{change.base_name}{beside(comparison.held, recipe)}",
+        "baseline": f"{change.base_name}{beside(comparison.shown_held, recipe)}",
         "is_part": False,
         "kind": kind(comparison),
         "seeds": comparison.seeds,
@@ -118,7 +118,7 @@ def numbers_row(comparison: Comparison, recipe: Recipe | None) -> dict[str, Any]
     changes = [(change.name, change.base_text) for change in comparison.changes]
     (change, baseline), *others = changes
     return {
-        "changes": [(change, baseline + beside(comparison.held, recipe)), *others],
+        "changes": [(change, baseline + beside(comparison.shown_held, recipe)), *others],
         "model": None,
         "models": f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-",
         "seeds": comparison.seeds,

@@ -69,7 +69,7 @@ def heading(table: Sequence[Comparison], several: bool, recipe: Recipe | None = 
 
 def name_of(comparison: Comparison, recipe: Recipe | None = None) -> str:
     """Return the change of a sentence, and what else both sides have where the heading does not say it."""
-    return comparison.changes[0].name + beside(comparison.held, recipe)
+    return comparison.changes[0].name + beside(comparison.shown_held, recipe)
 
 
 def sentence(comparison: Comparison, recipe: Recipe | None = None) -> str:

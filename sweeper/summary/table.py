@@ -33,6 +33,7 @@ from sweeper.summary.columns import (
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
+from sweeper.summary.typed_presets import GROUPS as TYPED
 from sweeper.summary.typed_presets import as_typed
 from sweeper.sweep.notation import normalized
 
@@ -93,11 +94,16 @@ def is_written(value: Any, text: str) -> bool:
 
 
 def presets_of(frame: pd.DataFrame, group: str) -> "pd.Series[Any] | None":
-    """Return the recorded presets of a group of steps, None where there is none; None for other names."""
-    if group not in STEP_GROUPS or group in frame:
+    """Return the recorded presets of a group that is shown by them, None where there is none; None for other names."""
+    if group not in (*STEP_GROUPS, *TYPED.values()) or group in frame:
         return None
     labels = [json.loads(text).get(group) if isinstance(text, str) else None for text in frame["presets"]]
     return pd.Series(labels, frame.index, object)
+
+
+def names_presets(frame: pd.DataFrame, columns: Iterable[str]) -> bool:
+    """Return whether one of the columns is a group that is shown by its presets."""
+    return any(presets_of(frame, name) is not None for name in columns)
 
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ Likewise augmentation=flip_crop rather than each setting of its steps.
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -75,6 +75,14 @@ def with_typed_steps(frame: pd.DataFrame, group: str, apart: Collection[str]) ->
     shown = frame.copy()
     shown.insert(frame.columns.tolist().index(names[0]), group, labels)
     return shown
+
+
+def typed_values(setting: str, values: Sequence[Any], presets: Presets) -> tuple[str, tuple[Any, ...]]:
+    """Return a setting and its values, or the group and the presets that were typed for all of them."""
+    known = presets.get(setting, {})
+    if not all(value in known for value in values):
+        return setting, tuple(values)
+    return GROUPS[setting], tuple(known[value] for value in values)
 
 
 def shown(setting: str, value: Any, presets: Presets) -> str:

@@ -94,11 +94,12 @@ def axes_of(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = ()) -
         key = override.get_key_element()
         swept[key] = override.is_sweep_override()
         if not override.is_sweep_override():
-            values[key] = [f"{key}={override.get_value_element_as_str()}"]
+            texts = [override.get_value_element_as_str()]
         elif override.is_discrete_sweep():
-            values[key] = [f"{key}={BOOLEANS.get(value, value)}" for value in override.sweep_string_iterator()]
+            texts = list(override.sweep_string_iterator())
         else:
             raise HydraException(f"{override.input_line} is not a list of values; use {key}=1,2,3 or {key}=range(1,4)")
+        values[key] = [f"{key}={BOOLEANS.get(text, text)}" for text in texts]
     axes = {key: Axis((key,), tuple((text,) for text in texts), swept[key]) for key, texts in values.items()}
     named = [key for keys in zips for key in keys]
     if len(set(named)) < len(named) or not all(zips):

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 CROSSED = ("seed", "data", "data.root")  # not factors of a design: every row is run with each of their values
-REFERENCES = {
-    "one_at_a_time": "baseline",
-    "leave_one_out": "full recipe",
-}  # where one factor changes at a time
+# What the first combination is called in designs where one factor changes at a time.
+REFERENCES = {"one_at_a_time": "baseline", "leave_one_out": "full recipe"}
 
 QUOTES = "'\""
 

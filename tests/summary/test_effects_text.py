@@ -179,8 +179,13 @@ def test_the_caption_explains_choices_where_one_has_settings_of_its_own() -> Non
     accs = {"adam": [0.5, 0.6], "sgd": [0.55, 0.64]}
     line = "A choice of optimizer includes its own settings, such as an optimizer's lr, as its runs have them"
     assert line in caption(found(table(*runs("optimizer", accs))))
-    accs = {"none": [0.5, 0.6], "batch": [0.55, 0.64]}
-    assert "A choice of" not in as_table(found(table(*runs("norm", accs))))
+    for axis, values in {
+        "norm": ("none", "batch"),
+        "batch_size": ("64", "128"),
+        "augmentation": ("none", "flip"),
+    }.items():
+        accs = {values[0]: [0.5, 0.6], values[1]: [0.55, 0.64]}
+        assert "A choice of" not in as_table(found(table(*runs(axis, accs))))
 
 
 def factorial(generator: np.random.Generator, changes: Sequence[str], rows: np.ndarray) -> pd.DataFrame:

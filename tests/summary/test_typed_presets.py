@@ -1,18 +1,22 @@
 """dropout=light stays light where it was typed so, in tables and sentences; files have the setting."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from records import finish, make
+from typer.testing import CliRunner
 
+from sweeper.__main__ import app
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.effects_text import as_table
 from sweeper.summary.report import render
 from sweeper.summary.sentences import answers
-from sweeper.summary.table import lay_out, read_runs
+from sweeper.summary.table import lay_out, names_presets, read_runs, where
 from sweeper.summary.typed_presets import typed_preset
 
 
@@ -111,3 +115,39 @@ def test_where_a_rate_was_typed_rates_are_shown(tmp_path: Path) -> None:
     assert "dropout.rate" in lay_out(frame, over="seed", is_typed=True)[0]
     (answer,) = answers(effects(frame))
     assert answer.sentences[0].startswith("dropout.rate=0.1: ")
+
+
+ACCS = {("none", "none"): 0.6, ("none", "batch"): 0.5, ("light", "none"): 0.5, ("light", "batch"): 0.61}
+
+
+def make_crossed(folder: Path, cells: Sequence[tuple[str, str]]) -> None:
+    for (preset, norm), seed in product(cells, range(3)):
+        run = {"labels": {"dropout": preset}, "command": f"python train.py dropout={preset}"}
+        acc = ACCS[preset, norm] + seed**2 / 1000 * (norm == "batch")
+        settings = {"dropout": {"rate": 0.1 if preset == "light" else 0.0}, "norm": {"name": norm}}
+        finish(folder, f"{preset}-{norm}-{seed}", [0.5], acc, run=run, seed=seed, **settings)
+
+
+def test_parts_of_an_effect_are_named_by_presets(tmp_path: Path) -> None:
+    make_crossed(tmp_path, [*ACCS])
+    (answer,) = answers(effects(read_runs(tmp_path)[0]))
+    (opposite,) = [sentence for sentence in answer.sentences if sentence.startswith("norm=batch: ")]
+    assert "(dropout=none)" in opposite and "(dropout=light)" in opposite and "dropout.rate" not in opposite
+
+
+def test_a_recipe_is_named_by_presets_and_by_settings_in_files(tmp_path: Path) -> None:
+    make_crossed(tmp_path, [("light", "batch"), ("none", "batch"), ("light", "none")])
+    found = effects(read_runs(tmp_path)[0], {"dropout.rate": "0", "norm": "none"})
+    texts = as_table(found)
+    assert "dropout=light" in texts and "dropout.rate" not in texts.replace("--tune dropout.rate", "")
+    assert [cell for cell in to_frame(found)["held"] if cell and "dropout" in cell][0] == "dropout.rate=0.1"
+
+
+def test_presets_select_runs_and_columns(tmp_path: Path) -> None:
+    make_crossed(tmp_path, [*ACCS])
+    frame = read_runs(tmp_path)[0]
+    assert len(where(frame, ["dropout=light"])) == 6
+    assert names_presets(frame, ["dropout", "test_acc"]) and not names_presets(frame, ["dropout.rate"])
+    options = ["--output-dir", str(tmp_path), "--columns", "dropout,test_acc", "--format", "csv"]
+    shown = CliRunner().invoke(app, ["summary", *options]).output
+    assert shown.splitlines()[0].startswith('"dropout","test_acc"') and '"light"' in shown
