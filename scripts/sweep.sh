@@ -4,7 +4,8 @@ PYTHON=${PYTHON:-.venv/bin/python}
 SEEDS=${SEEDS:-0,1,2,3,4}
 EPOCHS=${EPOCHS:-30}
 RESNET_EPOCHS=${RESNET_EPOCHS:-10}
-DATA=${DATA/#\~\//$HOME/} OUT=${OUT/#\~\//$HOME/}  # not every shell replaces the ~ of `make exercises DATA=~/FOLDER`
+DATA=${DATA/#\~\//$HOME/} OUT=${OUT/#\~\//$HOME/} WEIGHTS=${WEIGHTS:-}
+WEIGHTS=${WEIGHTS/#\~\//$HOME/}  # not every shell replaces the ~ of `make exercises DATA=~/FOLDER`
 read -r -a extra <<< "${EXTRA:-}"
 failed=0
 planning=""   # a file, while sweeps are planned and not run

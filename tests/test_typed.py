@@ -51,12 +51,12 @@ def test_a_path_is_read_as_it_is_typed(folder: str, name: str) -> None:
 
 
 def test_scripts_quote_a_path() -> None:
-    code = 'DATA=~/d OUT=o; source scripts/sweep.sh; echo "$DATA" "$OUT"; for name; do quoted "$name"; echo; done'
-    command = ["bash", "-uc", code.replace("~", "'~'"), "bash", *NAMES, "a'\\", "a\\'b", "\\\\"]
+    code = 'source scripts/sweep.sh; echo "$DATA $OUT $WEIGHTS"; for name; do quoted "$name"; echo; done'
+    command = ["bash", "-uc", f"DATA='~/d' OUT=o WEIGHTS='~/w'; {code}", "bash", *NAMES, "a'\\", "a\\'b", "\\\\"]
     env = {"HOME": "/home/me", "PATH": os.environ["PATH"]}
     done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True)
     folders, *quoted = done.stdout.splitlines()
-    assert folders == "/home/me/d o"
+    assert folders == "/home/me/d o /home/me/w"
     assert [value_of(f"data.root={text}") for text in quoted] == command[4:]
 
 
