@@ -32,8 +32,8 @@ class ConvergenceOptions:
     @property
     def arguments(self) -> list[str]:
         """Return the options of a command line that differ from the defaults."""
-        fraction = ["--convergence-fraction", f"{self.fraction:g}"] if self.fraction != DEFAULT_FRACTION else []
-        return fraction + ([] if self.target_acc is None else ["--target-acc", f"{self.target_acc:g}"])
+        fraction = ["--convergence-fraction", str(self.fraction)] if self.fraction != DEFAULT_FRACTION else []
+        return fraction + ([] if self.target_acc is None else ["--target-acc", str(self.target_acc)])
 
     @property
     def captions(self) -> list[str]:

@@ -60,6 +60,12 @@ def test_captions_name_what_differs_from_the_defaults() -> None:
     ]
 
 
+def test_the_options_of_a_printed_command_are_not_rounded() -> None:
+    assert ConvergenceOptions().arguments == []
+    arguments = ["--convergence-fraction", "0.9999999", "--target-acc", "0.12345678"]
+    assert ConvergenceOptions(fraction=0.9999999, target_acc=0.12345678).arguments == arguments
+
+
 def columns(output_dir: Path, **options: Any) -> list[Any]:
     frame, _ = read_runs(output_dir, options=ConvergenceOptions(**options))
     names = ["convergence_epoch", "convergence_seconds", "epochs_to_target"]
