@@ -57,7 +57,7 @@ def expand(columns: Sequence[str], frame: pd.DataFrame) -> list[str]:
     for all_classes, prefix in PREFIXES.items():
         classes = [name for name in map(str, frame.columns) if name.startswith(prefix) and frame[name].notna().any()]
         if all_classes in columns and not classes:
-            raise UserError(f"--columns {all_classes}: no run has a confusion matrix in its result.json")
+            raise UserError(f"--columns {all_classes}: none of these runs has a confusion matrix in its result.json")
         columns = [name for column in columns for name in (classes if column == all_classes else [column])]
     return list(columns)
 

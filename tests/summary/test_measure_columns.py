@@ -120,7 +120,7 @@ def test_a_damaged_confusion_matrix_gives_no_accuracies(confusion: Any, tmp_path
     record = finish(tmp_path, "run", [0.5], run={"dataset": {"classes": CLASSES}})
     record.write_result((record.result() or {}) | {"confusion": confusion})
     frame = with_measures(read_runs(tmp_path)[0], tmp_path / "runs", ["class_accs"])
-    with pytest.raises(UserError, match="--columns class_accs: no run has a confusion matrix"):
+    with pytest.raises(UserError, match="--columns class_accs: none of these runs has a confusion matrix"):
         expand(["class_accs"], frame)
 
 
