@@ -4,7 +4,7 @@ import difflib
 import logging
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 FRIENDLY_ERRORS = (
@@ -44,6 +44,11 @@ class Stopped(Exception):
 def format_names(names: Iterable[str]) -> str:
     """Format valid names for a sentence: sorted, separated by commas."""
     return ", ".join(sorted(names)) or "none"
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """Return `a`, `a and b` or `a, b and c`, in this order."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.display import print_sentence, stdout_console
-from sweeper.errors import UserError, format_names
+from sweeper.errors import UserError, enumerate_words, format_names
 from sweeper.summary.export import as_csv
 from sweeper.summary.output import json_text, printable, write_output
 from sweeper.trained.predict import Predictions
@@ -69,7 +69,7 @@ def print_predictions(found: Predictions, run_ids: Sequence[str], top: int) -> N
     if len(table) > MAX_ROWS:
         print_sentence(f"The first {MAX_ROWS} of {len(table):,} images; --output FILE.csv has all")
     given = "probability given by" if len(run_ids) == 1 else "mean of the probabilities given by"
-    print_sentence(f"p: {given} {' and '.join(run_ids)}")
+    print_sentence(f"p: {given} {enumerate_words(run_ids)}")
 
 
 def ordinal(number: int) -> str:

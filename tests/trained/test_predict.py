@@ -20,7 +20,7 @@ from sweeper.runs.stored_images import Pixels
 from sweeper.trained import images
 from sweeper.trained.images import find_images
 from sweeper.trained.predict import Predictions, predict
-from sweeper.trained.predict_text import ordinal
+from sweeper.trained.predict_text import ordinal, print_predictions
 
 Records = dict[str, RunDirectory]
 
@@ -152,6 +152,20 @@ def test_the_table_has_a_line_for_each_image(
     assert all(name in printed for name in ("class", "2nd", "3rd"))
     both = f"{records['softmax'].run_id} and {records['cnn'].run_id}"
     assert printed.endswith(f"p: mean of the probabilities given by {both}\n")
+
+
+@pytest.mark.parametrize(
+    ("run_ids", "given"),
+    [
+        (["r1"], "probability given by r1"),
+        (["r1", "r2"], "mean of the probabilities given by r1 and r2"),
+        (["r1", "r2", "r3"], "mean of the probabilities given by r1, r2 and r3"),
+    ],
+)
+def test_the_runs_that_predict_are_named(run_ids: list[str], given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = pd.DataFrame([[0.4, 0.6]], pd.Index(["a.png"], name="image"), ["x", "y"])
+    print_predictions(Predictions(shares, {}), run_ids, top=1)
+    assert capsys.readouterr().out.endswith(f"p: {given}\n")
 
 
 def test_ordinals() -> None:
