@@ -114,8 +114,8 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
     typed, loose = override, not after.startswith("-") and "=" not in after.lstrip("=")
     if not equals and before.endswith(("=", ",")):
         typed, corrected = f"{before} {override}", before + override
-    elif not equals and "=" in before and not is_like_a_key(override):
-        values = [override, *takewhile(lambda word: "=" not in word and not word.startswith("-"), arguments[at + 1 :])]
+    elif not equals and is_like_a_value(override, before):
+        values = [override, *takewhile(lambda word: is_like_a_value(word, before), arguments[at + 1 :])]
         typed, corrected = " ".join([before, *values]), ",".join([before, *values])
     elif not equals:
         typed, corrected = (
@@ -133,10 +133,30 @@ def explain_syntax(override: str, arguments: Sequence[str]) -> str:
     return f"{typed}: {form}; write {corrected}"
 
 
+def is_like_a_value(word: str, before: str) -> bool:
+    """Return whether a word is a value of the setting or group before it: a choice, a file, or at least no key.
+
+    Args:
+        before: the argument before it, `KEY=VALUE`; after a flag there are no values.
+    """
+    key, equals, _ = before.partition("=")
+    if not equals or before.startswith("-") or "=" in word or word.startswith("-"):
+        return False
+    suffix = Path(word).suffix
+    return word in choices_of(key) or (suffix != "" and before.endswith(suffix)) or not is_like_a_key(word)
+
+
 def is_like_a_key(word: str) -> bool:
     """Return whether a word is a setting or a group, by a name that this program or another one has, or nearly so."""
-    siblings = sibling_keys(word)
-    return word in siblings or word in ELSEWHERE or bool(nearest(word, siblings)) or "." in word.strip("0123456789.")
+    siblings, (group, dot, _) = sibling_keys(word), word.partition(".")
+    is_in_group = dot != "" and (siblings != [] or nearest(group, sibling_keys("")) != "")
+    return word in siblings or word in ELSEWHERE or bool(nearest(word, siblings)) or is_in_group
+
+
+def choices_of(group: str) -> list[str]:
+    """Return the choices of a group, those of extensions included; none where there is no such group."""
+    stored = ConfigStore.instance().repo.get(group, {})
+    return [file.stem for file in (CONF / group).glob("*.yaml")] + [name.removesuffix(".yaml") for name in stored]
 
 
 def explain_choice(message: str) -> str:
@@ -146,15 +166,15 @@ def explain_choice(message: str) -> str:
         words = [part for part in value.split(",") if part.lower() in ("null", "true", "false")]
         wrong = words or [part for part in value.split(",") if not re.match(r"[a-z_]", part, re.IGNORECASE)]
         if key in groups and wrong:
-            names = [file.stem for file in (CONF / key).glob("*.yaml")]
-            names += [name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(key, {})]
+            values = [part for part in wrong if part]
             numbers = [name for name in numeric_settings(key) if len(numeric_settings(key)) == 1]
             setting = (
-                f", or set {numbers[0]}={','.join(wrong)}"
+                f", or set {numbers[0]}={','.join(values)}"
                 if numbers
                 else f", or set one of {format_names(sibling_keys(f'{key}.'))}"
             )
-            return f"{key}={value}: {key} is a group; choose from {format_names(names)}{'' if words else setting}"
+            rest = "" if words or not values else setting
+            return f"{key}={value}: {key} is a group; choose from {format_names(choices_of(key))}{rest}"
     return message
 
 

@@ -178,6 +178,8 @@ def test_a_slip_is_told_what_to_write(
         ("dropout=none,True", ""),
         ("dropout=0.1,0.3", ", or set dropout.rate=0.1,0.3"),
         ("dropout=none,0.3", ", or set dropout.rate=0.3"),
+        ("dropout=none,", ""),
+        ("dropout=none,,0.3", ", or set dropout.rate=0.3"),
     ],
 )
 def test_a_group_is_no_number_and_no_truth_value(typed: str, rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +193,14 @@ def test_a_group_is_no_number_and_no_truth_value(typed: str, rest: str, monkeypa
         ("seed=0 1 2", "1", "seed=0 1 2", "seed=0,1,2"),
         ("-m optimizer.lr=1e-3 1e-2 epochs=1", "1e-2", "optimizer.lr=1e-3 1e-2", "optimizer.lr=1e-3,1e-2"),
         ("model=mlp softmax -m", "softmax", "model=mlp softmax", "model=mlp,softmax"),
+        ("norm=none batch", "batch", "norm=none batch", "norm=none,batch"),
+        ("-m activation=relu selu gelu", "selu", "activation=relu selu gelu", "activation=relu,selu,gelu"),
+        ("model.weights=a.pt b.pt", "b.pt", "model.weights=a.pt b.pt", "model.weights=a.pt,b.pt"),
+        ("model.weights=null b.pt", "b.pt", "model.weights=null b.pt", "model.weights=null,b.pt"),
+        ("model.weights=a.pt model.pt", "model.pt", "model.weights=a.pt model.pt", "model.weights=a.pt,model.pt"),
+        ("seed=0 1 model softmax", "1", "seed=0 1", "seed=0,1"),
+        ("--config-dir=my foo seed=0", "foo", "foo", "foo=VALUE"),
+        ("seed=0 optimzer.lr 3", "optimzer.lr", "optimzer.lr 3", "optimzer.lr=3"),
         ("seed=0 model softmax", "model", "model softmax", "model=softmax"),
         ("seed=0 modle softmax", "modle", "modle softmax", "modle=softmax"),
         ("seed=0 learning_rate 3", "learning_rate", "learning_rate 3", "learning_rate=3"),
