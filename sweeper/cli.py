@@ -93,7 +93,8 @@ $APP_CONFIG_GROUPS
   python train.py -m model=mlp,cnn_pool activation=relu,selu           a sweep: every combination
   python train.py model=resnet18 data=image_folder data.root=DIR       your own images, DIR/train/CLASS/*
 
-Hydra's own flags: python train.py --hydra-help. Tab completion: eval "$$(python train.py -sc install=bash)"
+Hydra's own flags: python train.py --hydra-help
+Tab completion: eval "$$(python train.py -sc install=bash)"
 """
 
 

@@ -3,18 +3,21 @@
 import io
 import logging
 import os
-import shutil
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 FAILED = "failed: "  # the beginning of a line about a run that failed
 CANNOT_REDRAW = ("dumb", "unknown")  # values of TERM
 UNLIMITED = 100_000  # characters across, of a file
+DEFAULT_WIDTH = 80  # of a terminal that does not know its own
 TO_COPY = ("next: ", "python ")  # the beginnings of lines with a command, which is copied in one piece
+# A command at the end of a line: outside of quotes, neither `; ...` nor another sentence follows.
+FINAL_COMMAND = re.compile(r""": (python (?:'[^']*'|"[^"]*"|(?!; |\. [A-Z])[^'"])*)$""")
 
 
 def can_redraw(stream: Any) -> bool:
@@ -45,26 +48,36 @@ def fold(text: str, stream: Any, indent: int = 2) -> str:
     """
     if not stream.isatty():
         return text
-    width = shutil.get_terminal_size().columns
+    width = width_of(stream)
     return "\n".join(
         line if len(line) <= width or line.startswith(TO_COPY) else fold_line(line, width, indent)
         for line in text.split("\n")
     )
 
 
+def width_of(terminal: Any) -> int:
+    """Return the characters across of a stream that is a terminal; COLUMNS in the environment takes precedence."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    with suppress(OSError, ValueError, AttributeError):  # a stream without a file, or one that is closed
+        return os.get_terminal_size(terminal.fileno()).columns or DEFAULT_WIDTH
+    return DEFAULT_WIDTH
+
+
 def fold_line(line: str, width: int, indent: int) -> str:
     """Break a line; a command at its end, `...: python train.py ...`, gets a line of its own, however long it is."""
     margin = " " * min(len(line) - len(line.lstrip()) + indent, width // 2)
-    sentence, command, arguments = line.partition(": python ")
+    command = FINAL_COMMAND.search(line)
     lines = textwrap.wrap(
-        sentence + command[:1],
+        line if command is None else line[: command.start(1) - 1],
         width,
         subsequent_indent=margin,
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return "\n".join([*lines, f"{margin}{command[2:]}{arguments}"] if command else lines)
+    return "\n".join(lines if command is None else [*lines, f"{margin}{command[1]}"])
 
 
 def print_sentence(sentence: str, stream: Any = None) -> None:

@@ -13,7 +13,7 @@ from choices import presets
 from processes import REPOSITORY, environment
 from support import composed_by_hydra
 
-from sweeper.cli import folded_help, preset_labels
+from sweeper.cli import folded_help, help_text, preset_labels
 
 
 def test_help_lists_groups_settings_and_examples_without_torch() -> None:
@@ -24,6 +24,13 @@ def test_help_lists_groups_settings_and_examples_without_torch() -> None:
     assert done.stdout.count("\n  python train.py") == 4
     assert re.search(r"optimizer\.weight_decay +L2 penalty", done.stdout)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_last_lines_of_help_fit_in_80_columns() -> None:
+    *_, flags, completion = help_text().splitlines()
+    assert flags == "Hydra's own flags: python train.py --hydra-help"
+    assert completion == 'Tab completion: eval "$$(python train.py -sc install=bash)"'
+    assert max(len(flags), len(completion)) <= 80
 
 
 def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 import io
 import logging
+import os
 import sys
+import termios
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from sweeper.display import (
     print_sentence,
     progress,
     stdout_console,
+    width_of,
 )
 
 
@@ -82,6 +85,31 @@ def test_commands_are_printed_in_one_piece_to_be_copied(monkeypatch: pytest.Monk
         "  over them:",
         f"  python train.py -m {WIDE}",
     ]
+    quoted = f"python train.py -m {WIDE} 'data.root=a; b. C: python d'"
+    assert fold(f"{sentence}: {quoted}", terminal).endswith(f"\n  {quoted}")
+
+
+@pytest.mark.parametrize("words", ["; or write model=[mlp,cnn] for a list", ". Tab completion: eval"])
+def test_a_command_with_words_after_it_is_part_of_the_sentence(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = f"use -m to sweep over them: python train.py -m model=mlp,cnn{words}"
+    lines = fold(sentence, use_terminal(monkeypatch)).split("\n")
+    assert lines[0].startswith("use -m to sweep over them: python train.py -m")
+    assert " ".join(map(str.strip, lines)) == sentence and max(map(len, lines)) <= 60
+
+
+def test_lines_are_as_wide_as_the_terminal_that_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as terminal:
+        termios.tcsetwinsize(theirs, (24, 47))
+        assert width_of(terminal) == 47
+        assert max(map(len, fold("word " * 40, terminal).split("\n"))) in range(43, 48)
+        for typed, width in (("60", 60), ("0", 47), ("wide", 47)):
+            monkeypatch.setenv("COLUMNS", typed)
+            assert width_of(terminal) == width
+        termios.tcsetwinsize(theirs, (0, 0))
+        assert width_of(terminal) == 80
+    assert width_of(terminal) == width_of(Terminal()) == width_of(None) == 80  # closed, and without a file
 
 
 def test_sentences_errors_and_the_log_are_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
