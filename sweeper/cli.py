@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, fields
@@ -29,7 +28,10 @@ from sweeper.errors import (
     Diverged,
     UserError,
     explain_memory,
+    format_error,
     innermost_package,
+    last_frames,
+    reason_of,
     release_frames,
 )
 from sweeper.explain import CONF, explain, is_of_a_choice
@@ -38,8 +40,6 @@ from sweeper.runs.naming import NAMES, name_of
 from sweeper.typed import extensions, rewrite
 
 log = logging.getLogger(__name__)
-
-LAST_FRAMES = 2  # frames of a traceback that are printed; train.log has all of them
 
 
 def register_schema() -> None:
@@ -200,29 +200,10 @@ def job_errors(sweep: DictConfig) -> Iterator[None]:
 def name_and_reason(error: Exception) -> tuple[str, str]:
     """Return the name of the run that failed, its overrides where it has none, and why it failed."""
     run_ids = [note for note in getattr(error, "__notes__", ()) if note in NAMES.get()]
-    if not run_ids:
-        changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
-        return " ".join(changed), format_error(error)
-    reason = format_error(error).replace(f" ({run_ids[0]})", "").removeprefix(run_ids[0])
-    return name_of(run_ids[0]).text, reason.strip(": ")
-
-
-def format_error(error: Exception) -> str:
-    """Format an error in a job: a sentence, or the end of its traceback (all of it with HYDRA_FULL_ERROR=1)."""
-    if FRIENDLY_ERRORS not in os.environ:
-        return "".join(traceback.format_exception(error))
-    known = f"{error}" if isinstance(error, UserError | Diverged) else explain_memory(error)
-    sentence = known or f"{type(error).__name__}: {error}"
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
-    frames = "" if known else last_frames(error)
-    return f"{sentence}{notes}\n{frames}".rstrip()
-
-
-def last_frames(error: Exception) -> str:
-    """Format the last frames of an error's traceback; none where Hydra raised it, since its code is not at fault."""
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    is_from_hydra = modules[-1].partition(".")[0] in ("hydra", "omegaconf")
-    return "" if is_from_hydra else "".join(traceback.format_tb(error.__traceback__)[-LAST_FRAMES:])
+    if run_ids:
+        return name_of(run_ids[0]).text, reason_of(error, run_ids[0])
+    changed = [override for override in HydraConfig.get().overrides.task if not override.startswith("sweep.")]
+    return " ".join(changed), format_error(error)
 
 
 def current_job(composed: DictConfig, config: Config) -> Job:

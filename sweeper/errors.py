@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 import re
 import traceback
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from functools import cache
 FRIENDLY_ERRORS = (
     "SWEEPER_FRIENDLY_ERRORS"  # environment variable, set while this program prints messages instead of tracebacks
 )
+LAST_FRAMES = 2  # frames of a traceback that are printed; train.log has all of them
 
 
 class UserError(ValueError):
@@ -108,3 +110,26 @@ def explain_memory(error: BaseException) -> str:
         return ""
     asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
     return f"not enough memory{f' for {asked[1]}' if asked else ''}: choose a smaller model or batch_size"
+
+
+def format_error(error: Exception) -> str:
+    """Format an error in a job: a sentence, or the end of its traceback (all of it with HYDRA_FULL_ERROR=1)."""
+    if FRIENDLY_ERRORS not in os.environ:
+        return "".join(traceback.format_exception(error))
+    known = f"{error}" if isinstance(error, UserError | Diverged) else explain_memory(error)
+    sentence = known or f"{type(error).__name__}: {error}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note not in sentence)
+    frames = "" if known else last_frames(error)
+    return f"{sentence}{notes}\n{frames}".rstrip()
+
+
+def last_frames(error: Exception) -> str:
+    """Format the last frames of an error's traceback; none where Hydra raised it, since its code is not at fault."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_from_hydra = modules[-1].partition(".")[0] in ("hydra", "omegaconf")
+    return "" if is_from_hydra else "".join(traceback.format_tb(error.__traceback__)[-LAST_FRAMES:])
+
+
+def reason_of(error: Exception, run_id: str) -> str:
+    """Format an error in a run that a line names already: without the run's ID."""
+    return format_error(error).replace(f" ({run_id})", "").removeprefix(run_id).strip(": ")

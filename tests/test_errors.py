@@ -17,8 +17,8 @@ from processes import environment
 from support import Train, copy_program
 from wrong_input import error_of
 
-from sweeper.cli import format_error, friendly_errors, job_errors
-from sweeper.errors import Diverged, explain_memory
+from sweeper.cli import friendly_errors, job_errors
+from sweeper.errors import Diverged, explain_memory, format_error
 
 
 def test_an_error_is_a_line_on_stderr_and_a_traceback_on_request(train: Train) -> None:

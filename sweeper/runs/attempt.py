@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from sweeper.errors import Diverged, Stopped, UserError, WriteError
+from sweeper.errors import Diverged, Stopped, WriteError, reason_of
 from sweeper.runs import checkpoint
 from sweeper.runs.console import Console
 from sweeper.runs.directory import RunDirectory
@@ -92,8 +92,7 @@ class Attempt:
             except Exception as error:
                 if stop.signum is None:
                     raise
-                reason = error if isinstance(error, UserError | Diverged) else f"{type(error).__name__}: {error}"
-                log.error("failed: %s", reason)
+                log.error("failed: %s: %s", self.name.text, reason_of(error, self.record.run_id))
                 sys.exit(128 + stop.signum)
         for path in (self.record.last, self.record.best):
             checkpoint.previous(path).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import pytest
 from support import TINY, composed
 
 from sweeper.config import Config
-from sweeper.errors import WriteError
+from sweeper.errors import FRIENDLY_ERRORS, Diverged, WriteError
 from sweeper.files import write_json, writing
 from sweeper.runs import attempt, checkpoint, train_log
 from sweeper.runs.directory import RunDirectory
@@ -73,6 +73,7 @@ def test_a_signal_while_a_run_fails_stops_the_process_too(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     save = failing(checkpoint.save, "last.pt", 1)
+    monkeypatch.setenv(FRIENDLY_ERRORS, "1")
 
     def save_after_a_signal(*arguments: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -84,7 +85,42 @@ def test_a_signal_while_a_run_fails_stops_the_process_too(
     record = the_record(tmp_path)
     assert raised.value.code == 128 + signal.SIGTERM
     assert (record.status() or {})["state"] == "failed"
-    assert caplog.messages[-1].startswith(f"failed: {record.run_id} stopped at epoch ")
+    assert caplog.messages[-1].startswith(f"failed: {record.run_id}: stopped at epoch ")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "frames"),
+    [
+        (RuntimeError("shapes do not match"), "RuntimeError: shapes do not match", True),
+        (MemoryError(), "not enough memory: choose a smaller model or batch_size", False),
+        (Diverged("the loss is nan"), "diverged: the loss is nan", False),
+    ],
+)
+@pytest.mark.parametrize("friendly", [True, False])
+def test_a_failure_at_a_signal_is_logged_as_any_other(
+    error: Exception,
+    reason: str,
+    frames: bool,
+    friendly: bool,
+    config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fit_until_a_signal(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise error
+
+    monkeypatch.setattr(attempt, "fit", fit_until_a_signal)
+    monkeypatch.delenv(FRIENDLY_ERRORS, raising=False)
+    if friendly:
+        monkeypatch.setenv(FRIENDLY_ERRORS, "1")
+    with pytest.raises(SystemExit):
+        run(config, JOB)
+    first, *rest = caplog.messages[-1].splitlines()
+    name = the_record(tmp_path).run_id
+    assert first == f"failed: {name}: {reason if friendly else 'Traceback (most recent call last):'}"
+    assert any("fit_until_a_signal" in line for line in rest) == (frames or not friendly)
 
 
 def test_a_folder_that_becomes_read_only_leaves_the_run_to_the_next_start(
