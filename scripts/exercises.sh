@@ -40,7 +40,7 @@ sweeps() {
     sweep segmentation experiment=bonus_segmentation "${masks[@]}" "${scenes[@]}"
     sweep scratch experiment=p8_resnet18_scratch "${resnet[@]}"
     optional finetuned experiment=p7_resnet18_finetune "${resnet[@]}"
-    optional imagenet experiment=p7_imagenet_finetune "${images[@]}" "${sizes[@]}" seed="$SEEDS" model.weights="$WEIGHTS,null"
+    optional imagenet experiment=p7_imagenet_finetune "${images[@]}" "${sizes[@]}" seed="$SEEDS" "model.weights=$(quoted "$WEIGHTS"),null"
 }
 
 with_cost sweeps

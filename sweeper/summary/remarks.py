@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from sweeper.errors import enumerate_words
 from sweeper.summary.axes import axes_of
 from sweeper.summary.columns import WITH, format_override, is_implied, scores
 from sweeper.summary.effect_measures import METRICS, USUAL_OF, has_score
@@ -98,4 +99,4 @@ def count_test_images(study: Study) -> str:
         data = study.settings["data"][row] if "data" in study.settings else None
         counts |= {study.datasets[data]: f"{number:,.0f}"} if number else {}
     several = len(study.datasets) > 1
-    return " and ".join(f"{number} ({data})" if several else number for data, number in sorted(counts.items()))
+    return enumerate_words([f"{number} ({data})" if several else number for data, number in sorted(counts.items())])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeper.errors import UserError, format_names, nearest
+from sweeper.errors import UserError, enumerate_words, format_names, nearest
 from sweeper.summary.axes import is_axis
 from sweeper.summary.blocks import name_value
 from sweeper.summary.columns import best_val, format_override
@@ -162,7 +162,7 @@ def doubts_of(chosen: Collection[Configuration], tuned: Sequence[str]) -> str:
         "at the edge of its grid": sum(any(map(one.is_at_edge, range(len(tuned)))) for one in chosen),
     }
     texts = [f"{reason} in {number} of {len(chosen)}" for reason, number in reasons.items() if number]
-    return f"the choices of {' and '.join(tuned)} are uncertain: {', '.join(texts)}" if texts else ""
+    return f"the choices of {enumerate_words(tuned)} are uncertain: {', '.join(texts)}" if texts else ""
 
 
 def refuse_unequal_grids(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sweeper.errors import enumerate_words
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.inference import Comparison
 from sweeper.summary.parts import Part, opposed
@@ -18,7 +19,7 @@ def verdict(comparison: Comparison) -> str:
     if comparison.p is None and comparison.interval is None:
         return "the same in every seed: no spread to test against"
     if comparison.averaged:
-        names = " and ".join(comparison.averaged)
+        names = enumerate_words(comparison.averaged)
         return f"no verdict: averaged over {names}; use {' '.join(f'--tune {name}' for name in comparison.averaged)}"
     if not comparison.is_significant:
         words = "not significant" + (on_average(comparison, comparison.parts) if are_opposed(comparison) else "")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sweeper.data.image_files import upright
 from sweeper.data.source import UNLABELED
-from sweeper.errors import UserError
+from sweeper.errors import UserError, enumerate_words
 from sweeper.files import writing
 from sweeper.runs.measures import probabilities
 from sweeper.runs.network import TrainedNetwork
@@ -46,7 +46,9 @@ def check_tasks(networks: Sequence[TrainedNetwork]) -> bool:
     """
     tasks = {network.config.task.name: network.run_id for network in networks}
     if len(tasks) > 1:
-        raise UserError(f"{' and '.join(tasks.values())} have different tasks, {' and '.join(tasks)}; predict with one")
+        raise UserError(
+            f"{enumerate_words([*tasks.values()])} have different tasks, {enumerate_words([*tasks])}; predict with one"
+        )
     return "segmentation" in tasks
 
 
