@@ -94,7 +94,7 @@ class Index:
         try:
             content = {"schema": SCHEMA, "index": self.identity, "rows": self.rows, "shared": self.shared}
             write_text(self.file, json.dumps(content))
-        except (OSError, ValueError, TypeError):  # a read-only folder has no index
+        except (OSError, ValueError, TypeError, RecursionError):  # a read-only folder, or a record nested too deep
             pass
 
 
