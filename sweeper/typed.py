@@ -64,9 +64,10 @@ def rewrite_text(argument: str) -> str:
         return argument
     if key == "extend":
         return f"extend=[{','.join(map(bare_or_quoted, extensions([argument])))}]"
-    if MEANT.match(value) or is_read(argument):
+    typed = value.split(",")
+    if any(map(MEANT.match, typed)) or is_read(argument):
         return argument
-    parts = [home(part) if key in PATHS else part for part in value.split(",")]
+    parts = [home(part) if key in PATHS else part for part in typed]
     return f"{key}={','.join(part if is_read(f'{key}={part}') else quote(part) for part in parts)}"
 
 

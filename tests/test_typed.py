@@ -82,6 +82,12 @@ def test_files_to_extend_with_become_a_list(typed: str, files: list[str]) -> Non
     assert rewrite([rewritten]) == [rewritten]
 
 
+def test_a_quoted_text_among_several_stays_as_it_is() -> None:
+    """As scripts write paths: `model.weights=null,'FILE'`."""
+    for argument in ("model.weights=null,'w/a.pt'", "data.root='w/a','w/b'", 'data.root=w/a,"w b"'):
+        assert rewrite([argument]) == [argument]
+
+
 def test_several_paths_are_several_values() -> None:
     (rewritten,) = rewrite(["data.root=w/müller,w/plain,a b,null"])
     assert value_of(rewritten) == ["w/müller", "w/plain", "a b", "None"]
