@@ -133,8 +133,8 @@ def effects(
         {result.name: result.baseline for result in compared},
         runs,
         left_out,
-        sorted((as_typed(it, presets) for result in results for it in result.comparisons), key=by_measure),
-        sorted((as_typed(it, presets) for result in results for it in result.interactions), key=by_measure),
+        sorted((with_typed_names(it, presets) for result in results for it in result.comparisons), key=by_measure),
+        sorted((with_typed_names(it, presets) for result in results for it in result.interactions), key=by_measure),
         never,
         notes,
         method=replace(method, measures=order),
@@ -142,7 +142,7 @@ def effects(
     )
 
 
-def as_typed(comparison: Comparison, presets: Presets) -> Comparison:
+def with_typed_names(comparison: Comparison, presets: Presets) -> Comparison:
     """Return the comparison with the presets that were typed for its values; a file has the settings."""
     changes = [
         replace(it, typed=(shown(it.axis, it.value, presets), shown(it.axis, it.baseline, presets)))

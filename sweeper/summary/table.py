@@ -1,6 +1,5 @@
 """The table of all runs: what varies as columns, what does not in the caption, best first."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.gather import Skipped, gather
 from sweeper.summary.output import printable
 from sweeper.summary.typed_presets import GROUPS as TYPED
-from sweeper.summary.typed_presets import as_typed
+from sweeper.summary.typed_presets import as_typed, labels_of
 from sweeper.sweep.notation import normalized
 
 DEFAULT_SORT = "best_val_acc"
@@ -97,8 +96,7 @@ def presets_of(frame: pd.DataFrame, group: str) -> "pd.Series[Any] | None":
     """Return the recorded presets of a group that is shown by them, None where there is none; None for other names."""
     if group not in (*STEP_GROUPS, *TYPED.values()) or group in frame:
         return None
-    labels = [json.loads(text).get(group) if isinstance(text, str) else None for text in frame["presets"]]
-    return pd.Series(labels, frame.index, object)
+    return pd.Series(labels_of(frame, group), frame.index, object)
 
 
 def names_presets(frame: pd.DataFrame, columns: Iterable[str]) -> bool:

@@ -29,6 +29,11 @@ def typed_preset(group: str, labels: Any, command: Any) -> str | None:
     return label if isinstance(label, str) else None
 
 
+def labels_of(frame: pd.DataFrame, group: str) -> list[str | None]:
+    """Return the preset of a group that each run recorded as JSON, None where it has none."""
+    return [json.loads(text).get(group) if isinstance(text, str) else None for text in frame["presets"]]
+
+
 def typed_presets(frame: pd.DataFrame) -> Presets:
     """Return the settings that vary and have a preset for each value, typed in every run.
 
@@ -40,7 +45,7 @@ def typed_presets(frame: pd.DataFrame) -> Presets:
         if setting not in frame or group in frame:
             continue
         known = frame[frame[setting].notna()]
-        labels = [json.loads(text).get(group) if isinstance(text, str) else None for text in known["presets"]]
+        labels = labels_of(known, group)
         pairs = {*zip(known[setting].tolist(), labels, strict=True)}
         values = [value for value, _ in pairs]
         if None not in labels and 1 < len(pairs) == len({*values}) == len({*labels}):
@@ -67,7 +72,7 @@ def with_typed_steps(frame: pd.DataFrame, group: str, apart: Collection[str]) ->
     varied = [name for name in names if frame[name].nunique(dropna=False) > 1]
     if not varied or group in frame or {*names} & {*apart}:
         return frame
-    labels = [json.loads(text).get(group) if isinstance(text, str) else None for text in frame["presets"]]
+    labels = labels_of(frame, group)
     contents = [str(steps) for steps in zip(*(frame[name].tolist() for name in varied), strict=True)]
     pairs = {*zip(contents, labels, strict=True)}
     if None in labels or not len(pairs) == len({*contents}) == len({*labels}):

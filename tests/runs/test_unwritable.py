@@ -80,7 +80,7 @@ def test_a_signal_while_a_run_fails_stops_the_process_too(
         save(*arguments)
 
     monkeypatch.setattr(checkpoint, "save", save_after_a_signal)
-    with pytest.raises(SystemExit) as raised:  # a sweep that goes on after failures would start the next run
+    with pytest.raises(SystemExit) as raised:  # a sweep that continues after failures would start the next run
         run(config, JOB)
     record = the_record(tmp_path)
     assert raised.value.code == 128 + signal.SIGTERM
