@@ -6,6 +6,12 @@
 #   OUT       folder of the runs (outputs/segmentation)
 #   SEEDS     of the segmentation networks (0,1,2,3,4)
 set -u
+for name in DATA EPOCHS RESNET_EPOCHS SMALL; do
+    if [ -n "${!name:-}" ]; then
+        echo "error: $name has no effect on make segmentation; choose from EXTRA, OUT, SEEDS, WEIGHTS" >&2
+        exit 1
+    fi
+done
 DATA=""
 OUT=${OUT:-outputs/segmentation}
 source scripts/sweep.sh
