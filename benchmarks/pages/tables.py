@@ -6,8 +6,8 @@ import pandas as pd
 
 from benchmarks.pages.tricks import Trick, trick_of
 from sweeper.summary.effect_measures import METRICS
-from sweeper.summary.effects_caption import name_change
 from sweeper.summary.effects_lines import format_interval, format_p
+from sweeper.summary.effects_tables import name_change
 from sweeper.summary.effects_text import format_cost, shows_cost
 from sweeper.summary.export import markdown_cell
 from sweeper.summary.inference import Comparison

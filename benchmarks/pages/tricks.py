@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.pages.records import DOCS, read_table
 from sweeper.summary.columns import format_override
-from sweeper.summary.effects_caption import name_change
+from sweeper.summary.effects_tables import name_change
 from sweeper.summary.inference import Comparison
 
 

@@ -1,18 +1,17 @@
-"""The text below the tables of effects: what was compared, what the columns mean, how many seeds are needed."""
+"""The text below the tables of effects: what was compared, and what the columns mean."""
 
 from collections.abc import Iterable, Sequence
 
 from sweeper.errors import format_names
 from sweeper.runs.fingerprint import REGISTRIES
-from sweeper.summary.columns import MODEL, OWN, format_override
+from sweeper.summary.columns import OWN, format_override
 from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, SINGLE, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
-from sweeper.summary.held import Recipe, recipe_of
+from sweeper.summary.effects_plans import plans
+from sweeper.summary.effects_tables import name_change, on_data, tables
 from sweeper.summary.inference import LEVEL, Comparison
-from sweeper.summary.planning import POWER, detectable, pooled_spread
 from sweeper.summary.verdicts import are_opposed
-from sweeper.sweep.precision import MAX_SEEDS, MOST, PILOT, seeds_for
 
 MAX_LINES = 10  # of one kind
 FIXED = (
@@ -121,28 +120,6 @@ def several_intervals(measure: str, number: int) -> str:
         f"{measure}: of {number} changes without any effect, {LEVEL:.0%} each, about {number * LEVEL:.1f} would have "
         "an interval without 0: one that just excludes 0 among many is weak evidence"
     )
-
-
-def tables(comparisons: Sequence[Comparison]) -> Iterable[list[Comparison]]:
-    """Yield the comparisons of each metric and dataset."""
-    found: dict[tuple[str, str], list[Comparison]] = {}
-    for comparison in comparisons:
-        found.setdefault((comparison.metric, comparison.data), []).append(comparison)
-    yield from found.values()
-
-
-def recipe_of_table(table: Sequence[Comparison]) -> Recipe | None:
-    """Return what all comparisons of a table are changes to, see sweeper.summary.held."""
-    return recipe_of([(comparison.changes, comparison.shown_held) for comparison in table])
-
-
-def name_change(comparison: Comparison) -> str:
-    return " x ".join(change.name for change in comparison.changes)
-
-
-def on_data(comparison: Comparison, every: Sequence[Comparison]) -> str:
-    """Return ` on DATASET` where there are several."""
-    return f" on {comparison.data}" if len({other.data for other in every}) > 1 else ""
 
 
 def shorten(lines: Sequence[str]) -> list[str]:
@@ -270,72 +247,3 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
         changed = [f"{name} {format_ratio(ratio, digits=1)}" for name, ratio in ratios if ratio not in (None, 1)]
         lines += [f"{title}: {', '.join(shorten(changed))}"] if changed else []
     return lines
-
-
-def plans(found: Effects) -> list[str]:
-    """Return the detectable difference of each table, and the seeds that narrower intervals need.
-
-    They are those of each axis, or of any change where the design is balanced, so that all effects have one variance.
-    """
-    lines = []
-    for table in tables(found.comparisons):
-        metric = METRICS[table[0].metric]
-        form = metric.digits.replace("+", "").format
-        tested = [comparison for comparison in table if comparison.p is not None]
-        spreads: dict[str, list[Comparison]] = {}
-        alike = is_balanced(tested)
-        for comparison in tested:
-            if comparison.spread and (comparison.diverged is None or comparison.diverged.is_empty):
-                spreads.setdefault("" if alike else comparison.changes[0].axis_name, []).append(comparison)
-        shown, hopeless, seeds, needed = list[str](), list[str](), set[int](), list[tuple[int, str]]()
-        for axis, of_axis in spreads.items():
-            spread = pooled_spread([comparison.spread or 0.0 for comparison in of_axis])
-            fewest = min(comparison.seeds for comparison in of_axis)
-            number = max(PILOT, seeds_for(spread, metric.half_width))
-            seeds.add(fewest)
-            smallest, bound = detectable(fewest, LEVEL / len(tested)) * spread, of_axis[0].bound
-            if bound and smallest > bound:
-                hopeless.append(f" of {axis}" if axis else "")
-            else:
-                shown.append(f"{form(smallest)}{of(axis)}")
-            if number > fewest:
-                needed.append((number, axis))
-        if seeds and not found.method.is_anytime:
-            name = f"{metric.title}{on_data(table[0], found.comparisons)}"
-            known = [f"{'any' if alike else 'a'} true difference of about {' or '.join(shown)}"] if shown else []
-            known += [f"no possible difference{' or'.join(hopeless)}"] if hopeless else []
-            parts = [f"{differences} is significant with {POWER:.0%} power" for differences in known]
-            lines.append(
-                f"{name}: with {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds "
-                f"{', and '.join(parts)}{more_seeds(needed, table[0].metric)}"
-            )
-    return lines
-
-
-def of(axis: str) -> str:
-    """Return an axis in parentheses, nothing where a number holds for all."""
-    return f" ({axis})" if axis else ""
-
-
-def is_balanced(table: Sequence[Comparison]) -> bool:
-    """Return whether a table's effects are contrasts of the same runs: those of a screen, or of every on/off change.
-
-    Then each has the variance of the same number of runs. A change of model may also change that variance.
-    """
-    axes = {comparison.changes[0].axis for comparison in table}
-    sizes = {(comparison.seeds, comparison.pairs) for comparison in table}
-    if len(axes) < len(table) or len(table) < 2 or len(sizes) > 1 or MODEL in axes:
-        return False
-    ((seeds, pairs),) = sizes
-    return all(comparison.is_screen for comparison in table) or 2 * pairs == seeds * 2 ** len(table)
-
-
-def more_seeds(needed: Sequence[tuple[int, str]], metric: str) -> str:
-    """Return how many seeds, with which axis, a narrow enough interval needs, and what adds them."""
-    if not needed:
-        return ""
-    width, most = METRICS[metric].half_width, max(number for number, _ in needed)
-    numbers = [f"{f'{number:,}' if number < MOST else f'over {MOST:,}'}{of(axis)}" for number, axis in needed]
-    text = f"; ±{width:g} ({1 - LEVEL:.0%}, each) needs about {' or '.join(numbers)} seeds in total"
-    limit = f" sweep.max_seeds={most}" if MAX_SEEDS < most < MOST else ""
-    return text + (f": sweep.precision={width:g}{limit} adds them" if metric in MAIN and most < MOST else "")

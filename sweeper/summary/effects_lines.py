@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
-from sweeper.summary.effects_caption import recipe_of_table
+from sweeper.summary.effects_tables import recipe_of_table
 from sweeper.summary.held import beside
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval

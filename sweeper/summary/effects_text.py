@@ -21,9 +21,10 @@ from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
-from sweeper.summary.effects_caption import caption, recipe_of_table, tables
+from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_lines import format_interval, format_p, print_lines
 from sweeper.summary.effects_rows import as_json, to_csv
+from sweeper.summary.effects_tables import recipe_of_table, tables
 from sweeper.summary.gather import gather
 from sweeper.summary.held import beside, heading_of
 from sweeper.summary.inference import Comparison

@@ -12,7 +12,7 @@ from sweeper.summary.best import SEED
 from sweeper.summary.columns import measured
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import recipe_of_table, tables
+from sweeper.summary.effects_tables import recipe_of_table, tables
 from sweeper.summary.inference import Comparison
 from sweeper.summary.report_forest import kind
 from sweeper.summary.sentences import MEANINGS, heading, importance, name_of, sentence

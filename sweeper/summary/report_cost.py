@@ -8,7 +8,7 @@ from typing import Any
 from sweeper.summary.cost import format_ratio
 from sweeper.summary.effect_measures import MAIN
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import name_change, tables
+from sweeper.summary.effects_tables import name_change, tables
 from sweeper.summary.intervals import Interval
 from sweeper.summary.learning_curves import cut
 from sweeper.summary.report_scale import Scale, around_zero, ticks

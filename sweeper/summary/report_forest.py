@@ -5,8 +5,8 @@ from typing import Any
 
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import recipe_of_table, tables
 from sweeper.summary.effects_lines import format_p
+from sweeper.summary.effects_tables import recipe_of_table, tables
 from sweeper.summary.effects_text import families, format_cost, shows_cost
 from sweeper.summary.held import Recipe, beside
 from sweeper.summary.inference import Comparison

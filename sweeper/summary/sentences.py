@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sweeper.summary.cost import LARGE
 from sweeper.summary.effect_measures import MAIN
 from sweeper.summary.effects import Effects
-from sweeper.summary.effects_caption import recipe_of_table, tables
+from sweeper.summary.effects_tables import recipe_of_table, tables
 from sweeper.summary.held import Recipe, beside, heading_of
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval

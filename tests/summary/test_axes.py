@@ -10,7 +10,7 @@ from paired import found, runs, table
 
 from sweeper.errors import UserError
 from sweeper.summary.effects import effects
-from sweeper.summary.effects_caption import name_change
+from sweeper.summary.effects_tables import name_change
 from sweeper.summary.effects_text import as_table
 from sweeper.summary.table import lay_out
 from sweeper.sweep.baseline import center, config_defaults
