@@ -52,15 +52,13 @@ def crop(masks: Tensor, draws: Tensor, *, crop_padding: int, crop_border: str = 
 def trivial_augment(masks: Tensor, draws: Tensor, *, trivial_augment: str) -> Tensor:
     """Apply the same operation to each mask where it is an affine map."""
     level = (draws[:, 1] * LEVELS).floor()
-    return as_masks(apply_drawn(as_images(masks), draws[:, 0], draws[:, 2], level, trivial_augment, MASK_OPERATIONS))
+    return as_masks(apply_drawn(as_images(masks), draws[:, :1], draws[:, 2:], level, trivial_augment, MASK_OPERATIONS))
 
 
 def randaugment(masks: Tensor, draws: Tensor, *, randaugment_ops: int, randaugment_magnitude: int) -> Tensor:
     """Apply the same operations to each mask where they are affine maps."""
-    images, level = as_images(masks), draws.new_full((len(draws),), randaugment_magnitude)
-    for which, sign in draws.T.reshape(randaugment_ops, 2, -1):
-        images = apply_drawn(images, which, sign, level, "standard", MASK_OPERATIONS)
-    return as_masks(images)
+    level = draws.new_full((len(draws),), randaugment_magnitude)
+    return as_masks(apply_drawn(as_images(masks), draws[:, ::2], draws[:, 1::2], level, "standard", MASK_OPERATIONS))
 
 
 MOVES: Registry = {

@@ -73,7 +73,9 @@ def color(images: Tensor, strength: Tensor) -> Tensor:
 
 def contrast(images: Tensor, strength: Tensor) -> Tensor:
     """Scale the difference to the mean of the gray image by 1 + strength."""
-    return away_from(gray(images).mean((1, 2, 3), keepdim=True), images, 1 + strength)
+    brightness = gray(images)
+    mean = brightness.mean((1, 2, 3), keepdim=True)
+    return away_from(brightness.copy_(mean), images, 1 + strength)  # a number per image is slow there
 
 
 def sharpness(images: Tensor, strength: Tensor) -> Tensor:
@@ -81,10 +83,13 @@ def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     if min(images.shape[2:]) < 3:
         return images
     pixels = images.float()
-    rows = pixels[:, :, :-2] + pixels[:, :, 1:-1] + pixels[:, :, 2:]
-    inner = pixels[:, :, 1:-1, 1:-1]
-    smooth = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).add_(inner, alpha=4).div_(13).round_()
-    inner.addcmul_(smooth.sub_(inner), per_image(1 - (1 + strength)))
+    inner = pixels[:, :, 1:-1]
+    rows = (pixels[:, :, :-2] + inner).add_(pixels[:, :, 2:])
+    flat, smooth = rows.view(-1), torch.empty_like(rows)  # three columns are three neighbors of all rows in a line
+    torch.add(flat[:-2], flat[1:-1], out=smooth.view(-1)[1:-1]).add_(flat[2:])
+    change = smooth.add_(inner, alpha=4).div_(13).round_().sub_(inner)
+    change[..., 0], change[..., -1] = 0, 0
+    inner.addcmul_(change, per_image(1 - (1 + strength)))
     return to_pixels(pixels)
 
 
@@ -112,14 +117,14 @@ def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
 def equalize(images: Tensor, strength: Tensor) -> Tensor:
     """Spread each channel's histogram evenly, as Pillow does; `strength` does nothing."""
     num, channels = images.shape[:2]
-    channel = torch.arange(num * channels, dtype=torch.int32, device=images.device).view(num, channels, 1, 1)
-    pixels = (images + 256 * channel).flatten()  # each channel has 256 colors of its own
+    first = torch.arange(0, num * channels * 256, 256, dtype=torch.int32, device=images.device)
+    pixels = images.int().add_(first.view(num, channels, 1, 1)).flatten()  # each channel has 256 colors of its own
     histogram = pixels.bincount(minlength=num * channels * 256).view(num, channels, 256)
     brightest = images.flatten(2).amax(2, keepdim=True).long()
     step = (images[0, 0].numel() - histogram.gather(2, brightest)) // 255
-    darker = histogram.cumsum(2).sub_(histogram)
-    table = (darker + step // 2).float().div_(step.clamp(min=1)).floor_().clamp_(max=255)  # exact, faster than integers
-    table = torch.where(step == 0, torch.arange(256, device=images.device), table).to(torch.uint8)
+    count = histogram.float()  # whole numbers below 2**24, exact in float32 and faster there
+    table = count.cumsum(2).sub_(count).add_(step // 2).div_(step.clamp(min=1)).clamp_(max=255)
+    table = whole_pixels(torch.where(step == 0, torch.arange(256, device=images.device), table))
     return table.flatten().index_select(0, pixels).view_as(images)
 
 
@@ -132,7 +137,7 @@ def gray(images: Tensor) -> Tensor:
 
 
 def away_from(center: Tensor, images: Tensor, factor: Tensor) -> Tensor:
-    """Scale the difference between images and their `center` (N, 1, ...) float32 by a factor per image."""
+    """Scale the difference between images and their `center` (N, 1, H, W) float32 by a factor per image."""
     return to_pixels(images.float().mul_(per_image(factor)).addcmul_(center, per_image(1 - factor)))
 
 

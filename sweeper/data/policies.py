@@ -11,6 +11,7 @@ from sweeper.data import operations
 from sweeper.data.draws import needs_draws
 
 LEVELS = 31  # of strength, from none to the largest
+PART = 128  # images changed at once
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def trivial_augment(images: Tensor, draws: Tensor, mean: Tensor, *, trivial_augm
 
     Strengths are up to those of RandAugment (`standard`) or far more (`wide`).
     """
-    return apply_drawn(images, draws[:, 0], draws[:, 2], (draws[:, 1] * LEVELS).floor(), trivial_augment)
+    level = (draws[:, 1] * LEVELS).floor()
+    return apply_drawn(images, draws[:, :1], draws[:, 2:], level, trivial_augment)
 
 
 @needs_draws(lambda randaugment_ops, **_: 2 * randaugment_ops)
@@ -77,9 +79,7 @@ def randaugment(
 ) -> Tensor:
     """Apply `randaugment_ops` random operations of one strength to each image (Cubuk et al. 2020)."""
     level = torch.full_like(draws[:, 0], randaugment_magnitude)
-    for which, sign in draws.T.reshape(randaugment_ops, 2, -1):
-        images = apply_drawn(images, which, sign, level, "standard")
-    return images
+    return apply_drawn(images, draws[:, ::2], draws[:, 1::2], level, "standard")
 
 
 def apply_drawn(
@@ -90,26 +90,32 @@ def apply_drawn(
     space: str,
     operations: Sequence[Operation] = OPERATIONS,
 ) -> Tensor:
-    """Apply an operation to each image; images of one operation, and those of all affine maps, are changed together.
+    """Apply L operations to each image, one after the other.
+
+    Images with the same operation, and those of all affine maps, are changed together, as many as fit a processor's
+    cache. They are moved together for it, from where the operation before left them.
 
     Args:
         images: (N, C, H, W) uint8.
-        which: (N,) in [0, 1), choose the operations.
-        sign: (N,) in [0, 1), below a half for a negative strength.
+        which: (N, L) in [0, 1), choose the operations.
+        sign: (N, L) in [0, 1), below a half for a negative strength.
         level: (N,) from 0 to LEVELS - 1, for no strength to the largest in this space.
         operations: others with the strengths of OPERATIONS.
     """
-    number = (which * len(operations)).long()
-    order = number.argsort(stable=True)
-    sizes = number.bincount(minlength=len(operations)).tolist()
-    largest = torch.tensor([operation.largest(space, images.shape) for operation in operations], device=images.device)
-    signed = torch.tensor([operation.signed for operation in operations], device=images.device)
-    strength = level * largest[number] / (LEVELS - 1)
-    strength = torch.where((sign < 0.5) & signed[number], -strength, strength)
-    drawn = zip(operations, strength[order].split(sizes), strict=True)
-    images, changed = images.index_select(0, order), []
-    for apply, group in groupby(drawn, key=lambda pair: pair[0].apply):
-        parameters = torch.cat([operation.parameters(strength, images.shape) for operation, strength in group])
-        part, images = images.tensor_split([len(parameters)])
-        changed.append(apply(part, parameters) if len(part) > 0 else part)
-    return torch.cat(changed).index_select(0, order.argsort())
+    shape = images.shape
+    signed = [(it.largest(space, shape), it.largest(space, shape) * (-1 if it.signed else 1)) for it in operations]
+    numbers = (which.T * len(operations)).long()
+    strengths = level * torch.tensor(signed, device=images.device)[numbers, (sign.T < 0.5).long()] / (LEVELS - 1)
+    place = torch.arange(len(images), device=images.device)  # of each image
+    for number, strength in zip(numbers, strengths, strict=True):
+        order = number.argsort(stable=True)
+        sizes = number.bincount(minlength=len(operations)).tolist()
+        drawn = zip(operations, strength[order].split(sizes), strict=True)
+        places, changed = place[order], []
+        for apply, group in groupby(drawn, key=lambda one: one[0].apply):
+            values = [operation.parameters(of_operation, shape) for operation, of_operation in group]
+            for part in (values[0] if len(values) == 1 else torch.cat(values)).split(PART):
+                chosen, places = places[: len(part)], places[len(part) :]
+                changed.append(apply(images.index_select(0, chosen), part) if len(part) > 0 else images[:0])
+        images, place = torch.cat(changed), order.argsort()
+    return images.index_select(0, place)
