@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from paired import runs, table
 from records import finish, make
 from scipy import stats
 
-from benchmarks.pages.records import DOCS, Records, collect, read, without_hosts, write
+from benchmarks.pages.records import DOCS, Records, collect, joined, read, without_hosts, write
 from benchmarks.pages.render import PARTS, TEMPLATES, WHOLE, Pages, insert, tidy, with_parts
 from benchmarks.pages.selection import Selection
 from benchmarks.pages.tricks import read_tricks
@@ -160,8 +161,9 @@ def test_the_page_says_that_each_problem_beats_the_last_only_where_each_does_sig
 
 
 @pytest.fixture
-def outputs(tmp_path: Path) -> Path:
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An output folder with the runs of two norms, three seeds each, their predictions, and a sweep."""
+    monkeypatch.setattr("socket.gethostname", lambda: "secret-host")
     random, labels = np.random.default_rng(0), np.arange(200) % 10
     jobs: list[dict[str, Any]] = []
     for norm, seed in ((norm, seed) for norm in ("none", "batch") for seed in range(3)):
@@ -170,7 +172,7 @@ def outputs(tmp_path: Path) -> Path:
         accuracy = float((predicted == labels).mean())
         where = {"host": "secret-host", "device": "EPYC", "threads": 1, "config": {"data": {"root": str(tmp_path)}}}
         record = finish(tmp_path, run_id, [0.5, 0.51], accuracy, norm={"name": norm}, seed=seed, run=where)
-        record.write_status(state="finished", host="secret-host")
+        record.write_status(state="finished")
         write_predictions(record.predictions, np.eye(10, dtype=np.float32)[predicted], labels.astype(np.int64))
         jobs.append(job(run_id))
     plan = {"command": "python train.py", "created": 1.0, "concurrency": 1, "precision": 0.05, "jobs": jobs}
@@ -206,6 +208,32 @@ def test_effects_from_checked_in_files_are_those_of_the_runs(outputs: Path, tmp_
     assert records.curves.groupby("run")["val_acc"].max().tolist() == [0.51] * 6
     text = (into / "study.csv").read_text(encoding="utf-8")
     assert "secret-host" not in text and str(outputs) not in text
+
+
+def test_a_study_can_be_trained_in_parts(outputs: Path, tmp_path_factory: Any) -> None:
+    whole, into = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("parts")
+    write(collect([outputs]), "study", whole)
+    runs = sorted((outputs / "runs").iterdir())
+    later = tmp_path_factory.mktemp("later")  # the last runs of the sweep, one of them of both parts
+    shutil.copytree(outputs / "sweeps", later / "sweeps")
+    for run in runs[3:]:
+        shutil.copytree(run, later / "runs" / run.name)
+    for run in runs[4:]:
+        shutil.rmtree(run)
+    write(collect([outputs]), "study", into)
+    old = read("study", into)
+    assert old is not None and len(old.runs) == 4
+    write(joined(collect([later]), old), "study", into)
+    first, second = read("study", whole), read("study", into)
+    assert first is not None and second is not None
+    hosts = [json.loads(machine)[0] for machine in second.runs["machine"]]
+    assert hosts == [1, 1, 1, 0, 0, 0]  # of the same name, but nobody knows that now
+    pd.testing.assert_frame_equal(first.runs.drop(columns="machine"), second.runs.drop(columns="machine"))
+    by_run = second.curves.sort_values(["run", "epoch"], ignore_index=True)
+    pd.testing.assert_frame_equal(first.curves.sort_values(["run", "epoch"], ignore_index=True), by_run)
+    assert {run: hits.tolist() for run, hits in first.correct.items()} == {
+        run: hits.tolist() for run, hits in second.correct.items()
+    }
 
 
 def test_files_that_are_not_checked_in_give_no_runs(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Runs as the small files in docs/ that its pages are written from.
 
-python -m benchmarks.pages.records NAME OUT...    `make docs-data NAME=exercises OUT=outputs/exercises`
+python -m benchmarks.pages.records NAME OUT...          `make docs-data NAME=exercises OUT=outputs/exercises`
+python -m benchmarks.pages.records NAME OUT... --add    ADD=1: the runs that docs/NAME.csv has stay, so that a study
+                                                        can be trained in parts, on several machines
 
 docs/NAME.csv has a row for each run: settings, results, and the sweeps that it belongs to. docs/NAME-curves.csv has a
 row for each epoch of each run. docs/NAME-correct.npz has which test images each run got right. Paths and names of hosts
@@ -103,14 +105,48 @@ def collect(folders: Sequence[Path]) -> Records:
                 correct[run_id] = found[0]
         known |= {*frame["run_id"]}
     runs = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    ends = runs["run_id"].str[-DIGEST:]
-    if ends.duplicated().any():
-        raise UserError(f"two runs have IDs that end in {ends[ends.duplicated()].iloc[0]}")
+    check_ends(runs)
     runs = runs.drop(columns=[name for name in LEFT_OUT if name in runs])
     runs["machine"] = without_hosts(runs["machine"].tolist())
     if ROOT in runs:
         runs[ROOT] = [None if pd.isna(root) else Path(root).name for root in runs[ROOT]]
     return Records(runs.sort_values("run_id").reset_index(drop=True), pd.DataFrame(curves), correct)
+
+
+def check_ends(runs: pd.DataFrame) -> None:
+    """Check that the last digits of the runs' IDs tell them apart.
+
+    Raises:
+        UserError: they do not.
+    """
+    ends = runs["run_id"].str[-DIGEST:]
+    if ends.duplicated().any():
+        raise UserError(f"two runs have IDs that end in {ends[ends.duplicated()].iloc[0]}")
+
+
+def joined(new: Records, old: Records) -> Records:
+    """Return the runs of both; one that both have is that of `new`. Machines of one are not those of the other.
+
+    Raises:
+        UserError: two runs have the same end of their IDs.
+    """
+    kept = old.runs[~old.runs["run_id"].isin(new.runs["run_id"])]
+    kept = kept.drop(columns=[name for name in LEFT_OUT if name in kept])
+    hosts = {json.loads(machine)[0] for machine in new.runs["machine"].dropna()}
+    kept["machine"] = without_hosts(kept["machine"].tolist(), len(hosts))
+    runs = pd.concat([new.runs, kept], ignore_index=True)
+    check_ends(runs)
+    settings = [name for name in runs if name not in RESULTS and name != SWEEPS]
+    runs = runs[[*settings, *(name for name in RESULTS if name in runs), SWEEPS]]
+    curves = old.curves
+    if len(curves):
+        curves = curves[curves["run"].isin(kept["run_id"].str[-DIGEST:])]
+    correct = {run_id: hits for run_id, hits in old.correct.items() if run_id in set(kept["run_id"])}
+    return Records(
+        runs.sort_values("run_id").reset_index(drop=True),
+        pd.concat([new.curves, curves], ignore_index=True),
+        {**new.correct, **correct},
+    )
 
 
 def sweeps_of(folder: Path) -> dict[str, list[str]]:
@@ -132,11 +168,11 @@ def epochs_of(record: RunDirectory) -> list[dict[str, Any]]:
     ]
 
 
-def without_hosts(machines: Sequence[Any]) -> list[str | None]:
-    """Return the machines (host, device, threads as JSON) with numbers in place of the names of hosts."""
+def without_hosts(machines: Sequence[Any], first: int = 0) -> list[str | None]:
+    """Return the machines (host, device, threads as JSON) with numbers for the names of hosts, from `first` on."""
     facts = [json.loads(machine) if isinstance(machine, str) else None for machine in machines]
     hosts = list(dict.fromkeys(fact[0] for fact in facts if fact))
-    return [json.dumps([hosts.index(fact[0]), *fact[1:]]) if fact else None for fact in facts]
+    return [json.dumps([first + hosts.index(fact[0]), *fact[1:]]) if fact else None for fact in facts]
 
 
 def write(records: Records, name: str, folder: Path = DOCS) -> list[Path]:
@@ -192,10 +228,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the study, such as exercises")
     parser.add_argument("outputs", type=Path, nargs="+", help="output folders, as of `make exercises`")
+    parser.add_argument("--add", action="store_true", help="keep the runs that the files have")
     parser.add_argument("--into", type=Path, default=DOCS, help="folder of the files")
     options = parser.parse_args()
     try:
-        for path in write(collect(options.outputs), options.name, options.into):
+        records = collect(options.outputs)
+        old = read(options.name, options.into) if options.add else None
+        for path in write(joined(records, old) if old else records, options.name, options.into):
             print(f"{path}: {path.stat().st_size / 1000:,.0f} kB")
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -113,10 +113,10 @@ class Selection:
         except UserError:
             return False
 
-    def table(self, *columns: str, more: Sequence[str] = ()) -> str:
-        """Return a Markdown table, a row for each configuration: these settings, USUAL, and more columns."""
+    def table(self, *columns: str, more: Sequence[str] = (), without: Sequence[str] = ()) -> str:
+        """Return a Markdown table, a row for each configuration: these settings, most of USUAL, and more columns."""
         score = scores(self.frame)[0]
-        names = [*columns, *(name.replace("acc", score) for name in USUAL), *more]
+        names = [*columns, *(name.replace("acc", score) for name in USUAL if name not in without), *more]
         is_averaged = len(self.configurations) < len(self.frame)
         known = [name for name in names if name in self.frame or (name == "runs" and is_averaged)]
         shown, _ = lay_out(self.frame, over="seed" if is_averaged else None, columns=known)
