@@ -102,7 +102,7 @@ bench-slurm: setup  ## Measure the overhead of a cluster, on a temporary Slurm (
 bench-effects: setup  ## Simulate error rates of effects and the cost of seeds, into docs/simulations.md; ten minutes
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.simulations
 
-bench-tricks: setup  ## Measure what each trick costs per step; write docs/tricks.md; six minutes
+bench-tricks: setup  ## Measure what each trick costs per step; write docs/tricks.md; half an hour
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.tricks
 
 lint: setup  ## Check style and types

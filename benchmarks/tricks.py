@@ -1,6 +1,6 @@
 """Cost of each trick per training step; writes docs/tricks.csv and the catalog of all tricks, docs/tricks.md.
 
-python -m benchmarks.tricks [TRICK...]    measure all, about six minutes, and write both; or print those named
+python -m benchmarks.tricks [TRICK...]    measure all, ten minutes to half an hour, and write both; or print those named
 python -m benchmarks.tricks --text        write docs/tricks.md again, with the costs of docs/tricks.csv
 
 Tricks are found in the registries and in conf/. Each is measured on the first base that it applies to: a run without
@@ -9,13 +9,14 @@ on one thread, which on an idle machine equals wall-clock time.
 """
 
 import argparse
+import math
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from statistics import mean, median, quantiles
+from statistics import NormalDist, mean, median, quantiles
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ from sweeper.training.views import AveragedViews
 Overrides = dict[str, str]
 
 BATCH, THREADS, TEST_IMAGES = 64, 1, 2
-STEPS, EPOCHS = 16, 7  # steps per epoch, and measured epochs
+STEPS, EPOCHS = 16, 15  # steps per epoch, and measured epochs: more, up to
+MOST_EPOCHS, ERROR = 60, 0.01  # so many, until the ratio's standard error is at most this part of it
 SLOW_STEPS, SLOW_EPOCHS = 1, 4  # of all other networks than these
 QUICK = ("softmax", "mlp", "mlp_deep", "cnn", "cnn_pool")
 # Each trick is measured on the first of these that it applies to.
@@ -120,7 +122,7 @@ def sides_of(
     """Find the first base that a trick applies to.
 
     Args:
-        steps, epochs: steps of an epoch, and epochs after the first; None follows from the network.
+        steps, epochs: steps of an epoch, and epochs after the first, at most; None follows from the network.
 
     Returns:
         The base, and the runs without and with the trick.
@@ -133,7 +135,8 @@ def sides_of(
         added = base | dict(trick.overrides) | (WITHOUT_WEIGHTS if "pretrained" in trick.name else {})
         slow = any(overrides["model"] not in QUICK for overrides in (base, added))
         images = some_images(dataset, BATCH * (steps or (SLOW_STEPS if slow else STEPS)))
-        number = 1 + (epochs or (SLOW_EPOCHS if slow else EPOCHS))
+        usual = EPOCHS if trick.group in CHANGING else MOST_EPOCHS
+        number = 1 + (epochs or (SLOW_EPOCHS if slow else usual))
         try:
             plain, tricked = Side(base, images, number), Side(added, images, number)
         except UserError as reason:
@@ -151,17 +154,27 @@ def measure(trick: Trick, dataset: Dataset, steps: int | None = None, epochs: in
     base, *sides = sides_of(trick, dataset, steps, epochs)
     for side in sides:
         side.start()
-    pairs = []
+    base_seconds, ratios = list[float](), list[float]()
     for epoch in range(sides[0].config.epochs):
         seconds = {}
         for side in sides[:: (-1) ** epoch]:  # each is first in turn
             seconds[side] = side.evaluation() if trick.group == "views" else side.epoch()
-        pairs.append([seconds[side] for side in sides])
-    ratios = [with_it / without for without, with_it in pairs]
+        plain, tricked = (seconds[side] for side in sides)
+        base_seconds.append(plain)
+        ratios.append(tricked / plain)
+        if epochs is None and epoch >= EPOCHS and trick.group not in CHANGING and error_of(ratios[1:]) <= ERROR:
+            break
     low, middle, high = quantiles(ratios[1:], n=4, method="inclusive")
     num_batches = len(sides[0].dataset.train) / BATCH
-    base_ms = 1000 * median(without for without, _ in pairs[1:]) / num_batches
+    base_ms = 1000 * median(base_seconds[1:]) / num_batches
     return Cost(base, base_ms, mean(ratios) if trick.group in CHANGING else middle, low, high)
+
+
+def error_of(ratios: Sequence[float]) -> float:
+    """Return the standard error of the median of ratios, as a part of it, as if they were normally distributed."""
+    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    deviation = (high - low) / (2 * NormalDist().inv_cdf(0.75))
+    return deviation / middle * math.sqrt(math.pi / 2 / len(ratios))
 
 
 def measured(tricks: Sequence[Trick]) -> Iterator[tuple[Trick, Cost, float]]:
