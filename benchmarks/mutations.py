@@ -15,6 +15,7 @@ import inspect
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -157,11 +158,22 @@ def mutant_of(module: ModuleType, tree: ast.Module, statement: ast.stmt, part: A
         name = ast.unparse(target)
 
         def install() -> Callable[[], None]:
-            value = vars(module)[name]
-            setattr(module, name, value_of(other.value, module))
-            return lambda: setattr(module, name, value)
+            value, new = vars(module)[name], value_of(other.value, module)
+            replace_constant(module, name, value, new)
+            return lambda: replace_constant(module, name, new, value)
 
     return Mutant(name, change, install)
+
+
+def replace_constant(module: ModuleType, name: str, value: Any, new: Any) -> None:
+    """Put another value in place of a constant: in its module, where it was imported, and as a default argument."""
+    for other in list(sys.modules.values()):
+        if vars(other).get(name) is value:
+            setattr(other, name, new)
+    for function in vars(module).values():
+        if inspect.isfunction(function) and not isinstance(value, int | float):
+            defaults = function.__defaults__ or ()
+            function.__defaults__ = tuple(new if default is value else default for default in defaults) or None
 
 
 def value_of(expression: ast.expr, module: ModuleType) -> Any:
