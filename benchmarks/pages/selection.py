@@ -71,6 +71,11 @@ class Selection:
         frame = frame.sort_values([best_val(frame), "run_id"], ascending=[False, True], na_position="last")
         return cls(frame.reset_index(drop=True), records, min(precisions, default=None))
 
+    @property
+    def without_times(self) -> "Selection":
+        """The same runs without their seconds and speeds, where other load came and went."""
+        return replace(self, frame=self.frame.drop(columns="train_seconds").assign(images_per_second=None))
+
     def where(self, *conditions: str) -> "Selection":
         """Return those that meet all conditions `column=value`."""
         return replace(self, frame=select(self.frame, conditions).reset_index(drop=True))
@@ -113,10 +118,10 @@ class Selection:
         except UserError:
             return False
 
-    def table(self, *columns: str, more: Sequence[str] = (), without: Sequence[str] = ()) -> str:
-        """Return a Markdown table, a row for each configuration: these settings, most of USUAL, and more columns."""
+    def table(self, *columns: str, more: Sequence[str] = ()) -> str:
+        """Return a Markdown table, a row for each configuration: these settings, USUAL, and more columns."""
         score = scores(self.frame)[0]
-        names = [*columns, *(name.replace("acc", score) for name in USUAL if name not in without), *more]
+        names = [*columns, *(name.replace("acc", score) for name in USUAL), *more]
         is_averaged = len(self.configurations) < len(self.frame)
         known = [name for name in names if name in self.frame or (name == "runs" and is_averaged)]
         shown, _ = lay_out(self.frame, over="seed" if is_averaged else None, columns=known)
