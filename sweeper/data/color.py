@@ -11,8 +11,6 @@ from torch import Tensor
 from sweeper.data import operations
 from sweeper.data.draws import needs_draws
 
-PART = 64  # images
-
 
 @needs_draws(1)
 def brightness(images: Tensor, draws: Tensor, mean: Tensor, *, brightness: float) -> Tensor:
@@ -35,4 +33,6 @@ def saturation(images: Tensor, draws: Tensor, mean: Tensor, *, saturation: float
 def change(operation: Callable[[Tensor, Tensor], Tensor], images: Tensor, draws: Tensor, largest: float) -> Tensor:
     """Apply an operation with strengths between -largest and largest, to as many images as fit a processor's cache."""
     strength = (2 * draws[:, 0] - 1) * largest
-    return torch.cat([operation(*part) for part in zip(images.split(PART), strength.split(PART), strict=True)])
+    return torch.cat(
+        [operation(*part) for part in zip(images.split(operations.PART), strength.split(operations.PART), strict=True)]
+    )

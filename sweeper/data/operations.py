@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PART = 128  # images to change at once: small ones fit a processor's cache
+
 
 def shear_x(strength: Tensor, height: int, width: int) -> Tensor:
     """Shift each row by `strength` times its distance from the top. Return the affine maps (N, 6), see `warp`."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sweeper.data import operations
 from sweeper.data.draws import needs_draws
+from sweeper.data.operations import PART
 
 LEVELS = 31  # of strength, from none to the largest
-PART = 128  # images changed at once
 
 
 @dataclass(frozen=True)

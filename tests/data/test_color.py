@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from sweeper.data.color import PART, brightness, contrast, saturation
+from sweeper.data.color import brightness, contrast, saturation
+from sweeper.data.operations import PART
 
 STEPS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     "brightness": (brightness, functional.adjust_brightness),
