@@ -1,10 +1,10 @@
 """What a training step of recorded runs takes: alternating blocks, positions in the training, exact parameters."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,22 +54,26 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_a_slower_network_is_measured_as_slower_and_records_stay(
     records: list[RunDirectory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = build
+    real, now = build, [0.0]
 
-    def slow_silu(config: Any, *arguments: Any, **named: Any) -> Any:
+    def timed(config: Any, *arguments: Any, **named: Any) -> Any:
         components = real(config, *arguments, **named)
-        if config.activation.name == "silu":
-            components.state.model.register_forward_pre_hook(lambda *_: time.sleep(0.03))
+        seconds = 0.03 if config.activation.name == "silu" else 0.001
+
+        def forward(*_: object) -> None:
+            now[0] += seconds
+
+        components.state.model.register_forward_pre_hook(forward)
         return components
 
-    monkeypatch.setattr(step_cost, "build", slow_silu)
-    monkeypatch.setattr(step_cost, "BLOCK_SECONDS", 0.002)
+    monkeypatch.setattr(step_cost, "build", timed)
+    monkeypatch.setattr(step_cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     before, lines = contents(records[0].folder.parent), list[str]()
     costs, device = measure(records[0], records[1:], lines.append)
     relu, silu = costs.values()
     assert [relu.run_id, silu.run_id] == [record.run_id for record in records]
-    assert relu.ratio == 1 and silu.ratio > 2 and silu.seconds == pytest.approx(silu.ratio * relu.seconds)
-    assert 0.03 < silu.seconds < 1
+    assert (relu.ratio, relu.spread, relu.seconds) == pytest.approx((1, 0, 0.001))
+    assert (silu.ratio, silu.spread, silu.seconds) == pytest.approx((30, 0, 0.03))
     parameters = 3 * 16 * 16 * HIDDEN + HIDDEN + HIDDEN * 3 + 3
     assert relu.parameters == silu.parameters == parameters
     assert (relu.memory is None) == (not torch.cuda.is_available())
