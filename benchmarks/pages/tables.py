@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from benchmarks.pages.tricks import Trick, trick_of
+from sweeper.summary.cost import format_cost
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects_lines import format_interval, format_p
 from sweeper.summary.effects_tables import name_change
-from sweeper.summary.effects_text import format_cost, shows_cost
+from sweeper.summary.effects_text import shows_cost
 from sweeper.summary.export import markdown_cell
 from sweeper.summary.inference import Comparison
 from sweeper.summary.verdicts import verdict
@@ -38,7 +39,7 @@ def tricks_table(comparisons: Sequence[Comparison], tricks: Mapping[str, Trick])
         trick, change = trick_of(one, tricks), one.changes[0]
         setting = f"`{name_change(one)}`" if len(name_change(one)) < LONG else f"`{change.axis}`"
         row = {"trick": trick.name, "setting": setting, "instead of": f"`{change.base_text}`"}
-        row |= numbers_of(one) | ({"time of a step": format_cost(one)} if is_timed else {})
+        row |= numbers_of(one) | ({"time of a step": format_cost(one.cost)} if is_timed else {})
         rows.append(row | {"claimed elsewhere": trick.claim})
     return markdown(pd.DataFrame(rows))
 

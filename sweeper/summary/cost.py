@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from scipy.special import stdtrit
 
 from sweeper.summary.effect_measures import Runs
+from sweeper.summary.intervals import Interval
 from sweeper.summary.kept_costs import log_ratio
 from sweeper.summary.pairing import DECIMALS, Difference
 
@@ -22,6 +23,7 @@ CAPTION = (
     "pairs with the same host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
 )
 MEASURED_CAPTION = "cost: change in seconds per training step, measured by `python -m sweeper cost`"
+UNCERTAIN = "a cost such as ±4%: recorded speeds show no difference; it is at most that much either way (95%, each)"
 SINGLE = "The cost is of a single pair, which other load may have slowed (`python -m sweeper cost SWEEP` measures it)"
 UNSTEADY = (
     "No cost, since the speeds recorded in the pairs disagree by more than a tenth (`python -m sweeper cost SWEEP` "
@@ -40,7 +42,7 @@ class Cost:
         memory: of peak memory on a GPU; None where it was not measured.
         pairs: the run IDs of those whose step times can be compared.
         is_measured: whether `step_time` was measured by itself, rather than recorded during training.
-        is_steady: whether recorded speeds agree, so that their mean is known to about CLEAR: other load was the same.
+        half_width: of the 95% interval of the logarithm of `step_time`, where it is the mean of several recorded pairs.
     """
 
     step_time: float | None = None
@@ -48,7 +50,25 @@ class Cost:
     memory: float | None = None
     pairs: tuple[Sides, ...] = ()
     is_measured: bool = False
-    is_steady: bool = True
+    half_width: float | None = None
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether recorded speeds agree, so that their mean is known to about CLEAR: other load was the same."""
+        return self.half_width is None or self.half_width <= math.log(CLEAR)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95% interval of `step_time`; None where it is measured, of a single pair or unknown."""
+        if self.step_time is None or self.half_width is None:
+            return None
+        factor = math.exp(self.half_width)
+        return self.step_time / factor, self.step_time * factor
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it shows a difference: not where the interval of recorded speeds includes none."""
+        return self.step_time is not None and (self.interval is None or not has_one(self.interval))
 
     @property
     def is_single(self) -> bool:
@@ -94,14 +114,13 @@ def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = 
         comparable = []
     logs = log_ratios([(pair.rows, pair.base_rows) for pair in comparable], step_time)
     groups = [pair.seed if is_screen else pair.cell for pair in comparable] if logs else []
-    is_steady = agree(logs, groups, is_screen=is_screen)
-    return Cost(
-        mean_ratio(logs) if is_steady else None,
+    cost = Cost(
+        mean_ratio(logs),
         parameters,
-        None,
-        sides(comparable if logs else ()),
-        is_steady=is_steady,
+        pairs=sides(comparable if logs else ()),
+        half_width=half_width_of(logs, groups, is_screen=is_screen),
     )
+    return cost if cost.is_steady else replace(cost, step_time=None)
 
 
 def measured_pairs(
@@ -122,8 +141,8 @@ def measured_pairs(
     return found
 
 
-def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool) -> bool:
-    """Return whether the mean of logarithms of ratios is known to about CLEAR, by their spread; True for a single one.
+def half_width_of(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool) -> float | None:
+    """Return the half-width of the 95% interval of the mean of logarithms of ratios; None for a single one.
 
     Models may differ in what a change costs them, and pairs of a screen in other tricks. So the spread is that within
     models and other settings, in a screen that of the seeds' means.
@@ -142,10 +161,9 @@ def agree(logs: Sequence[float], groups: Sequence[Hashable], *, is_screen: bool)
     number = sum(map(len, members.values()))
     freedom = number - len(members)
     if freedom < 1:
-        return True
+        return None
     squares = math.fsum((log - fmean(found)) ** 2 for found in members.values() for log in found)
-    half_width = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(squares / freedom / number)
-    return half_width <= math.log(CLEAR)
+    return float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(squares / freedom / number)
 
 
 def ratio_of(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> float | None:
@@ -174,9 +192,21 @@ def log_ratios(pairs: Sequence[Sides], value: Callable[[Any], float | None]) -> 
     return logs
 
 
-def format_ratio(ratio: float | None, digits: int = 0) -> str:
-    """Format a ratio as a change: +4%, x12; `-` where it is not known."""
+def format_ratio(ratio: float | None, digits: int = 0, interval: Interval | None = None) -> str:
+    """Format a ratio as a change: +4%, x12; ±4% where its interval has no change in it; `-` where it is not known."""
     if ratio is None:
         return "-"
+    if interval is not None and has_one(interval):
+        limit = math.ceil(round(100 * max(interval[1] - 1, 1 - interval[0]), DECIMALS))
+        return f"±{limit}%" if limit else "0%"
     percent = round(100 * (ratio - 1), digits)
     return f"x{ratio:,.0f}" if ratio >= LARGE else f"{percent:+.{digits}f}%" if percent else "0%"
+
+
+def has_one(interval: Interval) -> bool:
+    """Return whether a ratio with this interval may be no change."""
+    return interval[0] <= 1 <= interval[1]
+
+
+def format_cost(cost: Cost | None) -> str:
+    return "-" if cost is None else format_ratio(cost.step_time, interval=cost.interval)

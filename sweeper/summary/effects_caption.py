@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from sweeper.errors import format_names
 from sweeper.runs.fingerprint import REGISTRIES
 from sweeper.summary.columns import OWN, format_override
-from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, SINGLE, UNSTEADY, format_ratio
+from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, SINGLE, UNCERTAIN, UNSTEADY, format_ratio
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects, format_counts
 from sweeper.summary.effects_plans import plans
@@ -235,6 +235,7 @@ def costs(comparisons: Sequence[Comparison]) -> list[str]:
             if 0 < len(measured) < len(timed)
             else []
         )
+        lines += [UNCERTAIN] if any(cost.interval is not None and not cost.is_clear for _, cost in known) else []
     for reason, names in (
         (SINGLE, [name for name, cost in known if cost.is_single]),
         (UNSTEADY, [name for name, cost in known if not cost.is_steady]),

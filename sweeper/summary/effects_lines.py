@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from sweeper.summary.cost import format_ratio
+from sweeper.summary.cost import format_cost
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effects_tables import recipe_of_table
 from sweeper.summary.held import beside
@@ -49,7 +49,7 @@ def numbers_of(comparison: Comparison, digits: str) -> list[str]:
     numbers.append(f"{comparison.seeds} {'seed' if comparison.seeds == 1 else 'seeds'}")
     numbers += [f"{comparison.models_up} of {len(comparison.models)} models up"] if comparison.models else []
     if comparison.cost is not None and comparison.cost.step_time is not None:
-        numbers.append(f"cost {format_ratio(comparison.cost.step_time)}")
+        numbers.append(f"cost {format_cost(comparison.cost)}")
     reached = comparison.reached is not None and len(comparison.changes) == 1
     return numbers + ([f"reached {comparison.reached.text}"] if reached and comparison.reached else [])
 

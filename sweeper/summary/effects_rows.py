@@ -44,6 +44,8 @@ COLUMNS = (
     ),
     *(
         "step_time_ratio",
+        "low_step_time",
+        "high_step_time",
         "cost_measured",
         "parameters_ratio",
         "memory_ratio",
@@ -86,6 +88,7 @@ def as_row(comparison: Comparison) -> dict[str, Any]:
     if comparison.cost is not None:
         cost = comparison.cost
         row |= {"step_time_ratio": cost.step_time, "cost_measured": cost.is_measured if cost.step_time else None}
+        row["low_step_time"], row["high_step_time"] = cost.interval or (None, None)
         row |= {"parameters_ratio": cost.parameters, "memory_ratio": cost.memory}
     row |= {
         "held": format_recipe(dict(comparison.held)) or None,

@@ -17,7 +17,7 @@ from sweeper.display import stdout_console
 from sweeper.errors import UserError, format_names, nearest
 from sweeper.summary.columns import OF_CLASSES
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.cost import format_ratio
+from sweeper.summary.cost import format_cost
 from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
@@ -83,7 +83,7 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
         up = f"{comparison.models_up} of {len(comparison.models)} up" if comparison.models else "-"
         row = [*names, *([up] if has_models else []), str(comparison.seeds), digits.format(comparison.mean)]
         row += [format_interval(comparison.family, digits), format_p(comparison.corrected)]
-        row += [format_cost(comparison)] if has_cost else []
+        row += [format_cost(comparison.cost)] if has_cost else []
         row += [comparison.reached.text if comparison.reached else "-"] if has_target else []
         table.add_row(*(Text(printable(cell)) for cell in (*row, verdict(comparison))))
         for model in comparison.models:
@@ -96,10 +96,6 @@ def as_grid(title: str, comparisons: Sequence[Comparison]) -> Table:
 def shows_cost(comparisons: Sequence[Comparison]) -> bool:
     """Return whether a table of comparisons has a column with their cost."""
     return any(comparison.cost is not None and comparison.cost.step_time is not None for comparison in comparisons)
-
-
-def format_cost(comparison: Comparison) -> str:
-    return format_ratio(None if comparison.cost is None else comparison.cost.step_time)
 
 
 def print_effects(found: Effects, console: Console) -> None:

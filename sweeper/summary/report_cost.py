@@ -54,12 +54,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Point:
-    """A change, or the baseline: its effect on what decides, its ratio of seconds per training step, the interval."""
+    """A change, or the baseline: its effect on what decides, its ratio of seconds a step, and their intervals."""
 
     name: str
     effect: float
     step_time: float
     interval: Interval | None = None
+    times: Interval | None = None
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -80,23 +81,27 @@ def cost_picture(found: Effects) -> dict[str, Any] | None:
     """Return the picture of a dataset on which the cost of several changes is known; else None."""
     main = [comparison for comparison in found.comparisons if comparison.metric in MAIN]
     changes = [
-        Point(name_change(comparison), comparison.mean, comparison.cost.step_time, comparison.family)
+        Point(name_change(comparison), comparison.mean, cost.step_time, comparison.family, cost.interval)
         for comparison in next(iter(tables(main)), [])
-        if comparison.cost is not None and comparison.cost.step_time is not None
+        if (cost := comparison.cost) is not None and cost.step_time is not None
     ]
     return picture([Point(BASELINE, 0.0, 1.0), *changes]) if len(changes) > 1 else None
 
 
 def picture(shown: Sequence[Point]) -> dict[str, Any]:
     """Return the positions of points and labels, of the line through the front, and the ticks; cost on a log scale."""
-    logs, front = [math.log(point.step_time) for point in shown], pareto_front(shown)
+    front, ranges = pareto_front(shown), [end for point in shown for end in point.times or ()]
+    logs = [math.log(time) for time in (*(point.step_time for point in shown), *ranges)]
     margin = 0.08 * (max(logs) - min(logs)) or 0.1
     across = Scale(min(logs) - margin, max(logs) + margin, LEFT, RIGHT)
     ends = [end for point in shown for end in point.interval or ()]
     up = Scale(*around_zero([point.effect for point in shown], [], ends), BOTTOM, TOP)
 
     def x(point: Point) -> float:
-        return across.place(math.log(point.step_time))
+        return at(point.step_time)
+
+    def at(ratio: float) -> float:
+        return across.place(math.log(ratio))
 
     names = [
         cut(point.name, NAME_LENGTH) + ("" if up.is_inside(point.effect) else f" ({effect_text(point)})")
@@ -113,16 +118,21 @@ def picture(shown: Sequence[Point]) -> dict[str, Any]:
                 "y": up.at(point.effect),
                 "name": name,
                 "label": {"x": f"{label.x:.1f}", "y": f"{label.y:.1f}", "anchor": label.anchor},
-                "text": f"{point.name}: {effect_text(point)} points, {format_ratio(point.step_time)} a step",
+                "text": f"{point.name}: {effect_text(point)} points, {cost_text(point)} a step",
                 "ends": None if point.interval is None else (up.at(point.interval[0]), up.at(point.interval[1])),
+                "times": None if point.times is None else [f"{at(end):.1f}" for end in point.times],
                 "is_best": point in front,
             }
             for point, name, label in zip(shown, names, labels, strict=True)
         ],
         "front": " ".join(f"{x(point):.1f},{up.at(point.effect)}" for point in front),
-        "x_ticks": [(f"{across.place(math.log(ratio)):.1f}", text) for ratio, text in cost_ticks(across)],
+        "x_ticks": [(f"{at(ratio):.1f}", text) for ratio, text in cost_ticks(across)],
         "y_ticks": [(up.at(tick / 100), f"{tick:+g}" if tick else "0") for tick in ticks(100 * up.low, 100 * up.high)],
     }
+
+
+def cost_text(point: Point) -> str:
+    return format_ratio(point.step_time, interval=point.times)
 
 
 def effect_text(point: Point) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sweeper.summary.cost import format_cost
 from sweeper.summary.effect_measures import MAIN, METRICS
 from sweeper.summary.effects import Effects
 from sweeper.summary.effects_lines import format_p
 from sweeper.summary.effects_tables import recipe_of_table, tables
-from sweeper.summary.effects_text import families, format_cost, shows_cost
+from sweeper.summary.effects_text import families, shows_cost
 from sweeper.summary.held import Recipe, beside
 from sweeper.summary.inference import Comparison
 from sweeper.summary.intervals import Interval
@@ -65,7 +66,7 @@ def change_row(comparison: Comparison, scale: Scale, recipe: Recipe | None = Non
         "kind": kind(comparison),
         "seeds": comparison.seeds,
         "p": short_p(comparison.corrected),
-        "cost": format_cost(comparison),
+        "cost": format_cost(comparison.cost),
         **drawn(comparison.mean, comparison.means, comparison.family, scale),
     }
 
@@ -124,7 +125,7 @@ def numbers_row(comparison: Comparison, recipe: Recipe | None) -> dict[str, Any]
         "seeds": comparison.seeds,
         "reached": "-" if comparison.reached is None else comparison.reached.text,
         "p": format_p(comparison.corrected),
-        "cost": format_cost(comparison),
+        "cost": format_cost(comparison.cost),
         "result": verdict(comparison),
         **formatted(comparison.metric, comparison.mean, comparison.family),
     }

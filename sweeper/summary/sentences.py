@@ -142,8 +142,9 @@ def on_average(parts: Sequence[Part], digits: int) -> str:
 
 
 def step_cost(comparison: Comparison) -> str:
-    """Return such as `, 4% slower a step`; empty where it is unknown or rounds to nothing."""
-    ratio = None if comparison.cost is None else comparison.cost.step_time
+    """Return such as `, 4% slower a step`; empty where it is unknown, may be no difference or rounds to nothing."""
+    cost = comparison.cost
+    ratio = cost.step_time if cost is not None and cost.is_clear else None
     if ratio is None:
         return ""
     if ratio >= LARGE:

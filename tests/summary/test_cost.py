@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from paired import found, of_axis, table
 from records import curve, finish
 
 from sweeper.summary.columns import is_missing
-from sweeper.summary.cost import CAPTION, SINGLE, Cost, format_ratio
+from sweeper.summary.cost import CAPTION, SINGLE, UNCERTAIN, Cost, format_ratio
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.effects_text import as_table
 from sweeper.summary.gather import gather
 from sweeper.summary.report_cost import cost_picture
 from sweeper.summary.report_forest import forest
+from sweeper.summary.sentences import answers
 from sweeper.sweep.designs import screening
 
 # images per second of each seed: without batch normalization, with
@@ -107,6 +109,42 @@ def test_a_cost_on_which_the_pairs_disagree_is_shown_nowhere() -> None:
     assert "%" not in row
     assert "the pairs disagree by more than a tenth" in text and "measures it): model=mlp, norm=batch\n" in text
     assert to_frame(result).loc[lambda rows: rows["axis"] == "norm", "step_time_ratio"].isna().all()
+
+
+def test_recorded_speeds_that_show_no_difference_are_not_called_slower_or_faster() -> None:
+    speeds = {"none": (1000, 1000, 1000), "batch": (1000, 960, 980), "group": (900, 880, 890)}
+    made = [
+        {
+            "norm": norm,
+            "seed": seed,
+            "test_acc": 0.5 + seed / 100 + (norm != "none") * (1 + seed / 9) / 10,
+            "images_per_second": speed,
+        }
+        | {"machine": "here"}
+        for norm, of_norm in speeds.items()
+        for seed, speed in enumerate(of_norm)
+    ]
+    result = found(table(*made), {"norm": "none"})
+    batch, group = (
+        next(one for one in result.comparisons if one.changes[0].value == name) for name in speeds if name != "none"
+    )
+    logs = [math.log(1000 / speed) for speed in speeds["batch"]]
+    middle, error = fmean(logs), stdev(logs) / math.sqrt(3)
+    assert batch.cost is not None and group.cost is not None and batch.cost.interval is not None
+    ends = [math.exp(middle + sign * 4.302653 * error) for sign in (-1, 1)]  # Student's t, two degrees of freedom
+    assert batch.cost.interval == pytest.approx(ends) and ends[0] < 1 < ends[1]
+    assert not batch.cost.is_clear and group.cost.is_clear
+    text, lines = as_table(result), caption(result)
+    assert f" ±{math.ceil(100 * (ends[1] - 1))}% " in text and " +12% " in text and UNCERTAIN in lines
+    sentences = [sentence for answer in answers(result) for sentence in answer.sentences]
+    assert ["12% slower a step" in sentence for sentence in sentences] == ["norm=group" in it for it in sentences]
+    assert not any("a step" in sentence for sentence in sentences if "norm=batch" in sentence) and len(sentences) == 2
+    rows = to_frame(result).set_index("value")
+    assert rows.loc["batch", ["low_step_time", "high_step_time"]].tolist() == list(batch.cost.interval)
+    drawn = cost_picture(result)
+    assert drawn is not None and [point["times"] is None for point in drawn["points"]] == [True, False, False]
+    without = found(table(*(run for run in made if run["norm"] != "batch")), {"norm": "none"})
+    assert UNCERTAIN not in caption(without)
 
 
 def test_the_cost_of_a_single_pair_is_said_to_be_one_that_other_load_may_have_changed() -> None:

@@ -47,7 +47,7 @@ def test_a_measured_pair_counts_more_than_recorded_speeds() -> None:
     gelu, selu = cost(made, "gelu"), cost(made, "selu")
     assert gelu.step_time == pytest.approx(1.25) and gelu.memory == pytest.approx(1.25) and gelu.is_measured
     assert [(len(plus), len(minus)) for plus, minus in gelu.pairs] == [(1, 1)]  # that of seed 0
-    assert selu == Cost(1.0, None, None, selu.pairs) and len(selu.pairs) == 2
+    assert selu == Cost(1.0, None, None, selu.pairs, half_width=0) and len(selu.pairs) == 2
     result = found(table(*made), {"activation": "relu"})
     lines = caption(result)
     assert CAPTION in lines and "measured by `python -m sweeper cost`: activation=gelu" in lines
