@@ -24,6 +24,9 @@ EFFECTIVE: dict[str, Any] = {
 }
 RUN: dict[str, Any] = {"versions": {"torch": "2.14.1"}, "device_type": "cpu", "parameters": 12345}
 
+# of the fixture `runs`: finished runs of an activation and a seed
+TEST_ACCS = {("relu", 0): 0.5, ("relu", 1): 0.6, ("relu", 2): 0.55, ("selu", 0): 0.7, ("selu", 1): 0.8}
+
 
 def curve(accs: Sequence[float], seconds: float = 2.0) -> list[dict[str, Any]]:
     """Return an epoch for each accuracy; the loss is what the accuracy lacks to 2."""

@@ -12,7 +12,7 @@ from sweeper.summary.columns import (
     best_val,
     chooser_of,
     format_override,
-    format_value,
+    format_setting,
     is_measure,
     is_missing,
     scores,
@@ -149,8 +149,7 @@ def implied_settings(frame: pd.DataFrame, implied: list[str]) -> list[str]:
         for choice, runs in frame.groupby(group):
             values: list[tuple[str, Any]] = [(name, runs[name].iloc[0]) for name in names]
             texts = [
-                f"{name.removeprefix(f'{group}.')}="
-                f"{format_value(name, value) if name == FINGERPRINT else format_override(value)}"
+                f"{name.removeprefix(f'{group}.')}={format_setting(name, value)}"
                 for name, value in values
                 if not is_missing(value)
             ]

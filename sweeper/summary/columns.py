@@ -153,8 +153,8 @@ def format_value(name: str, value: Any) -> str:
     """Return a cell of the column as text; `-` where it is missing."""
     if is_missing(value):
         return "-"
-    if name == "data.fingerprint" or str(value).startswith(SHA256):
-        return str(value)[: DIGEST_LENGTH + len(SHA256) * (name != "data.fingerprint")]
+    if name == FINGERPRINT or str(value).startswith(SHA256):
+        return str(value)[: DIGEST_LENGTH + len(SHA256) * (name != FINGERPRINT)]
     digits = digits_of(name)
     if digits is not None:
         return digits.format(value)
@@ -170,6 +170,11 @@ def format_override(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     return "null" if is_missing(value) else format_value("", value)
+
+
+def format_setting(name: str, value: Any) -> str:
+    """Format a setting's value as it is typed; a fingerprint, which nobody types, as its first digits."""
+    return format_value(name, value) if name == FINGERPRINT else format_override(value)
 
 
 def format_mean(name: str, value: Any, std: Any) -> str:

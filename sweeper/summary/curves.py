@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeper.errors import UserError, format_names
 from sweeper.summary.average import format_states
-from sweeper.summary.columns import measured
+from sweeper.summary.columns import FINGERPRINT, measured
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.learning_curves import (
     Band,
@@ -149,7 +149,7 @@ def notes(frame: pd.DataFrame, curves: Sequence[Curve], top: int, options: Conve
     )
     if "data.val_size" in frame and (frame["data.val_size"] == 0).any():
         read += " With data.val_size=0 the validation images are the test images."
-    shared = {name: frame[name].dropna().tolist()[0] for name in split_settings(frame)[2] if name != "data.fingerprint"}
+    shared = {name: frame[name].dropna().tolist()[0] for name in split_settings(frame)[2] if name != FINGERPRINT}
     return [f"{drawn}.", read, *([f"Shared settings: {name_of(shared)}."] if shared else [])]
 
 

@@ -8,7 +8,7 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import command_of
 from sweeper.runs.states import State, state_of
 from sweeper.summary.best import best_run
-from sweeper.summary.columns import format_value
+from sweeper.summary.columns import FINGERPRINT, format_value
 from sweeper.summary.gather import is_old
 from sweeper.summary.table import read_runs
 from sweeper.summary.table import where as select
@@ -109,10 +109,10 @@ def best_records(output_dir: Path, sweep: str | None = None, where: Sequence[str
     frame = select(frame, where)
     finished = frame[frame["state"] == "finished"]
     found = {}
-    for _, runs in finished.groupby("data.fingerprint", dropna=False, sort=False):
-        name, fingerprint = runs["data"].iloc[0], format_value("data.fingerprint", runs["data.fingerprint"].iloc[0])
-        is_unique = finished[finished["data"] == name]["data.fingerprint"].nunique() <= 1
-        condition = f"data={name}" if is_unique else f"data.fingerprint={fingerprint}"
+    for _, runs in finished.groupby(FINGERPRINT, dropna=False, sort=False):
+        name, fingerprint = runs["data"].iloc[0], format_value(FINGERPRINT, runs[FINGERPRINT].iloc[0])
+        is_unique = finished[finished["data"] == name][FINGERPRINT].nunique() <= 1
+        condition = f"data={name}" if is_unique else f"{FINGERPRINT}={fingerprint}"
         if (run_id := best_run(runs)) is not None:
             found[condition] = RunDirectory(output_dir / "runs" / str(run_id))
     if not found:

@@ -10,7 +10,16 @@ import pandas as pd
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.best import best_configuration
-from sweeper.summary.columns import MEASURED, TRAINED, best_val, format_override, format_value, is_missing, scores
+from sweeper.summary.columns import (
+    FINGERPRINT,
+    MEASURED,
+    TRAINED,
+    best_val,
+    format_setting,
+    format_value,
+    is_missing,
+    scores,
+)
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption
@@ -56,7 +65,7 @@ def split_datasets(frame: pd.DataFrame) -> list[Dataset]:
     names = (
         frame["data"].map(lambda name: format_value("data", name)) if "data" in frame else pd.Series("-", frame.index)
     )
-    keys = frame["data.fingerprint"] if "data.fingerprint" in frame else pd.Series(None, frame.index, object)
+    keys = frame[FINGERPRINT] if FINGERPRINT in frame else pd.Series(None, frame.index, object)
     keys = keys.where(keys.notna(), names).map(str)
     parts = [(str(key), runs) for key, runs in frame.groupby(keys, sort=True)]
     firsts = [str(names[runs.index[0]]) for _, runs in parts]
@@ -193,8 +202,7 @@ def shared_settings(frame: pd.DataFrame) -> list[tuple[str, str]]:
     for name in split_settings(frame)[2]:
         known = [value for value in frame[name].tolist() if not is_missing(value)]
         if known:
-            text = format_value(name, known[0]) if name == "data.fingerprint" else format_override(known[0])
-            found.append((name, text))
+            found.append((name, format_setting(name, known[0])))
     return found
 
 

@@ -140,7 +140,7 @@ def test_recorded_speeds_that_show_no_difference_are_not_called_slower_or_faster
     assert ["12% slower a step" in sentence for sentence in sentences] == ["norm=group" in it for it in sentences]
     assert not any("a step" in sentence for sentence in sentences if "norm=batch" in sentence) and len(sentences) == 2
     rows = to_frame(result).set_index("value")
-    assert rows.loc["batch", ["low_step_time", "high_step_time"]].tolist() == list(batch.cost.interval)
+    assert (rows.loc["batch", "low_step_time"], rows.loc["batch", "high_step_time"]) == batch.cost.interval
     drawn = cost_picture(result)
     assert drawn is not None and [point["times"] is None for point in drawn["points"]] == [True, False, False]
     without = found(table(*(run for run in made if run["norm"] != "batch")), {"norm": "none"})
