@@ -26,7 +26,7 @@ setup: .venv/.installed  ## Create .venv and install the project, if missing or 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing PyTorch and the other packages into .venv"
-	$(PY) -m pip install --quiet --constraint constraints.txt uv && .venv/bin/uv pip install --python $(PY) $(TORCH_BACKEND) $(PACKAGES) \
+	$(PY) -m pip install --quiet --constraint constraints.txt uv && .venv/bin/uv pip install --compile-bytecode --python $(PY) $(TORCH_BACKEND) $(PACKAGES) \
 	    || $(PY) -m pip install $(TORCH_INDEX) $(PACKAGES)  # where uv, which does not read pip's settings, finds no index
 	touch $@
 
@@ -81,11 +81,11 @@ docs-exercises: setup  ## Write the pages with measured results from those files
 	@$(PY) -m benchmarks.pages
 
 test: setup  ## Run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore=tests/slurm --numprocesses auto --dist worksteal
 
 slurm-test: setup  ## Run the cluster tests on a temporary Slurm (root on Debian)
 	@trap 'exit 130' INT TERM; trap 'tests/slurm/cluster.sh down' EXIT; \
-	tests/slurm/cluster.sh up && $(PY) -m pytest tests/slurm
+	tests/slurm/cluster.sh up && PYTHONDONTWRITEBYTECODE= $(PY) -m pytest tests/slurm
 
 bench: setup  ## Measure training speed on DATA=FOLDER; write docs/performance.md
 	@$(PY) benchmarks/training.py $(or $(DATA),data/cifar10-jpeg)

@@ -68,6 +68,7 @@ def test_a_slower_network_is_measured_as_slower_and_records_stay(
 
     monkeypatch.setattr(step_cost, "build", timed)
     monkeypatch.setattr(step_cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(step_cost, "BLOCK_SECONDS", 0.002)
     before, lines = contents(records[0].folder.parent), list[str]()
     costs, device = measure(records[0], records[1:], lines.append)
     relu, silu = costs.values()
