@@ -85,7 +85,7 @@ test: setup  ## Run the tests
 
 slurm-test: setup  ## Run the cluster tests on a temporary Slurm (root on Debian)
 	@trap 'exit 130' INT TERM; trap 'tests/slurm/cluster.sh down' EXIT; \
-	tests/slurm/cluster.sh up && PYTHONDONTWRITEBYTECODE= $(PY) -m pytest tests/slurm
+	tests/slurm/cluster.sh up && $(PY) -m pytest tests/slurm
 
 bench: setup  ## Measure training speed on DATA=FOLDER; write docs/performance.md
 	@$(PY) benchmarks/training.py $(or $(DATA),data/cifar10-jpeg)

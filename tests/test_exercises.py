@@ -7,13 +7,15 @@ import os
 import re
 import statistics
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from processes import REPOSITORY
 from scipy import stats
+
+from sweeper.summary.columns import format_value
 
 DOCS = Path(os.environ.get("PAGES", REPOSITORY / "docs"))
 EXERCISES, TRANSFER, PRETRAINED, SEGMENTATION = (
@@ -74,7 +76,11 @@ def swept(heading: str) -> pd.DataFrame:
     runs = pd.concat([EXERCISES, TRANSFER, PRETRAINED, SEGMENTATION]).fillna("")
     runs = runs[[SWEPT[heading] in names.split() for names in runs["sweeps"]]]
     runs = runs.loc[:, (runs != "").any()]  # test_acc is empty for segmentation
-    return runs.assign(**{"model.weights": runs["model.weights"].str[:15]}) if "model.weights" in runs else runs
+    return (
+        runs.assign(**{"model.weights": runs["model.weights"].map(partial(format_value, ""))})
+        if "model.weights" in runs
+        else runs
+    )
 
 
 def averaged(values: list[float], digits: int) -> str:

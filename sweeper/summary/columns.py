@@ -64,7 +64,7 @@ FORMATS = {
     "train_seconds": "{:.1f}",
     "parameters": "{:,.0f}",
 }
-SHA256 = "sha256:"  # prefix of a digest of weights
+SHA256 = "sha256:"  # prefix of the digest of a file that counts by content
 DIGEST_LENGTH = 8  # digits of a digest that are shown
 
 

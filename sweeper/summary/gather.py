@@ -190,15 +190,16 @@ def apply_labels(runs: Sequence[RunRow]) -> None:
 
     Of several presets with equal settings, the most common is shown, then the alphabetically first. A preset whose
     builder was overridden (activation=relu activation.name=gelu) names two builders: these runs show the builder.
+    Likewise the name of a file in place of its digest, unless files of other content have the same name.
     """
     columns = column_names([run.row for run in runs])
     for group in sorted({group for run in runs for group in run.labels}):
         members = [run for run in runs if group in run.row]
         names = [name for name in columns if name == group or name.startswith(f"{group}.")]
         keys = [tuple(repr(run.row.get(name)) for name in names) for run in members]
-        labels: dict[tuple[str, ...], Counter[str]] = {}
+        labels: dict[tuple[str, ...], Counter[Any]] = {}
         for run, key in zip(members, keys, strict=True):
-            labels.setdefault(key, Counter())[run.labels.get(group, str(run.row[group]))] += 1
+            labels.setdefault(key, Counter())[run.labels.get(group, run.row[group])] += 1
         chosen = {key: min(counts, key=lambda label: (-counts[label], label)) for key, counts in labels.items()}
         builders: dict[str, set[str]] = {}
         for key, label in chosen.items():

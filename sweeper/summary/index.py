@@ -15,7 +15,7 @@ from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.run_row import RunRow
 
 INDEX = ".index.json"
-VERSION = 13  # incremented whenever the content of rows changes
+VERSION = 14  # incremented whenever the content of rows changes
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # the files that a row is built from
 COLUMNS = {"run_id", *RESULTS} - {"code", "stale", "costs"}  # of a row; what other files decide is added later
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import marshal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
+from pathlib import Path, PurePath
 from statistics import median
 from typing import Any
 
 from sweeper.runs.directory import RunDirectory, flat_settings
 from sweeper.runs.fingerprint import extensions_of
 from sweeper.runs.scores import score_of
-from sweeper.summary.columns import ACCURACIES, MEASURES, RESULTS, STEP_GROUPS, setting_name
+from sweeper.summary.columns import ACCURACIES, MEASURES, RESULTS, SHA256, STEP_GROUPS, setting_name
 from sweeper.summary.convergence import ConvergenceOptions, convergence
 from sweeper.summary.typed_presets import GROUPS as TYPED
 from sweeper.summary.typed_presets import typed_preset
@@ -36,7 +38,8 @@ class RunRow:
 
     Attributes:
         row: run_id, the settings under their dotted names, the RESULTS; but `code` and `stale` are missing.
-        labels: for each group whose preset has another name than its builder, the preset's name.
+        labels: for each group whose preset has another name than its builder, the preset's name; for each setting that
+            counts a file by content, the file's name.
         effective: the effective config without its seed.
         code: the code that trained the run, as recorded.
         keys: of `effective` and of `code`, equal for runs in which these are equal.
@@ -80,8 +83,9 @@ def read_run(record: RunDirectory, options: ConvergenceOptions) -> RunRow | None
     values |= {"images_per_second": median_speed(rows), "machine": machine_of(run, status)}
     values |= {"presets": presets_of(run), "folder": data_root(run.get("config"))}
     values["error"] = last_line(status.get("error")) or damage
-    settings = {setting_name(name): countable(value) for name, value in flat_settings(effective).items()}
-    labels = preset_labels(effective, run.get("labels"))
+    flat = flat_settings(effective)
+    settings = {setting_name(name): countable(value) for name, value in flat.items()}
+    labels = preset_labels(effective, run.get("labels")) | file_labels(flat, run.get("config"))
     effective = {key: value for key, value in effective.items() if key != "seed"}
     row, keys = {"run_id": record.run_id} | settings | values, (key(effective), key(code))
     return RunRow(row, labels, effective, code, keys, list(extensions_of(run)))
@@ -154,6 +158,25 @@ def preset_labels(effective: dict[str, Any], labels: Any) -> dict[str, str]:
     return {
         group: label for group, label in labels.items() if isinstance(label, str) and named.get(group, label) != label
     }
+
+
+def file_labels(settings: Mapping[str, Any], config: Any) -> dict[str, str]:
+    """Return the names of the files that settings count by content; a best.pt has that of its run.
+
+    Args:
+        settings: as they count, by dotted name.
+        config: as recorded, with the files.
+    """
+    found = {}
+    for name, value in settings.items():
+        if isinstance(value, str) and value.startswith(SHA256):
+            group, _, key = name.partition(".")
+            recorded = config.get(group) if isinstance(config, dict) else None
+            file = recorded.get(key) if isinstance(recorded, dict) else None
+            if isinstance(file, str) and (parts := PurePath(file).parts):
+                is_of_run = parts[-2:] == RunDirectory(Path()).best.parts and len(parts) > 2
+                found[setting_name(name)] = parts[-3] if is_of_run else parts[-1]
+    return found
 
 
 def presets_of(run: dict[str, Any]) -> str | None:

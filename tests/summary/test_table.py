@@ -9,7 +9,7 @@ from records import TEST_ACCS, finish, make, summarize
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
-from sweeper.summary.columns import text_cells
+from sweeper.summary.columns import format_value, text_cells
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.table import lay_out, read_runs, sort, where
 
@@ -138,10 +138,35 @@ def test_accuracies_of_views_have_a_column_where_runs_have_them(runs: Path) -> N
     assert "0.6000 ± 0.1000" in text_cells(table)["test_acc_views"].tolist()
 
 
-def test_weights_are_shown_by_the_first_digits_of_their_digest(tmp_path: Path) -> None:
-    for index, digest in enumerate(("0123456789" * 6 + "abcd", "f" * 64)):
-        finish(tmp_path, f"run-{index}", [0.6], model={"name": "resnet18", "weights": f"sha256:{digest}"})
-    frame, _ = read_runs(tmp_path)
-    (run_id,) = where(frame, ["model.weights=sha256:01234567"])["run_id"]
-    assert run_id == "run-0"
+def test_a_file_is_shown_by_its_name_or_its_run_and_by_digits_where_the_name_tells_nothing(tmp_path: Path) -> None:
+    def trained(run_id: str, weights: str | None, file: str | None) -> None:
+        model = {"name": "resnet18", "weights": None if weights is None else f"sha256:{weights}"}
+        finish(tmp_path, run_id, [0.6], model=model, run={"config": {"model": {"weights": file}}})
+
+    trained("scratch", None, None)
+    trained("moved", "0" * 64, "elsewhere/imagenet.pth")
+    trained("given", "0" * 64, "/data/imagenet.pth")
+    trained("renamed", "0" * 64, "/data/other.pth")
+    trained("own", "1" * 64, "outputs/runs/mlp-s0-0123456789/checkpoints/best.pt")
+    trained("one", "2" * 64, "one/net.pth")
+    trained("two", "f" * 64, "two/net.pth")
+    trained("unknown", "3" * 64, None)
+    for _ in range(2):  # from the records, then from the index
+        frame, _ = read_runs(tmp_path)
+        shown = {
+            run_id: format_value("", value)
+            for run_id, value in zip(*(frame[name] for name in ("run_id", "model.weights")), strict=True)
+        }
+        assert shown == {
+            "scratch": "-",
+            "moved": "imagenet.pth",
+            "given": "imagenet.pth",
+            "renamed": "imagenet.pth",
+            "own": "mlp-s0-0123456789",
+            "one": "sha256:22222222",
+            "two": "sha256:ffffffff",
+            "unknown": "sha256:33333333",
+        }
+    assert where(frame, ["model.weights=sha256:22222222"])["run_id"].tolist() == ["one"]
+    assert {*where(frame, ["model.weights=imagenet.pth"])["run_id"]} == {"moved", "given", "renamed"}
     assert "sha256:ffffffff " in summarize(tmp_path)
