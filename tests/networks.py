@@ -23,7 +23,8 @@ def build(name: str, shape: Shape = BIG, num_classes: int = 10, *, rate: float =
     """Build a preset of conf/model/ from scratch, with changes to its slots and settings."""
     own = {group: "own" for group, chosen in overridden(name).items() if chosen == "own"}
     activation, norm = (changes.pop(group, own.get(group, other)) for group, other in SLOTS)
-    groups = {"num_groups": changes.pop("num_groups", 4)} if norm == "group" else {}
+    of_norm: Settings = {name: changes.pop(name) for name in ("num_groups", "eps") if name in changes}
+    of_norm = ({"num_groups": 4} if norm == "group" else {}) | of_norm
     settings: Settings = {"weights": None} if "weights" in PRESETS[name] else {}
     settings |= {"arch": "mobilenet_v3_small"} if PRESETS[name].get("arch") == "vgg16" else {}  # which takes seconds
     settings = {key: value for key, value in (PRESETS[name] | settings | changes).items() if key != "name"}
@@ -33,7 +34,7 @@ def build(name: str, shape: Shape = BIG, num_classes: int = 10, *, rate: float =
         shape,
         num_classes,
         activation=partial(ACTIVATIONS[activation], **({"negative_slope": 0.2} if activation == "leaky_relu" else {})),
-        norm=partial(NORMS[norm], **groups),
+        norm=partial(NORMS[norm], **of_norm),
         dropout=partial(dropout, rate=rate),
     )
     INITS["default"](model, lambda number: torch.zeros(number, *shape))

@@ -66,6 +66,11 @@ def check_steps(name: str, model: Any, steps: Mapping[str, ArchitectureStep]) ->
     for step in steps:
         if step not in taken:
             raise UserError(f"architecture.{step} does not apply to model={name}, which takes {format_names(taken)}")
+    if {"zero_gamma", "fixed_scale"} <= {*steps}:
+        raise UserError(
+            "architecture.fixed_scale would keep the scales at 0 that architecture.zero_gamma sets: residual branches "
+            "would never train; set one of them to null"
+        )
 
 
 def modify(model: nn.Module, steps: Mapping[str, ArchitectureStep], layers: Layers) -> None:

@@ -50,6 +50,9 @@ class FCN(nn.Module):
         self.last = upsampling(num_classes, finest)
         if frozen:
             encoder.requires_grad_(False)
+            for layer in encoder.modules():
+                if isinstance(layer, nn.modules.batchnorm._NormBase):
+                    layer.track_running_stats = False  # in evaluation mode: use the statistics, and keep them
             self.train()
 
     def train(self, mode: bool = True) -> FCN:

@@ -36,16 +36,23 @@ def needs_convolutions(init: Init) -> Init:
     return init
 
 
-def check_init(name: str, init: Any, model: nn.Module) -> None:
+def check_init(name: str, init: Any, model: nn.Module, *, has_weights: bool = False) -> None:
     """Check that an init changes a model, which may be on torch's meta device.
 
     Args:
         name: of the choice.
         init: the choice (functools.partial).
+        has_weights: whether trained weights replace the initial ones.
 
     Raises:
-        UserError: it needs convolutions, and the model has none; or whitening does not fit the first.
+        UserError: it needs convolutions, and the model has none; whitening does not fit the first; or trained weights
+            would overwrite it.
     """
+    if has_weights and init.func is not default:
+        raise UserError(
+            f"init={name} sets initial weights, which model.weights overwrites; choose init=default or "
+            "model.weights=null"
+        )
     needs = getattr(init.func, "needs_convolutions", False)
     if needs and not any(isinstance(layer, nn.Conv2d) for layer in weight_layers(model)):
         raise UserError(

@@ -6,6 +6,7 @@ torchvision is imported on first use: importing it takes longer than all other i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def resnet18(
     if freeze_backbone and weights is None:
         raise UserError("model.freeze_backbone=true needs trained weights: set model.weights=imagenet or a file")
     frozen_norm = freeze_backbone and has_batch_norm
-    norm_layer = FrozenBatchNorm2d if frozen_norm else lambda num_features: norm(num_features, 2)
+    eps = getattr(norm(64, 2), "eps", None)
+    norm_layer = partial(FrozenBatchNorm2d, eps=eps) if frozen_norm else lambda num_features: norm(num_features, 2)
     model: Any = network_class()(BasicBlock, [2, 2, 2, 2], norm_layer=norm_layer)
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     if stem == "cifar":

@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.errors import UserError
 from sweeper.summary.axes import axes_of, check_axes, choose_baselines, settings_of
 from sweeper.summary.columns import format_override
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effects_of_dataset import Result, check_values, compare_dataset, prepare
+from sweeper.summary.effects_of_dataset import Result, check_values, compare_dataset, has_accuracies, prepare
 from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.pairing import unmatched
-from sweeper.summary.study import ENDED, Method, name_datasets
+from sweeper.summary.study import CHANCE, ENDED, Method, name_datasets
 from sweeper.summary.tuning import check_tuned
 from sweeper.summary.typed_presets import Presets, shown, typed_presets, typed_values
 from sweeper.sweep.baseline import config_defaults
@@ -93,7 +94,7 @@ def effects(
 
     Raises:
         UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does not
-            vary, or its grids differ in size.
+            vary, or its grids differ in size; diverged runs shall count as chance, and no chance level is known.
     """
     method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
     given = dict(baseline or {})
@@ -112,6 +113,8 @@ def effects(
         prepare(ended[[key == data for key in keys]], data, name, method, given, options, correctness, presets)
         for data, name in names.items()
     ]
+    if method.is_chance and not any(has_accuracies(table.results.frame) for table in tables):
+        raise UserError(f"--diverged-as-chance affects only {' and '.join(CHANCE)}, which no run here has")
     varying = sorted({axis for table in tables for axis in table.values})
     if varying:
         check_tuned(method.tuned, varying, given)

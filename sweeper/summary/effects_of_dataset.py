@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper.runs.scores import CLASSIFICATION, SCORES
 from sweeper.summary.axes import (
     axes_of,
     choose_baselines,
@@ -19,7 +20,7 @@ from sweeper.summary.axes import (
     without_slots,
 )
 from sweeper.summary.blocks import shorten
-from sweeper.summary.columns import CODE_OF, format_override
+from sweeper.summary.columns import CODE_OF, format_override, scores
 from sweeper.summary.comparisons import compare_all
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.effect_measures import Runs, as_number, usual_measures
@@ -124,7 +125,7 @@ def prepare(
     """
     ended = ended.reset_index(drop=True)
     finished, diverged, failed = ({*ended.index[ended["state"] == state]} for state in ENDED)
-    scored = score_chance(ended, diverged) if method.is_chance else set()
+    scored = score_chance(ended, diverged) if method.is_chance and has_accuracies(ended) else set()
     settings = with_step_choices(settings_of(ended), ended["presets"].tolist(), {*method.tuned, *given})
     settings, notes = without_outside(settings, ended["run_id"].tolist(), axes_of(settings))
     finished, diverged, failed, scored = (rows & {*settings.index} for rows in (finished, diverged, failed, scored))
@@ -159,8 +160,10 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
     """
     measures = method.measures or usual_measures(table.results.frame)
     idle = [axis for axis in method.tuned if axis not in table.axes]
-    method = replace(method, measures=measures, tuned=[axis for axis in method.tuned if axis in table.axes])
-    notes, settings = [*table.notes], table.settings
+    tuned, notes, settings = [axis for axis in method.tuned if axis in table.axes], [*table.notes], table.settings
+    is_chance = method.is_chance and has_accuracies(table.results.frame)
+    notes += ["--diverged-as-chance has no effect: no accuracies"] if method.is_chance and not is_chance else []
+    method = replace(method, measures=measures, tuned=tuned, is_chance=is_chance)
     compared = [axis for axis in table.axes if axis not in method.tuned]
     if not table.axes:
         return Result(table.name, measures, notes=[*notes, "no setting varies, so nothing is compared"])
@@ -220,6 +223,11 @@ def describe_beside(run_ids: Sequence[str]) -> list[str]:
         f"the others are single changes of the baseline, which was chosen without {what} several of its settings: "
         f"{shorten(run_ids)}"
     ]
+
+
+def has_accuracies(frame: pd.DataFrame) -> bool:
+    """Return whether runs are of classification, whose chance level is known."""
+    return SCORES[CLASSIFICATION] in scores(frame)
 
 
 def score_chance(ended: pd.DataFrame, diverged: set[int]) -> set[int]:

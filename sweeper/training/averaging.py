@@ -97,7 +97,7 @@ class SWA(Copied):
             self.move(1 / (self.num_updates + 1))
 
     def refresh(self, show_images: Callable[[nn.Module], None]) -> None:
-        """Recompute batch norm's statistics over the training images, without dropout."""
+        """Recompute batch norm's statistics over the training images, without dropout and stochastic depth."""
         layers: list[Any] = [layer for layer in self.average.modules() if hasattr(layer, "reset_running_stats")]
         layers = [layer for layer in layers if layer.track_running_stats and hasattr(layer, "momentum")]
         if not self.num_updates or not layers:
@@ -107,7 +107,7 @@ class SWA(Copied):
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # the mean over all batches
-            layer.train()
+            layer.training = True  # not .train(), which reaches the layers that a norm has, such as stochastic depth
         try:
             show_images(self.average)
         finally:

@@ -29,7 +29,7 @@ from sweeper.models.architecture import Layers, check_steps, modify
 from sweeper.models.init import INITS, check_init
 from sweeper.models.layers import ACTIVATIONS, DROPOUTS, NORMS
 from sweeper.training.averaging import AVERAGINGS
-from sweeper.training.courses import COURSES, start_courses
+from sweeper.training.courses import COURSES, check_resizing, start_courses
 from sweeper.training.device import choose_device
 from sweeper.training.loop import Recipe
 from sweeper.training.losses import LOSSES, check_class_weights, resolve_class_weights
@@ -285,9 +285,10 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     check_steps(config.model.name, choices.model, choices.architecture)
     with torch.device("meta"):
         model = seeded_model(config, choices, cached)
-    check_init(config.init.name, choices.init, model)
+    check_init(config.init.name, choices.init, model, has_weights=config.model.weights is not None)
     pretrained_state(model)
     start_courses(choices.courses, model)
+    check_resizing(config.courses.progressive_resizing, cached.input_shape)
     if config.views.name != "none" and getattr(model, "frozen_backbone", False):
         raise UserError(
             f"views={config.views.name} needs a network that takes images, and model.freeze_backbone=true trains on "

@@ -5,7 +5,7 @@ before every step. What a course sets is a pure function of the step and of the 
 rate is, so there is nothing to save. Its keyword-only argument is its setting; the course is on where it is given.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,6 +52,7 @@ def scaled_dropout(model: nn.Module, course: str, factor: Callable[[float], floa
         UserError: nothing is dropped.
     """
     layers: list[Any] = [module for module in model.modules() if isinstance(getattr(module, "p", None), float)]
+    layers = [layer for layer in layers if layer.p > 0]
     if not layers:
         raise UserError(
             f"courses.{course} needs dropout.rate above 0 (model={models_with('dropout')}) or "
@@ -166,14 +167,28 @@ class Resizing:
 
     def __call__(self, model: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         (images,) = inputs
-        size = [self.resized(side) for side in images.shape[2:]]
+        size = [resized(side, self.scale) for side in images.shape[2:]]
         if not model.training or size == list(images.shape[2:]):
             return inputs
         return (F.interpolate(images, size, mode="bilinear", antialias=True),)
 
-    def resized(self, side: int) -> int:
-        """Return a side in pixels, a multiple of SIZE_STEP unless it is the whole side."""
-        return min(side, max(1, round(self.scale * side / SIZE_STEP)) * SIZE_STEP)
+
+def resized(side: int, scale: float) -> int:
+    """Return a side in pixels, a multiple of SIZE_STEP unless it is the whole side."""
+    return min(side, max(1, round(scale * side / SIZE_STEP)) * SIZE_STEP)
+
+
+def check_resizing(scale: float | None, input_shape: Sequence[int]) -> None:
+    """Check that progressive resizing makes images (C, H, W) smaller.
+
+    Raises:
+        UserError: the smallest size is the whole one.
+    """
+    if scale is not None and all(resized(side, scale) == side for side in input_shape[1:]):
+        raise UserError(
+            f"courses.progressive_resizing={scale:g} leaves images of {input_shape[1]}x{input_shape[2]} pixels as they "
+            f"are, since sizes are multiples of {SIZE_STEP}; choose a smaller fraction"
+        )
 
 
 def progressive_resizing(model: nn.Module, *, progressive_resizing: float) -> Course:

@@ -88,7 +88,8 @@ def binary_cross_entropy(
 def focal(logits: Tensor, targets: Tensor, *, gamma: float, class_weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of each class, weighted by (1 - p)^gamma: easy images count less (Lin et al. 2017)."""
     log_p = logits.log_softmax(1)
-    losses = -as_probabilities(targets, logits) * (1 - log_p.exp()) ** gamma * log_p  # (B, K)
+    others = (1 - log_p.exp()).clamp(min=torch.finfo(log_p.dtype).tiny)  # at 0, gamma below 1 has no derivative
+    losses = -as_probabilities(targets, logits) * others**gamma * log_p  # (B, K)
     return (losses if class_weights is None else losses * class_weights).sum(1).mean()
 
 

@@ -46,6 +46,11 @@ def acc(evaluation: Evaluation) -> float:
     return int(confusion.diagonal().sum()) / int(confusion.sum())
 
 
+def pixel_acc(evaluation: Evaluation) -> float:
+    """Fraction of the pixels that count that are classified correctly; 0 where none counts."""
+    return acc(evaluation) if evaluation.confusion.any() else 0.0
+
+
 def balanced_acc(evaluation: Evaluation) -> float:
     """Mean recall over the classes that have images."""
     confusion = evaluation.confusion
@@ -78,7 +83,7 @@ METRICS: Registry = {
     "balanced_acc": Metric(balanced_acc),
     "macro_f1": Metric(macro_f1),
     "miou": Metric(miou),
-    "pixel_acc": Metric(acc),
+    "pixel_acc": Metric(pixel_acc),
 }
 
 

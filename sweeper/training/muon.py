@@ -15,8 +15,8 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024: steepest at 0, and
 def is_hidden_matrix(weights: Sequence[Tensor]) -> list[bool]:
     """Return for each weight of a model, in its order, whether Muon trains it.
 
-    It trains matrices and convolutions, reshaped to matrices (filters, inputs), except the first convolution and the
-    last layer.
+    It trains matrices and convolutions, reshaped to matrices (filters, inputs), except the first convolution that is
+    trained and the last layer.
     """
     matrices = [index for index, weight in enumerate(weights) if weight.ndim > 1]
     left_out = [*matrices[-1:], *[index for index in matrices if weights[index].ndim > 2][:1]]
@@ -78,6 +78,6 @@ class NormalizedMuon(Muon):
         if weight.grad is None:
             return
         rows, columns = len(weight), weight[0].numel()
-        weight.mul_(math.sqrt(rows) / weight.norm())
+        weight.mul_(math.sqrt(rows) / weight.norm().clamp(min=1e-7))  # a weight of 0 has no direction yet
         lr = group["lr"] / math.sqrt(max(1, rows / columns))  # a step has norm 1, whatever the shape
         super().step_matrix(weight, group | {"lr": lr, "weight_decay": 0.0})

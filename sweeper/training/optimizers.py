@@ -157,7 +157,8 @@ def muon(
 ) -> Optimizer:
     """Orthogonalized momentum for hidden matrices and filters (Jordan et al. 2024), another optimizer for the rest.
 
-    The rest are the first convolution, the last matrix, biases and norms. With aux=sgd they have the same momentum.
+    The rest are the first convolution that is trained, the last matrix, biases and norms. With aux=sgd they have the
+    same momentum.
 
     Raises:
         UserError: the model has no hidden matrix, or the auxiliary optimizer does not use the settings.

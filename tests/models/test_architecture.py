@@ -303,6 +303,7 @@ def test_a_step_is_refused_for_other_models_than_it_names(step: str) -> None:
         (["weight_standardization"], {"norm": "none"}, "needs a norm after each convolution"),
         (["fixed_scale"], {"norm": "none"}, "architecture.fixed_scale needs norm=batch"),
         (["zero_gamma"], {"weights": "imagenet"}, "which model.weights overwrites"),
+        (["zero_gamma", "fixed_scale"], {}, "residual branches would never train; set one of them to null"),
         (
             ["stochastic_depth"],
             {"weights": "imagenet", "freeze_backbone": True},

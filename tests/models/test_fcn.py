@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import mobilenet_v3_small
 
+from sweeper.data.batches import Step
 from sweeper.errors import UserError
 from sweeper.models.encoder import STRIDES
 from sweeper.models.fcn import fcn8s, fcn16s, fcn32s
 from sweeper.models.layers import batch, gelu, own, relu
 from sweeper.models.pixelwise import bilinear, upsampling
 from sweeper.models.unet import patch_softmax, unet
+from sweeper.training.averaging import AVERAGINGS
 
 NETWORKS = {"torchvision": "mobilenet_v3_small", "timm": "test_resnet"}
 
@@ -110,6 +112,12 @@ def test_a_frozen_encoder_keeps_its_weights_and_its_statistics(tmp_path: Path) -
     optimizer.step()
     assert all(torch.equal(value, before[name]) for name, value in model.encoder.state_dict().items())
     assert any(it.requires_grad for it in model.head.parameters())
+    averaging = AVERAGINGS["swa"](model, 1, start=0.0)
+    averaging.update(model, Step(0, 1, 0))
+    averaging.refresh(lambda average: average(torch.rand(2, 3, 64, 64)))
+    averaged: Any = averaging.eval_model(model)
+    assert all(torch.equal(value, before[name]) for name, value in averaged.encoder.state_dict().items())
+    assert averaged.training is False and int(averaged.head[1].num_batches_tracked) == 1
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

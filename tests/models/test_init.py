@@ -114,6 +114,15 @@ def test_dirac_without_convolutions_is_refused() -> None:
     check_init("dirac", partial(INITS["dirac"]), network())
 
 
+def test_initial_weights_that_trained_ones_would_overwrite_are_refused() -> None:
+    for name in {*INITS} - {"default"}:
+        with pytest.raises(
+            UserError, match=rf"^init={name} sets initial weights, which model.weights overwrites; choose"
+        ):
+            check_init(name, partial(INITS[name]), network(), has_weights=True)
+    check_init("default", partial(INITS["default"]), network(), has_weights=True)
+
+
 def patches_of(images: Tensor, size: int) -> Tensor:
     """Collect every patch (patches, C * size * size) of images, one by one."""
     rows, columns = (side - size + 1 for side in images.shape[2:])

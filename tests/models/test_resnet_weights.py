@@ -97,6 +97,17 @@ def test_a_frozen_backbone_takes_features_instead_of_images(trained: dict[str, T
     torch.testing.assert_close(model(images), reference(images))  # batch norm in another order of operations
 
 
+def test_a_frozen_network_has_the_epsilon_of_its_norm(trained: dict[str, Tensor]) -> None:
+    torch.save(trained, FILE)
+    frozen, tuned = (
+        build("resnet18_pretrained", BIG, 10, norm="batch", eps=0.1, weights=str(FILE), freeze_backbone=is_frozen)
+        for is_frozen in (True, False)
+    )
+    images = torch.rand(2, *BIG)
+    with torch.no_grad():
+        torch.testing.assert_close(frozen.eval()(images), tuned.eval()(images))
+
+
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
 def test_features_are_computed_once_and_trained_on(
     trained: dict[str, Tensor], autocast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch

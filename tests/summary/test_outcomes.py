@@ -101,6 +101,20 @@ def test_diverged_as_chance_requires_a_measure_with_a_known_chance_level() -> No
         Method(measures=["test_ece"], is_chance=True)
 
 
+def test_diverged_runs_of_segmentation_do_not_count_as_chance() -> None:
+    accuracies = diverging([0.02, None, 0.018]).assign(num_classes=10)
+    masks = accuracies.rename(columns={"test_acc": "test_miou", "test_miou": "test_acc"})
+    masks = masks.assign(run_id=[f"masks-{number}" for number in range(len(masks))], data="digit_scenes")
+    masks["data.fingerprint"] = "beef"
+    with pytest.raises(UserError, match=r"^--diverged-as-chance affects only .*, which no run here has$"):
+        found(masks, is_chance=True)
+    both = found(pd.concat([accuracies, masks], ignore_index=True), is_chance=True)
+    acc, miou = (of_axis(both, "activation", metric) for metric in ("test_acc", "test_miou"))
+    assert (acc.seeds, acc.is_scored, miou.seeds, miou.is_scored) == (3, True, 2, False)
+    assert verdict(miou) == "helps where both runs finish; diverged: 1 of 3 vs. 0 of 3"
+    assert "digit_scenes: --diverged-as-chance has no effect: no accuracies" in both.notes
+
+
 def test_an_interaction_counts_runs_that_diverge() -> None:
     accs = {("cnn", "relu"): 0.5, ("cnn", "selu"): 0.6, ("mlp", "relu"): 0.5, ("mlp", "selu"): 0.8}
     rows = [

@@ -8,8 +8,11 @@ import pytest
 import torch
 from tiny import SEED, equal, network, recipe, sgd, stopped, task, trained, untimed
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 from sweeper.data.batches import Step
+from sweeper.models.architecture import attach
 from sweeper.training.averaging import AVERAGINGS, Averaging, none
 from sweeper.training.loop import evaluate, show_images
 from sweeper.training.state import TrainState
@@ -166,6 +169,26 @@ def test_the_batch_statistics_of_swa_are_those_of_its_weights_over_the_training_
     state.averaging.refresh(lambda model: show_images(model, how, task()[0], 3, lambda: None))
     assert torch.equal(torch.get_rng_state(), generator)
     assert not average[4].training and state.loop.history[-1]["val_loss"] == evaluate(average, task()[1](), 3).loss
+
+
+def test_the_statistics_of_swa_are_those_of_all_residual_branches() -> None:
+    """A norm may have stochastic depth as a layer of its own; drawing in it would change statistics and the resume."""
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        model: Any = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+        attach(model[1], "stochastic_depth", StochasticDepth(0.9, "row"))
+        return nn.Sequential(model, nn.BatchNorm1d(4))
+
+    average: Any = AVERAGINGS["swa"](network(), 1, start=0.0)
+    average.update(network(), Step(0, 1, SEED))
+    images, generator = torch.rand(64, 4), torch.get_rng_state()
+    average.refresh(lambda model: model(images))
+    assert torch.equal(torch.get_rng_state(), generator)
+    inner = average.average[0][0](images)
+    whole = F.batch_norm(inner, inner.mean(0), inner.var(0, unbiased=False))
+    torch.testing.assert_close(average.average[1].running_mean, whole.mean(0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(average.average[1].running_var, whole.var(0))
 
 
 @pytest.mark.parametrize("alpha, power", [(0.5, 0.0), (0.2, 3.0)])

@@ -19,7 +19,7 @@ from sweeper.data.batches import Step
 from sweeper.errors import UserError
 from sweeper.models import MODELS
 from sweeper.models.architecture import MODELS_WITH
-from sweeper.training.courses import COURSES, start_courses, trained_layers
+from sweeper.training.courses import COURSES, check_resizing, start_courses, trained_layers
 from sweeper.training.loop import train_epoch
 from sweeper.training.state import TrainState
 
@@ -250,6 +250,7 @@ def test_models_with_a_bias_in_the_first_layer_are_named() -> None:
             r"needs dropout.rate above 0 \(model=cnn, cnn_pool, fcn16s, fcn32s, fcn8s, mlp, unet\)",
         ),
         ("late_dropout", stack(), r"or architecture.stochastic_depth \(model=resnet18\)"),
+        ("late_dropout", nn.Sequential(stack(), nn.Dropout(0.0)), r"needs dropout.rate above 0"),
         (
             "layer_freezing",
             nn.Linear(2, 3),
@@ -267,6 +268,17 @@ def test_models_with_a_bias_in_the_first_layer_are_named() -> None:
 def test_a_course_without_effect_is_refused(name: str, model: nn.Module, sentence: str) -> None:
     with pytest.raises(UserError, match=rf"^courses\.{name} .*{sentence}"):
         start(name, model, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("scale", "side", "is_smaller"),
+    [(0.5, 8, True), (0.75, 8, False), (0.9, 16, False), (0.95, 32, False), (0.9, 32, True)],
+)
+def test_resizing_that_makes_no_image_smaller_is_refused(scale: float, side: int, is_smaller: bool) -> None:
+    sentence = f"^courses.progressive_resizing={scale:g} leaves images of {side}x{side} pixels as they are"
+    with nullcontext() if is_smaller else pytest.raises(UserError, match=sentence):
+        check_resizing(scale, (3, side, side))
+    check_resizing(None, (3, side, side))
 
 
 @pytest.mark.parametrize("pair", [("early_dropout", "late_dropout"), ("layer_freezing", "gradual_unfreezing")])

@@ -122,6 +122,14 @@ def test_thresholded_targets_are_hard(threshold: float) -> None:
     torch.testing.assert_close(loss, expected)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 0.9, 1.0, 2.0])
+def test_focal_has_a_gradient_where_an_image_is_certain(gamma: float) -> None:
+    logits = torch.tensor([[200.0, 0.0, 0.0], [0.0, 1.0, 2.0]], requires_grad=True)
+    LOSSES["focal"](logits, torch.tensor([0, 1]), gamma=gamma).backward()
+    gradient: Any = logits.grad
+    assert bool(gradient.isfinite().all()) and not gradient[0].any() and gradient[1].all()
+
+
 def test_focal_without_focus_and_distillation_without_a_teacher_are_cross_entropy() -> None:
     logits, indices, _ = data()
     expected = nn.CrossEntropyLoss()(logits, indices)

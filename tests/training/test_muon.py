@@ -149,6 +149,20 @@ def test_a_weight_without_a_gradient_stays() -> None:
     assert torch.equal(weight, before) and len(optimizer.param_groups) == 2
 
 
+def test_normalized_muon_moves_a_weight_that_begins_at_zero() -> None:
+    """Such as those of the finer maps of fcn8s: it has no norm to scale, and is finite after steps all the same."""
+    model = network()
+    weight: Any = model.get_parameter("3.weight")
+    nn.init.zeros_(weight)
+    settings = {"lr": 0.2, "momentum": 0.6, "nesterov": True, "ns_steps": 3, "aux_lr": 4.0, "aux_momentum": 0.8}
+    named = list(model.named_parameters())
+    optimizer = OPTIMIZERS["normalized_muon"](named, **settings, bias_lr=0.5, weight_decay=0.1)
+    for number in range(2):
+        set_gradients([parameter for _, parameter in named], number)
+        optimizer.step()
+        assert all(bool(parameter.isfinite().all()) for _, parameter in named) and bool(weight.any())
+
+
 def test_the_groups_of_normalized_muon() -> None:
     """It has all matrices but the last; that one and vectors have rates of their own, and the same decay of a step."""
     settings = {"lr": 0.2, "momentum": 0.6, "nesterov": True, "ns_steps": 3, "aux_lr": 4.0, "aux_momentum": 0.8}

@@ -72,6 +72,12 @@ def test_the_class_of_the_ignore_index_counts_neither_as_true_nor_in_the_mean() 
     assert METRICS["miou"].compute(found) == pytest.approx(expected, abs=1e-12)
 
 
+def test_masks_of_nothing_but_the_class_that_does_not_count_have_scores_of_0() -> None:
+    logits = torch.randn(2, NUM_CLASSES, 4, 4)
+    found = segmentation(ignore_index=2).evaluate(iter([(logits, torch.full((2, 4, 4), 2))]), NUM_CLASSES)
+    assert [METRICS[name].compute(found) for name in ("miou", "pixel_acc", "loss")] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("criterion", [partial(cross_entropy, label_smoothing=0.1), partial(focal, gamma=2.0)])
 def test_a_loss_is_that_of_the_labeled_pixels_as_images(criterion: Any) -> None:
     ((logits, masks), _) = random_batches(1, absent=0)
