@@ -208,7 +208,7 @@ def load_recorded(record: RunDirectory) -> Files:
     for path in recorded:
         if name_of(path) not in LOADED and not Path(path).is_file():
             missing = f"{record.run_id} uses {path}, and there is no file {Path(path).absolute()}"
-            raise UserError(f"{missing}; put it back, or give extend=FILE")
+            raise UserError(f"{missing}; put it back, or give extend=FOLDER/{Path(path).name}")
     load([path for path in recorded if Path(path).is_file()])
     return tuple(LOADED[name_of(path)].file for path in recorded)
 

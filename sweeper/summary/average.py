@@ -1,5 +1,6 @@
 """Runs that differ only in their seed as one row: mean, standard deviation, count."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeper.summary.columns import is_deviation, is_missing, is_number, is_result, setting_columns
+from sweeper.summary.columns import (
+    chooser_of,
+    is_deviation,
+    is_implied,
+    is_missing,
+    is_number,
+    is_result,
+    setting_columns,
+)
 
 
 def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
     """Return one row for all runs that agree in every setting but `over` and in the code that trained them.
+
+    Where `over` is a group, its own code and the settings that follow from its choice differ with it.
 
     Args:
         frame: a row for each run, see sweeper.summary.gather.gather.
@@ -22,7 +33,10 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
         over them and, as `<name>_std`, the sample standard deviation (of one run: missing); `state`, that of all runs
         or a count of each. The row of a single run keeps its run_id and its results, finished or not.
     """
-    settings = [name for name in setting_columns(frame) if name != over]
+    implied = [name for name in setting_columns(frame) if chooser_of(name) == over and is_implied(frame, name)]
+    settings = [name for name in setting_columns(frame) if name not in (over, *implied)]
+    codes = {text: without_group(text, over) for text in frame["code"].unique()}
+    frame = frame.assign(code=frame["code"].map(codes))
     results = [name for name in map(str, frame.columns) if is_result(name)]
     cells: dict[str, list[Any]] = {str(name): frame[name].tolist() for name in frame}
     rows = []
@@ -43,6 +57,12 @@ def average(frame: pd.DataFrame, over: str) -> pd.DataFrame:
         rows.append(row)
     columns = ["run_id", *settings, "runs", *(part for name in results for part in (name, f"{name}_std"))]
     return pd.DataFrame(rows, columns=[name for name in columns if name in rows[0] or is_deviation(name)])
+
+
+def without_group(code: Any, group: str) -> Any:
+    """Return recorded digests of code, as JSON, without those of a group."""
+    digests = json.loads(code) if isinstance(code, str) and code else {}
+    return code if group not in digests else json.dumps({key: digests[key] for key in digests if key != group})
 
 
 def groups(frame: pd.DataFrame, columns: list[str]) -> list[pd.DataFrame]:

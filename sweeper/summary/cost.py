@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.intervals import Interval
-from sweeper.summary.kept_costs import log_ratio
+from sweeper.summary.kept_costs import PairCost, combined_spread, pair_cost
 from sweeper.summary.pairing import DECIMALS, Difference
 
 CLEAR = 1.1  # factor to which a cost is known that is shown
@@ -23,7 +23,7 @@ CAPTION = (
     "pairs with the same host, device and number of threads; `python -m sweeper cost SWEEP` measures it"
 )
 MEASURED_CAPTION = "cost: change in seconds per training step, measured by `python -m sweeper cost`"
-UNCERTAIN = "a cost such as ±4%: recorded speeds show no difference; it is at most that much either way (95%, each)"
+UNCERTAIN = "a cost such as ±4%: no difference is clear; it is at most that much either way (95%, each)"
 SINGLE = "The cost is of a single pair, which other load may have slowed (`python -m sweeper cost SWEEP` measures it)"
 UNSTEADY = (
     "No cost, since the speeds recorded in the pairs disagree by more than a tenth (`python -m sweeper cost SWEEP` "
@@ -42,7 +42,8 @@ class Cost:
         memory: of peak memory on a GPU; None where it was not measured.
         pairs: the run IDs of those whose step times can be compared.
         is_measured: whether `step_time` was measured by itself, rather than recorded during training.
-        half_width: of the 95% interval of the logarithm of `step_time`, where it is the mean of several recorded pairs.
+        half_width: of the 95% interval of the logarithm of `step_time`: of several recorded pairs by their spread, of a
+            measurement the spread of its blocks (of a mean of three medians of seven it is 0.8 of that); else None.
     """
 
     step_time: float | None = None
@@ -54,12 +55,12 @@ class Cost:
 
     @property
     def is_steady(self) -> bool:
-        """Whether recorded speeds agree, so that their mean is known to about CLEAR: other load was the same."""
+        """Whether `step_time` is known to about CLEAR: other load was the same."""
         return self.half_width is None or self.half_width <= math.log(CLEAR)
 
     @property
     def interval(self) -> Interval | None:
-        """The 95% interval of `step_time`; None where it is measured, of a single pair or unknown."""
+        """The 95% interval of `step_time`; None where it is of a single recorded pair or unknown."""
         if self.step_time is None or self.half_width is None:
             return None
         factor = math.exp(self.half_width)
@@ -67,7 +68,7 @@ class Cost:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it shows a difference: not where the interval of recorded speeds includes none."""
+        """Whether it shows a difference: not where its interval includes none."""
         return self.step_time is not None and (self.interval is None or not has_one(self.interval))
 
     @property
@@ -77,7 +78,7 @@ class Cost:
 
 
 def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = False) -> Cost:
-    """Return the cost of a change: as it was measured, else from the speeds that its runs recorded.
+    """Return the cost of a change: as it was measured to about CLEAR, else from the speeds that its runs recorded.
 
     Args:
         differences: its pairs.
@@ -95,10 +96,18 @@ def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = 
 
     measured = measured_pairs(differences, runs.column("costs"), is_screen=is_screen)
     if measured:
-        seconds, memory = zip(*(logs for _, logs in measured), strict=True)
-        known = [log for log in memory if log is not None]
-        of_memory = mean_ratio(known) if len(known) == len(memory) else None
-        return Cost(mean_ratio(seconds), parameters, of_memory, sides([pair for pair, _ in measured]), is_measured=True)
+        costs = [cost for _, cost in measured]
+        memory = [cost.memory for cost in costs if cost.memory is not None]
+        found = Cost(
+            mean_ratio([cost.seconds for cost in costs]),
+            parameters,
+            mean_ratio(memory) if len(memory) == len(costs) else None,
+            sides([pair for pair, _ in measured]),
+            is_measured=True,
+            half_width=combined_spread([[cost.spread for cost in costs]]),
+        )
+        if found.is_steady:
+            return found
 
     def step_time(row: int) -> float | None:
         speed, images = runs.number("images_per_second", row), runs.number("batch_size", row)
@@ -125,19 +134,19 @@ def cost_of(differences: Sequence[Difference], runs: Runs, *, is_screen: bool = 
 
 def measured_pairs(
     differences: Sequence[Difference], costs: Sequence[Any], *, is_screen: bool
-) -> list[tuple[Difference, tuple[float, float | None]]]:
-    """Return the pairs that were measured together, with the logarithms of their ratios, see `log_ratio`.
+) -> list[tuple[Difference, PairCost]]:
+    """Return the pairs that were measured together, with their costs.
 
     Of a screen, all pairs of a seed or none.
     """
     found = [
-        (pair, logs)
+        (pair, cost)
         for pair in differences
-        if (logs := log_ratio(([costs[row] for row in pair.rows], [costs[row] for row in pair.base_rows]))) is not None
+        if (cost := pair_cost(([costs[row] for row in pair.rows], [costs[row] for row in pair.base_rows]))) is not None
     ]
     if is_screen:
         every, known = (Counter(pair.seed for pair in pairs) for pairs in (differences, [pair for pair, _ in found]))
-        found = [(pair, logs) for pair, logs in found if known[pair.seed] == every[pair.seed]]
+        found = [(pair, cost) for pair, cost in found if known[pair.seed] == every[pair.seed]]
     return found
 
 

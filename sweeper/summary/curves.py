@@ -116,7 +116,7 @@ def write_curves(
     frame = as_typed(frame)
     curves = learning_curves(output_dir, frame)
     if not curves:
-        raise UserError(f"none of the {len(frame)} runs in {output_dir / 'runs'} has completed an epoch yet")
+        raise UserError(f"no run has completed an epoch yet, of {len(frame)} in {output_dir / 'runs'}")
     with rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing")  # the font lacks the script of a name
         rcdefaults()  # without the user's matplotlibrc

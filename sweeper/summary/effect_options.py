@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeper.errors import UserError
+
 if TYPE_CHECKING:
     from sweeper.summary.study import Method
 
@@ -29,6 +31,18 @@ DivergedAsChance = Annotated[
 ]
 
 
+def given_values(texts: Sequence[str]) -> dict[str, str]:
+    """Return the baseline value of each axis from texts AXIS=VALUE.
+
+    Raises:
+        UserError: a text has no `=`.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise UserError(f"--baseline {text}: must be AXIS=VALUE, such as norm=none")
+    return {axis: value for axis, _, value in (text.partition("=") for text in texts)}
+
+
 @dataclass(frozen=True)
 class EffectOptions:
     """How runs are compared, as it is typed.
@@ -49,9 +63,8 @@ class EffectOptions:
 
     @property
     def given(self) -> dict[str, str]:
-        """The given baseline value of each axis."""
-        parts = (text.partition("=") for text in self.baseline)
-        return {axis: value for axis, _, value in parts}
+        """The given baseline value of each axis, see `given_values`."""
+        return given_values(self.baseline)
 
     def method(self, precision: float | None = None, measures: Sequence[str] = ()) -> "Method":
         """Return the method of comparison.

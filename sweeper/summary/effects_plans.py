@@ -33,7 +33,7 @@ def plans(found: Effects) -> list[str]:
             number = max(PILOT, seeds_for(spread, metric.half_width))
             seeds.add(fewest)
             smallest, bound = detectable(fewest, LEVEL / len(tested)) * spread, of_axis[0].bound
-            if bound and smallest > bound:
+            if bound is not None and smallest > bound:
                 hopeless.append(f" of {axis}" if axis else "")
             else:
                 shown.append(f"{form(smallest)}{of(axis)}")

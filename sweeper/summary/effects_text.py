@@ -25,13 +25,13 @@ from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_lines import format_interval, format_p, print_lines
 from sweeper.summary.effects_rows import as_json, to_csv
 from sweeper.summary.effects_tables import recipe_of_table, tables
-from sweeper.summary.gather import gather
 from sweeper.summary.held import beside, heading_of
 from sweeper.summary.inference import Comparison
 from sweeper.summary.measure_columns import PREFIXES, expand, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.output import output_format, printable, write_output
 from sweeper.summary.sentences import answers
+from sweeper.summary.table import read_runs
 from sweeper.summary.table import where as select
 from sweeper.summary.verdicts import verdict
 from sweeper.sweep.saved import sweeps_with_precision
@@ -196,8 +196,8 @@ def show_effects(
     """
     format = output_format(format, output, FORMATS)
     method = asked.method(precision)  # before any run is read
-    frame, skipped = gather(output_dir / "runs", only, options)
-    frame = frame if frame.empty else select(with_measures(frame, output_dir / "runs", asked.measure), where)
+    frame, skipped = read_runs(output_dir, only, options)
+    frame = select(with_measures(frame, output_dir / "runs", asked.measure), where)
     found = effects(
         frame,
         asked.given,

@@ -116,5 +116,7 @@ def best_records(output_dir: Path, sweep: str | None = None, where: Sequence[str
         if (run_id := best_run(runs)) is not None:
             found[condition] = RunDirectory(output_dir / "runs" / str(run_id))
     if not found:
-        raise UserError(f"no run in {output_dir / 'runs'} is finished")
+        of_sweep = f" of sweep {sweep}" if sweep else f" in {output_dir / 'runs'}"
+        chosen = f" with {' '.join(where)}" if where else ""
+        raise UserError(f"no run{of_sweep}{chosen} is finished")
     return found

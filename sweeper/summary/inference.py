@@ -305,7 +305,7 @@ def bound_of(metric: str, changes: Sequence[Change], rows: Sequence[int], runs: 
     if METRICS[metric].resolution is one_epoch:
         budgets = [runs.number("epochs", row) for row in rows]
         longest = max((budget for budget in budgets if budget is not None), default=0.0)
-        return None if None in budgets else 2.0 ** (len(changes) - 1) * (longest - (metric not in TARGETS)) or None
+        return None if None in budgets else 2.0 ** (len(changes) - 1) * max(0.0, longest - (metric not in TARGETS))
     if not METRICS[metric].is_share:
         return None
     values = [runs.number(metric, row) for row in rows]

@@ -21,15 +21,16 @@ from sweeper.errors import UserError, WriteError
 from sweeper.runs.directory import RunDirectory
 from sweeper.summary.axes import settings_of
 from sweeper.summary.columns import format_override, scores
-from sweeper.summary.cost import Sides, format_ratio, ratio_of
+from sweeper.summary.cost import CLEAR, Sides, format_ratio, ratio_of
+from sweeper.summary.effect_options import given_values
 from sweeper.summary.effects import effects
 from sweeper.summary.export import as_csv
-from sweeper.summary.gather import gather
 from sweeper.summary.inference import Comparison
-from sweeper.summary.kept_costs import KeptCost, keep_costs
+from sweeper.summary.kept_costs import KeptCost, combined_spread, keep_costs
 from sweeper.summary.output import json_text, output_format, printable, write_output
 from sweeper.summary.run_row import digest
 from sweeper.summary.study import Method
+from sweeper.summary.table import read_runs
 from sweeper.summary.table import where as select
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         method=Method(measures=[f"test_{scores(chosen)[0]}"]),
     )
     if found.nothing is not None:
-        raise UserError(f"nothing to measure: {found.nothing}")
+        states = effects(frame).nothing if finished.empty else None
+        raise UserError(f"nothing to measure: {states or found.nothing}")
     by_data: dict[str, list[tuple[Comparison, Sequence[Sides]]]] = {}
     for comparison in found.comparisons:
         by_data.setdefault(comparison.data, []).append((comparison, comparison.cost.pairs if comparison.cost else ()))
@@ -97,10 +99,17 @@ def measured_costs(frame: pd.DataFrame, baseline: Mapping[str, Any], runs: Path,
         rows += [row_of(comparison, of_change, costs) for comparison, of_change in compared]
         single += [{"data": data, "is_reference": run_id == reference, **asdict(costs[run_id])} for run_id in costs]
         where = f"{reference} on {socket.gethostname()} ({device['device']}, threads={device['threads']})"
-        kept[where] = {run_id: KeptCost(cost.ratio, cost.memory, codes[run_id]) for run_id, cost in costs.items()}
+        kept[where] = {
+            run_id: KeptCost(cost.ratio, cost.spread, cost.memory, codes[run_id]) for run_id, cost in costs.items()
+        }
         notes.append(
             f"{data}: seed {format_override(seed)}, {len(costs)} configurations, each timed alternately with {where}, "
             "current code"
+        )
+    if max(row["spread"] for row in rows) > math.log(CLEAR):
+        notes.append(
+            "Where ± is above 10%, other programs ran beside the measurement, and effects and report do not use it: "
+            "repeat it on an idle machine"
         )
     if missing := len(settings_of(finished).drop(columns="seed").drop_duplicates()) - len(single):
         notes.append(f"Configurations not measured, since they have no pair among the runs of this seed: {missing}")
@@ -118,14 +127,15 @@ def row_of(comparison: Comparison, pairs: Sequence[Sides], costs: Mapping[str, "
         fmean(costs[run_id].parameters for run_id in plus) - fmean(costs[run_id].parameters for run_id in minus)
         for plus, minus in pairs
     ]
-    squares = [
-        sum(sum(costs[run_id].spread ** 2 for run_id in side) / len(side) ** 2 for side in pair) for pair in pairs
-    ]
+    spreads = [combined_spread([[costs[run_id].spread for run_id in side] for side in pair]) for pair in pairs]
     row: dict[str, Any] = {"data": comparison.data, "axis": change.axis, "value": change.value}
     row |= {"baseline": change.baseline, "pairs": len(pairs), "change": change.name, "against": change.base_text}
     row |= {"seconds": seconds(0), "baseline_seconds": seconds(1)}
     row |= {"step_time_ratio": ratio_of(pairs, lambda run_id: costs[run_id].seconds)}
-    row |= {"spread": math.sqrt(fmean(squares)), "memory_ratio": ratio_of(pairs, lambda run_id: costs[run_id].memory)}
+    row |= {
+        "spread": math.sqrt(fmean(spread**2 for spread in spreads)),
+        "memory_ratio": ratio_of(pairs, lambda run_id: costs[run_id].memory),
+    }
     return row | {"parameters": fmean(parameters)}
 
 
@@ -216,9 +226,8 @@ def show_costs(
             replaced.
     """
     format = output_format(format, output, FORMATS)
-    given = {axis: value for axis, _, value in (text.partition("=") for text in baseline)}
-    frame, _ = gather(output_dir / "runs", only)
-    frame = frame if frame.empty else select(frame, where)
+    given = given_values(baseline)
+    frame = select(read_runs(output_dir, only)[0], where)
     measured = measured_costs(frame, given, output_dir / "runs", measure)
     try:
         keep_costs(output_dir, measured.kept)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import UserError, format_names
-from sweeper.files import write_text
+from sweeper.files import write_bytes, writing
 
 TABLE = "table"  # the format of a terminal
 SUFFIXES = {TABLE: ".txt", "csv": ".csv", "md": ".md", "latex": ".tex", "json": ".json"}
@@ -61,13 +61,11 @@ def write_output(path: Path, content: str | bytes) -> None:
     """Replace a file, or create it with its folder. Half a surrogate pair, which no file may hold, becomes `?`.
 
     Raises:
-        UserError: the path is a folder or a device.
+        UserError: the path is a folder or a device, or it cannot be written.
     """
     file = path.resolve()  # the target of a link, so that the link stays
     if file.exists() and not file.is_file():
         raise UserError(f"{path} is not a regular file")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        write_text(file, content.encode(errors="replace").decode())
+    with writing(path):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, content if isinstance(content, bytes) else content.encode(errors="replace"))

@@ -15,7 +15,7 @@ from sweeper.summary.held import Recipe, beside, heading_of
 from sweeper.summary.inference import LEVEL, Comparison
 from sweeper.summary.intervals import Interval
 from sweeper.summary.parts import Part
-from sweeper.summary.verdicts import DISAGREE, are_opposed, missing, verdict, where
+from sweeper.summary.verdicts import DISAGREE, FEW, are_opposed, missing, verdict, where
 
 MAX_DIGITS = 4  # after the point
 OPTIMISTIC = "the test images selected the epochs, so both sides are optimistic"  # data.val_size=0
@@ -84,6 +84,9 @@ def sentence(comparison: Comparison, recipe: Recipe | None = None) -> str:
     if comparison.seeds == 1:
         mean = points(comparison.mean, digits_for(comparison.mean))
         return f"{name}: {mean} points with one seed, which shows nothing yet: more seeds needed{rests_on(comparison)}"
+    if interval is None and comparison.p is not None and comparison.is_anytime and not comparison.averaged:
+        mean = points(comparison.mean, digits_for(comparison.mean))
+        return f"{name}: no clear difference: {mean} points{where(comparison)}; {FEW} ({seeds}){rests_on(comparison)}"
     if interval is None or comparison.averaged:
         return f"{name}: {verdict(comparison)}{format_doubts(comparison)}"
     digits = digits_for(*interval)

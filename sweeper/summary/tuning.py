@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sweeper.errors import UserError, enumerate_words, format_names, nearest
 from sweeper.summary.axes import is_axis
 from sweeper.summary.blocks import name_value
-from sweeper.summary.columns import best_val, format_override
+from sweeper.summary.columns import CODE_OF, best_val, format_override
 from sweeper.summary.effect_measures import Runs
 from sweeper.summary.pairing import strata
 from sweeper.sweep.baseline import sort_key
@@ -84,14 +84,16 @@ def tune(
         axes: what is compared.
 
     Returns:
-        The settings that are left, the configuration of each of their runs, and notes on what was chosen.
+        The settings that are left, without the code of tuned choices; the configuration of each of their runs; and
+        notes on what was chosen.
 
     Raises:
         UserError: configurations that are compared have grids of different sizes.
     """
     if not tuned:
         return settings, {}, []
-    names = [name for name in map(str, settings) if name not in (*tuned, "seed")]
+    of_tuned = [name for key in tuned for name in (key, f"{CODE_OF}{key}") if name in settings]
+    names = [name for name in map(str, settings) if name not in (*of_tuned, "seed")]
     seeds = settings["seed"].tolist() if "seed" in settings else [None] * len(settings)
     points = list(map(tuple, settings[list(tuned)].to_numpy(dtype=object)))
     by = best_val(runs.frame)
@@ -112,7 +114,7 @@ def tune(
         kept += rows
         of_row |= dict.fromkeys(rows, configuration)
         found[key] = configuration
-    chosen = settings.loc[sorted(kept)].drop(columns=list(tuned))
+    chosen = settings.loc[sorted(kept)].drop(columns=of_tuned)
     refuse_unequal_grids(chosen, {row: len(one.rows) for row, one in of_row.items()}, tuned, axes)
     notes = [f"--tune: {lacking} left out, since no seed has all values of {', '.join(tuned)}"] if lacking else []
     return chosen, of_row, describe_choices(found, names, tuned) + notes

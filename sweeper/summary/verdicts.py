@@ -8,6 +8,7 @@ from sweeper.summary.inference import Comparison
 from sweeper.summary.parts import Part, opposed
 
 DISAGREE = "the seeds disagree too much to exclude any difference"  # an interval is all that is possible
+FEW = "too few seeds for an interval that stays valid when seeds are added"
 
 
 def verdict(comparison: Comparison) -> str:
@@ -25,6 +26,7 @@ def verdict(comparison: Comparison) -> str:
         words = "not significant" + (on_average(comparison, comparison.parts) if are_opposed(comparison) else "")
         words += ": no difference in any pair" if comparison.higher == comparison.lower == 0 else ""
         words += f": {DISAGREE}" if comparison.is_vacuous else ""
+        words += f": {FEW}" if comparison.is_anytime and comparison.family is None else ""
         return words + missing(comparison)
     words = direction(comparison) + where(comparison)
     words += on_average(comparison, comparison.parts) if comparison.parts else ""

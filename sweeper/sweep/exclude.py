@@ -41,7 +41,7 @@ def format_value(value: Any) -> str:
 
 
 def check_exclusions(combinations: Sequence[Composed]) -> None:
-    """Check that every key and value of the rules occurs in the sweep.
+    """Check that the rules occur in the sweep: every key and value, and all of a rule together.
 
     Raises:
         UserError: a rule would exclude nothing.
@@ -54,3 +54,6 @@ def check_exclusions(combinations: Sequence[Composed]) -> None:
                 raise UserError(
                     f"sweep.exclude: no combination has {key}={format_value(value)}; the sweep's values: {valid}"
                 )
+        if not any(matches(composed, rule) for composed in combinations):
+            together = " with ".join(f"{key}={format_value(value)}" for key, value in rule.items())
+            raise UserError(f"sweep.exclude: no combination has {together}; leave that rule out")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweeper.errors import UserError, format_names
-from sweeper.files import write_text
+from sweeper.files import write_text, writing
 from sweeper.runs.network import TrainedNetwork
 from sweeper.runs.stored_images import Pixels
 
@@ -131,13 +131,16 @@ def export(trained: TrainedNetwork, format: str, path: Path, pixels: Pixels) -> 
         The largest difference between a logit of the written file and one of the network in single precision.
 
     Raises:
-        UserError: the network cannot be exported, or the difference is too large; nothing is written.
+        UserError: the network cannot be exported, the difference is too large, or the folder cannot be written to;
+            nothing is written.
     """
     metadata = json.dumps(describe(trained, format), indent=1) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=path.parent)
     with torch.inference_mode():
         expected = Classifier(trained)(torch.from_numpy(pixels)).numpy()
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with temporary as folder:
         partial = Path(folder) / path.name
         try:
             run = FORMATS[format][0](trained, partial, metadata)

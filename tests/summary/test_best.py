@@ -133,9 +133,11 @@ def test_the_best_configuration_begins_with_the_best_run(tmp_path: Path) -> None
     frame, _ = read_runs(tmp_path)
     assert best_configuration(frame) == ["cnn-0", "cnn-1"]  # the first is 0.03 above the mean of its split
     assert best_record(tmp_path).folder == tmp_path / "runs" / "cnn-0"
-    with pytest.raises(UserError, match="is finished"):
-        make(tmp_path / "other", "gone", [0.99], "failed")
+    make(tmp_path / "other", "gone", [0.99], "failed")
+    with pytest.raises(UserError, match=r"^no run in .*other/runs is finished$"):
         best_record(tmp_path / "other")
+    with pytest.raises(UserError, match=r"^no run in .*runs with model=gone is finished$"):
+        best_record(tmp_path, where=["model=gone"])
 
 
 def test_learning_curves_are_in_the_order_of_the_table(tmp_path: Path) -> None:

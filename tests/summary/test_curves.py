@@ -202,7 +202,7 @@ def test_runs_without_an_epoch_are_counted_and_not_drawn(tmp_path: Path, monkeyp
 
 def test_no_epoch_at_all_is_a_user_error(tmp_path: Path) -> None:
     make(tmp_path, "begins", [], "running")
-    with pytest.raises(UserError, match=r"none of the 1 runs in .*/runs has completed an epoch yet"):
+    with pytest.raises(UserError, match=r"^no run has completed an epoch yet, of 1 in .*/runs$"):
         write_curves(tmp_path, read_runs(tmp_path)[0])
 
 

@@ -263,10 +263,16 @@ def test_the_command_prints_and_writes_without_torch(tmp_path: Path) -> None:
 
 def test_a_user_error_is_an_error_and_nothing_to_compare_is_not(tmp_path: Path) -> None:
     done = command(tmp_path, "--format", "csv")
-    assert done.returncode == 0 and done.stdout.startswith('"measure"') and len(done.stdout.splitlines()) == 1
-    assert re.fullmatch(r"nothing to compare: there are no runs\. .*python train.py .*\n", done.stderr)
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith(
+        f"error: there are no runs in {tmp_path}"
+    )
     make(tmp_path, "relu", 0.5, activation={"name": "relu"})
+    done = command(tmp_path, "--format", "csv")
+    assert done.returncode == 0 and done.stdout.startswith('"measure"') and len(done.stdout.splitlines()) == 1
+    assert re.fullmatch(r"nothing to compare: one run is finished.*python train.py .*\n", done.stderr)
     make(tmp_path, "selu", 0.5, activation={"name": "selu"})
+    done = command(tmp_path, "--baseline", "activation")
+    assert done.stderr == "error: --baseline activation: must be AXIS=VALUE, such as norm=none\n"
     done = command(tmp_path, "--baseline", "activation=tanh")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: --baseline activation=tanh: no finished run has it; values: relu, selu\n"
@@ -294,6 +300,7 @@ def test_the_command_selects_tunes_and_looks_at_any_time(tmp_path: Path) -> None
 def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--format md: unknown format; choose from csv, json, table"):
         show_effects(tmp_path, None, EffectOptions(), format="md")
+    make(tmp_path, "relu", 0.5, activation={"name": "relu"})
     for path in (tmp_path, Path("/dev/null")):
         with pytest.raises(UserError, match=f"{path} is not a regular file"):
             show_effects(tmp_path, None, EffectOptions(), output=path)
@@ -301,7 +308,7 @@ def test_wrong_formats_files_and_sweeps_are_user_errors(tmp_path: Path) -> None:
     for name in ("relu", "selu", "tanh"):
         make(tmp_path, name, 0.5, activation={"name": name})
     with pytest.raises(UserError, match=r"^--baseline activation=: no finished run has it; values: relu, selu$"):
-        show_effects(tmp_path, {"relu", "selu"}, EffectOptions(["activation"]))
+        show_effects(tmp_path, {"relu", "selu"}, EffectOptions(["activation="]))
 
 
 def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(

@@ -10,6 +10,7 @@ from scipy import stats
 from sweeper.summary.inference import compare
 from sweeper.summary.intervals import holm
 from sweeper.summary.pairing import Change, Difference
+from sweeper.summary.sentences import sentence
 from sweeper.summary.verdicts import verdict
 
 
@@ -98,6 +99,9 @@ def test_seeds_added_after_looking_have_an_anytime_valid_p() -> None:
         assert verdict(one) == ("helps" if number == 8 else "not significant")
     (one,) = found(frame[frame["seed"] < 3], is_anytime=True).comparisons
     assert one.p is not None and one.p > 0.1 and one.interval is None  # three seeds can say nothing
+    few = "too few seeds for an interval that stays valid when seeds are added"
+    assert verdict(one) == f"not significant: {few}"
+    assert sentence(one) == f"activation=selu: no clear difference: +0.9 points; {few} (3 seeds)"
 
 
 def test_a_number_of_seeds_chosen_by_a_precision_has_no_p() -> None:

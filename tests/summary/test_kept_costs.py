@@ -9,7 +9,7 @@ import pytest
 from paired import found, of_axis, table
 from records import finish
 
-from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, Cost
+from sweeper.summary.cost import CAPTION, MEASURED_CAPTION, Cost, format_cost
 from sweeper.summary.effects_caption import caption
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.gather import gather
@@ -18,8 +18,8 @@ from sweeper.summary.run_row import digest
 from sweeper.sweep.designs import screening
 
 
-def cell(ratio: float, memory: float | None = None, key: str = "reference on here") -> str:
-    return json.dumps({key: [ratio, memory, 1.0]})
+def cell(ratio: float, memory: float | None = None, key: str = "reference on here", spread: float = 0.0) -> str:
+    return json.dumps({key: [ratio, spread, memory, 1.0]})
 
 
 def runs(**costs: str | None) -> list[dict[str, Any]]:
@@ -57,6 +57,18 @@ def test_a_measured_pair_counts_more_than_recorded_speeds() -> None:
     assert rows.loc["gelu", "memory_ratio"] == pytest.approx(1.25)
 
 
+def test_a_measured_cost_is_no_better_known_than_its_blocks_agree() -> None:
+    """Half the interquartile range of the blocks of both sides; where that is a tenth, recorded speeds count."""
+    clear, unclear, noisy = (
+        cost(runs(relu=cell(1.0, spread=0.03), gelu=cell(ratio, spread=spread)), "gelu")
+        for ratio, spread in ((1.25, 0.04), (0.96, 0.04), (0.95, 0.68))
+    )
+    assert clear.interval == pytest.approx((1.25 * math.exp(-0.05), 1.25 * math.exp(0.05)))
+    assert (clear.is_clear, unclear.is_clear, unclear.is_measured) == (True, False, True)
+    assert (format_cost(clear), format_cost(unclear)) == ("+25%", "±9%")
+    assert (noisy.step_time, noisy.is_measured) == (2.0, False)
+
+
 def test_where_all_costs_are_measured_no_recorded_speed_is_spoken_of() -> None:
     lines = caption(found(table(*runs(relu=cell(1.0), gelu=cell(2.0), selu=cell(1.5))), {"activation": "relu"}))
     assert MEASURED_CAPTION in lines and CAPTION not in lines and not any("memory" in line for line in lines)
@@ -65,13 +77,15 @@ def test_where_all_costs_are_measured_no_recorded_speed_is_spoken_of() -> None:
 def test_only_what_one_measurement_has_is_compared() -> None:
     apart = cost(runs(relu=cell(1.0), gelu=cell(9.0, key="reference on there")), "gelu")
     assert (apart.step_time, apart.is_measured) == (2.0, False)
-    both = json.dumps({"reference on here": [1.5, None, 1.0], "reference on there": [9.0, None, 2.0]})
+    both = json.dumps({"reference on here": [1.5, 0, None, 1.0], "reference on there": [9.0, 0, None, 2.0]})
     assert cost(runs(relu=cell(1.0), gelu=both), "gelu").step_time == 1.5
 
 
 def test_the_newest_measurement_counts() -> None:
     def both(ratio: float, at: float) -> str:
-        return json.dumps({"a on here, threads=1": [ratio, None, 2.0], "b on here, threads=4": [1 / ratio, None, at]})
+        return json.dumps(
+            {"a on here, threads=1": [ratio, 0, None, 2.0], "b on here, threads=4": [1 / ratio, 0, None, at]}
+        )
 
     assert cost(runs(relu=both(1.0, 1.0), gelu=both(1.5, 1.0)), "gelu").step_time == pytest.approx(1.5)
     assert cost(runs(relu=both(1.0, 3.0), gelu=both(1.5, 3.0)), "gelu").step_time == pytest.approx(1 / 1.5)
@@ -100,11 +114,14 @@ def test_a_screen_is_balanced_by_all_pairs_of_a_seed() -> None:
 
 def test_measurements_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
     here, there = "a on here", "a on there"
-    keep_costs(tmp_path, {here: {"a": KeptCost(1.0, None, "c"), "b": KeptCost(2.0, None, "c")}})
+    keep_costs(tmp_path, {here: {"a": KeptCost(1.0, 0.1, None, "c"), "b": KeptCost(2.0, 0.1, None, "c")}})
     first = read_costs(tmp_path)[here]["a"].at
-    keep_costs(tmp_path, {here: {"b": KeptCost(3.0, None, "c")}, there: {"b": KeptCost(5.0, 7.0, "d")}})
+    keep_costs(tmp_path, {here: {"b": KeptCost(3.0, 0.1, None, "c")}, there: {"b": KeptCost(5.0, 0.1, 7.0, "d")}})
     kept = read_costs(tmp_path)
-    assert kept[here] == {"a": KeptCost(1.0, None, "c", first), "b": KeptCost(3.0, None, "c", kept[here]["b"].at)}
+    assert kept[here] == {
+        "a": KeptCost(1.0, 0.1, None, "c", first),
+        "b": KeptCost(3.0, 0.1, None, "c", kept[here]["b"].at),
+    }
     assert kept[there].keys() == {"b"} and kept[here]["b"].at == kept[there]["b"].at >= first > 1.7e9
 
 
@@ -115,7 +132,7 @@ def test_measurements_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
         "{",
         "[]",
         '{"schema": 2, "measurements": []}',
-        '{"schema": 2, "measurements": {"k": {"a": [0, null], "b": 3}}}',
+        '{"schema": 2, "measurements": {"k": {"a": [0, null], "b": 3, "c": [1.5, -1, null, "c", 1]}}}',
     ],
 )
 def test_a_file_that_is_damaged_or_foreign_has_no_costs(content: str, tmp_path: Path) -> None:
@@ -128,11 +145,14 @@ def test_runs_are_read_with_what_was_measured_of_their_code(tmp_path: Path) -> N
     frame = gather(tmp_path / "runs")[0]
     assert frame["costs"].tolist() == [None]  # and the run is in the index now
     code = digest(frame["code"].iloc[0])
-    keep_costs(tmp_path, {"a on here": {"a": KeptCost(1.0, None, code)}, "b on here": {"a": KeptCost(1.0, 3.0, "old")}})
+    keep_costs(
+        tmp_path,
+        {"a on here": {"a": KeptCost(1.0, 0.1, None, code)}, "b on here": {"a": KeptCost(1.0, 0.1, 3.0, "old")}},
+    )
     (costs,) = gather(tmp_path / "runs")[0]["costs"]
     assert json.loads(costs).keys() == {"a on here"}
 
 
 def test_a_memory_that_none_can_have_is_not_known(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text('{"schema": 2, "measurements": {"here": {"a": [1.5, -2, "c", 1]}}}')
-    assert read_costs(tmp_path) == {"here": {"a": KeptCost(1.5, None, "c", 1.0)}}
+    (tmp_path / FILE).write_text('{"schema": 2, "measurements": {"here": {"a": [1.5, 0.2, -2, "c", 1]}}}')
+    assert read_costs(tmp_path) == {"here": {"a": KeptCost(1.5, 0.2, None, "c", 1.0)}}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from paired import table
-from records import finish
+from records import finish, make
 
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
@@ -26,7 +26,7 @@ class Fake:
 
     def __init__(self, frame: pd.DataFrame, memory: int | None = None) -> None:
         self.kinds = dict(zip(frame["run_id"], zip(frame["model"], frame["norm"], strict=True), strict=True))
-        self.memory = memory
+        self.memory, self.spread = memory, 0.03
         self.calls: list[list[str]] = []
 
     def __call__(
@@ -38,7 +38,7 @@ class Fake:
         costs = {}
         for run_id in run_ids:
             kind = self.kinds[run_id]
-            spread = 0.0 if run_id == reference.run_id else 0.03
+            spread = 0.0 if run_id == reference.run_id else self.spread
             memory = None if self.memory is None else self.memory * (2 if kind[1] == "batch" else 1)
             costs[run_id] = StepCost(run_id, SECONDS[kind], SECONDS[kind] / base, spread, PARAMETERS[kind], memory)
         return costs, {"device": "x86_64", "threads": 2}
@@ -88,6 +88,17 @@ def test_a_row_has_the_means_over_its_pairs() -> None:
     assert rows["model"]["step_time_ratio"] == pytest.approx(math.sqrt(0.1 * 0.125))
 
 
+def test_a_measurement_beside_other_load_is_said_to_be_one() -> None:
+    frame = crossed()
+
+    def notes(spread: float) -> str:
+        fake = Fake(frame)
+        fake.spread = spread
+        return " ".join(measured_costs(frame, BASELINE, Path("runs"), fake).notes)
+
+    assert "other programs ran beside" not in notes(0.03) and "other programs ran beside" in notes(0.2)
+
+
 def test_milliseconds_have_three_digits() -> None:
     texts = [format_ms(seconds) for seconds in (0.053, 0.0000123, 0.09994, 0.09996, 1.2345)]
     assert texts == ["53.0", "0.0123", "99.9", "100", "1,234"]
@@ -120,7 +131,11 @@ def test_each_dataset_is_measured_against_its_own_baseline() -> None:
 
 def test_nothing_to_measure_is_a_user_error(tmp_path: Path) -> None:
     fake = Fake(crossed())
-    with pytest.raises(UserError, match=r"^nothing to measure: nothing to compare: there are no runs"):
+    with pytest.raises(UserError, match=r"^there are no runs in "):
+        show_costs(tmp_path, None, [], fake)
+    make(tmp_path, "stopped", [0.5], "interrupted")
+    sentence = r"^nothing to measure: nothing to compare: no run is finished \(1 interrupted\)"
+    with pytest.raises(UserError, match=sentence):
         show_costs(tmp_path, None, [], fake)
     for seed in range(2):
         finish(tmp_path, f"run-{seed}", [0.5], seed=seed)

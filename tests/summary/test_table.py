@@ -39,6 +39,19 @@ def test_runs_of_one_seed_are_not_averaged(tmp_path: Path) -> None:
     assert averaged[1] == plain[1]
 
 
+def test_runs_are_averaged_over_a_choice_whatever_follows_from_it(tmp_path: Path) -> None:
+    for name, momentum in (("sgd", {}), ("momentum", {"momentum": 0.9})):
+        optimizer = {"name": name, "lr": 0.1} | momentum
+        code = {"core": {"a": "1"}, "optimizer": {name: "2"}}
+        finish(tmp_path, name, [0.6], optimizer=optimizer, run={"code": code})
+    table, _ = lay_out(*read_runs(tmp_path), over="optimizer")
+    assert table["runs"].tolist() == [2] and "optimizer.momentum" not in table
+    finish(tmp_path, "other", [0.6], optimizer={"name": "sgd", "lr": 0.1}, run={"code": {"core": {"a": "3"}}}, seed=1)
+    finish(tmp_path, "same", [0.6], optimizer={"name": "sgd", "lr": 0.2}, run={"code": {"core": {"a": "1"}}}, seed=1)
+    table, _ = lay_out(*read_runs(tmp_path), over="optimizer")
+    assert sorted(table["runs"]) == [1, 1, 2]  # other code and another rate are no part of the choice
+
+
 def test_a_target_that_some_seeds_missed_is_not_averaged(tmp_path: Path) -> None:
     for seed, acc in ((0, 0.6), (1, 0.5)):
         finish(tmp_path, f"run-{seed}", [acc], seed=seed)

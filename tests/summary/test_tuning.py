@@ -1,5 +1,6 @@
 """Settings tuned for each configuration before configurations are compared."""
 
+import json
 import re
 from typing import Any
 
@@ -45,6 +46,25 @@ def test_each_value_is_compared_at_its_best_learning_rate() -> None:
         "optimizer.lr chosen on validation images: activation=relu: 0.005; activation=selu: 0.0005 (edge of its grid: "
         "widen it)"
     ) in result.notes
+
+
+def test_a_choice_is_tuned_with_its_code() -> None:
+    """A choice has code of its own, which must not keep the runs of one configuration apart."""
+    made = [
+        {"optimizer": name, "activation": activation, "seed": seed, "test_acc": acc + seed / 100}
+        | {"best_val_acc": acc + seed / 100, "code": json.dumps({"core": "c", "optimizer": name})}
+        for (name, activation), acc in {
+            ("sgd", "relu"): 0.5, ("adam", "relu"): 0.6, ("sgd", "selu"): 0.8, ("adam", "selu"): 0.4,
+        }.items()
+        for seed in range(3)
+    ]  # fmt: skip
+    result = found(table(*made), {"activation": "relu"}, tuned=["optimizer"])
+    (one,) = result.comparisons
+    assert one.means == pytest.approx((0.2, 0.2, 0.2))
+    assert "optimizer chosen on validation images: activation=relu: adam; activation=selu: sgd" in result.notes
+    lacking = [run for run in made if (run["optimizer"], run["activation"]) != ("adam", "selu")]
+    with pytest.raises(UserError, match=r"^--tune optimizer: activation=relu has 2 values, activation=selu has 1; "):
+        found(table(*lacking), {"activation": "relu"}, tuned=["optimizer"])
 
 
 def test_the_sentence_says_which_choices_are_uncertain() -> None:

@@ -118,11 +118,15 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
     [
         ("[{modl:mlp}]", "sweep.exclude: modl is neither a group nor a setting (did you mean model?)"),
         ("[{model:cnn}]", "sweep.exclude: no combination has model=cnn; the sweep's values: mlp, softmax"),
+        (
+            "[{model:mlp,optimizer:adam}] optimizer=sgd,adam sweep.design=one_at_a_time",
+            "sweep.exclude: no combination has model=mlp with optimizer=adam; leave that rule out",
+        ),
         ("[{data:image_folder}]", "sweep.exclude: all 2 combinations are excluded"),
     ],
 )
 def test_a_wrong_exclusion_is_a_user_error(rule: str, sentence: str, train: Train, tmp_path: Path) -> None:
-    done = train("model=softmax,mlp", f"sweep.exclude={rule}", flags=("-m",))
+    done = train("model=softmax,mlp", *f"sweep.exclude={rule}".split(" "), flags=("-m",))
     assert done.returncode == 1
     assert f"error: {sentence}" in done.stderr
     assert not (tmp_path / "outputs").exists()
