@@ -63,8 +63,8 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["text", b"bytes"])
 def test_what_cannot_be_written_is_named(content: str | bytes, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"/file/out\.txt cannot be written: Not a directory$"):
-        write_output(tmp_path / "file" / "out.txt", content)
+    with pytest.raises(UserError, match=r"/file/folder/out\.txt cannot be written: Not a directory$"):
+        write_output(tmp_path / "file" / "folder" / "out.txt", content)
 
 
 @pytest.mark.parametrize(
