@@ -44,6 +44,7 @@ EXCEPTIONS = {
     "training/averaging.none": "as above",
     "data/views.none": "as above",
     "training/metrics.miou": "as acc",
+    "training/metrics.pixel_acc": "as acc",
     "data/draws.needs_draws": "marks a step with its number of draws when the module is imported",
 }
 
