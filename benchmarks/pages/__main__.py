@@ -2,8 +2,8 @@
 
 python -m benchmarks.pages [--data FOLDER] [--into FOLDER]    both: docs; other folders: to look at small runs
 
-Templates are in docs/templates. exercises.md is one as a whole; strong-baselines.md has parts that are, between two
-comments; tricks.md has a section.
+Templates are in docs/templates. exercises.md is one as a whole; strong-baselines.md and the README have parts that are,
+between two comments; tricks.md has a section.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from sweeper.files import write_text
 def write_pages(data: Path, into: Path) -> list[Path]:
     """Write all pages and their pictures; return the files."""
     pages = Pages(data, into)
-    texts = {name: pages.render(name) for name in WHOLE} | {name: with_parts(name, pages) for name in PARTS}
-    for name, text in texts.items():
-        write_text(into / name, text)
-    return [*pages.written, *(into / name for name in texts), write_page(pages, into)]
+    texts = {into / name: pages.render(name) for name in WHOLE}
+    texts |= {page if into == DOCS else into / page.name: with_parts(page, pages) for page in PARTS}
+    for path, text in texts.items():
+        write_text(path, text)
+    return [*pages.written, *texts, write_page(pages, into)]
 
 
 def main() -> None:

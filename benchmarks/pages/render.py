@@ -21,7 +21,10 @@ from sweeper.summary.sentences import digits_for, points
 TEMPLATES = DOCS / "templates"
 STUDIES = ("exercises", "transfer", "pretrained", "segmentation", "study")
 WHOLE = ("exercises.md",)  # pages that are templates
-PARTS = {"strong-baselines.md": ("ablation",)}  # pages with parts that are
+PARTS = {  # pages with parts that are
+    DOCS / "strong-baselines.md": ("ablation",),
+    DOCS.parent / "README.md": ("found",),
+}
 FILTERS = {
     **{name: getattr(words, name) for name in ("says", "by_model", "expected", "measured_result", "count", "listed")},
     "in_points": lambda number: points(number, digits_for(number)),
@@ -144,9 +147,9 @@ def insert(text: str, name: str, content: str) -> str:
     return f"{text[: begin.end()]}\n{content}\n{text[text.index(end) :]}"
 
 
-def with_parts(page: str, pages: Pages) -> str:
-    """Return a page of docs/ with those of its parts anew that are written from runs."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+def with_parts(page: Path, pages: Pages) -> str:
+    """Return a page with those of its parts anew that are written from runs."""
+    text = page.read_text(encoding="utf-8")
     for name in PARTS[page]:
         text = insert(text, name, pages.render(f"{name}.md"))
     return text

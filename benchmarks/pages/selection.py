@@ -152,14 +152,19 @@ class Selection:
         return measured(self.frame)
 
     @cached_property
-    def best(self) -> dict[str, Any]:
-        """The best run of the best configuration, compared over the same validation splits, with its plain `mean`."""
+    def best_configuration(self) -> "Selection":
+        """The runs of the best configuration, compared over the same validation splits, the best first."""
         adjusted = adjust(self.frame)
-        configuration = int(np.nanargmax(adjusted.configurations))
-        rows = np.flatnonzero(adjusted.configuration_of == configuration)
-        best = self.frame.loc[max(rows, key=lambda row: float(adjusted.runs[row]))]
-        mean = float(self.frame.loc[rows, best_val(self.frame)].mean())
-        return {str(name): value for name, value in best.items()} | {"mean": mean}
+        rows = np.flatnonzero(adjusted.configuration_of == int(np.nanargmax(adjusted.configurations)))
+        ordered = sorted(rows, key=lambda row: -float(adjusted.runs[row]))
+        return replace(self, frame=self.frame.loc[ordered].reset_index(drop=True))
+
+    @cached_property
+    def best(self) -> dict[str, Any]:
+        """The best run of the best configuration, with the plain `mean` of the configuration."""
+        chosen = self.best_configuration.frame
+        best = {str(name): value for name, value in chosen.iloc[0].items()}
+        return best | {"mean": float(chosen[best_val(chosen)].mean())}
 
     @property
     def highest(self) -> dict[str, Any]:
@@ -257,23 +262,36 @@ class Selection:
         return comparisons_table([one for axis in axes or (None,) for one in self.main(axis)])
 
     def steps(self, *conditions: Sequence[str]) -> list[Comparison]:
-        """Compare configurations as wholes, each with the one before it, however many settings differ.
+        """Compare configurations as wholes, each with the one before it; see `compared_as_wholes`.
 
         Args:
             conditions: of each configuration.
-
-        Returns:
-            A comparison for each configuration but the first, corrected for all of them.
         """
-        frames = [select(self.frame, condition) for condition in conditions]
-        shared = [name for name in ("seed", "data", "data.fingerprint", "torch", "device_type") if name in self.frame]
-        found = []
-        for number, (before, after) in enumerate(itertools.pairwise(frames), start=2):
-            pair = pd.concat([before.assign(**{STEP: number - 1}), after.assign(**{STEP: number})])
-            results = [name for name in pair if name not in setting_columns(self.frame) and name != STEP]
-            pair = pair[[STEP, *shared, *(name for name in results if name not in shared)]].assign(code=None)
-            compared = effects(
-                pair.reset_index(drop=True), {STEP: number - 1}, correctness=self.records.correctness
-            ).comparisons
-            found += [one for one in compared if one.metric == "test_acc"]
-        return corrected(found)
+        return compared_as_wholes([select(self.frame, condition) for condition in conditions], self.records)
+
+    def after(self, before: "Selection") -> Comparison:
+        """Compare the only configuration of these runs with that of others of the study as wholes."""
+        (found,) = compared_as_wholes([before.frame, self.frame], self.records)
+        return found
+
+
+def compared_as_wholes(frames: Sequence[pd.DataFrame], records: Records) -> list[Comparison]:
+    """Compare configurations as wholes, each with the one before it, however many settings differ.
+
+    Args:
+        frames: the runs of each configuration.
+        records: of the study.
+
+    Returns:
+        A comparison for each configuration but the first, corrected for all of them.
+    """
+    settings = setting_columns(pd.concat(frames))
+    shared = [name for name in ("seed", "data", "data.fingerprint", "torch", "device_type") if name in frames[0]]
+    found = []
+    for number, (before, after) in enumerate(itertools.pairwise(frames), start=2):
+        pair = pd.concat([before.assign(**{STEP: number - 1}), after.assign(**{STEP: number})])
+        results = [name for name in pair if name not in settings and name != STEP]
+        pair = pair[[STEP, *shared, *(name for name in results if name not in shared)]].assign(code=None)
+        compared = effects(pair.reset_index(drop=True), {STEP: number - 1}, correctness=records.correctness).comparisons
+        found += [one for one in compared if one.metric == "test_acc"]
+    return corrected(found)
