@@ -29,7 +29,7 @@ CASES = {
     "nesterov": "model=cnn_pool activation=leaky_relu norm=batch optimizer=momentum optimizer.nesterov=true "
     "scheduler=multistep scheduler.milestones=[1] scheduler.warmup_epochs=0.5 optimizer.weight_decay=0.001 "
     "autocast=bfloat16",
-    "resnet18": "model=resnet18 activation=tanh optimizer=momentum epochs=1 batch_size=512",
+    "resnet18": "model=resnet18 activation=tanh optimizer=momentum epochs=1 batch_size=128 data.val_size=1100",
     "frozen": "model=resnet18_pretrained model.freeze_backbone=true model.weights=WEIGHTS",
 }
 MEASURED = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from choices import CHOICES, EPOCHS, needs, presets
 from choices import STEPS as STEP_GROUPS
@@ -48,10 +49,12 @@ SMALL = {
     },
     "model=airbench": {"model.widths": "[8,8]"},
     "model=torchvision": PLAIN | {"epochs": "3", "checkpoint_minutes": "5"},
-    "model=timm": PLAIN | {"model.arch": "test_resnet", "epochs": "3", "checkpoint_minutes": "5"},
+    "model=timm": PLAIN | {
+        "model.arch": "test_resnet", "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "epochs": "3",
+    },
     "model=resnet18_pretrained": {
         "model.weights": "WEIGHTS", "model.freeze_backbone": "true", "norm": "batch", "augmentation": "none",
-        "views": "none", "epochs": "3",
+        "views": "none", "epochs": "3", "checkpoint_minutes": "5",
     },
     "model=unet": PIXELS | {"model.widths": "[4,8]"},
     "model=patch_softmax": PIXELS | {"model.kernel_size": "3"},
@@ -146,7 +149,8 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     overrides = [*small, *overrides_of(({} | CASES | OPTIONS)[name])]
     if "model.weights=WEIGHTS" in overrides:
         torch.manual_seed(0)
-        torch.save(resnet18(weights=None).state_dict(), weights)
+        network = timm.create_model("test_resnet") if name.startswith("timm") else resnet18(weights=None)
+        torch.save(network.state_dict(), weights)
     overrides = [override.replace("WEIGHTS", str(weights)) for override in overrides]
     overrides = [override.replace("data.root=MASKS", f"data.root={mask_root}") for override in overrides]
     if "loss.teacher=TEACHER" in overrides:
