@@ -74,8 +74,8 @@ transfer: setup  ## Fine-tune from half of the classes to the other half, and tr
 segmentation: setup  ## Segment from ImageNet weights, from those of a classifier of digits, and from scratch; WEIGHTS=FILE
 	@PYTHON=$(PY) scripts/segmentation.sh
 
-docs-data: setup  ## Turn finished runs into the files that docs/ is written from; NAME=exercises OUT=FOLDER ADD=1
-	@$(PY) -m benchmarks.pages.records $(NAME) $(OUT) $(if $(ADD),--add)
+docs-data: setup  ## Turn finished runs into the files that docs/ is written from; NAME=exercises OUT=FOLDER ADD=1 UNTIMED=1
+	@$(PY) -m benchmarks.pages.records $(NAME) $(OUT) $(if $(ADD),--add) $(if $(UNTIMED),--untimed)
 
 docs-exercises: setup  ## Write the pages with measured results from those files, their pictures included
 	@$(PY) -m benchmarks.pages

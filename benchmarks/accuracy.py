@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.baseline import BATCH, baseline, config_of, tutorial_loader
+from benchmarks.baseline import baseline, config_of, tutorial_loader
 from benchmarks.training import REPOSITORY, some_images
 from sweeper.config import Config
 from sweeper.data.cache import load, prepare
@@ -45,11 +45,13 @@ def baseline_accuracy(config: Config) -> float:
     choices, dataset = choose_all(config), load(prepare(config.data))
     model = seeded_model(config, choices, dataset)
     torch.manual_seed(config.seed)  # the order of the images
-    baseline(model, tutorial_loader(dataset.train, workers=0), Steps(-(-len(dataset.train) // BATCH) * config.epochs))
+    loader = tutorial_loader(dataset.train, config.batch_size, workers=0)
+    baseline(model, loader, Steps(len(loader) * config.epochs))
     model.eval()
     with torch.no_grad():
         hits = [
-            (model(images).argmax(1) == labels).sum() for images, labels in tutorial_loader(dataset.test, workers=0)
+            (model(images).argmax(1) == labels).sum()
+            for images, labels in tutorial_loader(dataset.test, config.batch_size, workers=0)
         ]
     return float(sum(hits)) / len(dataset.test)
 
@@ -84,7 +86,7 @@ def main() -> None:
         common = [
             *data,
             "optimizer=adam",
-            f"batch_size={BATCH}",
+            "batch_size=64",
             f"threads={options.threads}",
             f"epochs={options.epochs}",
         ]

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle, islice
@@ -27,9 +28,9 @@ from sweeper.data.validation import resolve_val_size
 from sweeper.training.build import TrainingComponents, build, choose_all, seeded_model
 from sweeper.training.device import set_up_process
 
-BATCH = 64
 PREPARED = 8  # batches that upper_bound cycles through: in the CPU cache, like freshly made batches
 WARM_UP = 2.0  # seconds; this project's first epoch does not count either
+LEAST = 8  # steps that are counted, however long they take
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LR = 0.0005
 Loader = DataLoader[tuple[Tensor, int]]
@@ -43,21 +44,28 @@ class Ends(Protocol):
 
 
 class Meter:
-    """Count steps for some seconds after a warm-up."""
+    """Count steps on batches of some size for some seconds after a warm-up."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, batch_size: int) -> None:
         self.seconds = seconds
+        self.batch_size = batch_size
         self.times: list[float] = []  # at the end of each step
 
     def step(self) -> bool:
         """Count a step; true once the time is over."""
         self.times.append(time.perf_counter())
-        return self.times[-1] > self.times[0] + WARM_UP + self.seconds
+        return self.times[-1] > self.times[0] + WARM_UP + self.seconds and len(self.counted) > LEAST
+
+    @property
+    def counted(self) -> list[float]:
+        """When the steps after the warm-up ended."""
+        first = bisect_right(self.times, self.times[0] + WARM_UP)
+        return self.times[first:]
 
     @property
     def images_per_second(self) -> float:
-        counted = [moment for moment in self.times if moment > self.times[0] + WARM_UP]
-        return BATCH * (len(counted) - 1) / (counted[-1] - counted[0])
+        counted = self.counted
+        return self.batch_size * (len(counted) - 1) / (counted[-1] - counted[0])
 
 
 class InMemory(Dataset[tuple[Tensor, int]]):
@@ -75,11 +83,11 @@ class InMemory(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.data[index])), self.targets[index]
 
 
-def tutorial_loader(images: Images, workers: int) -> Loader:
+def tutorial_loader(images: Images, batch_size: int, workers: int) -> Loader:
     from torchvision import transforms
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
-    return DataLoader(InMemory(images, transform), batch_size=BATCH, shuffle=True, num_workers=workers)
+    return DataLoader(InMemory(images, transform), batch_size=batch_size, shuffle=True, num_workers=workers)
 
 
 def baseline(model: nn.Module, loader: Loader, meter: Ends) -> None:
@@ -158,12 +166,12 @@ def main() -> None:
     config = config_of(overrides)
     cached = prepare(config.data)
     config = replace(config, data=resolve_val_size(config.data, cached))
-    choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds))
+    choices, dataset, meter = choose_all(config), load(cached), Meter(float(seconds), config.batch_size)
     if side == "upper_bound":
         upper_bound(build(config, choices, dataset, set_up_process(config.device, config.threads)), meter)
     else:
         model = seeded_model(config, choices, dataset)  # and nothing else that build() does
-        loader = tutorial_loader(dataset.train, workers=2 if side == "workers" else 0)
+        loader = tutorial_loader(dataset.train, config.batch_size, workers=2 if side == "workers" else 0)
         (lightning if side == "lightning" else baseline)(model, loader, meter)
     print(meter.images_per_second)
 

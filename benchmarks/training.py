@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -26,24 +27,41 @@ from typing import Any
 REPOSITORY = Path(__file__).parent.parent
 THREADS = 2
 SECONDS = 4.0  # of training measured on each side; this project trains two epochs instead
-SMALL = 200  # images per class for a slow model
+USUAL = ("optimizer=adam", "batch_size=64")
 
-# model: its overrides, and the least ratios to the upper bound and to the baseline loop that it should reach
+
+@dataclass(frozen=True)
+class Model:
+    """What is measured of a model.
+
+    Attributes:
+        overrides: of its run.
+        of_upper_bound, of_baseline: the least ratios to the upper bound and to the baseline loop that it should reach.
+        images: that are trained on, of each class; None: all. The memory of a model with few images has no limit.
+    """
+
+    overrides: tuple[str, ...]
+    of_upper_bound: float
+    of_baseline: float
+    images: int | None = None
+
+
 MODELS = {
-    "softmax": (["model=softmax"], 0.60, 9.0),
-    "mlp": (["model=mlp"], 0.90, 2.2),
-    "cnn": (["model=cnn"], 0.90, 2.7),
-    "cnn_pool": (["model=cnn_pool"], 0.90, 2.3),
-    "resnet18": (["model=resnet18", "model.stem=imagenet"], 0.90, 1.0),
+    "softmax": Model(("model=softmax", *USUAL), 0.60, 9.0),
+    "mlp": Model(("model=mlp", *USUAL), 0.90, 2.2),
+    "cnn": Model(("model=cnn", *USUAL), 0.90, 2.7),
+    "cnn_pool": Model(("model=cnn_pool", *USUAL), 0.90, 2.3),
+    "resnet18": Model(("model=resnet18", "model.stem=imagenet", *USUAL), 0.90, 1.0, images=200),
+    "airbench_small": Model(("experiment=airbench_small",), 0.90, 1.0, images=2000),
 }
-SLOW = ("resnet18",)
 FIRST_STEP = 2.0  # times a bare `import torch`, at most
 MEMORY = 450  # MB above a bare `import torch`, at most, of a model that is not slow
 
-SPEED = f"""Training throughput in images per second at batch size 64 with Adam, from decoded images in memory.
+SPEED = f"""Training throughput in images per second at batch size 64 with Adam, from decoded images in memory;
+airbench_small has the recipe and the batch size of its experiment, 1,024.
 
 - **baseline**: a tutorial-style training loop. A dataset like `torchvision.datasets.CIFAR10` builds a PIL image at each
-  access, then applies `ToTensor` and `Normalize`; `DataLoader(batch_size=64, shuffle=True)`; `torch.optim.Adam`;
+  access, then applies `ToTensor` and `Normalize`; `DataLoader(batch_size=N, shuffle=True)`; `torch.optim.Adam`;
   `loss.item()` at every step; the same modules. **workers**: the same with two loader workers.
 - **lightning**: Lightning's `Trainer` with its defaults but no progress bar, on the loader without workers.
 - **upper bound**: sweeper's model, memory format and optimizer on prepared batches, and nothing else.
@@ -52,7 +70,8 @@ SPEED = f"""Training throughput in images per second at batch size 64 with Adam,
 Each side is measured for a few seconds in a separate process, so the ratios include the machine's noise. A ratio to the
 upper bound above 1 means that the upper bound was measured too low.
 The images are CIFAR-10 as JPEG files, with a tenth of the training images held out; for ResNet-18, which has its
-original stem as in problems 7 and 8, the first {SMALL} of each class."""
+original stem as in problems 7 and 8, the first {MODELS["resnet18"].images} of each class, and for airbench_small the
+first {MODELS["airbench_small"].images:,}."""
 EPOCH = """From the first step of an epoch to its last record: training, evaluation on the validation images,
 checkpoints, TensorBoard. Memory is the peak of the whole run and includes its share of the dataset's pages."""
 START = "From the command to the end of the first training step, for runs whose images are already cached."
@@ -176,12 +195,11 @@ def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> li
     epochs = [["model", "seconds per epoch", "training, % of it", "MB above `import torch`"]]
     starts = [["what", "seconds", "times `import torch`"]]
     for name, figures in measured.items():
-        _, of_upper_bound, of_baseline = MODELS[name]
-        ours, bare = figures["sweeper"], median(start["memory"])
+        model, ours, bare = MODELS[name], figures["sweeper"], median(start["memory"])
         speed.append([name, *(cell(figures[side]) for side in sides), cell(ours)])
         to_upper_bound, to_baseline = ratio(ours, figures["upper_bound"]), ratio(ours, figures["baseline"])
-        ratios.append([name, cell(to_upper_bound, 2, of_upper_bound), cell(to_baseline, 2, of_baseline)])
-        most = None if name in SLOW else MEMORY
+        ratios.append([name, cell(to_upper_bound, 2, model.of_upper_bound), cell(to_baseline, 2, model.of_baseline)])
+        most = MEMORY if model.images is None else None
         memory = cell([peak - bare for peak in figures["memory"]], 0, most, at_most=True)
         epochs.append([name, cell(figures["epoch"], 2), cell(figures["training"]), memory])
     for name in (name for name in start if name != "memory"):
@@ -236,20 +254,23 @@ def main() -> None:
     measured: dict[str, Figures] = {name: defaultdict(list) for name in options.models}
     start: Figures = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
-        part = some_images(options.folder.resolve(), Path(temporary) / "part", SMALL)
         cache = f"data.cache={REPOSITORY / 'data' / 'cache'}"
-        common = ["optimizer=adam", "batch_size=64", f"threads={THREADS}"]
-        whole = ["data=image_folder", f"data.root={options.folder.resolve()}", cache, *common]
-        small = ["data=image_folder", f"data.root={part}", f"data.cache={temporary}", *common]
-        runs = {"softmax on digits": ["model=softmax", "data=digits", cache, *common]}
-        runs |= {f"{name} on CIFAR-10": [f"model={name}", *whole] for name in ("softmax", "cnn_pool")}
-        for overrides in (*runs.values(), ["model=softmax", *small]):
+        data: dict[int | None, list[str]] = {
+            None: ["data=image_folder", f"data.root={options.folder.resolve()}", cache]
+        }
+        for images in sorted({model.images for model in MODELS.values() if model.images is not None}):
+            part = some_images(options.folder.resolve(), Path(temporary) / str(images), images)
+            data[images] = ["data=image_folder", f"data.root={part}", f"data.cache={temporary}"]
+        data = {images: [*overrides, f"threads={THREADS}"] for images, overrides in data.items()}
+        runs = {"softmax on digits": ["model=softmax", "data=digits", cache, *USUAL, f"threads={THREADS}"]}
+        runs |= {f"{name} on CIFAR-10": [*MODELS[name].overrides, *data[None]] for name in ("softmax", "cnn_pool")}
+        for overrides in (*runs.values(), *([*MODELS["softmax"].overrides, *some] for some in data.values())):
             train("--first-step", overrides)  # decodes the images if they are not cached
         for repeat in range(options.repeats):
             measure_start(runs, start)
             for name in options.models:
                 print(f"repeat {repeat + 1} of {options.repeats}: {name}", flush=True)
-                measure_model([*MODELS[name][0], *(small if name in SLOW else whole)], sides, measured[name])
+                measure_model([*MODELS[name].overrides, *data[MODELS[name].images]], sides, measured[name])
     packages = ["torch", "torchvision", *(side for side in sides if side == "lightning")]
     medians = f"Medians of {options.repeats} interleaved repeats (the smallest to the largest)."
     page = show(f"{machine(packages, THREADS)} {medians}", tables(measured, sides, start))

@@ -16,7 +16,7 @@ from paired import runs, table
 from records import finish, make
 from scipy import stats
 
-from benchmarks.pages.records import DOCS, Records, collect, joined, read, without_hosts, write
+from benchmarks.pages.records import DOCS, Records, collect, joined, read, untimed, without_hosts, write
 from benchmarks.pages.render import PARTS, TEMPLATES, WHOLE, Pages, insert, tidy, with_parts
 from benchmarks.pages.selection import Selection
 from benchmarks.pages.tricks import read_tricks
@@ -158,6 +158,35 @@ def test_the_page_says_that_each_problem_beats_the_last_only_where_each_does_sig
         changed = exercises.runs.assign(test_acc=accs.mask(is_last, accs + change))
         pages.records["exercises"] = replace(exercises, runs=changed)
         assert (claim in pages.render("exercises.md")) == is_claimed
+
+
+def test_the_page_compares_the_strong_network_with_the_best_of_the_classic_ones() -> None:
+    pages = Pages()
+    exercises = pages.records["exercises"]
+    assert exercises is not None
+    best = Selection.of_sweep(exercises, "models", "softmax_lr", "batch_norm", "dropout", "activations")
+    assert best is not None
+    classic = exercises.runs[exercises.runs["run_id"].isin(best.best_configuration.frame["run_id"])]
+    strong = classic.assign(
+        run_id="strong-" + classic["run_id"].str[-10:], sweeps="strong", model="airbench", epochs=10
+    )
+    strong = strong.assign(
+        test_acc=classic["test_acc"] + 0.1 + np.array(SEEDS), test_acc_views=classic["test_acc"] + 0.12, batch_size=1024
+    )
+    strong["best_val_acc"] += 0.2
+    runs = pd.concat([exercises.runs.assign(batch_size=64), strong], ignore_index=True)
+    for is_timed in (True, False):
+        records = Records(runs, pd.DataFrame(), {})
+        pages.records["exercises"] = records if is_timed else untimed(records)
+        text = " ".join(pages.render("exercises.md").split())
+        assert "batch size 1,024, ten epochs, without early stopping" in text
+        assert "best configuration of the networks above: +10.00 points (9.75 to 10.25; 3 seeds" in text
+        assert "Six views of each test image, of the same networks: +2.00 points (1.75 to 2.25; 3 seeds" in text
+        assert ("Its runs train for" in text, "train_seconds" in text.partition("## ResNet-18 from ImageNet")[0]) == (
+            is_timed,
+            is_timed,
+        )
+        assert f"`{strong['run_id'].iloc[0][:6]}" in text.partition("## Saving")[2]  # the best of all
 
 
 @pytest.fixture

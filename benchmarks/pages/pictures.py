@@ -38,7 +38,10 @@ def draw_curves(selection: Selection, title: str, path: Path) -> bool:
             run = Path(folder) / "runs" / run_id
             run.mkdir(parents=True)
             epochs = rows[end].drop(columns="run").to_dict("records") if end in rows else []
-            lines = [json.dumps({name: cell for name, cell in epoch.items() if pd.notna(cell)}) for epoch in epochs]
+            cells = [{name: cell for name, cell in epoch.items() if pd.notna(cell)} for epoch in epochs]
+            lines = [
+                json.dumps({"train_seconds": 0.0} | epoch) for epoch in cells
+            ]  # of untimed runs; not in the picture
             (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         write_curves(Path(folder), selection.frame, title=title, output=path)
     return True

@@ -3,6 +3,8 @@
 python -m benchmarks.pages.records NAME OUT...          `make docs-data NAME=exercises OUT=outputs/exercises`
 python -m benchmarks.pages.records NAME OUT... --add    ADD=1: the runs that docs/NAME.csv has stay, so that a study
                                                         can be trained in parts, on several machines
+python -m benchmarks.pages.records NAME OUT... --untimed    UNTIMED=1: without seconds and speeds, which other load on
+                                                            the machine made worthless
 
 docs/NAME.csv has a row for each run: settings, results, and the sweeps that it belongs to. docs/NAME-curves.csv has a
 row for each epoch of each run. docs/NAME-correct.npz has which test images each run got right. Paths and names of hosts
@@ -38,6 +40,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 SWEEPS = "sweeps"  # the column with the names of a run's sweeps, each with its sweep.precision where it had one
 DIGEST = 10  # last digits of a run's ID, its name in the curves
 LEFT_OUT = ("stale", "folder", "error", "costs")  # today's code, paths, hosts
+TIMES = ("convergence_seconds", "train_seconds", "images_per_second")
 # Columns of text, some of whose cells look like numbers.
 WORDS = ("run_id", "run", FINGERPRINT, "state", "code", "torch", "device_type", "val_curve", "machine", "presets")
 # Of each epoch, with the digits that are kept; accuracies are of at most 50,000 images.
@@ -149,6 +152,13 @@ def joined(new: Records, old: Records) -> Records:
     )
 
 
+def untimed(records: Records) -> Records:
+    """Return the runs without their seconds and speeds."""
+    empty = dict.fromkeys([name for name in TIMES if name in records.runs])
+    curves = records.curves.drop(columns="train_seconds", errors="ignore")
+    return Records(records.runs.assign(**empty), curves, records.correct)
+
+
 def sweeps_of(folder: Path) -> dict[str, list[str]]:
     """Return the sweeps of each run of an output folder by its ID."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -229,10 +239,12 @@ def main() -> None:
     parser.add_argument("name", help="of the study, such as exercises")
     parser.add_argument("outputs", type=Path, nargs="+", help="output folders, as of `make exercises`")
     parser.add_argument("--add", action="store_true", help="keep the runs that the files have")
+    parser.add_argument("--untimed", action="store_true", help="leave out the runs' seconds and speeds")
     parser.add_argument("--into", type=Path, default=DOCS, help="folder of the files")
     options = parser.parse_args()
     try:
         records = collect(options.outputs)
+        records = untimed(records) if options.untimed else records
         old = read(options.name, options.into) if options.add else None
         for path in write(joined(records, old) if old else records, options.name, options.into):
             print(f"{path}: {path.stat().st_size / 1000:,.0f} kB")

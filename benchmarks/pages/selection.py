@@ -72,9 +72,9 @@ class Selection:
         return cls(frame.reset_index(drop=True), records, min(precisions, default=None))
 
     @property
-    def without_times(self) -> "Selection":
-        """The same runs without their seconds and speeds, where other load came and went."""
-        return replace(self, frame=self.frame.drop(columns="train_seconds").assign(images_per_second=None))
+    def is_timed(self) -> bool:
+        """Whether the runs have seconds: they were not trained beside other load."""
+        return bool(self.frame["train_seconds"].notna().any())
 
     def where(self, *conditions: str) -> "Selection":
         """Return those that meet all conditions `column=value`."""
@@ -124,6 +124,7 @@ class Selection:
         names = [*columns, *(name.replace("acc", score) for name in USUAL), *more]
         is_averaged = len(self.configurations) < len(self.frame)
         known = [name for name in names if name in self.frame or (name == "runs" and is_averaged)]
+        known = [name for name in known if name != "train_seconds" or self.is_timed]
         shown, _ = lay_out(self.frame, over="seed" if is_averaged else None, columns=known)
         return markdown(text_cells(shown))
 
