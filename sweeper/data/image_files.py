@@ -41,23 +41,36 @@ def read_image(
     """
     deep = value_range or ValueRange()
     try:
-        with Image.open(path) as image:
-            stored = str(image.tile)  # how pixels are stored, which loading forgets
-            image.load()
-            if len(image.getbands()) > 1 and ";16" in stored:
-                deep.color_peaks.append(256 * peak_of(image) + 255)
-            if image.mode == "F" or image.mode.startswith("I"):
-                gray = deep.to_uint8(values_of(image, stored))
-                is_negative = getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO
-                flat = upright(image, Image.fromarray(255 - gray if is_negative else gray))
-            else:
-                flat = flattened(upright(image, image))
-            pixels = as_array(flat if flat.mode == mode else flat.convert(mode), image_size, resize)
+        pixels = as_array(open_image(path, mode, deep), image_size, resize)
     except Exception as error:  # decoders raise anything for damaged files
         raise UnreadableImage(path, reason_of(error, path)) from error
     if value_range is None:
         deep.check()
     return pixels
+
+
+def open_image(path: str, mode: str, deep: ValueRange) -> Image.Image:
+    """Return an image file in its own size: upright, transparency on white, deep gray scaled to 8 bits.
+
+    Args:
+        mode: "RGB" or "L".
+        deep: scales deep gray images, and sees how far their values go.
+
+    Raises:
+        Exception: of any kind, for a damaged file.
+    """
+    with Image.open(path) as image:
+        stored = str(image.tile)  # how pixels are stored, which loading forgets
+        image.load()
+        if len(image.getbands()) > 1 and ";16" in stored:
+            deep.color_peaks.append(256 * peak_of(image) + 255)
+        if image.mode == "F" or image.mode.startswith("I"):
+            gray = deep.to_uint8(values_of(image, stored))
+            is_negative = getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO
+            flat = upright(image, Image.fromarray(255 - gray if is_negative else gray))
+        else:
+            flat = flattened(upright(image, image))
+        return flat if flat.mode == mode else flat.convert(mode)
 
 
 def upright(image: Image.Image, pixels: Image.Image) -> Image.Image:

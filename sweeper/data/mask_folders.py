@@ -6,6 +6,7 @@ PNG of class indices, or has the colors that root/classes.json lists. UNLABELED 
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from sweeper.data.image_scan import Scan, few
+from sweeper.data.image_files import upright
+from sweeper.data.image_scan import Scan, describe, few, printable, subfolders
 from sweeper.data.source import UNLABELED
 from sweeper.data.unreadable import reason_of
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
+
+log = logging.getLogger(__name__)
 
 LAYOUT = "expected train/images/*, train/masks/*, test/images/* and test/masks/*"
 CLASSES_FILE = "classes.json"
@@ -71,23 +75,26 @@ def list_pairs(root: Path) -> Pairs:
     Raises:
         UserError: a folder or a mask is missing, a mask has a lossy format, or classes.json is none.
     """
-    digest = hashlib.sha256()
+    digest, scan = hashlib.sha256(), Scan()
     try:
-        splits = [pairs_in(root / split, digest) for split in ("train", "test")]
+        splits = [pairs_in(root / split, digest, scan) for split in ("train", "test")]
         classes = read_classes(root / CLASSES_FILE)
+        scan.passed["folders beside train/ and test/"] += len({*subfolders(root)} - {"train", "test"})
     except OSError as error:
         raise UserError(f"data.root={root} cannot be read: {error}") from error
+    if text := describe(scan.passed):
+        warn_once(log, f"data.root={printable(str(root))}: passed over: {text}")
     digest.update(repr(classes).encode())
     return Pairs(splits[0], splits[1], classes, digest.hexdigest())
 
 
-def pairs_in(folder: Path, digest: Any) -> list[Pair]:
-    """List a split, sorted by name, and digest names, sizes and times."""
+def pairs_in(folder: Path, digest: Any, scan: Scan) -> list[Pair]:
+    """List a split, sorted by name, and digest names, sizes and times; the scan counts what it passes over."""
     found: list[dict[str, str]] = []
     for kind in ("images", "masks"):
         if not (folder / kind).is_dir():
             raise UserError(f"data.root={folder.parent}: folder {folder / kind} not found; {LAYOUT}")
-        files = sorted(Scan().images(folder / kind))
+        files = sorted(scan.images(folder / kind))
         digest.update(repr((folder.name, kind, files)).encode(errors="surrogateescape"))
         if not files:
             raise UserError(f"{folder / kind} contains no images; {LAYOUT}")
@@ -163,8 +170,9 @@ def read_mask(pair: Pair, classes: Classes, image_size: int, resize: str | None)
         with Image.open(image_path) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
             size = image.size[::-1] if turned else image.size
-        with Image.open(path) as mask:
-            mask.load()
+        with Image.open(path) as stored:
+            stored.load()
+            mask = upright(stored, stored)
             own = mask.size
             indices = of_colors(path, mask, classes.colors) if classes.colors else of_indices(path, mask)
     except BadMask:

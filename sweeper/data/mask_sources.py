@@ -15,6 +15,7 @@ from sweeper.data.scenes import SCENES_VERSION, SMALLEST_SCENE, TEST_SCENES, com
 from sweeper.data.source import DECODER_VERSION, UNLABELED, Allocate, Source, with_masks
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
+from sweeper.data.value_range import ValueRange
 from sweeper.data.voc import CLASSES as VOC_CLASSES
 from sweeper.data.voc import voc_pairs
 from sweeper.display import progress
@@ -57,21 +58,24 @@ def digit_scenes(*, image_size: int, scenes: int) -> Source:
 
 
 @with_masks
-def segmentation_folder(*, root: str, image_size: int, channels: int, resize: str | None = None) -> Source:
+def segmentation_folder(
+    *, root: str, image_size: int, channels: int, resize: str | None = None, value_range: list[float] | None = None
+) -> Source:
     """Images in root/train/images/ with masks in root/train/masks/, and in test/, see sweeper.data.mask_folders.
 
     Raises:
-        UserError: see list_pairs. While decoding: images cannot be read, or masks cannot be used.
+        UserError: see list_pairs. While decoding: images cannot be read, or see ValueRange, or masks cannot be used.
     """
+    values = ValueRange(value_range)
     pairs = list_pairs(Path(root))
     below = len(str(Path(root) / "x")) - 1  # characters before a name below the root
     test_files = [path[below:].removeprefix("./") for path, _ in pairs.test]
-    form = f"{image_size} {channels} {resize or 'squeeze'}"
+    form = f"{image_size} {channels} {resize or 'squeeze'} {value_range}"
 
     def decode(allocate: Allocate) -> list[str]:
-        largest = fill_pairs(
-            allocate, {"train": pairs.train, "test": pairs.test}, pairs.classes, image_size, channels, resize
-        )
+        splits = {"train": pairs.train, "test": pairs.test}
+        largest = fill_pairs(allocate, splits, pairs.classes, image_size, channels, resize, values)
+        values.check()
         return names_of(pairs.classes, largest, Path(root))
 
     return Source(f"segmentation_folder {DECODER_VERSION} {pairs.key} {form}", decode, test_files)
@@ -87,7 +91,7 @@ def voc2012(*, root: str, image_size: int, resize: str | None = None) -> Source:
 
     def decode(allocate: Allocate) -> list[str]:
         train, test = voc_pairs(Path(root))
-        fill_pairs(allocate, {"train": train, "test": test}, Classes(VOC_CLASSES), image_size, 3, resize)
+        fill_pairs(allocate, {"train": train, "test": test}, Classes(VOC_CLASSES), image_size, 3, resize, ValueRange())
         return list(VOC_CLASSES)
 
     return Source(f"voc2012 {DECODER_VERSION} {image_size} {resize or 'squeeze'}", decode)
@@ -100,6 +104,7 @@ def fill_pairs(
     image_size: int,
     channels: int,
     resize: str | None,
+    values: ValueRange,
 ) -> int:
     """Read images and masks, in parallel, and return the largest class.
 
@@ -113,7 +118,7 @@ def fill_pairs(
 
     def read(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | UserError:
         try:
-            image = read_image(pair[0], mode, image_size, resize=resize)
+            image = read_image(pair[0], mode, image_size, resize=resize, value_range=values)
             return image, read_mask(pair, classes, image_size, resize)
         except (UnreadableImage, BadMask) as error:
             return error

@@ -146,7 +146,9 @@ def timm_encoder(arch: str, input_shape: Shape) -> Encoder:
     try:
         import timm
     except ImportError as error:
-        raise UserError("model.library=timm needs the package timm: pip install 'sweeper[zoo]'") from error
+        raise UserError(
+            "model.library=timm needs the package timm: pip install -e '.[zoo]' in the program's folder"
+        ) from error
     check_arch("timm", arch.partition(".")[0], timm.list_models())
 
     def build(**options: Any) -> Any:

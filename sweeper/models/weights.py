@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 State = dict[str, Tensor]
 NESTED = ("model", "state_dict", "model_state_dict")  # where checkpoints keep the weights; Lightning: state_dict
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.")  # of DataParallel, torch.compile, Lightning, and of our own
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.")  # in torchvision's files: norm.1 for norm1
 COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
 
 
@@ -76,7 +78,9 @@ def read_safetensors(file: str) -> Any:
 
         return load_file(file)
     except ImportError as error:
-        raise UserError(f"model.weights={file} needs the package safetensors: pip install 'sweeper[zoo]'") from error
+        raise UserError(
+            f"model.weights={file} needs the package safetensors: pip install -e '.[zoo]' in the program's folder"
+        ) from error
     except Exception as error:
         raise UserError(f"model.weights={file} cannot be read as safetensors: {error}") from error
 
@@ -127,7 +131,9 @@ def fit_weights(state: State, own: Mapping[str, Tensor], without: Mapping[str, T
 
 def convert(state: State, own: Mapping[str, Tensor]) -> State:
     """Rename the tensors of a known layout to the network's names; leave others as they are."""
-    return efficientnet_pytorch(state, own) if "_conv_stem.weight" in state else state
+    if "_conv_stem.weight" in state:
+        return efficientnet_pytorch(state, own)
+    return {OLD_DENSENET.sub(r"\1", name): value for name, value in state.items()}
 
 
 def efficientnet_pytorch(state: State, own: Mapping[str, Tensor]) -> State:

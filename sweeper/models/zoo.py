@@ -6,7 +6,6 @@ Both libraries are imported on first use: their imports take longer than everyth
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -82,7 +81,7 @@ def timm(
     try:
         import timm as library
     except ImportError as error:
-        raise UserError("model=timm needs the package timm: pip install 'sweeper[zoo]'") from error
+        raise UserError("model=timm needs the package timm: pip install -e '.[zoo]' in the program's folder") from error
 
     name = arch.partition(".")[0]  # a tag such as resnet50.a1_in1k chooses pretrained weights
     check_arch("timm", name, library.list_models())
@@ -118,8 +117,6 @@ def torchvision_state(arch: str) -> State:
         state: State = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:
         raise not_fetched(arch, Path(torch.hub.get_dir()) / "checkpoints", error) from error
-    if arch.startswith("densenet"):  # names of an old version, which torchvision changes as well
-        state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.", r"\1", name): value for name, value in state.items()}
     return {name: value for name, value in state.items() if not name.lower().startswith("aux")}
 
 

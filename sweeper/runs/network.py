@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sweeper.config import Config, to_config
 from sweeper.data.batches import EVAL_BATCH, Normalize
 from sweeper.data.cache import Cached
-from sweeper.data.image_files import read_image
+from sweeper.data.image_files import lenient, open_image, read_image
 from sweeper.data.source import Source
 from sweeper.data.value_range import ValueRange
 from sweeper.errors import UserError
@@ -53,6 +53,10 @@ class Reading:
         mode, values = "RGB" if self.channels == 3 else "L", ValueRange(self.value_range)
         return read_image(str(path), mode, self.image_size, resize=self.resize, value_range=values)
 
+    def whole(self, path: Path | str) -> Pixels:
+        """Return the image of a file that can be read in its own size and in color: (H, W, 3)."""
+        return np.asarray(open_image(str(path), "RGB", ValueRange(self.value_range)))
+
 
 class TrainedNetwork(nn.Module):
     """The network of a run's best epoch, in evaluation mode, with what it needs to classify images.
@@ -88,7 +92,9 @@ class TrainedNetwork(nn.Module):
         Raises:
             UserError: it cannot be read as an image.
         """
-        return self.normalize(torch.from_numpy(self.read(path).copy())[None].to(self.device))[0]
+        with lenient():
+            pixels = self.read(path).copy()
+        return self.normalize(torch.from_numpy(pixels)[None].to(self.device))[0]
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits (B, K) float32 of normalized images (B, C, H, W)."""

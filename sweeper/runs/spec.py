@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sweeper.choice import SLOTS, keyword_only
 from sweeper.config import Config, to_config, validate
 from sweeper.data.cache import Cached, prepare
+from sweeper.data.source import UNLABELED
 from sweeper.data.validation import check_data, count_train_images, resolve_val_size, warn_about_split
 from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
@@ -93,10 +94,24 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     check_data(config.data, cached.num_train, cached.input_shape[0])
     warn_about_split(given, config.data, cached)
     check_cutout(config, min(cached.input_shape[1:]))
+    check_ignored(config.task.ignore_index, cached.classes)
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
     code = code_of(effective, tuple(extension.file for extension in extensions))
     return RunSpec(config, choices, cached, effective, run_id(effective), code, labels or {})
+
+
+def check_ignored(ignored: int | None, classes: Sequence[str]) -> None:
+    """Refuse a value to ignore that no mask has.
+
+    Raises:
+        UserError: it is neither UNLABELED nor one of the classes.
+    """
+    if ignored is not None and len(classes) <= ignored != UNLABELED:
+        raise UserError(
+            f"task.ignore_index={ignored} has no effect, since masks have the classes 0 to {len(classes) - 1}; "
+            f"choose one of them, or {UNLABELED}"
+        )
 
 
 def settle(config: Config) -> tuple[Config, Choices]:

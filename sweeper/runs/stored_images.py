@@ -56,10 +56,16 @@ def find_folder(record: RunDirectory, cache: str | None = None) -> Path | None:
         folders = list(subfolders(Path(cache or run["config"]["data"]["cache"])))
     except (OSError, ValueError, KeyError, TypeError):  # a record may hold anything
         return None
-    for folder in folders:
-        if isinstance(fingerprint, str) and read_json(folder / INDEX, "fingerprint") == fingerprint:
-            return folder
-    return None
+    same = (folder for folder in folders if read_json(folder / INDEX, "fingerprint") == fingerprint)
+    return max(same, key=changed, default=None) if isinstance(fingerprint, str) else None  # the images' newest names
+
+
+def changed(folder: Path) -> float:
+    """Return when a folder of the cache was written; 0 where it is gone."""
+    try:
+        return (folder / INDEX).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def subfolders(cache: Path) -> Iterator[Path]:

@@ -102,6 +102,8 @@ def predict(
     )
 
     paths, elsewhere = split_overrides(images, ["device", "extend"])
+    if not paths:
+        raise UserError("name images to predict, or folders of images")
     check_device(device)
     records = find_ensemble(run, output_dir, sweep, where or [])
     if task_of((records[0].run() or {}).get("effective")) != "segmentation":
@@ -211,7 +213,7 @@ def export(
     record = find_finished(one_run(words, "export"), output_dir, sweep, where or [])
     from sweeper.runs.extensions import load
     from sweeper.runs.network import load_network
-    from sweeper.trained.export import check_file, export
+    from sweeper.trained.export import about, check_file, export
     from sweeper.trained.pixels import pixels_to_compare
 
     load(elsewhere.extend)
@@ -219,5 +221,5 @@ def export(
     trained = load_network(record, "cpu")
     pixels, named = pixels_to_compare(record, elsewhere, trained.input_shape)
     difference = export(trained, format, path, pixels)
-    print(f"{path}\n{path.with_suffix('.json')}")
+    print(f"{path}\n{about(path)}")
     print(f"largest difference of a logit on {named}: {difference:.2g}")

@@ -105,7 +105,7 @@ def check_file(format: str, output: Path | None, default: Path) -> Path:
         default: without a suffix.
 
     Raises:
-        UserError: there is no such format, its extra is not installed, or the output has another suffix.
+        UserError: there is no such format, its extra is not installed, or the output is a folder or has another suffix.
     """
     if format not in FORMATS:
         raise UserError(f"--format {format}: unknown format; choose from {format_names(FORMATS)}")
@@ -115,7 +115,14 @@ def check_file(format: str, output: Path | None, default: Path) -> Path:
         raise UserError(f"--format {format} needs {format_names(missing)}: {extra}")
     if output is not None and output.suffix != suffix:
         raise UserError(f"--output {output}: the suffix of --format {format} is {suffix}")
+    if output is not None and output.is_dir():
+        raise UserError(f"--output {output} is a folder; name a file in it")
     return output or default.with_name(f"{default.name}{suffix}")
+
+
+def about(path: Path) -> Path:
+    """Return the JSON file beside an export: that of another format of the same run has another name."""
+    return path.with_name(f"{path.name}.json")
 
 
 def export(trained: TrainedNetwork, format: str, path: Path, pixels: Pixels) -> float:
@@ -154,7 +161,7 @@ def export(trained: TrainedNetwork, format: str, path: Path, pixels: Pixels) -> 
                 f"--format {format}: logits of the file differ by up to {difference:.2g}; nothing is written"
             )
         partial.replace(path)
-    write_text(path.with_suffix(".json"), metadata)
+    write_text(about(path), metadata)
     return difference
 
 

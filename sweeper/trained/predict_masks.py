@@ -1,5 +1,6 @@
 """Masks of image files, as a network of segmentation or the mean of several predicts them."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweeper.data.image_files import upright
 from sweeper.data.source import UNLABELED
 from sweeper.errors import UserError, enumerate_words
-from sweeper.files import writing
+from sweeper.files import write_bytes, write_text, writing
 from sweeper.runs.measures import probabilities
 from sweeper.runs.network import TrainedNetwork
+from sweeper.summary.export import as_csv
 from sweeper.summary.mask_pictures import overlaid, palette
 from sweeper.trained.images import read_images
 from sweeper.trained.predict import check_classes
 
 Pixels = NDArray[np.uint8]
+TABLE = "masks.csv"  # of the classes' fractions of each image
 
 
 @dataclass(frozen=True)
@@ -64,67 +66,93 @@ def predict_masks(
     (255). A file that cannot be read is left out.
 
     Args:
-        networks: of the same classes.
+        networks: of the same classes, which read images alike.
         files: image files, see sweeper.trained.images.find_images.
-        folder: gets NAME.png and NAME_overlay.png.
+        folder: gets NAME.png and NAME_overlay.png, and TABLE: image, mask, and the fraction of each class.
         after: called with the number of files that were done since the last call.
 
     Raises:
-        UserError: the networks have different classes, or a file cannot be written.
+        UserError: the networks have different classes or readings, a file would be written over an image that is to
+            be predicted, or cannot be written.
     """
     check_classes(networks)
+    check_geometry(networks)
     classes = networks[0].classes
     readings = list(dict.fromkeys(network.read for network in networks))
-    names = iter(unique_names(files))
+    targets = iter(targets_of(files, folder))
     shares, masks, unreadable, done = [], dict[Path, Path](), dict[Path, str](), 0
     for chunk in read_images(files, readings):
         for file, image in zip(files[done : done + len(chunk)], chunk, strict=True):
-            name = next(names)
+            target = next(targets)
             if isinstance(image, UserError):
                 unreadable[file] = str(image)
             else:
                 each = [probabilities(network.logits(image[network.read][None])) for network in networks]
                 mask = np.mean(each, axis=0)[0].argmax(0).astype(np.uint8)
-                masks[file] = write_mask(file, mask, networks[0].config.data.resize, len(classes), folder / name)
-                shares.append(np.bincount(mask.ravel(), minlength=len(classes)) / mask.size)
+                pixels = networks[0].read.whole(file)
+                whole = as_large(mask, (pixels.shape[1], pixels.shape[0]), networks[0].read.resize)
+                write_mask(whole, pixels, len(classes), *target)
+                masks[file] = target[0]
+                counts = np.bincount(whole[whole != UNLABELED], minlength=len(classes))
+                shares.append(counts / counts.sum())
             after(1)
         done += len(chunk)
     table = pd.DataFrame(shares, pd.Index(map(str, masks), name="image"), classes)
+    if masks:
+        names = pd.DataFrame({"image": list(map(str, masks)), "mask": [path.name for path in masks.values()]})
+        fractions = table.reset_index(drop=True).add_prefix("fraction[").add_suffix("]")
+        write_text(folder / TABLE, as_csv(pd.concat([names, fractions], axis=1)), sync=False)
     return PredictedMasks(table, masks, unreadable)
 
 
-def unique_names(files: Sequence[Path]) -> list[str]:
-    """Return a name for each file, its own without the suffix, with a number where another has it."""
-    names: dict[str, None] = {}
+def check_geometry(networks: Sequence[TrainedNetwork]) -> None:
+    """Check that pixels of the networks' masks are the same places of an image.
+
+    Raises:
+        UserError: they resize images differently.
+    """
+    forms = {f"data.image_size={one.read.image_size} data.resize={one.read.resize or 'squeeze'}" for one in networks}
+    if len(forms) > 1:
+        raise UserError(
+            f"the runs resize images differently, {enumerate_words(sorted(forms))}, so that their masks cannot be "
+            "averaged; predict with runs that do it alike"
+        )
+
+
+def targets_of(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
+    """Return the paths of the mask and the overlay of each file: its name, with a number where another has it.
+
+    Raises:
+        UserError: one of them is an image that is to be predicted.
+    """
+    taken, inputs = set[str](), {file.resolve() for file in files}
+    targets = []
     for file in files:
         name, number = file.stem, 2
-        while name in names:
+        while taken & {name, f"{name}_overlay"}:
             name, number = f"{file.stem}_{number}", number + 1
-        names[name] = None
-    return list(names)
+        taken |= {name, f"{name}_overlay"}
+        targets.append((folder / f"{name}.png", folder / f"{name}_overlay.png"))
+        if over := next((path for path in targets[-1] if path.resolve() in inputs), None):
+            raise UserError(f"--output {folder}: {over} is an image to predict, and would be overwritten; name another")
+    return targets
 
 
-def write_mask(file: Path, mask: Pixels, resize: str | None, num_classes: int, target: Path) -> Path:
-    """Write the mask of an image file in the image's size, and the overlay.
+def write_mask(mask: Pixels, pixels: Pixels, num_classes: int, path: Path, overlay: Path) -> None:
+    """Write the mask (H, W) of an image (H, W, 3), and the overlay.
 
-    Args:
-        mask: (H, W), of the resized image.
-        resize: how it was resized.
-        target: path of the mask without its suffix.
+    Raises:
+        WriteError: one of them cannot be written.
     """
-    with Image.open(file) as image:
-        image.load()
-        pixels = upright(image, image).convert("RGB")
-    whole = as_large(mask, pixels.size, resize)
-    picture = Image.fromarray(whole, "P")
+    picture = Image.fromarray(mask, "P")
     picture.putpalette(palette(num_classes).tobytes())
-    over = Image.fromarray(overlaid(np.asarray(pixels).transpose(2, 0, 1), whole, num_classes))
-    path = target.with_name(f"{target.name}.png")
-    with writing(path):
+    over = Image.fromarray(overlaid(pixels.transpose(2, 0, 1), mask, num_classes))
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
-        over.save(target.with_name(f"{target.name}_overlay.png"))
-    return path
+    for image, target in ((picture, path), (over, overlay)):
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        write_bytes(target, content.getvalue(), sync=False)
 
 
 def as_large(mask: Pixels, size: tuple[int, int], resize: str | None) -> Pixels:

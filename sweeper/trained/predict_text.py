@@ -12,7 +12,7 @@ from sweeper.errors import UserError, enumerate_words, format_names
 from sweeper.summary.export import as_csv
 from sweeper.summary.output import json_text, printable, write_output
 from sweeper.trained.predict import Predictions
-from sweeper.trained.predict_masks import PredictedMasks
+from sweeper.trained.predict_masks import TABLE, PredictedMasks
 
 SUFFIXES = (".csv", ".json")
 MAX_ROWS = 100
@@ -101,7 +101,10 @@ def print_masks(found: PredictedMasks, top: int) -> None:
         grid.add_row(Text(printable(str(image))), Text(printable(str(mask))), Text(printable(text)))
     if found.masks:
         stdout_console().print(grid)
-        print(f"masks and overlays: {next(iter(found.masks.values())).parent}")
+        folder = next(iter(found.masks.values())).parent
+        if len(found.masks) > MAX_ROWS:
+            print_sentence(f"The first {MAX_ROWS} of {len(found.masks):,} images; {folder / TABLE} has all")
+        print_sentence(f"masks and overlays: {folder}")
 
 
 def show_unreadable(unreadable: Mapping[Path, str], num_files: int) -> None:

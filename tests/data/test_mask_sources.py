@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from support import decoded
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
+from sweeper.data import mask_folders
 from sweeper.data.mask_sources import digit_scenes, segmentation_folder, voc2012
 from sweeper.data.scenes import TEST_SCENES
 from sweeper.errors import UserError
@@ -92,6 +93,44 @@ def test_a_mask_fits_an_image_that_exif_turns(root: Path) -> None:
     save(root, "train", "a", np.eye(4, 8), (8, 4))
     Image.new("RGB", (4, 8)).save(root / "train" / "images" / "a.png", exif=exif)
     assert read(root)[0]["train_labels"].shape == (2, SIZE, SIZE)
+
+
+def test_a_mask_is_turned_as_its_own_exif_says(root: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # stored turned to the left
+    upright = np.arange(8, dtype=np.uint8).repeat(4).reshape(8, 4) % 2
+    mask = save(root, "train", "a", halves(0, 1), (8, 4))
+    Image.fromarray(np.rot90(upright)).save(mask, exif=exif)
+    Image.new("RGB", (8, 4)).save(root / "train" / "images" / "a.png", exif=exif)
+    assert np.array_equal(read(root, 4, resize="crop")[0]["train_labels"][0], upright[2:6])
+
+
+def deep(root: Path, split: str, name: str, value: int) -> None:
+    """Make an image one of 16 bits."""
+    values = np.full((SIZE, SIZE), value, np.uint16)
+    Image.fromarray(values).save(root / split / "images" / f"{name}.png")
+
+
+def test_images_of_16_bits_are_dark_or_not_as_a_dataset(root: Path) -> None:
+    deep(root, "train", "a", 2047)
+    with pytest.raises(UserError, match=r"is above 2047 of 65535, .* set data\.value_range=\[0,4095\], or"):
+        read(root)
+    assert (read(root, value_range=[0, 2048])[0]["train_images"][0] == 255).all()
+    deep(root, "test", "c", 65535)
+    arrays, _ = read(root)
+    assert (arrays["train_images"][0] == 2047 >> 8).all() and (arrays["test_images"][0] == 255).all()
+    with pytest.raises(UserError, match=r"^data\.value_range=\[5, 5\] must be two values"):
+        read(root, value_range=[5, 5])
+
+
+def test_what_is_passed_over_is_said(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(mask_folders, "warn_once", lambda log, text: said.append(text))
+    read(root)
+    save(root, "val", "d", halves(0, 1))
+    (root / "train" / "images" / "notes.txt").touch()
+    read(root)
+    assert said == [f"data.root={root}: passed over: .txt files (1), folders beside train/ and test/ (1)"]
 
 
 def test_the_key_changes_with_a_mask(root: Path) -> None:

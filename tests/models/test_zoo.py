@@ -228,7 +228,7 @@ def test_features_with_positions_are_refused_in_advance(monkeypatch: pytest.Monk
 
 def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    refused(r"^model=timm needs the package timm: pip install 'sweeper\[zoo\]'", "timm", "resnet18")
+    refused(r"^model=timm needs the package timm: pip install -e '\.\[zoo\]'", "timm", "resnet18")
 
 
 def test_pretrained_weights_of_torchvision_come_from_its_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_pretrained_weights_of_torchvision_come_from_its_cache(monkeypatch: pyte
     assert torch.equal(model.eval()(images()), theirs.eval()(images()))
 
 
-def test_old_names_in_torchvisions_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_names_in_torchvisions_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with torch.device("meta"):
         model = build("torchvision", "densenet121", weights="pretrained")
         names = {name.removeprefix("network."): value for name, value in model.state_dict().items()}
@@ -251,6 +251,10 @@ def test_old_names_in_torchvisions_files(monkeypatch: pytest.MonkeyPatch) -> Non
     assert old.keys() != names.keys()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: old)
     kept = {name for name in names if not name.startswith("classifier") and "num_batches" not in name}
+    assert {name.removeprefix("network.") for name in model.pretrained_state()} == kept
+    torch.save({name: torch.empty_like(value, device="cpu") for name, value in old.items()}, tmp_path / "old.pth")
+    with torch.device("meta"):
+        model = build("torchvision", "densenet121", weights=str(tmp_path / "old.pth"))
     assert {name.removeprefix("network.") for name in model.pretrained_state()} == kept
 
 

@@ -1,6 +1,7 @@
 """Test images found in the cache by their dataset's fingerprint, with the names of their files."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,16 @@ def test_a_cache_without_names_gets_them(cached: Cached, data: DataConfig, tmp_p
     prepare(replace(data, cache=str(tmp_path / "cache")))
     again = read_test_images(cached.folder)
     assert again is not None and len(again.files) == len(again.labels)
+
+
+def test_the_names_are_the_newest(cached: Cached, record: RunDirectory) -> None:
+    for number, name in ((1, "newest"), (2, "zzz")):
+        folder = shutil.copytree(cached.folder, cached.folder.parent / name)
+        names = json.loads((folder / "test_files.json").read_text())
+        (folder / "test_files.json").write_text(json.dumps([f"{name}.png", *names[1:]]))
+        os.utime(folder / "index.json", (9e9 - number, 9e9 - number))
+    found = find_test_images(record)
+    assert found is not None and found.files[0] == "newest.png"
 
 
 def test_damage_is_noticed(cached: Cached, record: RunDirectory) -> None:

@@ -48,10 +48,10 @@ def test_the_documented_program_predicts_what_the_run_predicts(
     path = tmp_path / "deep" / f"model{suffix}"
     app(["export", str(record.folder), "--format", format, "--output", str(path)], standalone_mode=False)
     *files, line = capsys.readouterr().out.splitlines()
-    assert files == [str(path), str(path.with_suffix(".json"))]
+    assert files == [str(path), str(path.with_name(f"{path.name}.json"))]
     assert re.fullmatch(r"largest difference of a logit on 30 test images: (0|\d(\.\d)?e-0[5-9])", line)
-    assert sorted(it.name for it in path.parent.iterdir()) == ["model.json", path.name]
-    about = json.loads(path.with_suffix(".json").read_text())
+    assert sorted(it.name for it in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
+    about = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert about["classes"] == ["ant", "bee", "cat"] and about["run_id"] == record.run_id
     photo = image_root / "test" / "cat" / "003.png"
     shutil.copy(photo, path.parent / "photo.png")
@@ -60,6 +60,18 @@ def test_the_documented_program_predicts_what_the_run_predicts(
         exec(compile(example(format), "example", "exec"), {})
     row = predict([load_network(record, "cpu")], [photo]).top(1).iloc[0]
     assert printed.getvalue() == f"{row['class_1']} {row['probability_1']:.4f}\n"
+
+
+def test_formats_have_a_json_file_each_and_a_folder_is_no_file(records: Records, tmp_path: Path) -> None:
+    trained = load_network(records["softmax"], "cpu")
+    pixels = np.zeros((1, *trained.input_shape), np.uint8)
+    for format, suffix in (("torch", ".pt2"), ("safetensors", ".safetensors")):
+        export(trained, format, tmp_path / f"model{suffix}", pixels)
+    inputs = [json.loads((tmp_path / f"model{it}.json").read_text())["input"] for it in (".pt2", ".safetensors")]
+    assert inputs[0] == "pixels, (N, C, H, W) uint8" and "float32" in inputs[1]
+    (tmp_path / "folder.pt2").mkdir()
+    with pytest.raises(UserError, match=r"folder\.pt2 is a folder; name a file in it$"):
+        check_file("torch", tmp_path / "folder.pt2", tmp_path / "x")
 
 
 def test_normalization_is_part_of_the_network(records: Records) -> None:
@@ -104,7 +116,7 @@ def test_without_test_images_noise_is_compared(
     arguments = ["export", str(records["softmax"].folder), "--output-dir", str(tmp_path)]
     app(arguments, standalone_mode=False)
     assert "256 images of noise, since the test images are not here (the images of softmax" in capsys.readouterr().out
-    assert [it.suffix for it in sorted((tmp_path / "exports").iterdir())] == [".json", ".pt2"]
+    assert [it.suffix for it in sorted((tmp_path / "exports").iterdir())] == [".pt2", ".json"]
     with pytest.raises(UserError, match=r"^data\.root=nowhere"):
         app([*arguments, "data.root=nowhere"], standalone_mode=False)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from sweeper.runs.directory import RunDirectory
 from sweeper.runs.elsewhere import Elsewhere
 from sweeper.runs.evaluate import evaluate_run
 from sweeper.runs.job import Job
+from sweeper.runs.network import load_network
 from sweeper.runs.predictions import read_masks, read_predictions
 from sweeper.runs.run import run
 from sweeper.runs.sample_images import SCENES
+from sweeper.runs.spec import resolve
 from sweeper.summary.differences import compare_runs
 from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.effects import effects
@@ -35,8 +38,9 @@ from sweeper.summary.report_classes import confusion as report_confusion
 from sweeper.summary.sentences import answers
 from sweeper.summary.table import lay_out, read_runs
 from sweeper.summary.worst_masks import find_worst
+from sweeper.trained.images import find_images
 from sweeper.trained.pixels import images_of
-from sweeper.trained.predict_masks import as_large
+from sweeper.trained.predict_masks import as_large, predict_masks
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +99,76 @@ def test_predict_writes_the_recorded_masks(record: RunDirectory, folder: Path, m
             assert np.array_equal(np.asarray(over), expected)
     with pytest.raises(UserError, match=r"--output table.csv: masks are written to a folder; name one"):
         app(["predict", str(record.folder), str(images), "--output", "table.csv"], standalone_mode=False)
+
+
+def test_predicted_masks_never_overwrite_their_images_nor_each_other(
+    record: RunDirectory, mask_root: Path, tmp_path: Path
+) -> None:
+    first, second = (mask_root / "test" / "images" / f"{number:03}.png" for number in (0, 1))
+    (tmp_path / "in").mkdir()
+    for source, name in ((first, "a"), (second, "a_overlay")):
+        shutil.copy(source, tmp_path / "in" / f"{name}.png")
+    before = (tmp_path / "in" / "a.png").read_bytes()
+    network = load_network(record, "cpu")
+    files = find_images([tmp_path / "in"])
+    with pytest.raises(UserError, match=r"in/a\.png is an image to predict, and would be overwritten; name another$"):
+        predict_masks([network], files, tmp_path / "in")
+    assert (tmp_path / "in" / "a.png").read_bytes() == before
+    found = predict_masks([network], files, tmp_path / "out")
+    assert [path.name for path in found.masks.values()] == ["a.png", "a_overlay_2.png"]
+    written = {"a.png", "a_overlay.png", "a_overlay_2.png", "a_overlay_2_overlay.png", "masks.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == written
+    with (tmp_path / "out" / "masks.csv").open(newline="") as rows:
+        (row, _) = csv.DictReader(rows)
+    assert row["image"].endswith("in/a.png") and row["mask"] == "a.png"
+    assert float(row["fraction[bee]"]) == found.shares["bee"].iloc[0]
+
+
+def test_fractions_are_of_the_written_mask(record: RunDirectory, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 24, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    for resize in ("pad", "crop"):
+        network = load_network(record, "cpu")
+        network.read = replace(network.read, resize=resize)
+        found = predict_masks([network], [tmp_path / "wide.png"], tmp_path / resize)
+        with Image.open(tmp_path / resize / "wide.png") as image:
+            mask = np.asarray(image)
+        labeled = mask[mask != UNLABELED]
+        assert labeled.size == {"pad": 8 * 24, "crop": 64}[resize]
+        expected = np.bincount(labeled, minlength=3) / labeled.size
+        assert np.allclose(found.shares.to_numpy()[0], expected)
+
+
+def test_masks_of_another_geometry_are_not_averaged(record: RunDirectory, tmp_path: Path) -> None:
+    networks = [load_network(record, "cpu") for _ in range(2)]
+    networks[1].read = replace(networks[1].read, resize="pad")
+    expected = r"data\.image_size=8 data\.resize=pad and data\.image_size=8 data\.resize=squeeze, so that their masks"
+    with pytest.raises(UserError, match=expected):
+        predict_masks(networks, [], tmp_path)
+
+
+def test_the_overlay_shows_what_the_network_sees(record: RunDirectory, mask_root: Path, tmp_path: Path) -> None:
+    with Image.open(mask_root / "test" / "images" / "000.png") as image:
+        gray = image.convert("L")
+    gray.save(tmp_path / "shallow.png")
+    Image.fromarray(np.asarray(gray).astype(np.uint16) << 8).save(tmp_path / "deep.png")
+    found = predict_masks([load_network(record, "cpu")], find_images([tmp_path]), tmp_path / "out")
+    assert found.unreadable == {}
+    overlays = [Image.open(tmp_path / "out" / f"{name}_overlay.png") for name in ("shallow", "deep")]
+    assert np.array_equal(np.asarray(overlays[0]), np.asarray(overlays[1]))
+
+
+def test_predict_needs_images(record: RunDirectory) -> None:
+    with pytest.raises(UserError, match=r"^name images to predict, or folders of images$"):
+        app(["predict", str(record.folder), "device=cpu"], standalone_mode=False)
+
+
+def test_a_value_to_ignore_that_no_mask_has_is_refused(small: list[str], mask_root: Path) -> None:
+    pixels = [*small, "task=segmentation", "data=segmentation_folder", f"data.root={mask_root}", "model=patch_softmax"]
+    for value in (0, 2, 255):
+        assert resolve(composed(*pixels, f"task.ignore_index={value}")).config.task.ignore_index == value
+    with pytest.raises(UserError, match=r"^task\.ignore_index=3 has no effect, .* the classes 0 to 2; choose"):
+        resolve(composed(*pixels, "task.ignore_index=3"))
 
 
 @pytest.mark.parametrize("resize", ["squeeze", "pad", "crop"])
@@ -158,7 +232,7 @@ def test_diff_compares_the_masks_of_two_runs(folder: Path, capsys: pytest.Captur
 def test_an_export_names_the_positions_of_its_logits(record: RunDirectory, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     app(["export", str(record.folder), "--format", "safetensors", "--output", str(path)], standalone_mode=False)
-    assert json.loads(path.with_suffix(".json").read_text())["output"] == "logits, (N, classes, H, W) float32"
+    assert json.loads(path.with_name(f"{path.name}.json").read_text())["output"] == "logits, (N, classes, H, W) float32"
 
 
 def test_tables_and_effects_have_the_metrics_of_the_task(folder: Path) -> None:
