@@ -53,6 +53,11 @@ class ValueRange:
         steps = np.floor((values.astype(np.float64) - black) * (256 / (white - black)))
         return steps.clip(0, 255).astype(np.uint8)
 
+    @property
+    def is_dark(self) -> bool:
+        """Whether no gray image of more than 8 bits has a value in the upper half of the range, which is not given."""
+        return self.limits is None and bool(self.peaks) and max(self.peaks) <= FULL_RANGE[1] // 2
+
     def check(self) -> None:
         """Check that the range fits the images that were read.
 
@@ -67,7 +72,8 @@ class ValueRange:
                 )
             return
         white = FULL_RANGE[1]
-        if self.peaks and (peak := max(self.peaks)) <= white // 2:
+        if self.is_dark:
+            peak = max(self.peaks)
             likely = next(2**bits - 1 for bits in (8, 10, 12, 14, 15) if peak < 2**bits)
             raise UserError(
                 f"no value of the gray images with more than 8 bits is above {peak:.0f} of {white}, so that they would "

@@ -1,5 +1,6 @@
 """The network of a finished run, built again from its record and its best.pt; its images are not needed."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from sweeper.data.cache import Cached
 from sweeper.data.image_files import lenient, open_image, read_image
 from sweeper.data.source import Source
 from sweeper.data.value_range import ValueRange
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.extensions import load_recorded
@@ -27,6 +28,8 @@ from sweeper.runs.stored_images import Pixels
 from sweeper.training.build import choose_all, seeded_model
 from sweeper.training.device import choose_device
 from sweeper.training.loop import forward
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,14 @@ class Reading:
             UserError: it cannot be read as an image.
         """
         mode, values = "RGB" if self.channels == 3 else "L", ValueRange(self.value_range)
-        return read_image(str(path), mode, self.image_size, resize=self.resize, value_range=values)
+        pixels = read_image(str(path), mode, self.image_size, resize=self.resize, value_range=values)
+        if values.is_dark:
+            warn_once(
+                log,
+                "some images with more than 8 bits have no value in the upper half of their range, and are read as "
+                "dark ones; a run that is trained with data.value_range=[BLACK,WHITE] reads them otherwise",
+            )
+        return pixels
 
     def whole(self, path: Path | str) -> Pixels:
         """Return the image of a file that can be read in its own size and in color: (H, W, 3)."""

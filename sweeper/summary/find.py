@@ -28,6 +28,8 @@ def find_run(name: str, output_dir: Path, sweep: str | None = None, where: Seque
     Raises:
         UserError: there is no such run, several have these last digits, version 0.1 trained it, or see `best_record`.
     """
+    if not name:
+        raise UserError(f"a run without a name: give a run ID, its last digits, {BEST} or a run directory")
     if name == BEST:
         return best_record(output_dir, sweep, where)
     if sweep is not None or where:

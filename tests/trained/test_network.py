@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from support import CLASSES
 
 from sweeper.data.image_files import read_image
@@ -64,6 +64,26 @@ def test_deep_gray_images_are_read_by_the_range_of_the_run(records: Records, tmp
     run["config"]["data"] |= {"value_range": [200, 1224]}
     (record.folder / "run.json").write_text(json.dumps(run))
     assert (load_network(record, "cpu").read(file) == 125).all()
+
+
+def test_dark_deep_images_are_warned_of(records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    network = load_network(records["softmax"], "cpu")
+    for name, value in (("bright", 40000), ("dark", 700), ("darker", 70)):
+        Image.fromarray(np.full((16, 16), value, np.uint16)).save(tmp_path / f"{name}.png")
+    with caplog.at_level("WARNING"):
+        network.read(tmp_path / "bright.png")
+        assert not caplog.messages
+        for name in ("dark", "darker"):
+            assert (network.read(tmp_path / f"{name}.png") < 3).all()
+    (message,) = caplog.messages
+    assert "have no value in the upper half of their range" in message
+
+
+def test_an_image_with_large_metadata_is_transformed(records: Records, tmp_path: Path) -> None:
+    about = PngImagePlugin.PngInfo()
+    about.add_text("notes", "x" * (3 << 20), zip=True)
+    Image.new("RGB", (16, 16)).save(tmp_path / "notes.png", pnginfo=about)
+    assert load_network(records["softmax"], "cpu").transform(tmp_path / "notes.png").shape == (3, 16, 16)
 
 
 def test_loading_draws_nothing(records: Records) -> None:

@@ -185,6 +185,7 @@ def test_ordinals() -> None:
         (["{run}", "{folder}", "--device", "gpu"], "device=gpu is invalid: must be one of auto, cpu, cuda"),
         (["{run}", "{folder}", "data.root=x"], "data.root=x: data.root has no effect on this command"),
         (["nowhere", "{folder}"], "nowhere not found: give a run ID"),
+        (["{run},", "{folder}"], "a run without a name: give a run ID"),
     ],
 )
 def test_bad_input_is_one_sentence(
