@@ -8,6 +8,7 @@ import gzip
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,12 @@ def mnist(name: str, title: str, root: str, url: str, sha256: Sums) -> Iterator[
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name / "raw").mkdir(parents=True)
         for file in names:
-            with gzip.GzipFile(Path(root) / file) as packed, (Path(folder) / file).with_suffix("").open("wb") as plain:
+            path = Path(root) / file
+            with (
+                unpacking(path),
+                gzip.GzipFile(path) as packed,
+                (Path(folder) / file).with_suffix("").open("wb") as plain,
+            ):
                 shutil.copyfileobj(packed, plain)
 
         def read(train: bool) -> Split:
@@ -122,11 +128,28 @@ def extracted(name: str, title: str, root: Path, url: str, sha256: Sums) -> Iter
             ) from error
         return
     fetch_all(title, root, [archive.name], url, sha256)
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as tar:
-        for member in tar:
-            if not member.name.endswith(NOT_READ):
-                tar.extract(member, folder, filter="data")
+    with tempfile.TemporaryDirectory() as folder:
+        with unpacking(archive), tarfile.open(archive) as tar:
+            for member in tar:
+                if not member.name.endswith(NOT_READ):
+                    tar.extract(member, folder, filter="data")
         yield verified(dataset), folder
+
+
+@contextmanager
+def unpacking(file: Path) -> Iterator[None]:
+    """Name the packed file that is no such file, or a damaged one.
+
+    Raises:
+        UserError: it is.
+    """
+    try:
+        yield
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        reason = str(error).partition(":\n")[0]  # without what each format says
+        raise UserError(
+            f"{file} cannot be unpacked ({reason}), and has the sum that data.sha256 gives: correct that, or data.url"
+        ) from error
 
 
 def fetch_all(title: str, root: Path, names: Sequence[str], url: str, sha256: Sums) -> None:

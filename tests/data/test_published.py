@@ -207,6 +207,20 @@ def test_concurrent_processes_download_each_file_once(server: Server, tmp_path: 
     assert all(np.array_equal(arrays["train_images"], results[0]["train_images"]) for arrays in results)
 
 
+@pytest.mark.parametrize("name", ["mnist", "cifar100", "stl10"])
+def test_a_file_of_the_given_sum_that_cannot_be_unpacked_is_named(name: str, server: Server, tmp_path: Path) -> None:
+    decode(server, name, tmp_path)
+    content = b"no archive"
+    (file, *others) = (path for path in tmp_path.rglob("*") if path.name in server.files)
+    file.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    sums = [digest if path == file.name else hashlib.sha256(it).hexdigest() for path, it in server.files.items()]
+    with pytest.raises(
+        UserError, match=rf"{file.name} cannot be unpacked \(.*\), and has the sum that data\.sha256 gives"
+    ):
+        decode(server, name, tmp_path, sha256=sums if others else digest)
+
+
 def test_a_missing_file_is_an_error_that_names_all_files(server: Server, tmp_path: Path) -> None:
     sentence = rf"^Fashion-MNIST could not be downloaded from http://127.0.0.1:{server.server_port}/none/train-images"
     paths = ", ".join(f"FashionMNIST/raw/{name}" for name in IDX)
