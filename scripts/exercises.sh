@@ -24,7 +24,7 @@ if [ -n "$SMALL" ]; then
     images=(data=digits data.train_size=300)
     scenes=(data.scenes=60 data.val_size=20)
     sizes=(data.image_size=32 data.val_size=100 data.train_size=50,100 epochs=1,1)
-    recipe=(epochs="$EPOCHS")
+    recipe=(epochs="$EPOCHS" batch_size=60)
 elif [ -n "$DATA" ]; then
     require_images
     images=(data=image_folder "data.root=$(quoted "$DATA")")
