@@ -101,7 +101,9 @@ def is_prime_3_mod_4(number: int) -> bool:
     return number % 4 == 3 and all(number % divisor for divisor in range(3, math.isqrt(number) + 1, 2))
 
 
-def contrasts(design: str, sizes: Sequence[int], baselines: Sequence[int]) -> list[Contrast]:
+def contrasts(
+    design: str, sizes: Sequence[int], baselines: Sequence[int], ran: Sequence[Row] | None = None
+) -> list[Contrast]:
     """Return every effect that a design estimates, in order of factor and value.
 
     Pairs differ in the factor alone, but not those of a screen, which has few such: any pairing of its rows with and
@@ -112,8 +114,9 @@ def contrasts(design: str, sizes: Sequence[int], baselines: Sequence[int]) -> li
         sizes: number of values of each factor.
         baselines: the index of each factor's value with which its others are compared, see sweeper.sweep.baseline. It
             need not be the value that one_at_a_time or leave_one_out give the other factors.
+        ran: the rows that there are; None for all rows of the design.
     """
-    all_rows = rows(design, sizes)
+    all_rows = rows(design, sizes) if ran is None else ran
     number_of = {row: number for number, row in enumerate(all_rows)}
     found = []
     for factor, (size, baseline) in enumerate(zip(sizes, baselines, strict=True)):

@@ -1,15 +1,16 @@
 """Current estimates of the effects of a design, from the finished runs of its plan, with one observation per seed."""
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from sweeper.files import number
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
-from sweeper.sweep.baseline import center, choose_baseline, config_defaults, typed_value
-from sweeper.sweep.designs import contrasts, rows
-from sweeper.sweep.expand import Axis, join
+from sweeper.sweep.baseline import center, choose_baseline, config_defaults, typed_value, with_usual
+from sweeper.sweep.designs import Row, contrasts
+from sweeper.sweep.expand import Axis
 from sweeper.sweep.notation import is_crossed
 from sweeper.sweep.plan import Planned
 from sweeper.sweep.precision import half_width, rounding_of, spread_of
@@ -50,45 +51,47 @@ class Effect:
 def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) -> list[Effect]:
     """Estimate every effect of a design, for each dataset, from the seeds whose runs are finished.
 
-    Effects without a pair of two different runs, because of exclusions or duplicates, are left out.
+    Effects without a pair of two different runs, because of exclusions or duplicates, are left out. A run whose model
+    lacks the slot of a factor has the baseline's value of it, as in `effects`.
     """
     sizes = [len(axis.values) for axis in factors]
-    combinations = [
-        tuple(join(axis.values[value] for axis, value in zip(factors, row, strict=True))) for row in rows(design, sizes)
-    ]
-    keys = {key for axis in factors for key in axis.keys}
-    blocks: dict[tuple[str, ...], dict[int, dict[tuple[str, ...], Planned]]] = {}
-    for planned in plan:
-        combination = tuple(text for text in planned.overrides if key_of(text) in keys)
+    runs = [planned for planned in plan if planned.run_id]
+    results = {planned.run_id: read_result(planned) for planned in runs}
+    baselines = baselines_of([planned for planned in runs if isinstance(results[planned.run_id], float)], factors)
+    blocks: dict[tuple[str, ...], dict[int, dict[Row, Planned]]] = {}
+    for planned in runs:
+        row = tuple(
+            usual if own is None else own for own, usual in zip(row_of(planned, factors), baselines, strict=True)
+        )
         data = tuple(text for text in planned.overrides if is_crossed(text) and key_of(text) != "seed")
-        blocks.setdefault(data, {}).setdefault(planned.config.seed, {})[combination] = planned
-    results = {planned.run_id: read_result(planned) for planned in plan if planned.run_id}
-    baselines = baselines_of([planned for planned in plan if isinstance(results.get(planned.run_id), float)], factors)
+        blocks.setdefault(data, {}).setdefault(planned.config.seed, {})[row] = planned
     found = []
     for data, seeds in blocks.items():
-        for contrast in contrasts(design, sizes, baselines):
+        ran = list(dict.fromkeys(row for cells in seeds.values() for row in cells))
+        for contrast in contrasts(design, sizes, baselines, ran):
             values = factors[contrast.factor].values
             name = f"{' '.join(values[contrast.value])} vs. {' '.join(values[contrast.baseline])}"
-            runs = [
-                [(cells[combinations[one]], cells[combinations[other]]) for one, other in contrast.pairs]
+            rows = [(ran[one], ran[other]) for one, other in contrast.pairs]
+            pairs = [
+                [(cells[one], cells[other]) for one, other in rows if one in cells and other in cells]
                 for cells in seeds.values()
             ]
-            found.append(measure(f"{' '.join(data)}: {name}" if len(blocks) > 1 else name, runs, results))
+            found.append(measure(f"{' '.join(data)}: {name}" if len(blocks) > 1 else name, pairs, results))
     return [effect for effect in found if effect.differences or effect.diverged]
 
 
 def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[int]:
     """Return the index of each factor's value with which its others are compared, as `effects` chooses it.
 
-    The keys of a zip vary together; the first by name that has a default decides.
+    A run counts for the factors whose slots its model has. The keys of a zip vary together; the first by name that has
+    a default decides.
 
     Args:
         finished: the runs from which effects are estimated.
         factors: of the design.
     """
-    runs = {planned.run_id: {*planned.overrides} for planned in finished}.values()
-    used = [tuple(index_of(axis, overrides) for axis in factors) for overrides in runs]
-    middle = center(used)
+    used = list({planned.run_id: row_of(planned, factors) for planned in finished}.values())
+    middle = center([tuple(cell or 0 for cell in row) for row in with_usual(used, range(len(factors)))])
     if middle is not None:
         return [*middle]
     defaults, chosen = config_defaults(), []
@@ -96,15 +99,21 @@ def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[i
         keys = [key.lstrip("+") for key in axis.keys]
         first = min(range(len(keys)), key=lambda index: (keys[index] not in defaults, keys[index]))
         values = [typed_value(texts[first].partition("=")[2], defaults.get(keys[first])) for texts in axis.values]
-        chosen.append(
-            values.index(choose_baseline(keys[first], [values[row[position]] for row in used] or values, defaults))
-        )
+        ran = [values[index] for row in used if (index := row[position]) is not None]
+        chosen.append(values.index(choose_baseline(keys[first], ran or values, defaults)))
     return chosen
 
 
-def index_of(axis: Axis, overrides: Collection[str]) -> int:
-    """Return the index of an axis' value in a run with these overrides."""
-    return next(index for index, texts in enumerate(axis.values) if {*texts} <= {*overrides})
+def row_of(planned: Planned, factors: Sequence[Axis]) -> tuple[int | None, ...]:
+    """Return the index of each factor's value in a run; None where its model lacks the slot."""
+    assert planned.spec is not None
+    overrides, missing = {*planned.overrides}, {*planned.spec.missing_slots}
+    return tuple(
+        next(index for index, texts in enumerate(axis.values) if {*texts} <= overrides)
+        if {re.split("[.=]", key.lstrip("+"))[0] for key in axis.keys} - missing
+        else None
+        for axis in factors
+    )
 
 
 def key_of(override: str) -> str:

@@ -16,7 +16,11 @@ from sweeper.summary.study import Method
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.execute import derived_name, run_sweep
+from sweeper.sweep.expand import axes_of, expand, factors_of
+from sweeper.sweep.known_effects import effects_of
+from sweeper.sweep.make_plan import make_plan
 from sweeper.sweep.plan import Planned
+from sweeper.sweep.precision import half_width
 from sweeper.sweep.rounds import seed_sequence
 from sweeper.sweep.saved import read_plan
 
@@ -182,6 +186,47 @@ def test_the_values_of_a_sweep_are_compared_as_in_effects(sweep: Sweeps, caplog:
         ("optimizer.lr", "optimizer.lr=0.01 vs. optimizer.lr=0.0005: +0.0000 ± 0.0500, not significant"),
     ):
         assert f"  {line}\n" in f"{caplog.text}\n" and f": {means[key]:+.4f} ±" in line
+
+
+@pytest.mark.parametrize(
+    ("swept", "design"),
+    [
+        (("model=mlp,softmax", "norm=batch,none", "activation=selu,tanh"), "product"),
+        (("model=softmax,mlp", "norm=none,batch"), "leave_one_out"),
+    ],
+)
+def test_a_model_without_a_swept_slot_is_compared_as_in_effects(
+    swept: tuple[str, ...], design: str, sweep: Sweeps
+) -> None:
+    ran: list[dict[str, Any]] = []
+
+    def accuracy(planned: Planned) -> float:
+        config, acc = planned.config, noisy(planned)
+        has_slots = config.model.name != "softmax"
+        acc = acc if has_slots else 0.3 + config.seed / 100
+        slots = {"norm": config.norm.name, "activation": config.activation.name}
+        settings = {key: value if has_slots else None for key, value in slots.items()}
+        ran.append({"model": config.model.name, **settings, "seed": config.seed, "test_acc": acc, "test_images": 30})
+        return acc
+
+    sweep.accuracy = accuracy
+    sweep.fixed.remove("model.hidden=[4]")
+    sweep(*swept, PRECISE[1], "sweep.max_seeds=4", f"sweep.design={design}")
+    overrides = [sweep.compose.parse(text) for text in [*sweep.fixed, *swept, "seed=range(0,4)"]]
+    plan = make_plan(expand(overrides, design=design), sweep.compose)
+    estimated = {
+        effect.name: ([round(difference, 10) for difference in effect.differences], round(effect.half_width, 10))
+        for effect in effects_of(plan, factors_of(axes_of(overrides), ""), design)
+    }
+    compared = {
+        f"{one.changes[0].name} vs. {one.changes[0].axis}={one.changes[0].baseline}": (
+            [*one.means],
+            round(half_width(one.spread or 0.0, one.seeds), 10),
+        )
+        for one in effects(table(*ran)).comparisons
+        if one.metric == "test_acc"
+    }
+    assert estimated == compared
 
 
 def test_an_effect_in_which_a_run_diverged_has_no_interval(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
