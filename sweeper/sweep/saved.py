@@ -13,7 +13,7 @@ from sweeper.sweep.notation import swept_overrides
 
 JOBS = "jobs.json"  # next to a plan: its jobs in Slurm
 ACTIONS, REASONS = {action.value for action in Action}, {reason.value for reason in Reason}
-MAX_COUNT = 10**6  # of epochs or of runs at a time; a file with more is damaged
+MAX_CONCURRENCY = 10**6  # a file with that many runs at a time is damaged
 
 
 def find_sweep(output_dir: Path, name: str | None) -> Path:
@@ -71,7 +71,9 @@ def is_whole(plan: dict[str, Any]) -> bool:
         return (
             isinstance(plan["command"], str)
             and is_number(plan["created"])
-            and (plan["concurrency"] is None or is_count(plan["concurrency"]))
+            and (
+                plan["concurrency"] is None or (is_count(plan["concurrency"]) and plan["concurrency"] < MAX_CONCURRENCY)
+            )
             and all(
                 isinstance(job["run_id"], str)
                 and job["action"] in ACTIONS
@@ -92,7 +94,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_count(value: Any) -> bool:
-    return isinstance(value, int) and 0 < value < MAX_COUNT
+    return isinstance(value, int) and is_number(value) and value > 0
 
 
 def is_list_of_strings(value: Any) -> bool:

@@ -108,6 +108,11 @@ def test_a_plan_with_a_job_of_wrong_types_is_a_user_error(index: int, key: str, 
     assert_refused(tmp_path, lambda plan: put(plan["jobs"][index], key, bad))
 
 
+def test_a_plan_of_as_many_epochs_as_a_run_may_have_is_whole(tmp_path: Path) -> None:
+    folder = save(tmp_path, [job("a", epochs=10**9, epoch=10**8)])
+    assert read_plan(folder)["jobs"][0]["epochs"] == 10**9
+
+
 def assert_refused(output_dir: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Assert that a plan is readable, and refused after this change."""
     folder = save(output_dir, [job("a", "seed=1", seconds=1.5), job("b", "seed=2", seconds=2)], concurrency=None)
