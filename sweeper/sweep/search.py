@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from sweeper.files import write_text
 from sweeper.runs.provenance import command_as_typed, next_command
 from sweeper.runs.scores import best_val_of, score_of
 from sweeper.runs.spec import NOT_IDENTITY
-from sweeper.runs.states import Action, Decision, Reason, State
+from sweeper.runs.states import STATES, Action, Decision, Reason, State
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.durations import format_duration
 from sweeper.sweep.execute import (
@@ -65,6 +65,11 @@ class Tried:
         accuracies = [best_val_of(result) for result in results if result is not None]
         return fmean(accuracies) if accuracies and len(accuracies) == len(self.runs) else None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether another attempt would give the same; not where a run failed or was stopped."""
+        return all(is_done(planned) for planned in self.runs)
+
 
 class Searcher:
     """The trials of a search, from the overrides of its command.
@@ -105,7 +110,14 @@ class Searcher:
         ]
         self.study = open_study(self.search, self.folder.name, sorted(shared), in_memory=self.base.sweep.dry_run)
         self.owner = str(self.folder.resolve())
-        self.unfinished = unfinished_trials(self.study, self.owner)
+        self.unfinished = self.own_unfinished()
+
+    def own_unfinished(self) -> list[optuna.Trial]:
+        """Return the unfinished trials of this search, without those of another space."""
+        return [trial for trial in unfinished_trials(self.study, self.owner) if self.is_of_space(trial.params)]
+
+    def is_of_space(self, params: Mapping[str, Any]) -> bool:
+        return params.keys() == self.space.keys()
 
     def jobs_of(self, params: Mapping[str, Any]) -> list[Job]:
         """Return the jobs of a trial, one for each seed and dataset."""
@@ -140,9 +152,13 @@ class Searcher:
         return tried
 
     def planned(self, params: Mapping[str, Any]) -> list[Planned]:
-        """Plan the runs of a trial; those that an earlier trial has are duplicates."""
+        """Plan the runs of a trial."""
+        return self.add(make_plan(self.jobs_of(params), self.compose))
+
+    def add(self, new: Iterable[Planned]) -> list[Planned]:
+        """Add runs to the plan; those that an earlier trial has are duplicates."""
         runs = []
-        for planned in make_plan(self.jobs_of(params), self.compose):
+        for planned in new:
             if planned.run_id in self.seen:
                 decision, text = Decision(Action.DUPLICATE, Reason.NEW), f"duplicate of {planned.run_id}"
                 runs.append(replace(planned, decision=decision, detail=text))
@@ -153,13 +169,18 @@ class Searcher:
         return runs
 
     def plan_earlier(self) -> None:
-        """Add the runs of the trials that ended before, so that the table has them."""
-        for frozen in ended_trials(self.study):
+        """Add the runs of the trials that ended before, so that the table has them.
+
+        Trials of another space, and runs that have not ended in this output folder, are left out: nothing trains them.
+        """
+        for params in (frozen.params for frozen in ended_trials(self.study) if self.is_of_space(frozen.params)):
             with suppress(UserError):  # it was refused
-                self.planned(frozen.params)
+                self.add(filter(is_done, make_plan(self.jobs_of(params), self.compose)))
 
     def tell(self, tried: Tried) -> None:
-        """Give the study the value of a trial, or that it failed."""
+        """Give the study the value of a trial, or that it failed; nothing where the same command would try it again."""
+        if not tried.is_over:
+            return
         state = TrialState.FAIL if tried.value is None else TrialState.COMPLETE
         self.study.tell(tried.trial.number, tried.value, state=state, skip_if_finished=True)
 
@@ -209,13 +230,13 @@ class Searcher:
         Raises:
             UserError: no trial has finished.
         """
-        ended = ended_trials(self.study)
-        failed = sum(frozen.state is TrialState.FAIL for frozen in ended)
-        if failed == len(ended):
+        ended, unfinished = ended_trials(self.study), len(self.own_unfinished())
+        failed, number = unfinished + sum(frozen.state is TrialState.FAIL for frozen in ended), unfinished + len(ended)
+        if failed == number:
             states = Counter(str(recorded_state(planned)) for planned in self.plan if planned.has_own_run)
             runs = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             raise UserError(
-                f"none of {len(ended)} trials has finished (runs: {runs}); search other values, such as smaller "
+                f"none of {number} trials has finished (runs: {runs}); search other values, such as smaller "
                 "learning rates"
             )
         best = self.study.best_trial
@@ -223,7 +244,11 @@ class Searcher:
         write_text(self.folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(content)))
         params = " ".join(f"{key}={as_text(value)}" for key, value in best.params.items())
         but = f"; {failed} failed" if failed else ""
-        return f"best of {len(ended)} trials{but}: trial {best.number}, {self.score} {best.value:.4f}, with {params}"
+        return f"best of {number} trials{but}: trial {best.number}, {self.score} {best.value:.4f}, with {params}"
+
+
+def is_done(planned: Planned) -> bool:
+    return STATES[recorded_state(planned)].is_done
 
 
 def run_search(
@@ -237,8 +262,8 @@ def run_search(
     """Search the swept values for the best validation accuracy, and print the table of the trials' runs.
 
     A trial is trained with every seed and dataset of the command and has the mean of their accuracies; it fails where
-    a run diverges or fails. Finished runs are reused. A search that is started again has the same trials, since its
-    sampler is seeded; with a database it resumes the trials that were not finished.
+    a run diverges. Finished runs are reused. A search that is started again has the same trials, since its
+    sampler is seeded; with a database it resumes the trials that were not finished, those of failed runs included.
 
     Args:
         overrides, compose, launch, concurrency, print_table: see `sweeper.sweep.execute.run_sweep`.

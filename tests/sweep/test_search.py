@@ -30,6 +30,7 @@ class Searches:
 
     Attributes:
         accuracy: the validation accuracy of a run; None where it diverges.
+        fails: whether a run fails.
         launches: the searched values and the seed of the runs of each launch.
         stop_after: launches after which the search is interrupted.
         tables: the number of runs in each printed table.
@@ -42,6 +43,7 @@ class Searches:
         self.fixed = [*small, "model=softmax", "epochs=1", "output_dir=."]
         self.folder = folder
         self.accuracy: Accuracy = lambda planned: 1 - float(planned.config.optimizer.lr or 0)
+        self.fails: Callable[[Planned], bool] = lambda planned: False
         self.launches: list[list[tuple[float | None, int]]] = []
         self.stop_after: int | None = None
         self.tables: list[int] = []
@@ -64,6 +66,8 @@ class Searches:
                 planned.spec.code,
                 None if accuracy is None else {"best_val_acc": accuracy, "best_epoch": 1, "test_acc": 0.5},
             )
+            if self.fails(planned):
+                record.write_status(state="failed", epoch=1)
         return []
 
     @property
@@ -207,6 +211,35 @@ def test_a_database_keeps_the_study_and_resumes_its_trials(search: Searches) -> 
     assert len({launch[0] for launch in first + search.launches}) == 5  # the sampler does not begin again
     study = optuna.load_study(study_name=search.saved.name, storage=DATABASE)
     assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE}
+
+
+def test_a_trial_whose_run_failed_is_trained_again(search: Searches) -> None:
+    search.fails = lambda planned: (planned.config.optimizer.lr or 0) > 0.006
+    with pytest.raises(
+        UserError, match=r"2 of 4 runs did not finish: .*\n.*rerun the same command to train them again"
+    ):
+        search(LR, "sweep.max_retries=0", storage=DATABASE)
+    failed = [launch for launch in search.launches if (launch[0][0] or 0) > 0.006]
+    search.fails = lambda planned: False
+    search(LR, storage=DATABASE)
+    assert search.launches == failed
+    assert search.tables == [4]
+    search(LR, storage=DATABASE)
+    assert not search.launches
+
+
+@pytest.mark.parametrize("added", ["grad_clip=1,2", "dropout.rate=interval(0,0.5)"])
+def test_a_study_continues_with_one_more_searched_key(added: str, search: Searches) -> None:
+    search.fixed = [text.replace("softmax", "mlp") for text in search.fixed]
+    search(LR, n_trials=2, storage=DATABASE, study_name="s")
+    search(LR, added, n_trials=4, storage=DATABASE, study_name="s")
+    assert (len(search.launches), search.tables) == (2, [2])
+
+
+def test_a_study_continues_in_another_output_folder(search: Searches) -> None:
+    search(LR, n_trials=2, storage=DATABASE, study_name="s")
+    search(LR, "output_dir=other", n_trials=3, storage=DATABASE, study_name="s")
+    assert (len(search.launches), search.tables) == (1, [1])
 
 
 def test_a_study_of_other_settings_is_refused(search: Searches) -> None:
