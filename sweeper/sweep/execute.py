@@ -89,7 +89,12 @@ def run_sweep(
             continue  # the round was already finished
         lines = [
             f"sweep {folder.name}",
-            describe(new if to_run else plan, axes, concurrency, list_all=base.sweep.dry_run),
+            describe(
+                new if any(planned.is_to_run for planned in plan) else plan,
+                axes,
+                concurrency,
+                list_all=base.sweep.dry_run,
+            ),
             design,
             rounds.outlook(plan, concurrency) if to_run else "",
         ]
@@ -101,7 +106,7 @@ def run_sweep(
         save_plan(folder, plan, command_as_typed(), concurrency)
         on_planned()
         compose.save(folder / CONFIGS)
-        if before is not None and {job["run_id"] for job in before["jobs"]} - {planned.run_id for planned in plan}:
+        if before is not None and rounds.runs_so_far(before["jobs"]) - {planned.run_id for planned in plan}:
             log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
         before = None
         with clean_stop(plan, folder):
@@ -269,7 +274,7 @@ def conclude(
         UserError: runs are in other states.
     """
     states = {planned.run_id: recorded_state(planned) for planned in plan if planned.has_own_run}
-    if set(states.values()) - {State.WAITING}:
+    if any(planned.record.run() for planned in plan if planned.has_own_run):
         print_table(Path(base.output_dir), {planned.run_id for planned in plan if planned.run_id})
     if answer:
         log.info(answer)

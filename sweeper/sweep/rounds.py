@@ -3,9 +3,10 @@
 The next seeds depend only on the finished runs, so a sweep that was stopped resumes in its round.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count, islice
 from statistics import fmean
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 
@@ -62,6 +63,11 @@ class Rounds:
             return list(self.given)
         others = [override for override in self.given if override.get_key_element().lstrip("+") != "seed"]
         return [*others, self.parse(f"seed={','.join(map(str, self.new))}")]
+
+    def runs_so_far(self, jobs: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Return the runs of a saved plan, without those of seeds that a later round may have."""
+        later = {f"seed={seed}" for seed in self.sequence[len(self.seeds) :]}
+        return {job["run_id"] for job in jobs if later.isdisjoint(job["overrides"])} - {""}  # which is excluded
 
     def extend(self, plan: Sequence[Planned]) -> bool:
         """Begin the next round; return whether there is one.

@@ -126,6 +126,42 @@ def test_a_sweep_that_reached_its_precision_trains_nothing_again(
     assert "norm=batch vs. norm=none: +0.0820 ± 0.0500, helps" in caplog.text
 
 
+def test_a_run_of_an_earlier_round_is_trained_again(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    sweep.accuracy = noisy
+    sweep(*PRECISE)
+    (sweep.folder / "runs" / sweep.saved[0] / "status.json").unlink()
+    caplog.clear()
+    sweep(*PRECISE)
+    assert sweep.launches == [["norm=none seed=0"]]
+    assert "8 combinations: 1 to run" in caplog.text
+    assert "2 combinations: 2 finished" in caplog.text and caplog.text.count("to run") == 1
+    assert "previously contained other runs" not in caplog.text
+
+
+@pytest.mark.parametrize(("again", "warns"), [("norm=none,batch", False), ("norm=none,layer", True)])
+def test_a_sweep_that_drops_runs_says_so(
+    again: str, warns: bool, sweep: Sweeps, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep("norm=none,batch", "activation=relu,tanh", "sweep.exclude=[{norm:batch,activation:tanh}]", "sweep.name=one")
+    sweep(again, "activation=relu,tanh", "sweep.name=one")
+    assert ("sweep one previously contained other runs" in caplog.text) == warns
+
+
+def test_a_sweep_whose_runs_all_fail_before_they_are_recorded_names_them(
+    sweep: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(runs: Sequence[Planned], _: Path) -> list[Any]:
+        for planned in runs:
+            planned.record.folder.mkdir(parents=True, exist_ok=True)
+            planned.record.write_status(state="failed")
+        return []
+
+    monkeypatch.setattr(sweep, "launch", fail)
+    with pytest.raises(UserError, match="2 of 2 runs did not finish: "):
+        sweep("norm=none,batch")
+    assert sweep.tables == []
+
+
 def test_a_stopped_sweep_resumes_in_its_round(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
     def stop(planned: Planned) -> float:
         if planned.config.seed == 4 and planned.config.norm.name == "batch":
