@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sweeper.errors import UserError, format_names, nearest
 from sweeper.runs.directory import RunDirectory
-from sweeper.runs.elsewhere import Elsewhere
-from sweeper.summary.columns import HIDDEN
+from sweeper.runs.elsewhere import Elsewhere, check_device
+from sweeper.runs.scores import task_of
+from sweeper.summary.columns import HIDDEN, MEASURES
 from sweeper.summary.differences import Differences, compare_runs
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_rows import to_frame
 from sweeper.summary.find import BEST, find_ensemble, find_finished, find_run
-from sweeper.summary.measure_columns import with_measures
+from sweeper.summary.measure_columns import PREFIXES, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.study import Method
 from sweeper.summary.table import read_runs
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from sweeper.runs.network import TrainedNetwork
 
 AnyPath = str | PathLike[str]
+Texts = str | Sequence[str]  # one, or several
 
 
-def results(output_dir: AnyPath = "outputs", sweep: str | None = None, where: Sequence[str] = ()) -> "Results":
+def results(output_dir: AnyPath = "outputs", sweep: str | None = None, where: Texts = ()) -> "Results":
     """Return the runs of a folder.
 
     Args:
@@ -44,6 +47,10 @@ def results(output_dir: AnyPath = "outputs", sweep: str | None = None, where: Se
     return Results(Path(output_dir), sweep, where)
 
 
+def several(texts: Texts) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
 class Results:
     """The runs of a folder, or of one sweep; read anew by each method.
 
@@ -51,8 +58,8 @@ class Results:
     directory.
     """
 
-    def __init__(self, output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()) -> None:
-        self.output_dir, self.sweep, self.where = output_dir, sweep, tuple(where)
+    def __init__(self, output_dir: Path, sweep: str | None = None, where: Texts = ()) -> None:
+        self.output_dir, self.sweep, self.where = output_dir, sweep, several(where)
         self.read()
 
     def read(self, measures: Sequence[str] = ()) -> pd.DataFrame:
@@ -71,13 +78,21 @@ class Results:
     def among(self, run: str) -> tuple[str | None, Sequence[str]]:
         return (self.sweep, self.where) if run == BEST else (None, ())
 
-    def runs(self, measures: Sequence[str] = ()) -> pd.DataFrame:
+    def runs(self, measures: Texts = ()) -> pd.DataFrame:
         """Return a row for each run, best validation accuracy first: `run_id`, settings, results, state.
 
         Args:
             measures: columns to add, such as `class_accs`.
+
+        Raises:
+            UserError: there is no such measure.
         """
-        return self.read(measures).drop(columns=list(HIDDEN))
+        frame = self.read(several(measures)).drop(columns=list(HIDDEN))
+        valid = (*MEASURES, *PREFIXES)
+        for name in several(measures):
+            if name not in valid and name not in frame:
+                raise UserError(f"unknown measure {name}{nearest(name, valid)}; choose from {format_names(valid)}")
+        return frame
 
     def curves(self) -> pd.DataFrame:
         """Return a row for each epoch of each run: `run_id`, `epoch`, and the metrics of metrics.jsonl."""
@@ -88,9 +103,9 @@ class Results:
     def effects(
         self,
         baseline: Mapping[str, Any] | None = None,
-        measures: Sequence[str] = (),
+        measures: Texts = (),
         *,
-        tune: Sequence[str] = (),
+        tune: Texts = (),
         anytime: bool = False,
         diverged_as_chance: bool = False,
     ) -> pd.DataFrame:
@@ -107,9 +122,10 @@ class Results:
             UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does
                 not vary.
         """
+        tuned, measures = several(tune), several(measures)
         frame = self.read(measures)
         correctness = correctness_of(frame, self.output_dir / "runs")
-        method = Method(tuned=tuple(tune), measures=tuple(measures), is_anytime=anytime, is_chance=diverged_as_chance)
+        method = Method(tuned=tuned, measures=measures, is_anytime=anytime, is_chance=diverged_as_chance)
         return to_frame(effects(frame, baseline, method=method, correctness=correctness))
 
     def load(self, run: str = BEST, device: str = "auto") -> "TrainedNetwork":
@@ -120,6 +136,7 @@ class Results:
         Raises:
             UserError: there is no such finished run, or its network or the device is not available.
         """
+        check_device(device)
         from sweeper.runs.network import load_network  # imports torch
 
         return load_network(self.find(run), device)
@@ -135,21 +152,34 @@ class Results:
             device: auto, cpu or cuda.
 
         Raises:
-            UserError: a run or a path does not exist, or runs have different classes.
+            UserError: a run or a path does not exist, runs have different classes or are of segmentation, or the device
+                is not available.
         """
+        check_device(device)
+        records = self.find_all(run)
+        for record in records:
+            if task_of((record.run() or {}).get("effective")) == "segmentation":
+                raise UserError(
+                    f"{record.run_id} is of segmentation: it predicts a class for each pixel; write its masks with "
+                    f"python -m sweeper predict {record.run_id} IMAGE"
+                )
         from sweeper.runs.network import load_network
         from sweeper.trained.images import find_images
         from sweeper.trained.predict import predict
 
         given = [images] if isinstance(images, str | PathLike) else images
-        networks = [load_network(record, device) for record in self.find_all(run)]
+        networks = [load_network(record, device) for record in records]
         found = predict(networks, find_images([Path(path) for path in given]))
         for reason in found.unreadable.values():
             warnings.warn(reason, stacklevel=2)
         return found.probabilities
 
     def errors(
-        self, run: str = BEST, true: str | None = None, predicted: str | None = None, data_root: AnyPath | None = None
+        self,
+        run: str = BEST,
+        true: str | int | None = None,
+        predicted: str | int | None = None,
+        data_root: AnyPath | None = None,
     ) -> pd.DataFrame:
         """Return the test images that a run predicts wrongly, most confident first.
 
@@ -166,7 +196,8 @@ class Results:
         """
         record = self.find(run)
         where = Elsewhere({} if data_root is None else {"root": str(data_root)})
-        return find_mistakes(record, images_of(record, where), true, predicted).frame
+        classes = [None if name is None else str(name) for name in (true, predicted)]
+        return find_mistakes(record, images_of(record, where), *classes).frame
 
     def diff(self, first: str, second: str) -> Differences:
         """Return what differs between two runs.

@@ -71,6 +71,32 @@ def test_runs_may_be_chosen(output_dir: Path) -> None:
         sweeper.results(output_dir, "nothing")
 
 
+def test_one_text_is_a_list_of_one(output_dir: Path) -> None:
+    results = sweeper.results(output_dir, where="norm=batch")
+    assert len(results.runs("test_ece")) == 2 and results.runs("test_ece")["test_ece"].notna().all()
+    effects = sweeper.results(output_dir).effects({"norm": "none"}, "test_acc")
+    assert list(effects["measure"]) == ["test_acc"]
+    with pytest.raises(UserError, match="--tune lr: no such axis"):
+        sweeper.results(output_dir).effects(tune="lr")
+
+
+def test_an_unknown_measure_names_the_valid_ones(output_dir: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^unknown measure test_f1 .did you mean test_macro_f1.*; choose from class_accs, .*test_ece, "
+    ):
+        sweeper.results(output_dir).runs(["test_f1"])
+
+
+def test_what_a_network_cannot_do_is_refused(output_dir: Path, tmp_path: Path) -> None:
+    results = sweeper.results(output_dir)
+    for refused in (lambda: results.load("none-0", "gpu"), lambda: results.predict("none-0", tmp_path, "gpu")):
+        with pytest.raises(UserError, match=r"^device=gpu is invalid: must be one of auto, cpu, cuda"):
+            refused()
+    finish(output_dir, "masks", [0.5], task={"name": "segmentation"})
+    with pytest.raises(UserError, match=r"^masks is of segmentation: .* python -m sweeper predict masks IMAGE"):
+        results.predict("masks", tmp_path)
+
+
 def test_two_runs_are_compared(output_dir: Path) -> None:
     found = sweeper.results(output_dir).diff("none-0", "batch-0")
     assert found.settings == {"norm": ("none", "batch")} and found.test is not None and found.test.p == 1
@@ -90,6 +116,8 @@ def test_a_network_classifies_images(trained: Path, image_root: Path, tmp_path: 
     assert len(results.predict("best", file.parent, "cpu")) == 10
     errors = results.errors("best", data_root=image_root)
     assert (errors["true"] != errors["predicted"]).all() and errors["file"].str.startswith("test/").all()
+    with pytest.raises(UserError, match="--true 3: unknown class"):
+        results.errors("best", true=3, data_root=image_root)
 
 
 def test_torch_is_imported_where_a_network_is_loaded(output_dir: Path) -> None:
