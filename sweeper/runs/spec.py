@@ -37,7 +37,7 @@ class RunSpec:
 
     Attributes:
         config: validated, its `extend` the files that the run uses, its `data.val_size` a number, unless the dataset
-            has validation images of its own. Nothing changes it.
+            has validation images of its own, its `data.train_size` null where it is all images. Nothing changes it.
         choices: the functions that the config's groups choose.
         cached: the decoded dataset.
         effective: the settings that can change the result, see `effective_config`.
@@ -93,6 +93,8 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     config = replace(config, data=resolve_val_size(config.data, cached), extend=names)
     check_data(config.data, cached.num_train, cached.input_shape[0])
     warn_about_split(given, config.data, cached)
+    if config.data.train_size == count_train_images(all_images := replace(config.data, train_size=None), cached):
+        config = replace(config, data=all_images)
     check_cutout(config, min(cached.input_shape[1:]))
     check_ignored(config.task.ignore_index, cached.classes)
     load_teacher(config, cached)
@@ -199,6 +201,10 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
         effective["model"]["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
     if config.loss.teacher is not None and Path(config.loss.teacher).is_file():
         effective["loss"]["teacher"] = digest_of(config.loss.teacher)
+    if isinstance(weights := effective["loss"].get("class_weights"), list):  # 2.0 is the weight 2
+        effective["loss"]["class_weights"] = [
+            int(value) if isinstance(value, float) and value.is_integer() else value for value in weights
+        ]
     return {key: without_negative_zero(value) for key, value in effective.items()}
 
 

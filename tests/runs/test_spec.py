@@ -78,6 +78,7 @@ def identify(overrides: str = "", fingerprint: str = "f00d") -> str:
         ("architecture=blur_pool", "architecture.blur_pool=true"),
         ("scheduler.warmup_epochs=1", "scheduler.warmup_epochs=1.0"),
         ("optimizer.lr=1e-3", "optimizer.lr=0.001"),
+        ("loss.class_weights=[1.0,2.0,0.5]", "loss.class_weights=[1,2,0.5]"),
         ("", "seed=0 epochs=30 batch_size=64"),
     ],
 )
@@ -286,11 +287,13 @@ def test_splits_of_a_folder_are_identified_by_their_images(tmp_path: Path, caplo
     some = resolved("data.train_size=4")
     assert some.effective == {**fifth.effective, "data": {**fifth.effective["data"], "train_size": 4}}
     assert some.num_train == 4 and some.run_id != fifth.run_id
+    assert resolved("data.train_size=29").run_id == fifth.run_id != resolved("data.train_size=28").run_id
     shutil.copytree(root / "train", root / "val")
     (root / "train").rename(root / "test")
     shutil.copytree(root / "val", root / "train")
     own = resolved()
     assert "val_size" not in own.effective["data"] and own.num_train == 40
+    assert resolved("data.train_size=40").run_id == own.run_id
     counts = describe(own, command="", device={}, parameters=1, trained=1)["dataset"]
     assert (counts["train"], counts["val"], counts["test"]) == (40, 40, 40)
     assert resolve(own.config).run_id == own.run_id
