@@ -60,10 +60,10 @@ def rewrite_text(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if key.startswith("--"):
         return with_home(argument)
-    if not equals or (key not in text_settings() and key != "extend"):
+    if not equals or (key not in text_settings() and key.lstrip("+") != "extend"):
         return argument
-    if key == "extend":
-        return f"extend=[{','.join(map(bare_or_quoted, extensions([argument])))}]"
+    if key.lstrip("+") == "extend":
+        return f"{key}=[{','.join(map(bare_or_quoted, extensions([argument])))}]"
     typed = value.split(",")
     if any(map(MEANT.match, typed)) or is_read(argument):
         return argument
@@ -72,8 +72,11 @@ def rewrite_text(argument: str) -> str:
 
 
 def extensions(arguments: Sequence[str]) -> list[str]:
-    """Return the files of the last `extend=...`: FILE, FILE,FILE or [FILE,FILE], as typed or as Hydra reads them."""
-    typed = [argument for argument in arguments if argument.startswith("extend=")]
+    """Return the files of the last `extend=...`: FILE, FILE,FILE or [FILE,FILE], as typed or as Hydra reads them.
+
+    It may be written `++extend=...`, which Hydra takes as well.
+    """
+    typed = [argument for argument in arguments if argument.lstrip("+").startswith("extend=")]
     if not typed:
         return []
     value = typed[-1].partition("=")[2]

@@ -123,3 +123,9 @@ def test_flags_come_first_wherever_they_are_typed(tmp_path: Path) -> None:
     typed = ["model=mlp", "-m", "seed=0,1", "--config-dir", "my", "epochs=3"]
     assert rewrite(typed) == ["-m", "--config-dir", "my", "model=mlp", "seed=0,1", "epochs=3"]
     assert rewrite(["--cfg", "job", "model=mlp"]) == ["--cfg", "job", "model=mlp"]
+
+
+@pytest.mark.parametrize("key", ["extend", "+extend", "++extend"])
+def test_files_of_choices_are_found_however_hydra_is_told_to_set_them(key: str) -> None:
+    assert extensions([f"{key}=[a.py,w/b.py]"]) == ["a.py", "w/b.py"]
+    assert rewrite([f"{key}=a.py,my files/b.py"]) == [f'{key}=[a.py,"my files/b.py"]']

@@ -82,7 +82,8 @@ def execute(given: str, file: str) -> ModuleType:
         lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
         what = " ".join(f"{type(error).__name__}: {error}".split())
         beside = f"{error.name}.py" if isinstance(error, ImportError) else ""
-        hint = f"; name that file first: extend=[{beside},...]" if (Path(file).parent / beside).is_file() else ""
+        first = f"; name that file first: extend=[{Path(given).parent / beside},...]"
+        hint = first if (Path(file).parent / beside).is_file() else ""
         raise UserError(f"extend={given}, line {lines[-1]}: {what}{hint}") from error
     return module
 

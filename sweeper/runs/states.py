@@ -140,9 +140,13 @@ def parse_state(text: Any) -> State:
 
 
 def has_owner(record: RunDirectory) -> bool:
-    """Return whether a process works on the run: it has the lock."""
+    """Return whether a process works on the run: it has the lock.
+
+    Raises:
+        UserError: the output folder cannot be written.
+    """
     try:
-        with lock_of(record).acquire(blocking=False):
+        with locking(record), lock_of(record).acquire(blocking=False):
             return False
     except Timeout:
         return True
@@ -192,21 +196,34 @@ def lock_of(record: RunDirectory) -> FileLock:
 
 
 @contextmanager
+def locking(record: RunDirectory) -> Iterator[None]:
+    """Name the output folder in an error of the system while a run is locked.
+
+    Raises:
+        UserError: the output folder cannot be written.
+    """
+    try:
+        yield
+    except Timeout:  # an OSError too
+        raise
+    except OSError as error:
+        raise UserError(f"output_dir={record.folder.parent.parent} cannot be written: {error}") from error
+
+
+@contextmanager
 def run_lock(record: RunDirectory) -> Iterator[None]:
     """Hold the lock of a run; wait while another process holds it. The system releases the lock of a dead process.
 
     Raises:
         UserError: the output folder cannot be written.
     """
-    try:
+    with locking(record):
         lock = lock_of(record)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             log.info("%s: another process is training this run; waiting", name_of(record.run_id).text)
             lock.acquire()
-    except OSError as error:
-        raise UserError(f"output_dir={record.folder.parent.parent} cannot be written: {error}") from error
     try:
         yield
     finally:

@@ -50,9 +50,14 @@ def check_exclusions(combinations: Sequence[Composed]) -> None:
         for key, value in rule.items():
             found = [value_of(composed, str(key)) for composed in combinations]
             if value not in found:
-                valid = format_names(set(map(format_value, found)))
+                texts = set(map(format_value, found))
+                if isinstance(value, str) and value in texts:
+                    raise UserError(
+                        f'sweep.exclude: {key}="{value}" is a text, which no combination has; write {value}'
+                    )
                 raise UserError(
-                    f"sweep.exclude: no combination has {key}={format_value(value)}; the sweep's values: {valid}"
+                    f"sweep.exclude: no combination has {key}={format_value(value)}; the sweep's values: "
+                    f"{format_names(texts)}"
                 )
         if not any(matches(composed, rule) for composed in combinations):
             together = " with ".join(f"{key}={format_value(value)}" for key, value in rule.items())

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config, validate
@@ -142,11 +142,13 @@ def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
     """Check the sweep's own settings, before they are used.
 
     Raises:
-        UserError: one is out of its range, or swept.
+        UserError: one is out of its range, or swept; or a swept range has no step.
     """
     validate(base.sweep, "sweep.")
     for override in overrides:
-        key = override.get_key_element()
+        key, value = override.get_key_element(), override.value()
+        if isinstance(value, RangeSweep) and value.step == 0:
+            raise UserError(f"{override.input_line}: the step of a range must not be 0")
         if override.is_sweep_override() and key.lstrip("+").startswith("sweep."):
             raise UserError(f"{override.input_line}: a setting of the sweep itself cannot be swept; choose one value")
 

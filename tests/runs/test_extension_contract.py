@@ -68,6 +68,14 @@ def test_a_file_that_does_not_fit_is_refused_with_its_line(source: str) -> None:
     assert {path: dict(registry_of(path)) for path in EXTENDABLE.values()} == before and not LOADED
 
 
+def test_a_file_that_is_imported_is_named_where_it_is() -> None:
+    Path("w").mkdir()
+    Path("w/mine.py").write_text("from beside import act\n")
+    Path("w/beside.py").touch()
+    with pytest.raises(UserError, match=r"; name that file first: extend=\[w/beside\.py,\.\.\.\]$"):
+        load(["w/mine.py"])
+
+
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [

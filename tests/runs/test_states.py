@@ -267,6 +267,15 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> Non
         pass
 
 
+def test_an_output_folder_that_cannot_be_written_is_named_where_a_run_is_recorded_as_running(
+    record: RunDirectory,
+) -> None:
+    leave(record, "running")
+    (record.folder.parent.parent / ".locks").touch()
+    with pytest.raises(UserError, match=r"^output_dir=.* cannot be written"):
+        decide(record, CODE, "same_code")
+
+
 def test_archived_runs_are_numbered(record: RunDirectory) -> None:
     outputs = record.folder.parent.parent
     for number in (1, 2):

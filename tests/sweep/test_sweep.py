@@ -117,6 +117,7 @@ def test_a_failure_is_reported_immediately_and_the_other_runs_finish(train: Trai
     ("rule", "sentence"),
     [
         ("[{modl:mlp}]", "sweep.exclude: modl is neither a group nor a setting (did you mean model?)"),
+        ('[{epochs:"30"}]', 'sweep.exclude: epochs="30" is a text, which no combination has; write 30'),
         ("[{model:cnn}]", "sweep.exclude: no combination has model=cnn; the sweep's values: mlp, softmax"),
         (
             "[{model:mlp,optimizer:adam}] optimizer=sgd,adam sweep.design=one_at_a_time",
