@@ -20,7 +20,7 @@ from sweeper.summary.columns import (
     is_result,
 )
 from sweeper.summary.together import Together
-from sweeper.sweep.baseline import center, choose_baseline, is_beside, most_common, with_usual
+from sweeper.sweep.baseline import center, choose_baseline, is_beside, most_common
 
 PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, which are no axes
 
@@ -106,8 +106,7 @@ def choose_baselines(
     Raises:
         UserError: there is no such value, or two are given that do not occur together.
     """
-    slots = [index for index, axis in enumerate(axes) if axis in SLOTS]
-    rows = with_usual(list(map(tuple, settings[list(axes)].to_numpy(dtype=object))), slots)
+    rows = with_usual_slots(list(map(tuple, settings[list(axes)].to_numpy(dtype=object))), axes)
     middle = center(rows)
     baselines = {}
     for index, axis in enumerate(axes):
@@ -130,6 +129,16 @@ def choose_baselines(
     if middle is None or {*axes} <= {*given}:
         return baselines, []
     return baselines, [row for row, cells in zip(settings.index, rows, strict=True) if is_beside(cells, middle)]
+
+
+def with_usual_slots(rows: Sequence[tuple[Any, ...]], axes: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the values of runs with the most common one where a model lacks the slot, which changes nothing there."""
+    usual = {
+        index: most_common(known)
+        for index, axis in enumerate(axes)
+        if axis in SLOTS and (known := [row[index] for row in {*rows} if row[index] is not None])
+    }
+    return [tuple(usual.get(index) if cell is None else cell for index, cell in enumerate(row)) for row in rows]
 
 
 def check_axes(given: Collection[str], axes: Sequence[str]) -> None:

@@ -60,17 +60,6 @@ def center(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:
     return middle
 
 
-def with_usual(rows: Sequence[tuple[Any, ...]], columns: Iterable[int]) -> list[tuple[Any, ...]]:
-    """Return the values of runs with the most common one where a model lacks the slot, which changes nothing there.
-
-    Args:
-        rows: the values of the settings that vary, of each run, None in these columns where the slot is missing.
-    """
-    known = {index: [row[index] for row in {*rows} if row[index] is not None] for index in columns}
-    usual = {index: most_common(values) for index, values in known.items() if values}
-    return [tuple(usual.get(index) if cell is None else cell for index, cell in enumerate(row)) for row in rows]
-
-
 def is_beside(row: Sequence[Any], middle: Sequence[Any]) -> bool:
     """Return whether a configuration differs from the center in several settings, and is no part of its design."""
     return [cell == usual for cell, usual in zip(row, middle, strict=True)].count(False) > 1

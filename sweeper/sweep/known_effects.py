@@ -1,14 +1,15 @@
 """Current estimates of the effects of a design, from the finished runs of its plan, with one observation per seed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from sweeper.files import number
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
-from sweeper.sweep.baseline import center, choose_baseline, config_defaults, typed_value, with_usual
+from sweeper.sweep.baseline import center, choose_baseline, config_defaults, most_common, typed_value
 from sweeper.sweep.designs import Row, contrasts
 from sweeper.sweep.expand import Axis
 from sweeper.sweep.notation import is_crossed
@@ -91,17 +92,25 @@ def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[i
         factors: of the design.
     """
     used = list({planned.run_id: row_of(planned, factors) for planned in finished}.values())
-    middle = center([tuple(cell or 0 for cell in row) for row in with_usual(used, range(len(factors)))])
-    if middle is not None:
-        return [*middle]
-    defaults, chosen = config_defaults(), []
-    for position, axis in enumerate(factors):
+    defaults, named = config_defaults(), list[str]()
+    values: list[list[Any]] = []
+    for axis in factors:
         keys = [key.lstrip("+") for key in axis.keys]
         first = min(range(len(keys)), key=lambda index: (keys[index] not in defaults, keys[index]))
-        values = [typed_value(texts[first].partition("=")[2], defaults.get(keys[first])) for texts in axis.values]
-        ran = [values[index] for row in used if (index := row[position]) is not None]
-        chosen.append(values.index(choose_baseline(keys[first], ran or values, defaults)))
-    return chosen
+        named.append(keys[first])
+        default = defaults.get(keys[first])
+        values.append([typed_value(texts[first].partition("=")[2], default) for texts in axis.values])
+
+    def ran(position: int, rows: Iterable[tuple[int | None, ...]]) -> list[Any]:
+        known = [values[position][index] for row in rows if (index := row[position]) is not None]
+        return known or values[position]
+
+    usual = [most_common(ran(position, {*used})) for position in range(len(factors))]
+    chosen = center(
+        tuple(usual[position] if index is None else values[position][index] for position, index in enumerate(row))
+        for row in used
+    ) or [choose_baseline(key, ran(position, used), defaults) for position, key in enumerate(named)]
+    return [cells.index(cell) for cells, cell in zip(values, chosen, strict=True)]
 
 
 def row_of(planned: Planned, factors: Sequence[Axis]) -> tuple[int | None, ...]:

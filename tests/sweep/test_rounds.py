@@ -227,7 +227,7 @@ def test_the_values_of_a_sweep_are_compared_as_in_effects(sweep: Sweeps, caplog:
 @pytest.mark.parametrize(
     ("swept", "design"),
     [
-        (("model=mlp,softmax", "norm=batch,none", "activation=selu,tanh"), "product"),
+        (("model=mlp,softmax", "norm=none,batch", "activation=tanh,selu"), "product"),
         (("model=softmax,mlp", "norm=none,batch"), "leave_one_out"),
     ],
 )
