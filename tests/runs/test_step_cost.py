@@ -191,6 +191,14 @@ def test_records_that_cannot_be_repeated_are_user_errors(records: list[RunDirect
 def test_the_command_measures_the_changes_of_finished_runs(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = [0.0]
+
+    def now(trainer: Trainer) -> float:
+        is_slower = any(isinstance(module, torch.nn.SiLU) for module in trainer.state.model.modules())
+        clock[0] += 0.00125 if is_slower else 0.001
+        return clock[0]
+
+    monkeypatch.setattr(Trainer, "now", now)
     monkeypatch.setattr(step_cost, "BLOCK_SECONDS", 0.001)
     file = tmp_path / "cost.json"
     arguments = ["cost", "--output-dir", str(outputs), "--format", "json", "--output", str(file)]
@@ -198,6 +206,7 @@ def test_the_command_measures_the_changes_of_finished_runs(
     content = json.loads(file.read_text())
     (change,) = content["comparisons"]
     assert (change["axis"], change["value"], change["baseline"], change["pairs"]) == ("activation", "silu", "relu", 1)
+    assert change["step_time_ratio"] == pytest.approx(1.25)
     assert change["step_time_ratio"] == pytest.approx(change["seconds"] / change["baseline_seconds"])
     compared = CliRunner().invoke(app, ["effects", "--output-dir", str(outputs), "--format", "json"])
     of_effects = json.loads(compared.stdout)["comparisons"][0]
