@@ -38,10 +38,9 @@ def draw_curves(selection: Selection, title: str, path: Path) -> bool:
             run = Path(folder) / "runs" / run_id
             run.mkdir(parents=True)
             epochs = rows[end].drop(columns="run").to_dict("records") if end in rows else []
-            cells = [{name: cell for name, cell in epoch.items() if pd.notna(cell)} for epoch in epochs]
-            lines = [
-                json.dumps({"train_seconds": 0.0} | epoch) for epoch in cells
-            ]  # of untimed runs; not in the picture
+            untimed = {"train_seconds": 0.0}  # every epoch has some; they are not in the picture
+            known = [{name: cell for name, cell in epoch.items() if pd.notna(cell)} for epoch in epochs]
+            lines = [json.dumps(untimed | epoch) for epoch in known]
             (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         write_curves(Path(folder), selection.frame, title=title, output=path)
     return True
