@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sweeper.cli import register_schema
 from sweeper.config import Config, to_config
+from sweeper.data.batches import Step
 from sweeper.data.cache import Images, load, prepare
 from sweeper.data.validation import resolve_val_size
 from sweeper.training.build import TrainingComponents, build, choose_all, seeded_model
@@ -137,11 +138,16 @@ def lightning(model: nn.Module, loader: Loader, meter: Ends) -> None:
 
 
 def upper_bound(components: TrainingComponents, meter: Ends) -> None:
-    """Train this project's model, memory format and optimizer on prepared batches, and do nothing else."""
-    batches = islice(components.train_loader.epoch(1), PREPARED)
-    prepared = [(images.clone(), targets.clone()) for images, targets in batches]
+    """Train this project's model, memory format and optimizer on prepared batches, and do nothing else.
+
+    The layers that are frozen in the second epoch are frozen, since that is the epoch that this is compared with.
+    """
+    loader, recipe = components.train_loader, components.recipe
+    prepared = [(images.clone(), targets.clone()) for images, targets in islice(loader.epoch(1), PREPARED)]
     model, optimizer = components.state.model, components.state.optimizer
     model.train()
+    for course in recipe.courses:
+        course(model, Step(len(loader), recipe.total_steps, loader.seed))
     for images, targets in cycle(prepared):
         loss = F.cross_entropy(model(images), targets)
         optimizer.zero_grad()

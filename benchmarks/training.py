@@ -64,7 +64,8 @@ airbench_small has the recipe and the batch size of its experiment, 1,024.
   access, then applies `ToTensor` and `Normalize`; `DataLoader(batch_size=N, shuffle=True)`; `torch.optim.Adam`;
   `loss.item()` at every step; the same modules. **workers**: the same with two loader workers.
 - **lightning**: Lightning's `Trainer` with its defaults but no progress bar, on the loader without workers.
-- **upper bound**: sweeper's model, memory format and optimizer on prepared batches, and nothing else.
+- **upper bound**: sweeper's model, memory format and optimizer on prepared batches, and nothing else. What is frozen
+  in the second epoch is frozen.
 - **sweeper**: `python train.py` with records, checkpoints and TensorBoard; the training part of the second epoch.
 
 Each side is measured for a few seconds in a separate process, so the ratios include the machine's noise. A ratio to the
@@ -144,10 +145,11 @@ def train(how: str, overrides: list[str]) -> tuple[dict[str, float], float, floa
 
 def measure_model(overrides: list[str], sides: list[str], figures: Figures) -> None:
     """Measure each side once. This project's second epoch counts, since the first includes one-time costs."""
+    overrides = ["epochs=2", *overrides]
     for side in sides:
         line, _, _ = process(str(REPOSITORY / "benchmarks" / "baseline.py"), side, str(SECONDS), *overrides)
         figures[side].append(float(line))
-    seen, _, memory = train("--clocked", ["epochs=2", *overrides])
+    seen, _, memory = train("--clocked", overrides)
     training, epoch = seen["trained"] - seen["begin"], seen["end"] - seen["begin"]
     figures["sweeper"].append(seen["images"] / training)
     figures["epoch"].append(epoch)

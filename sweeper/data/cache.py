@@ -16,10 +16,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweeper.choice import choose
 from sweeper.data.image_scan import CACHE_TAG
 from sweeper.data.source import Source
-from sweeper.data.sources import COMMON, DATASETS, cache_folder
+from sweeper.data.sources import locate
 from sweeper.errors import UserError
 from sweeper.files import write_text
 from sweeper.groups import DataConfig
@@ -95,10 +94,21 @@ def prepare(config: DataConfig) -> Cached:
     Raises:
         UserError: the images are missing or unreadable, or the cache cannot be written.
     """
-    source = choose("data", config, DATASETS, COMMON)()
-    folder = cache_folder(config, source)
+    source, folder = locate(config)
     cached = read_index(source, folder) or decode(source, folder)
     keep_names(cached)
+    return cached
+
+
+def find(config: DataConfig) -> Cached | None:
+    """Find the dataset in the cache; None where it is not decoded yet.
+
+    Raises:
+        UserError: the images are missing.
+    """
+    cached = read_index(*locate(config))
+    if cached is not None:
+        keep_names(cached)
     return cached
 
 

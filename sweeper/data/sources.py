@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweeper.choice import Registry
+from sweeper.choice import Registry, choose
 from sweeper.data import published
 from sweeper.data.image_files import as_array, lenient, read_image
 from sweeper.data.image_folders import list_images
@@ -169,16 +169,17 @@ def published_source(
     return Source(key, decode)
 
 
-def cache_folder(config: DataConfig, source: Source) -> Path:
-    """Return the folder of a source's decoded images, whether or not it exists.
+def locate(config: DataConfig) -> tuple[Source, Path]:
+    """Return a dataset, and the folder of its decoded images, whether or not it exists.
 
     Raises:
-        UserError: the setting names none.
+        UserError: the images are missing, or no folder is named.
     """
+    source = choose("data", config, DATASETS, COMMON)()
     if config.cache is None:
         raise UserError("data.cache=null: name a folder for the decoded images")
     name = hashlib.sha256(f"{CACHE_VERSION} {source.key}".encode()).hexdigest()[:16]
-    return Path(config.cache) / f"{config.name}-{name}"
+    return source, Path(config.cache) / f"{config.name}-{name}"
 
 
 DATASETS: Registry = {

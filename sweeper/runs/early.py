@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from sweeper.choice import choose
 from sweeper.config import Config
-from sweeper.data.cache import Cached, read_index
+from sweeper.data.cache import Cached, find
 from sweeper.data.source import Source
-from sweeper.data.sources import COMMON, DATASETS, cache_folder
 from sweeper.errors import UserError
-from sweeper.groups import DataConfig
 from sweeper.runs.spec import settle
 from sweeper.training.build import check
 
@@ -18,8 +15,8 @@ COLORS = 3
 MANY = 10**6  # images
 
 
-def check_before_decoding(config: Config) -> None:
-    """Check a config with invented images where its own are not decoded yet; nothing where they are.
+def check_before_decoding(config: Config) -> Cached | None:
+    """Return a config's images where they are decoded; where they are not yet, check it with invented ones.
 
     What is wrong with images of every size, with any number of classes, is wrong with the config's own.
 
@@ -27,28 +24,19 @@ def check_before_decoding(config: Config) -> None:
         UserError: a setting is wrong, see `sweeper.training.build.check`, or see `sweeper.runs.spec.resolve`.
     """
     config, choices = settle(config)
-    if is_decoded(config.data):
-        return
+    if (cached := find(config.data)) is not None:
+        return cached
     found, channels = [], len(config.data.mean or ()) or COLORS
     for side, classes in zip(SIDES, CLASSES, strict=True):
         size = config.data.image_size or side
         try:
             check(config, choices, invented((channels, size, size), classes))
-            return
+            return None
         except UserError as error:
             found.append(error)
     if len(set(map(str, found))) == 1:
         raise found[0]
-
-
-def is_decoded(config: DataConfig) -> bool:
-    """Return whether the images of a dataset are in the cache.
-
-    Raises:
-        UserError: they are missing.
-    """
-    source = choose("data", config, DATASETS, COMMON)()
-    return read_index(source, cache_folder(config, source)) is not None
+    return None
 
 
 def invented(shape: tuple[int, int, int], classes: int) -> Cached:

@@ -49,6 +49,7 @@ class Reevaluation:
         device_type: what it was evaluated on.
         recorded_device: what it was trained on.
         score: the metric that was evaluated: acc, or miou of segmentation.
+        ignored: the index of the class whose pixels do not count, which has no scores; None where all count.
     """
 
     recorded_score: float
@@ -59,6 +60,7 @@ class Reevaluation:
     device_type: str
     recorded_device: str
     score: str = "acc"
+    ignored: int | None = None
 
 
 def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reevaluation:
@@ -95,6 +97,7 @@ def evaluate_run(record: RunDirectory, where: Elsewhere | None = None) -> Reeval
         device.type,
         recorded_device,
         score,
+        test.ignore_index if isinstance(test, PixelEvaluation) else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Runs that equal commands have asked for before, found without torch: the decision "already finished" needs none.
 
 What `spec.resolve` found is kept in <output_dir>/.resolved/, in a folder named by a hash of the program's source files,
-under a hash of the config and the images' key: these determine it.
+under a hash of the config, with the images' key: these determine it.
 """
 
 import hashlib
@@ -14,10 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.choice import choose
 from sweeper.config import Config, validate
 from sweeper.data.source import Source
-from sweeper.data.sources import COMMON, DATASETS, cache_folder
+from sweeper.data.sources import locate
 from sweeper.errors import UserError, WriteError
 from sweeper.files import read_json, write_json
 from sweeper.groups import DataConfig
@@ -69,37 +68,34 @@ class KnownRuns:
         self.images: dict[str, tuple[Source, dict[str, Any]] | None] = {}
 
     def to_skip(self, config: Config) -> tuple[KnownRun, Decision] | None:
-        """Return the run of a config if it is known and will not be trained again, else None."""
+        """Return the run of a config if it is known and will not be trained again, else None.
+
+        The images come last: a folder of many is slow to list, and a new run lists it anyway.
+        """
         try:
             validate(config)
-            known = self.find(config)
-            decision = None if known is None else decide(known.record, known.code, config.sweep.reuse)
+            found = read_json(file_of(config)) if is_self_contained(config) else None
+            if found is None:
+                return None
+            effective, slots = found["effective"], tuple(found["missing_slots"])
+            known = KnownRun(config, effective, str(found["run_id"]), code_of(effective), slots, int(found["num_test"]))
+            decision = decide(known.record, known.code, config.sweep.reuse)
+            if decision.action is not Action.SKIP or (images := self.images_of(config.data)) is None:
+                return None
+            source, index = images
+            is_same = (found["images"], found["fingerprint"]) == (source.key, index["fingerprint"])
         except (UserError, OSError, KeyError, TypeError, ValueError):  # `resolve` reports what is wrong
             return None
-        is_done = known is not None and decision is not None and decision.action is Action.SKIP
-        return (known, decision) if is_done else None  # type: ignore[return-value]
-
-    def find(self, config: Config) -> KnownRun | None:
-        images = self.images_of(config.data)
-        if images is None or not is_self_contained(config):
-            return None
-        source, index = images
-        found = read_json(file_of(config, source))
-        if found is None or found["fingerprint"] != index["fingerprint"]:
-            return None
-        effective, slots = found["effective"], tuple(found["missing_slots"])
-        num_test = int(index["shapes"]["test_images"][0])
-        return KnownRun(config, effective, str(found["run_id"]), code_of(effective), slots, num_test)
+        return (known, decision) if is_same else None
 
     def images_of(self, config: DataConfig) -> tuple[Source, dict[str, Any]] | None:
         """Return a dataset and the index of its cache; None where it is not decoded yet."""
         key = repr(config)
         if key not in self.images:
-            source = choose("data", config, DATASETS, COMMON)()
+            source, folder = locate(config)
             self.images[key] = None
             with suppress(OSError, ValueError):
-                index = json.loads((cache_folder(config, source) / "index.json").read_text(encoding="utf-8"))
-                self.images[key] = (source, index)
+                self.images[key] = (source, json.loads((folder / "index.json").read_text(encoding="utf-8")))
         return self.images[key]
 
     def is_decoded(self, config: DataConfig) -> bool:
@@ -119,14 +115,21 @@ def remember(config: Config, spec: "RunSpec") -> None:
     """
     if not is_self_contained(config) or not (Path(config.output_dir) / "runs").is_dir():
         return
-    file = file_of(config, spec.cached.source)
-    content = {"run_id": spec.run_id, "effective": spec.effective, "fingerprint": spec.cached.fingerprint}
+    file, images = file_of(config), spec.cached.source.key
+    content = {
+        "run_id": spec.run_id,
+        "effective": spec.effective,
+        "missing_slots": list(spec.missing_slots),
+        "images": images,
+        "fingerprint": spec.cached.fingerprint,
+        "num_test": spec.num_test,
+    }
     with suppress(WriteError, OSError):
-        if not file.exists():
+        if (read_json(file) or {}).get("images") != images:
             if not file.parent.exists():  # the program has changed: what it resolved before counts no more
                 shutil.rmtree(file.parent.parent, ignore_errors=True)
                 file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(file, content | {"missing_slots": list(spec.missing_slots)}, sync=False)
+            write_json(file, content, sync=False)
 
 
 def is_self_contained(config: Config) -> bool:
@@ -134,9 +137,9 @@ def is_self_contained(config: Config) -> bool:
     return config.model.weights is None and config.loss.teacher is None and not config.extend
 
 
-def file_of(config: Config, source: Source) -> Path:
+def file_of(config: Config) -> Path:
     values: Mapping[str, Any] = {key: value for key, value in asdict(config).items() if key not in OUTSIDE}
-    text = json.dumps([values, source.key], sort_keys=True)
+    text = json.dumps(values, sort_keys=True)
     folder = Path(config.output_dir) / FOLDER / program_digest()
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 

@@ -39,8 +39,7 @@ def run(config: Config, job: Job) -> float:
         WriteError: a checkpoint or a record cannot be written, now or in the middle of training.
         SystemExit: a signal stopped it; the same command resumes it.
     """
-    check_before_decoding(config)
-    spec = resolve(config, labels=job.labels)
+    spec = resolve(config, labels=job.labels, cached=check_before_decoding(config))
     warn_of_missing_slots(spec.config, spec.missing_slots, job)
     record = spec.record
     with run_lock(record):

@@ -234,11 +234,14 @@ def reconcile_state(record: RunDirectory, reason: str, then: State = State.FAILE
     """Return a run's state after its process has ended.
 
     If status.json has `running` but no process holds the lock, the process died: record `then`, with the reason.
+
+    Raises:
+        UserError: the output folder cannot be written.
     """
     if record.status() is None:
         return State.WAITING
     try:
-        with lock_of(record).acquire(blocking=False):
+        with locking(record), lock_of(record).acquire(blocking=False):
             state = state_of(record)
             if state in (State.RUNNING, State.LOST):
                 record.change_state(then, reason)

@@ -235,10 +235,9 @@ class Searcher:
         if failed == number:
             states = Counter(str(recorded_state(planned)) for planned in self.plan if planned.has_own_run)
             runs = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-            raise UserError(
-                f"none of {number} trials has finished (runs: {runs}); search other values, such as smaller "
-                "learning rates"
-            )
+            other = "search other values, such as smaller learning rates"
+            advice = other if State.DIVERGED in states else "their errors are above"
+            raise UserError(f"none of {number} trials has finished (runs: {runs}); {advice}")
         best = self.study.best_trial
         content = {"name": "optuna", "best_params": best.params, "best_value": best.value}
         write_text(self.folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(content)))

@@ -25,14 +25,19 @@ def print_evaluation(name: str, evaluation: Reevaluation) -> None:
     labels = [Text(printable(label)) for label in evaluation.classes]
     limit = stdout_console().width if sys.stdout.isatty() else None
     what = "pixels" if evaluation.score == "miou" else "images"
-    for table in (scores(evaluation.confusion, labels, what), *matrices(evaluation.confusion, labels, limit, what)):
+    per_class = scores(evaluation.confusion, labels, what, evaluation.ignored)
+    for table in (per_class, *matrices(evaluation.confusion, labels, limit, what)):
         console = stdout_console()
         console.width = width_of(table)
         console.print(table)
 
 
-def scores(confusion: NDArray[np.int64], labels: Sequence[Text], what: str = "images") -> Table:
-    """Return precision, recall and the number of images of each class; of pixels, IoU as well."""
+def scores(
+    confusion: NDArray[np.int64], labels: Sequence[Text], what: str = "images", ignored: int | None = None
+) -> Table:
+    """Return precision, recall and the number of images of each class, nothing of the one that does not count; of
+    pixels, IoU as well.
+    """
     hits, predicted, actual = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     table = Table(title="Per class", title_justify="left")
     table.add_column("class")
@@ -41,7 +46,7 @@ def scores(confusion: NDArray[np.int64], labels: Sequence[Text], what: str = "im
         table.add_column(header, justify="right")
     for index, label in enumerate(labels):
         totals = (predicted, actual, predicted + actual - hits)[: 2 + len(others)]
-        parts = [f"{hits[index] / total[index]:.4f}" if total[index] else "-" for total in totals]
+        parts = [f"{hits[index] / total[index]:.4f}" if total[index] and index != ignored else "-" for total in totals]
         table.add_row(label, *parts, f"{actual[index]:,}")
     return table
 

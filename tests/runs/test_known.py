@@ -3,22 +3,26 @@
 import copy
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import REPOSITORY
 from support import composed, record_end
 
 from sweeper.config import Config
+from sweeper.data import image_folders
 from sweeper.errors import Diverged
 from sweeper.runs import known as module
 from sweeper.runs.job import Job
 from sweeper.runs.known import FOLDER, KnownRuns, remember
 from sweeper.runs.reuse import reuse_known
+from sweeper.runs.run import run
 from sweeper.runs.spec import RunSpec, resolve
 from sweeper.runs.states import Action, decide
 
@@ -112,6 +116,38 @@ def test_other_images_of_the_same_key_are_resolved(config: Config) -> None:
     (file,) = (spec.record.folder.parent.parent / FOLDER).glob("*/*")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"fingerprint": "another"}))
     assert KnownRuns().to_skip(config) is None
+
+
+def test_other_files_are_resolved_and_remembered(config: Config, image_root: Path, tmp_path: Path) -> None:
+    finished(config)
+    root = tmp_path / "other"
+    shutil.copytree(image_root, root)
+    moved = replace(config, data=replace(config.data, root=str(root)))
+    remember(moved, resolve(moved))
+    assert KnownRuns().to_skip(moved) is not None
+    next(root.glob("train/*/*")).touch()
+    assert KnownRuns().to_skip(moved) is None
+    remember(moved, resolve(moved))
+    assert KnownRuns().to_skip(moved) is not None
+
+
+def test_a_command_lists_the_images_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve(config)  # decodes them
+    listed: list[Path] = []
+    scan = image_folders.listed
+
+    def counted(root: Path, *sizes: Any) -> image_folders.Listing:
+        listed.append(root)
+        return scan(root, *sizes)
+
+    monkeypatch.setattr(image_folders, "listed", counted)
+    config, job = replace(config, epochs=1), Job("python train.py")
+    for is_known in (False, True):
+        assert (reuse_known(config, job) is not None) is is_known
+        if not is_known:
+            run(config, job)
+        assert len(listed) == 1
+        listed.clear()
 
 
 def test_a_known_result_is_reported(config: Config, caplog: pytest.LogCaptureFixture) -> None:

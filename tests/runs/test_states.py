@@ -274,6 +274,8 @@ def test_an_output_folder_that_cannot_be_written_is_named_where_a_run_is_recorde
     (record.folder.parent.parent / ".locks").touch()
     with pytest.raises(UserError, match=r"^output_dir=.* cannot be written"):
         decide(record, CODE, "same_code")
+    with pytest.raises(UserError, match=r"^output_dir=.* cannot be written"):
+        reconcile_state(record, "killed")
 
 
 def test_archived_runs_are_numbered(record: RunDirectory) -> None:

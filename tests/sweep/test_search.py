@@ -149,6 +149,12 @@ def test_a_diverged_trial_fails_and_the_search_continues(search: Searches, caplo
         search("optimizer.lr=interval(1,2)")
 
 
+def test_a_search_whose_runs_all_failed_does_not_advise_other_values(search: Searches) -> None:
+    search.fails = lambda planned: True
+    with pytest.raises(UserError, match=r"^none of 4 trials has finished \(runs: 4 failed\); their errors are above$"):
+        search(LR)
+
+
 def test_values_that_lead_to_the_same_run_train_once(search: Searches) -> None:
     search("activation=relu,selu", n_trials=3)  # which softmax does not have
     assert len(search.launches) == 1

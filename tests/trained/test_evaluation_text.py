@@ -48,3 +48,11 @@ def test_a_class_that_is_never_predicted_has_no_precision(capsys: pytest.Capture
     lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
     assert ["ant", "0.7500", "1.0000", "3"] in lines
     assert ["bee", "-", "0.0000", "1"] in lines
+
+
+def test_a_class_that_does_not_count_has_no_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    confusion = np.array([[0, 0], [1, 3]])  # a pixel that is bee was predicted as the ignored ant
+    print_evaluation("a-run", Reevaluation(0.75, 0.75, 0, ["ant", "bee"], confusion, "cpu", "cpu", "miou", ignored=0))
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    assert ["ant", "-", "-", "-", "0"] in lines
+    assert ["bee", "1.0000", "0.7500", "0.7500", "4"] in lines
