@@ -18,6 +18,8 @@ State = dict[str, Tensor]
 NESTED = ("model", "state_dict", "model_state_dict")  # where checkpoints keep the weights; Lightning: state_dict
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.")  # of DataParallel, torch.compile, Lightning, and of our own
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.")  # in torchvision's files: norm.1 for norm1
+AUXILIARY = re.compile(r"(aux\d|AuxLogits)\.")  # last layers of GoogLeNet and Inception v3 that only training uses
+EXPORTED = (".onnx", ".pt2")
 COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
 
 
@@ -37,10 +39,12 @@ def read_content(file: str, known: str) -> Any:
         known: the name of the weights that the network's library has, for the message.
 
     Raises:
-        UserError: the file is missing or unreadable.
+        UserError: the file is missing, unreadable or a whole network.
     """
     if not Path(file).is_file():
         raise UserError(f"model.weights={file}: there is no such file; choose null, {known} or an existing file")
+    if file.endswith(EXPORTED):
+        raise UserError(f"model.weights={file} is an exported network; choose its run's best.pt, or a state dict")
     return read_safetensors(file) if file.endswith(".safetensors") else read_pickled(file)
 
 
@@ -130,10 +134,11 @@ def fit_weights(state: State, own: Mapping[str, Tensor], without: Mapping[str, T
 
 
 def convert(state: State, own: Mapping[str, Tensor]) -> State:
-    """Rename the tensors of a known layout to the network's names; leave others as they are."""
+    """Rename the tensors of a known layout to the network's names, without last layers that it does not have."""
     if "_conv_stem.weight" in state:
         return efficientnet_pytorch(state, own)
-    return {OLD_DENSENET.sub(r"\1", name): value for name, value in state.items()}
+    kept = {name: value for name, value in state.items() if name in own or not AUXILIARY.match(name)}
+    return {OLD_DENSENET.sub(r"\1", name): value for name, value in kept.items()}
 
 
 def efficientnet_pytorch(state: State, own: Mapping[str, Tensor]) -> State:

@@ -115,9 +115,9 @@ def torchvision_state(arch: str) -> State:
     try:
         weights: Any = get_model_weights(arch).DEFAULT
         state: State = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        return state
     except Exception as error:
         raise not_fetched(arch, Path(torch.hub.get_dir()) / "checkpoints", error) from error
-    return {name: value for name, value in state.items() if not name.lower().startswith("aux")}
 
 
 def not_fetched(arch: str, cache: Path, error: Exception) -> UserError:

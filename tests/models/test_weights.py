@@ -119,6 +119,9 @@ def test_files_without_weights_are_refused(content: Any, tmp_path: Path, monkeyp
     assert not Path("canary").exists()
     with pytest.raises(UserError, match="there is no such file; choose null, pretrained or an existing file"):
         read_weights("none.pt")
+    Path("weights.pt").rename("exported.pt2")
+    with pytest.raises(UserError, match=r"^model.weights=exported.pt2 is an exported network; choose its run's best"):
+        read_weights("exported.pt2")
 
 
 # EfficientNet-Lite0 (Tan & Le 2019, without squeeze-excitation): expansion, filters, blocks, stride, kernel by stage.

@@ -258,6 +258,21 @@ def test_old_names_in_torchvisions_files(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert {name.removeprefix("network.") for name in model.pretrained_state()} == kept
 
 
+@pytest.mark.parametrize("arch", ["inception_v3", "googlenet"])
+def test_auxiliary_last_layers_of_torchvisions_files_are_left_out(
+    arch: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = models.get_model(arch, aux_logits=True, init_weights=False)
+    kept = {name for name in whole.state_dict() if "aux" not in name.lower() and not name.startswith("fc.")}
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: whole.state_dict())
+    torch.save(whole.state_dict(), tmp_path / "whole.pth")
+    for weights in ("pretrained", str(tmp_path / "whole.pth")):
+        with torch.device("meta"):
+            model = build("torchvision", arch, (3, 96, 96), weights=weights)
+        fitted = {name.removeprefix("network.") for name in model.pretrained_state()}
+        assert fitted == {name for name in kept if "num_batches" not in name}
+
+
 def test_pretrained_weights_without_a_net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
