@@ -1,33 +1,26 @@
 """A contact sheet: wrong test images as one picture, with true and predicted class and probability."""
 
-import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context, rcdefaults, rcParams
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sweeper.summary.curves import rendered
 from sweeper.summary.learning_curves import cut
-from sweeper.summary.output import printable, write_output
+from sweeper.summary.output import printable
+from sweeper.summary.sheet import NAME_LENGTH, blank, write_sheet
 from sweeper.summary.wrong_images import Mistakes, as_pixels
 
 COLUMNS, CELL, CAPTION, TITLE = 8, 1.25, 0.36, 0.4  # images a row; inches of an image, its caption and the title
-NAME_LENGTH = 20  # characters of a class
 
 
-def write_sheet(path: Path, mistakes: Mistakes, top: int) -> None:
+def write_contact_sheet(path: Path, mistakes: Mistakes, top: int) -> None:
     """Draw the first of the mistakes into a PNG file.
 
     Raises:
         UserError: the path is not a file's.
     """
-    with rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing")  # the font lacks the script of a name
-        rcdefaults()  # without the user's matplotlibrc
-        rcParams.update({"font.size": 7, "text.parse_math": False, "savefig.dpi": 150})
-        write_output(path, rendered(draw(mistakes, top), ".png"))
+    write_sheet(path, partial(draw, mistakes, top))
 
 
 def draw(mistakes: Mistakes, top: int) -> Figure:
@@ -36,10 +29,7 @@ def draw(mistakes: Mistakes, top: int) -> Figure:
     columns = min(COLUMNS, max(4, len(shown)))
     rows = -(-len(shown) // columns)
     width, height = columns * CELL, rows * (CELL + CAPTION) + TITLE
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.axis("off")
+    figure, axes = blank(width, height)
     rows_shown: list[Any] = list(shown.itertuples(index=False))
     for position, row in enumerate(rows_shown):
         left, line = position % columns * CELL, position // columns
@@ -49,7 +39,6 @@ def draw(mistakes: Mistakes, top: int) -> Figure:
         names = [cut(str(name), NAME_LENGTH) for name in (row.true, row.predicted)]
         text = f"{names[0]}, not\n{names[1]} ({row.probability:.2f})"
         axes.text(left + CELL / 2, bottom, text, ha="center", va="top", linespacing=1.1)
-    axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     wrong, run_id = len(mistakes.frame), printable(mistakes.run_id)
     title = f"{run_id}: {wrong:,} of {mistakes.num_images:,} test images wrong; most confident {len(shown)}"
     axes.text(0.06, height - 0.1, f"{title}\ntrue class, not the predicted class (its probability)", va="top")

@@ -60,9 +60,9 @@ def write_mistakes(
         if file.suffix.lower() == ".csv":
             write_output(file, as_csv(mistakes.frame))
         else:
-            from sweeper.summary.contact_sheet import write_sheet  # imports matplotlib
+            from sweeper.summary.contact_sheet import write_contact_sheet  # imports matplotlib
 
-            write_sheet(file, mistakes, top)
+            write_contact_sheet(file, mistakes, top)
     return [line, *map(str, files)]
 
 

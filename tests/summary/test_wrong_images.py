@@ -14,7 +14,7 @@ from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.predictions import write_predictions
 from sweeper.runs.stored_images import StoredImages
-from sweeper.summary.contact_sheet import write_sheet
+from sweeper.summary.contact_sheet import write_contact_sheet
 from sweeper.summary.wrong_images import as_pixels, find_mistakes
 
 CLASSES = ["ant", "bee", "cat"]
@@ -84,7 +84,7 @@ def test_bad_input_is_one_sentence(record: RunDirectory, stored: StoredImages) -
 
 def test_the_sheet_shows_the_pixels(record: RunDirectory, stored: StoredImages, tmp_path: Path) -> None:
     mistakes = find_mistakes(record, stored)
-    write_sheet(tmp_path / "deep" / "sheet.png", mistakes, top=9)
+    write_contact_sheet(tmp_path / "deep" / "sheet.png", mistakes, top=9)
     sheet = imread(io.BytesIO((tmp_path / "deep" / "sheet.png").read_bytes()))[..., :3]  # (H, W, 3), 0 to 1
     seen = {tuple(pixel) for pixel in (sheet.reshape(-1, 3) * 255).round().astype(int).tolist()}
     for rank, image in enumerate(mistakes.frame["image"]):
