@@ -57,7 +57,7 @@ tensorboard: setup  ## Show the runs in TensorBoard, live; SWEEP=NAME
 
 # The scripts read their settings from the environment, to which make exports the variables of its command line:
 # `make exercises DATA=FOLDER SEEDS=0 EPOCHS=10`.
-exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10 SMALL=1
+exercises: setup  ## Train the exercises, print the results; DATA=FOLDER SEEDS=0,1,2,3,4 EPOCHS=30 RESNET_EPOCHS=10; SMALL=1: few images
 	@PYTHON=$(PY) scripts/exercises.sh
 
 exercises-test: setup  ## Run the exercises on few images, write their pages from them, check these; ten minutes
@@ -65,7 +65,7 @@ exercises-test: setup  ## Run the exercises on few images, write their pages fro
 
 practice: exercises  # the name in version 0.1
 
-tricks-study: setup  ## Measure the tricks on airbench_small; DATA=FOLDER SEEDS=0,1,2,3,4 WHAT=all; rerun to resume
+tricks-study: setup  ## Measure the tricks on airbench_small; DATA=FOLDER SEEDS=0,1,2,3,4 WHAT=small or all; rerun to resume
 	@PYTHON=$(PY) scripts/tricks.sh
 
 transfer: setup  ## Fine-tune from half of the classes to the other half, and train from scratch; DATA=FOLDER

@@ -140,7 +140,7 @@ def steps_of(group: str) -> list[Trick]:
         found.append(Trick(group, overrides, first_paragraph(function), when_of(group, names[0]), presets=tuple(names)))
     for preset, values in on.items():
         if preset not in alone:
-            text = "Several steps together." if values else "No step."
+            text = "Several steps together." if values else f"No {'course' if group == 'courses' else 'step'}."
             found.append(Trick(group, {group: preset}, text, when_of(group, preset), values))
     return found
 

@@ -114,9 +114,9 @@ def check_positional(entry: Registered, examples: Sequence[Callable[..., Any]]) 
         UserError: it has not.
     """
     shape = positional(entry.function)
-    has_defaults = len(inspect.getfullargspec(entry.function).args) > len(shape or ())
+    examples = [example for example in examples if not has_defaults(example)]
     alike = [example for example in examples if len(positional(example) or ()) == len(shape or ())]
-    if shape is None or has_defaults or not alike:
+    if shape is None or has_defaults(entry.function) or not alike:
         forms = {f"({', '.join([*(positional(example) or ()), '*', 'SETTINGS'])})": None for example in examples}
         raise UserError(
             f"{entry.definition} has the arguments {inspect.signature(entry.function)}; a function in {entry.variable} "
@@ -128,6 +128,12 @@ def check_positional(entry: Registered, examples: Sequence[Callable[..., Any]]) 
             f"{entry.definition} lacks the decorator that sets {format_names(marks)}, such as @needs_draws(1) of "
             "sweeper.data.draws"
         )
+
+
+def has_defaults(function: Callable[..., Any]) -> bool:
+    """Return whether a positional argument of a function has a default, as `own` has, which stands for two kinds."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(item.kind is item.POSITIONAL_OR_KEYWORD and item.default is not item.empty for item in parameters)
 
 
 def positional(function: Callable[..., Any]) -> list[str] | None:

@@ -15,12 +15,8 @@ app.add_typer(push, name="push")
 
 OutputDir = Annotated[Path, typer.Option(help="Folder with the runs and summaries.")]
 RUN = "A run's ID, its last digits, best, or a run directory"
-Words = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="RUN [KEY=VALUE]", help=f"{RUN}; data.root=DIR, data.cache=DIR, device=cpu|cuda, extend=FILE."
-    ),
-]
+MOVED = "data.root=DIR, data.cache=DIR, extend=FILE"
+Words = Annotated[list[str] | None, typer.Argument(metavar="RUN [KEY=VALUE]", help=f"{RUN}; {MOVED}.")]
 Sweep = Annotated[str | None, typer.Option("--sweep", metavar="SWEEP", help="Choose best among the runs of a sweep.")]
 Where = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Choose best among runs with this; may be repeated.")
@@ -42,7 +38,9 @@ def one_run(words: list[str], command: str) -> str:
 
 @app.command()
 def evaluate(
-    arguments: Words = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN [KEY=VALUE]", help=f"{RUN}; {MOVED}, device=cpu|cuda.")
+    ] = None,
     best: Annotated[
         bool,
         typer.Option("--best", help="Evaluate the best run of the best configuration by val_acc, for each dataset."),
@@ -175,6 +173,8 @@ def diff(
     first: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}.")],
     second: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN}.")],
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    sweep: Sweep = None,
+    where: Where = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Show what differs between two runs: settings, code, data, machine, curves, test accuracy (McNemar's test).
@@ -183,11 +183,14 @@ def diff(
     """
     from sweeper.summary.differences import compare_runs
     from sweeper.summary.differences_text import as_json, print_differences
-    from sweeper.summary.find import find_run
+    from sweeper.summary.find import BEST, find_run
 
     if format not in ("table", "json"):
         raise UserError(f"--format {format}: unknown format; choose from json, table")
-    found = compare_runs(*(find_run(name, output_dir) for name in (first, second)))
+    names, among = (first, second), (sweep, where or [])  # which choose among the best, or are refused
+    found = compare_runs(
+        *(find_run(name, output_dir, *(among if name == BEST or BEST not in names else ())) for name in names)
+    )
     if format == "json":
         sys.stdout.write(as_json(found))
     else:

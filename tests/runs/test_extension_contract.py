@@ -30,6 +30,8 @@ BAD = {
         "slope: float = 0.1"
     ): ", line 1: a has the arguments (slope: float = 0.1); a function in ACTIVATIONS has",
     ACT.format("**settings"): ", line 1: a has the arguments (**settings); a function in ACTIVATIONS has (*, SETTINGS)",
+    "def n(*, eps: float = 0.1):\n    pass\nNORMS = {'n': n}\n": ", line 1: n has the arguments (*, eps: float = 0.1); "
+    "a function in NORMS has (num_features, dims, *, SETTINGS)",
     ACT.format("*, slope=0.1"): ", line 1: a: the setting slope has no annotation; write slope: float, or another of",
     ACT.format(
         "*, slope: dict"

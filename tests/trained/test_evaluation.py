@@ -93,6 +93,8 @@ def test_diff_tells_two_runs_apart(records: Records, tmp_path: Path, capsys: pyt
     command("diff", records["softmax"].run_id, records["cnn"].run_id, "--output-dir", tmp_path)
     text = capsys.readouterr().out
     assert "Curves differ from epoch 1 on" in text and "McNemar" in text and "norm" in text
+    command("diff", "best", records["cnn"].run_id, "--where", "model=softmax", "--output-dir", tmp_path)
+    assert capsys.readouterr().out == text
     records["cnn"].predictions.unlink()
     with pytest.raises(UserError, match=r"^no test of the accuracies: .*predictions\.npz is missing or damaged$"):
         command("diff", records["softmax"].run_id, records["cnn"].run_id, "--output-dir", tmp_path)
