@@ -18,6 +18,7 @@ from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config, validate
 from sweeper.errors import UserError, WriteError, format_names
+from sweeper.files import number
 from sweeper.runs.naming import named, positioned
 from sweeper.runs.provenance import command_as_typed
 from sweeper.runs.signals import handled_stops
@@ -210,9 +211,7 @@ def launch_all(to_run: Sequence[Planned], base: Config, launch: Launch, folder: 
             return None
         returns += launched
         reasons = {tuple(returned.overrides or ()): str(returned._return_value) for returned in launched}
-        states = [
-            reconcile_state(planned.record, reasons.get(tuple(planned.overrides), NO_STATUS)) for planned in to_run
-        ]
+        states = [ended_state(planned, reasons.get(tuple(planned.overrides), NO_STATUS)) for planned in to_run]
         if base.sweep.fail_fast and set(states) != {State.FINISHED}:
             sys.exit(1)
         over = [STATES[state].is_done or state is State.CANCELLED for state in states]
@@ -228,13 +227,22 @@ def states_after(runs: Sequence[Planned], folder: Path) -> list[State]:
     """Return the states of runs whose launcher was stopped. Slurm ends or restarts the runs in its queue."""
     queued = queued_runs(folder)
     return [
-        recorded_state(planned) if planned.run_id in queued else reconcile_state(planned.record, NO_STATUS)
-        for planned in runs
+        recorded_state(planned) if planned.run_id in queued else ended_state(planned, NO_STATUS) for planned in runs
     ]
 
 
 def recorded_state(planned: Planned) -> State:
-    return State.WAITING if planned.record.status() is None else state_of(planned.record)
+    """Return a run's state; waiting while the record is of the attempt that the plan replaces."""
+    status = planned.record.status()
+    heartbeat = None if status is None else number(status.get("heartbeat"))
+    is_replaced = planned.decision.starts_over and heartbeat is not None and heartbeat == planned.heartbeat
+    return State.WAITING if status is None or is_replaced else state_of(planned.record)
+
+
+def ended_state(planned: Planned, reason: str) -> State:
+    """Return the state of a run whose process has ended, see `reconcile_state`."""
+    state = recorded_state(planned)
+    return state if state is State.WAITING else reconcile_state(planned.record, reason)
 
 
 @contextmanager
@@ -252,7 +260,7 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
         why = "stopped at the first failure" if code == 1 else "stopped"
-        note = " without retraining finished runs" if RETRAIN in sys.argv else ""
+        note = " without retraining the others" if RETRAIN in sys.argv else ""
         print(f"{why}: {shown}; to resume{note}:\n{command_as_typed(without=RETRAIN)}", file=sys.stderr)
         sys.exit(code)
     finally:

@@ -246,6 +246,20 @@ def test_a_plan_of_another_version_is_refused_and_kept(train: Train, tmp_path: P
     assert not (tmp_path / "outputs" / "runs").exists()
 
 
+def test_a_retraining_that_never_starts_is_no_finished_run(train: Train, tmp_path: Path) -> None:
+    """The record is still that of the earlier attempt, which the plan replaces."""
+    sweep = ("model=softmax", "epochs=1", "seed=0,1")
+    assert train(*sweep, flags=("-m",)).returncode == 0
+    (tmp_path / "outputs" / "stale").touch()  # where the earlier attempts would go
+    done = train(*sweep, "sweep.reuse=none", flags=("-m",))
+    assert done.returncode == 1
+    assert "2 runs did not finish; retrying" in done.stdout + done.stderr
+    assert "error: 2 of 2 runs did not finish: " in done.stderr and done.stderr.count("(waiting)") == 2
+    (tmp_path / "outputs" / "stale").unlink()
+    assert train(*sweep, "sweep.reuse=none", flags=("-m",)).returncode == 0
+    assert len(list((tmp_path / "outputs" / "stale").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("states", "text"),
     [
