@@ -242,3 +242,17 @@ def test_the_file_of_an_experiment_needs_its_first_line(
     assert message.startswith("error: experiment=mine: the first line of an experiment's file must be # @package _glob")
     assert "\n" not in message
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_setting_of_the_sweep_in_a_swept_experiment_is_refused(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, sweep in (("a", "{}"), ("b", "{dry_run: true}")):
+        file = tmp_path / "my" / "experiment" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"# @package _global_\nepochs: 1\nsweep: {sweep}\n")
+    message = error_of(["-m", "--config-dir=my", *small, "experiment=a,b"], monkeypatch)
+    assert message.startswith("error: sweep.dry_run is true where this is swept, and false for the sweep, which has one ")
+    assert "experiment=b; nothing was started)" in message
+    assert not (tmp_path / "outputs").exists()

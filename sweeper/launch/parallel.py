@@ -1,7 +1,7 @@
 """hydra/launcher=parallel: runs on worker processes, shown in a live table where the terminal can redraw it."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -13,7 +13,7 @@ from sweeper.display import can_redraw
 from sweeper.launch.hydra_app import HydraApp
 from sweeper.launch.live import LiveTable
 from sweeper.launch.workers import Workers
-from sweeper.runs.naming import RunName, name_of, named
+from sweeper.runs.naming import name_of
 from sweeper.sweep.plan import Planned
 
 
@@ -40,19 +40,8 @@ class ParallelRuns:
         table = nullcontext() if self.outputs is None else LiveTable(folder, self.outputs)
         with table:
             return self.workers.run(
-                NamedJobs(app, names).execute,
+                replace(app, names=names).execute,
                 jobs,
                 fail_fast=app.config.sweep.fail_fast,
                 names=[names[run.run_id].text for run in runs],
             )
-
-
-class NamedJobs:
-    """Executes jobs in another process with the names that runs have in this one."""
-
-    def __init__(self, app: HydraApp, names: Mapping[str, RunName]) -> None:
-        self.app, self.names = app, names
-
-    def execute(self, number: int, overrides: Sequence[str]) -> JobReturn:
-        with named(self.names):
-            return self.app.execute(number, overrides)

@@ -161,7 +161,8 @@ class Submitter:
         assert self.code is not None
         context = with_configs(self.context, self.code / "conf")
         app = HydraApp.here(context, self.config, self.task_function)
-        app = replace(app, extensions=copies(app.extensions, self.code))
+        names = {run_id: replace(name, position="") for run_id, name in app.names.items()}  # a job's log is of few runs
+        app = replace(app, extensions=copies(app.extensions, self.code), names=names)
         job = SlurmJob(app, Path.cwd(), self.settings["concurrent"], self.settings["cpus_per_run"])
         executor = SlurmExecutor(self.folder / token, self.settings["max_timeouts"], python=PYTHON)
         parameters = executor_parameters(self.settings, token, self.code)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from sweeper.errors import UserError
+
 ID_DIGITS = 10  # the digits at the end of a run ID, which commands take in place of all of it
 
 
@@ -37,12 +39,27 @@ class RunName:
         return logging.INFO if verbose or not self.position else logging.DEBUG
 
 
+# Of the runs that the sweep has planned, by run ID; empty in a single run.
 NAMES: ContextVar[Mapping[str, RunName]] = ContextVar("NAMES", default={})  # noqa: B039  never changed in place
 
 
 def name_of(run_id: str) -> RunName:
     """Return the name of a run in this process; its ID in a single run."""
     return NAMES.get().get(run_id, RunName(run_id))
+
+
+def check_planned(run_id: str) -> None:
+    """Check that this run is one that the sweep has planned; any run may be trained by itself.
+
+    Raises:
+        UserError: what determines the run has changed since, so that its name and its place in the tables are of another.
+    """
+    planned = NAMES.get()
+    if planned and run_id not in planned:
+        raise UserError(
+            f"this is now the run {run_id}, which the sweep has not planned: its configuration files, its images or "
+            "its weights have changed since; rerun the command to plan it again"
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sweeper.errors import Diverged
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.job import Job
 from sweeper.runs.known import KnownRuns
-from sweeper.runs.naming import ID_DIGITS, name_of
+from sweeper.runs.naming import ID_DIGITS, check_planned, name_of
 from sweeper.runs.provenance import next_command
 from sweeper.runs.scores import best_val_of, score_in
 from sweeper.runs.states import Decision, Reason
@@ -25,11 +25,13 @@ def reuse_known(config: Config, job: Job) -> float | None:
 
     Raises:
         Diverged: it diverged.
+        UserError: the sweep has not planned this run.
     """
     found = KnownRuns().to_skip(config)
     if found is None:
         return None
     known, decision = found
+    check_planned(known.run_id)
     warn_of_missing_slots(config, known.missing_slots, job)
     return reuse(known.record, decision)
 

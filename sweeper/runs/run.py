@@ -12,7 +12,7 @@ from sweeper.runs.attempt import Attempt
 from sweeper.runs.early import check_before_decoding
 from sweeper.runs.job import Job
 from sweeper.runs.known import remember
-from sweeper.runs.naming import name_of
+from sweeper.runs.naming import check_planned, name_of
 from sweeper.runs.provenance import describe
 from sweeper.runs.reuse import describe_result, log_next, reuse, warn_of_missing_slots
 from sweeper.runs.scores import best_val_of
@@ -34,12 +34,13 @@ def run(config: Config, job: Job) -> float:
         The validation accuracy of its best epoch, or the metric that ranks the runs of its task.
 
     Raises:
-        UserError: a setting is wrong; nothing was started.
+        UserError: a setting is wrong, or the sweep has not planned this run; nothing was started.
         Diverged: the loss is not finite, now or in an earlier attempt.
         WriteError: a checkpoint or a record cannot be written, now or in the middle of training.
         SystemExit: a signal stopped it; the same command resumes it.
     """
     spec = resolve(config, labels=job.labels, cached=check_before_decoding(config))
+    check_planned(spec.run_id)
     warn_of_missing_slots(spec.config, spec.missing_slots, job)
     record = spec.record
     with run_lock(record):

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.utils import JobReturn
 
 from sweeper.config import LONGEST_NAME, Config, validate
-from sweeper.errors import UserError, WriteError, format_names
+from sweeper.errors import UserError, WriteError
 from sweeper.files import number
 from sweeper.runs.naming import named, positioned
 from sweeper.runs.provenance import command_as_typed
@@ -82,8 +82,7 @@ def run_sweep(
         jobs = expand(rounds.overrides, base.sweep.zip, base.sweep.design)
         if not jobs:
             raise UserError("a swept parameter expands to no values")
-        new = make_plan(jobs, compose, concurrency or 1)
-        check_output_dir(new, base)
+        new = make_plan(jobs, compose, concurrency or 1, base)
         plan += new
         to_run = sorted((planned for planned in new if planned.is_to_run), key=running_order(base.sweep.order, plan))
         if not to_run and rounds.extend(plan):
@@ -152,20 +151,6 @@ def check_sweep_settings(overrides: Sequence[Override], base: Config) -> None:
             raise UserError(f"{override.input_line}: the step of a range must not be 0")
         if override.is_sweep_override() and key.lstrip("+").startswith("sweep."):
             raise UserError(f"{override.input_line}: a setting of the sweep itself cannot be swept; choose one value")
-
-
-def check_output_dir(plan: Sequence[Planned], base: Config) -> None:
-    """Check that all runs of a sweep have one output folder, where its plan and its table are.
-
-    Raises:
-        UserError: they have several.
-    """
-    folders = {base.output_dir, *(planned.config.output_dir for planned in plan)}
-    if len(folders) > 1:
-        raise UserError(
-            f"output_dir is {format_names(folders)} for runs of one sweep; choose one folder for all, such as "
-            f"output_dir=outputs: runs do not mix, and python -m sweeper summary --where KEY=VALUE selects some"
-        )
 
 
 def describe_sweep(overrides: Sequence[Override], base: Config) -> str:

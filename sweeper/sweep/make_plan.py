@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from sweeper.config import Config, validate
 from sweeper.display import progress
-from sweeper.errors import UnusedSetting, UserError
+from sweeper.errors import UnusedSetting, UserError, format_names
 from sweeper.files import number
 from sweeper.runs.known import KnownRuns
 from sweeper.runs.states import Action, Decision, Reason, decide
@@ -23,19 +23,24 @@ if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
 
 
-def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurrency: int = 1) -> list[Planned]:
+def make_plan(
+    jobs: Sequence[Job], compose: Callable[[Job], Composed], concurrency: int = 1, base: Config | None = None
+) -> list[Planned]:
     """Compose and check every job and decide its action; a shared dataset is prepared once.
 
     Args:
         concurrency: runs at a time, which share the cores, for the estimates.
+        base: the config of what is not swept, with the settings that all jobs share; None where that was checked.
 
     Raises:
-        UserError: a job cannot run, or an exclusion matches no combination or all of them.
+        UserError: a job cannot run or changes a setting of the sweep, or an exclusion matches no combination or all of them.
     """
     combinations = []
     for job in jobs:
         with error_context(job, jobs):
             combinations.append(compose(job))
+    if base is not None:
+        check_shared(jobs, [composed.config for composed in combinations], base)
     check_exclusions(combinations)
     known_runs, trainable = KnownRuns(), Trainable(concurrency)
     for job, composed in zip(jobs, combinations, strict=True):
@@ -74,6 +79,29 @@ def make_plan(jobs: Sequence[Job], compose: Callable[[Job], Composed], concurren
         raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
     trainable.estimate([planned for planned in plan if planned.is_to_run])
     return plan
+
+
+def check_shared(jobs: Sequence[Job], configs: Sequence[Config], base: Config) -> None:
+    """Check that all jobs have the sweep's own settings and its output folder, where its plan and its table are.
+
+    Raises:
+        UserError: one has others, such as those of a swept experiment, which would have no effect.
+    """
+    folders = {base.output_dir, *(config.output_dir for config in configs)}
+    if len(folders) > 1:
+        raise UserError(
+            f"output_dir is {format_names(folders)} for runs of one sweep; choose one folder for all, such as "
+            f"output_dir=outputs: runs do not mix, and python -m sweeper summary --where KEY=VALUE selects some"
+        )
+    shared = asdict(base.sweep)
+    for job, config in zip(jobs, configs, strict=True):
+        with error_context(job, jobs):
+            for key, value in asdict(config.sweep).items():
+                if value != shared[key]:
+                    raise UserError(
+                        f"sweep.{key} is {format_value(value)} where this is swept, and {format_value(shared[key])} for "
+                        f"the sweep, which has one value: add sweep.{key}=VALUE to the command"
+                    )
 
 
 def check_design(plan: Sequence[Planned]) -> None:

@@ -27,7 +27,6 @@ from sweeper.sweep.durations import format_duration
 from sweeper.sweep.execute import (
     Launch,
     PrintTable,
-    check_output_dir,
     check_sweep_settings,
     clean_stop,
     conclude,
@@ -132,7 +131,7 @@ class Searcher:
         """
         ends = [self.first | {key: end} for key, distribution in self.space.items() for end in ends_of(distribution)]
         jobs = [job for params in ends for job in self.jobs_of(params)]
-        return make_plan(jobs, self.compose)
+        return make_plan(jobs, self.compose, base=self.base)
 
     def next_trials(self, number: int) -> list[Tried]:
         """Plan the next trials, first those that were not finished; none at the end.
@@ -275,7 +274,6 @@ def run_search(
     searcher = Searcher(overrides, compose, search)
     base, folder = searcher.base, searcher.folder
     ends = searcher.plan_ends()
-    check_output_dir(ends, base)
     searcher.open_study()
     at_a_time = search.n_jobs or max(1, (concurrency or 1) // len(searcher.jobs_of(searcher.first)))
     log.info(searcher.describe(at_a_time, concurrency, ends))

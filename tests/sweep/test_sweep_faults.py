@@ -137,6 +137,28 @@ def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_
     assert [status(run)["state"] for run in (failing, continuing)] == ["finished"] * 2
 
 
+def test_a_run_whose_settings_change_before_its_turn_is_not_trained_in_place_of_the_planned_one(
+    small: list[str], tmp_path: Path
+) -> None:
+    preset = tmp_path / "conf" / "optimizer" / "mine.yaml"
+    preset.parent.mkdir(parents=True)
+    preset.write_text("defaults: [adam]\nlr: 0.001\n")
+    sweep = ["--config-dir", "conf", *small, *PARALLEL, "optimizer=mine", "model=mlp", "model.hidden=[400]", "epochs=30"]
+    process = start([*sweep, "seed=0,1,2"], tmp_path)
+    planned = caught(tmp_path, 2, process)
+    preset.write_text("defaults: [adam]\nlr: 0.002\n")
+    for run in planned:
+        thaw(run)
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, shown
+    assert runs(tmp_path) == planned
+    assert [status(run)["state"] for run in planned] == ["finished"] * 2
+    changed = r"failed: .*seed=2: this is now the run \S+, which the sweep has not planned: its configuration files, "
+    assert re.search(changed, shown), shown
+    assert "rerun the command to plan it again" in shown
+    assert "1 of 3 runs did not finish" in shown
+
+
 def test_a_run_out_of_memory_among_six(small: list[str], tmp_path: Path) -> None:
     hidden = "model.hidden=[8],[9],[10],[3000000],[11],[12]"
     process = start([*small, "model=mlp", hidden, "epochs=1"], tmp_path)
