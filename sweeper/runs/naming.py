@@ -52,7 +52,7 @@ def check_planned(run_id: str) -> None:
     """Check that this run is one that the sweep has planned; any run may be trained by itself.
 
     Raises:
-        UserError: what determines the run has changed since, so that its name and its place in the tables are of another.
+        UserError: it is not, since what determines a run has changed meanwhile.
     """
     planned = NAMES.get()
     if planned and run_id not in planned:

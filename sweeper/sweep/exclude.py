@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -18,11 +20,12 @@ def value_of(composed: Composed, key: str) -> Any:
     """
     if key in composed.presets:
         return composed.presets[key]
-    try:
-        return attrgetter(key)(composed.config)
-    except AttributeError as error:
-        names = [*composed.presets, *(name for name, _, _ in settings(composed.config))]
-        raise UserError(f"sweep.exclude: {key} is neither a group nor a setting{nearest(key, names)}") from error
+    with suppress(AttributeError):
+        value = attrgetter(key)(composed.config)
+        if not is_dataclass(value):
+            return value
+    names = [*composed.presets, *(name for name, _, _ in settings(composed.config))]
+    raise UserError(f"sweep.exclude: {key} is neither a group nor a setting{nearest(key, names)}")
 
 
 def matches(composed: Composed, rule: dict[str, Any]) -> bool:

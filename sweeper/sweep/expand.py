@@ -39,7 +39,7 @@ def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = (), de
     with the next seed or dataset.
 
     Raises:
-        UserError: see `axes_of` and `factors_of`.
+        UserError: see `axes_of` and `factors_of`; or a design has a value twice.
         HydraException: an override sweeps over an interval, which has no list of values.
     """
     axes = axes_of(overrides, zips)
@@ -49,6 +49,9 @@ def expand(overrides: Iterable[Override], zips: Sequence[Sequence[str]] = (), de
     if wrong := [axis for axis in factors if design == "screen" and len(axis.values) != 2]:
         counts = ", ".join(f"{','.join(axis.keys)} has {len(axis.values)}" for axis in wrong)
         raise UserError(f"sweep.design=screen: each swept key needs two values, off and on; {counts}")
+    for axis in axes:
+        if again := [" ".join(texts) for index, texts in enumerate(axis.values) if texts in axis.values[:index]]:
+            raise UserError(f"sweep.design={design}: {again[0]} is given twice; give each value once")
     jobs: list[Sequence[tuple[str, ...]]] = []
     for row in rows(design, [len(axis.values) for axis in factors]):
         chosen = {axis.keys: axis.values[number] for axis, number in zip(factors, row, strict=True)}

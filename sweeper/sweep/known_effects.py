@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from sweeper.files import number
+from sweeper.runs.directory import flat_settings
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
 from sweeper.sweep.baseline import center, choose_baseline, config_defaults, most_common, typed_value
@@ -85,21 +86,21 @@ def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[i
     """Return the index of each factor's value with which its others are compared, as `effects` chooses it.
 
     A run counts for the factors whose slots its model has. The keys of a zip vary together; the first by name that has
-    a default decides.
+    a default decides, see `deciding_setting`.
 
     Args:
         finished: the runs from which effects are estimated.
         factors: of the design.
     """
-    used = list({planned.run_id: row_of(planned, factors) for planned in finished}.values())
+    rows = {planned.run_id: row_of(planned, factors) for planned in finished}
+    used = list(rows.values())
     defaults, named = config_defaults(), list[str]()
     values: list[list[Any]] = []
-    for axis in factors:
-        keys = [key.lstrip("+") for key in axis.keys]
-        first = min(range(len(keys)), key=lambda index: (keys[index] not in defaults, keys[index]))
-        named.append(keys[first])
-        default = defaults.get(keys[first])
-        values.append([typed_value(texts[first].partition("=")[2], default) for texts in axis.values])
+    for position, axis in enumerate(factors):
+        runs = {rows[planned.run_id][position]: planned for planned in finished}
+        setting, cells = deciding_setting(axis, [runs.get(index) for index in range(len(axis.values))], defaults)
+        named.append(setting)
+        values.append(cells)
 
     def ran(position: int, rows: Iterable[tuple[int | None, ...]]) -> list[Any]:
         known = [values[position][index] for row in rows if (index := row[position]) is not None]
@@ -111,6 +112,38 @@ def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[i
         for row in used
     ) or [choose_baseline(key, ran(position, used), defaults) for position, key in enumerate(named)]
     return [cells.index(cell) for cells, cell in zip(values, chosen, strict=True)]
+
+
+def deciding_setting(axis: Axis, runs: Sequence[Planned | None], defaults: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return the setting that decides the baseline of an axis, and its value for each of the axis's values.
+
+    It is the key that was typed; where that is a group whose presets have one name, the setting in which they differ,
+    which tables of effects show: dropout.rate rather than dropout.
+
+    Args:
+        runs: one with each value; None where no run has it.
+        defaults: see `sweeper.sweep.baseline.config_defaults`.
+    """
+    keys = [key.lstrip("+") for key in axis.keys]
+
+    def first(names: Sequence[str]) -> str:
+        return min(names, key=lambda name: (name not in defaults, name))
+
+    key = first(keys)
+    specs = [run.spec for run in runs if run is not None and run.spec is not None]
+    # A group of steps has no name: what it is called is what was typed.
+    groups = [
+        flat_settings({key: spec.effective.get(key)}) for spec in specs if hasattr(getattr(spec.config, key, 0), "name")
+    ]
+    names = {name for group in groups for name in group}
+    varied = [name for name in names if len({str(group.get(name)) for group in groups}) > 1]
+    if len(groups) == len(axis.values) and varied:
+        setting = key if key in varied else first(varied)
+        cells = [group.get(setting) for group in groups]
+        if len({*cells}) == len(cells):
+            return setting, cells
+    typed = [texts[keys.index(key)].partition("=")[2] for texts in axis.values]
+    return key, [typed_value(text, defaults.get(key)) for text in typed]
 
 
 def row_of(planned: Planned, factors: Sequence[Axis]) -> tuple[int | None, ...]:

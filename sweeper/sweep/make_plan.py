@@ -33,7 +33,8 @@ def make_plan(
         base: the config of what is not swept, with the settings that all jobs share; None where that was checked.
 
     Raises:
-        UserError: a job cannot run or changes a setting of the sweep, or an exclusion matches no combination or all of them.
+        UserError: a job cannot run or changes a setting of the sweep, or an exclusion matches no combination or all
+            of them.
     """
     combinations = []
     for job in jobs:
@@ -99,8 +100,8 @@ def check_shared(jobs: Sequence[Job], configs: Sequence[Config], base: Config) -
             for key, value in asdict(config.sweep).items():
                 if value != shared[key]:
                     raise UserError(
-                        f"sweep.{key} is {format_value(value)} where this is swept, and {format_value(shared[key])} for "
-                        f"the sweep, which has one value: add sweep.{key}=VALUE to the command"
+                        f"sweep.{key} is {format_value(value)} where this is swept, and {format_value(shared[key])} "
+                        f"for the sweep, which has one value: add sweep.{key}=VALUE to the command"
                     )
 
 

@@ -32,10 +32,11 @@ def swept_overrides(jobs: Sequence[Sequence[str]], design: str = "product") -> l
         design: see sweeper.sweep.designs.rows.
 
     Returns:
-        The overrides that some other job does not have. Of a design that changes one factor at a time, what changes in
-        the reference, such as `norm=batch seed=0`; the reference itself is called as it is, such as `baseline seed=0`.
+        The overrides that some other job does not have, none of a single job. Of a design that changes one factor at a
+        time, what changes in the reference, such as `norm=batch seed=0`; the reference itself is called as it is, such
+        as `baseline seed=0`.
     """
-    common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    common = set.intersection(*map(set, jobs)) if jobs else set()
     if design not in REFERENCES or not jobs:
         return [" ".join(override for override in job if override not in common) for job in jobs]
     found = []

@@ -90,7 +90,7 @@ def describe(plan: Sequence[Planned], axes: Sequence[str], concurrency: int | No
         list_all: list new runs as well.
     """
     swept = swept_overrides([planned.overrides for planned in plan], plan[0].config.sweep.design)
-    called = {id(planned): name or "the run" for planned, name in zip(plan, swept if plan[1:] else [""], strict=True)}
+    called = {id(planned): name or "the run" for planned, name in zip(plan, swept, strict=True)}
     lines = []
     for (_, is_new), group in groupby(sorted(plan, key=listing_order), listing_order):
         if is_new and not list_all:

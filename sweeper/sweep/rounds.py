@@ -121,11 +121,13 @@ class Rounds:
         return text
 
     def answer(self, plan: Sequence[Planned]) -> str:
-        """Return the effects as mean ± half-width; empty without a precision."""
+        """Return the effects as mean ± half-width; empty without a precision, or where no pair has ended."""
         limit = self.sweep.precision
         if limit is None:
             return ""
         lines = [f"  {format_effect(effect, limit)}" for effect in effects_of(plan, self.factors, self.sweep.design)]
+        if not lines:
+            return ""
         spec = next((planned.spec for planned in plan if planned.spec is not None), None)
         test = f"test_{score_of(None if spec is None else spec.effective)}"
         return "\n".join([f"sweep.precision={limit:g} on {test}, {len(self.seeds)} seeds:", *lines])

@@ -148,7 +148,7 @@ def test_a_sweep_that_drops_runs_says_so(
 
 
 def test_a_sweep_whose_runs_all_fail_before_they_are_recorded_names_them(
-    sweep: Sweeps, monkeypatch: pytest.MonkeyPatch
+    sweep: Sweeps, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(runs: Sequence[Planned], _: Path) -> list[Any]:
         for planned in runs:
@@ -157,9 +157,10 @@ def test_a_sweep_whose_runs_all_fail_before_they_are_recorded_names_them(
         return []
 
     monkeypatch.setattr(sweep, "launch", fail)
-    with pytest.raises(UserError, match="2 of 2 runs did not finish: "):
-        sweep("norm=none,batch")
+    with pytest.raises(UserError, match="8 of 8 runs did not finish: "):
+        sweep(*PRECISE)
     assert sweep.tables == []
+    assert "on test_acc" not in caplog.text  # no answer without a pair
 
 
 def test_a_stopped_sweep_resumes_in_its_round(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
@@ -222,6 +223,22 @@ def test_the_values_of_a_sweep_are_compared_as_in_effects(sweep: Sweeps, caplog:
         ("optimizer.lr", "optimizer.lr=0.01 vs. optimizer.lr=0.0005: +0.0000 ± 0.0500, not significant"),
     ):
         assert f"  {line}\n" in f"{caplog.text}\n" and f": {means[key]:+.4f} ±" in line
+
+
+def test_presets_that_set_one_value_are_compared_as_in_effects(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[dict[str, Any]] = []
+
+    def accuracy(planned: Planned) -> float:
+        config = planned.config
+        acc = 0.5 + DIFFERENCES[config.seed] * (config.dropout.rate or 0)
+        ran.append({"dropout.rate": config.dropout.rate, "seed": config.seed, "test_acc": acc})
+        return acc
+
+    sweep.accuracy = accuracy
+    sweep("dropout=heavy,light", "sweep.precision=0.05")  # the default, none, is not among them; heavy is first by name
+    (compared,) = (one for one in effects(table(*ran)).comparisons if one.metric == "test_acc")
+    assert compared.changes[0].baseline < compared.changes[0].value
+    assert f"dropout=heavy vs. dropout=light: {compared.mean:+.4f} ±" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -345,6 +362,9 @@ def test_the_design_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
         (["sweep.precision=0.1", "sweep.max_seeds=3"], "sweep.max_seeds=3 is out of range: must be at least 4"),
         (["sweep.precision=0"], "sweep.precision=0.0 is out of range: must be above 0"),
         (["sweep.precision=0.1", "seed=0,1"], "sweep.precision=0.1: nothing is swept but seed and data"),
+        (["sweep.design=screen", "norm=none,batch", "seed=0,0,1"], "sweep.design=screen: seed=0 is given twice"),
+        (["sweep.design=one_at_a_time", "norm=none,batch,batch"], "sweep.design=one_at_a_time: norm=batch is given"),
+        (["norm=none,batch", "sweep.exclude=[{sweep:1}]"], "sweep.exclude: sweep is neither a group nor a setting"),
         ([*PRECISE, "seed=0,a"], "seed=a: must be an integer from 0"),
         ([*PRECISE, "seed=range(0,21)"], "seed has 21 values, more than sweep.max_seeds=20"),
         ([*PRECISE, "sweep.exclude=[{seed:1}]"], "sweep.exclude and sweep.zip must not name seed"),

@@ -143,7 +143,16 @@ def test_a_run_whose_settings_change_before_its_turn_is_not_trained_in_place_of_
     preset = tmp_path / "conf" / "optimizer" / "mine.yaml"
     preset.parent.mkdir(parents=True)
     preset.write_text("defaults: [adam]\nlr: 0.001\n")
-    sweep = ["--config-dir", "conf", *small, *PARALLEL, "optimizer=mine", "model=mlp", "model.hidden=[400]", "epochs=30"]
+    sweep = [
+        "--config-dir",
+        "conf",
+        *small,
+        *PARALLEL,
+        "optimizer=mine",
+        "model=mlp",
+        "model.hidden=[400]",
+        "epochs=30",
+    ]
     process = start([*sweep, "seed=0,1,2"], tmp_path)
     planned = caught(tmp_path, 2, process)
     preset.write_text("defaults: [adam]\nlr: 0.002\n")

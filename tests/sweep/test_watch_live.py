@@ -114,13 +114,13 @@ def test_a_long_command_stays_on_its_line_and_a_long_name_in_its_column(
         f"python train.py -m {' '.join(f'model.hidden={[units] * 9}' for units in range(20))}",
         "seed=" + "1" * 600,
     )
-    save(tmp_path, [job("a", name)], command=command)
+    save(tmp_path, [job("a", name), job("b", "seed=2")], command=command)
     watch(tmp_path, None, once=True)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == f"1 run: 1 waiting; nothing is running; to resume: {command}"
+    assert lines[-1] == f"2 runs: 2 waiting; nothing is running; to resume: {command}"
     assert max(map(len, lines[:-1])) == WIDE
     rows = cells("\n".join(lines))
-    assert "".join(row[0] for row in rows) == f"{name} a"
+    assert "".join(row[0] for row in rows) == f"{name} aseed=2 b"
     assert rows[0][1:] == ["waiting", "0/10", "-", "-", "-"]
 
 
