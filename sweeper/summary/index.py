@@ -10,7 +10,7 @@ from sweeper.files import SCHEMA, read_json, write_text
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.states import STATES
 from sweeper.summary import run_row
-from sweeper.summary.columns import RESULTS
+from sweeper.summary.columns import AVERAGED, RESULTS
 from sweeper.summary.convergence import ConvergenceOptions
 from sweeper.summary.run_row import RunRow
 
@@ -18,6 +18,8 @@ INDEX = ".index.json"
 VERSION = 14  # incremented whenever the content of rows changes
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # the files that a row is built from
 COLUMNS = {"run_id", *RESULTS} - {"code", "stale", "costs"}  # of a row; what other files decide is added later
+NUMBERS = (*AVERAGED, "test_images", "val_images", "num_classes", "images_per_second")  # the columns of numbers
+TEXTS = sorted(COLUMNS.difference(NUMBERS))
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
 
 
@@ -38,7 +40,8 @@ class Index:
         saved = read_json(self.file) or {}
         rows, shared = saved.get("rows"), saved.get("shared")
         if saved.get("index") == self.identity and isinstance(rows, dict) and isinstance(shared, dict):
-            self.rows, self.shared = rows, shared
+            self.rows = rows
+            self.shared = {name: content for name, content in shared.items() if isinstance(content, dict)}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -66,9 +69,9 @@ class Index:
         if not isinstance(saved, dict) or saved.get("signature") != signature or not is_row(saved.get("row")):
             return None
         labels, keys = saved.get("labels"), (str(saved.get("effective")), str(saved.get("code")))
-        if not isinstance(labels, dict) or not self.shared.keys() >= {*keys}:
-            return None
         extend = saved.get("extend", [])
+        if not isinstance(labels, dict) or not isinstance(extend, list) or not self.shared.keys() >= {*keys}:
+            return None
         return RunRow(dict(saved["row"]), labels, self.shared[keys[0]], self.shared[keys[1]], keys, extend)
 
     def keep(self, run_id: str, signature: list[int], run: RunRow) -> RunRow:
@@ -99,8 +102,13 @@ class Index:
 
 
 def is_row(row: Any) -> bool:
-    """Return whether a saved row has the columns of one that this version writes."""
-    return isinstance(row, dict) and row.keys() >= COLUMNS
+    """Return whether a saved row has the columns of one that this version writes, with values of their types."""
+    return (
+        isinstance(row, dict)
+        and row.keys() >= COLUMNS
+        and all(isinstance(row[name], int | float | None) for name in NUMBERS)
+        and all(isinstance(row[name], str | None) for name in TEXTS)
+    )
 
 
 def file_signature(path: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import pytest
 from records import count_reads, make
 
 from sweeper.runs.directory import RunDirectory
+from sweeper.summary.index import COLUMNS
 from sweeper.summary.table import read_runs
 
 
@@ -36,8 +37,14 @@ def test_the_index_is_used_only_while_records_are_unchanged(runs: Path, monkeypa
     ):
         (runs / ".index.json").write_text(json.dumps(whole | {"rows": damage}))
         assert read_runs(runs)[0].equals(changed)
-    (runs / ".index.json").write_text(json.dumps(whole | {"shared": {}}))
-    assert read_runs(runs)[0].equals(changed)
+    saved = whole["rows"]["relu-1"]
+    for name in sorted(COLUMNS):  # a value of another type
+        rows = {"relu-1": saved | {"row": saved["row"] | {name: ["x"]}}}
+        (runs / ".index.json").write_text(json.dumps(whole | {"rows": rows}))
+        assert read_runs(runs)[0].equals(changed), name
+    for shared in ({}, dict.fromkeys(whole["shared"], 3)):
+        (runs / ".index.json").write_text(json.dumps(whole | {"shared": shared}))
+        assert read_runs(runs)[0].equals(changed)
     for damage in ({}, whole | {"index": {}}, whole | {"schema": 1}):
         (runs / ".index.json").write_text(json.dumps(damage))
         read.clear()
