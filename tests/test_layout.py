@@ -42,7 +42,7 @@ WITHOUT_TORCH += [
     "sweeper.sweep.saved",
     "sweeper.sweep.watch",
     "sweeper.sweep.starting",
-    "sweeper.sweep.make_plan",
+    "sweeper.sweep.planner",
     "sweeper.sweep.execute",
     "sweeper.runs.reuse",
     "sweeper.sweep.listing",

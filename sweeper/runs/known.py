@@ -65,7 +65,8 @@ class KnownRuns:
     """Looks up runs; the folder of a dataset is listed once."""
 
     def __init__(self) -> None:
-        self.images: dict[str, tuple[Source, dict[str, Any]] | None] = {}
+        self.located: dict[str, tuple[Source, Path]] = {}  # by config, as are the indexes of caches
+        self.indexes: dict[str, dict[str, Any]] = {}
 
     def to_skip(self, config: Config) -> tuple[KnownRun, Decision] | None:
         """Return the run of a config if it is known and will not be trained again, else None.
@@ -91,12 +92,13 @@ class KnownRuns:
     def images_of(self, config: DataConfig) -> tuple[Source, dict[str, Any]] | None:
         """Return a dataset and the index of its cache; None where it is not decoded yet."""
         key = repr(config)
-        if key not in self.images:
-            source, folder = locate(config)
-            self.images[key] = None
+        if key not in self.located:
+            self.located[key] = locate(config)
+        source, folder = self.located[key]
+        if key not in self.indexes:  # where it is not decoded yet, it may be the next time
             with suppress(OSError, ValueError):
-                self.images[key] = (source, json.loads((folder / "index.json").read_text(encoding="utf-8")))
-        return self.images[key]
+                self.indexes[key] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        return (source, self.indexes[key]) if key in self.indexes else None
 
     def is_decoded(self, config: DataConfig) -> bool:
         """Return whether a dataset is decoded; True where it is missing, which `resolve` reports."""

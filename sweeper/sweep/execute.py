@@ -26,8 +26,8 @@ from sweeper.runs.states import STATES, State, reconcile_state, state_of
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.designs import describe_design
 from sweeper.sweep.expand import axes_of, expand
-from sweeper.sweep.make_plan import make_plan
 from sweeper.sweep.plan import Planned, describe, save_plan
+from sweeper.sweep.planner import Planner
 from sweeper.sweep.rounds import Rounds
 from sweeper.sweep.saved import earlier_plan, names_in_plan, queued_runs, read_plan
 
@@ -76,13 +76,14 @@ def run_sweep(
     compose.remember(folder / CONFIGS)
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     design = describe_sweep(overrides, base)
+    planner = Planner(compose, concurrency or 1, base)
     plan: list[Planned] = []
     returns: list[JobReturn] = []
     while True:
         jobs = expand(rounds.overrides, base.sweep.zip, base.sweep.design)
         if not jobs:
             raise UserError("a swept parameter expands to no values")
-        new = make_plan(jobs, compose, concurrency or 1, base)
+        new = planner.plan(jobs)
         plan += new
         to_run = sorted((planned for planned in new if planned.is_to_run), key=running_order(base.sweep.order, plan))
         if not to_run and rounds.extend(plan):

@@ -35,8 +35,8 @@ from sweeper.sweep.execute import (
     recorded_state,
 )
 from sweeper.sweep.expand import Job, expand
-from sweeper.sweep.make_plan import make_plan
 from sweeper.sweep.plan import Planned, save_plan
+from sweeper.sweep.planner import Planner
 from sweeper.sweep.search_space import Space, as_text, describe_space, ends_of, space_of
 from sweeper.sweep.study import Search, ask, ended_trials, open_study, unfinished_trials
 
@@ -85,6 +85,7 @@ class Searcher:
     def __init__(self, overrides: Sequence[Override], compose: Composer, search: Search) -> None:
         search.validate()
         self.overrides, self.compose, self.search = overrides, compose, search
+        self.last = {override.get_key_element(): override for override in overrides}  # where a key is given twice
         (fixed,) = expand(override for override in overrides if not override.is_sweep_override())
         self.base: Config = compose(fixed).config
         check_sweep_settings(overrides, self.base)
@@ -92,22 +93,22 @@ class Searcher:
         self.first = {key: ends_of(distribution)[0] for key, distribution in self.space.items()}
         name = self.base.sweep.name or f"optuna-{derived_name(overrides)}"
         self.folder = Path(self.base.output_dir) / "sweeps" / name
+        self.planner = Planner(compose, base=self.base)
         self.plan: list[Planned] = []
         self.seen: set[str] = set()
 
     def open_study(self) -> None:
-        """Open the study; a dry run has one in memory, so that a database is not written.
+        """Open the study; a dry run has a copy of it, so that a database is not written.
 
         Raises:
             UserError: see `sweeper.sweep.study.open_study`.
         """
         shared = [
             str(override.input_line)
-            for override in self.overrides
-            if override.get_key_element() not in (*self.space, *UNRELATED)
-            and not override.get_key_element().startswith("sweep.")
+            for key, override in self.last.items()
+            if key not in (*self.space, *UNRELATED) and not key.startswith("sweep.")
         ]
-        self.study = open_study(self.search, self.folder.name, sorted(shared), in_memory=self.base.sweep.dry_run)
+        self.study = open_study(self.search, self.folder.name, sorted(shared), read_only=self.base.sweep.dry_run)
         self.owner = str(self.folder.resolve())
         self.unfinished = self.own_unfinished()
 
@@ -131,7 +132,7 @@ class Searcher:
         """
         ends = [self.first | {key: end} for key, distribution in self.space.items() for end in ends_of(distribution)]
         jobs = [job for params in ends for job in self.jobs_of(params)]
-        return make_plan(jobs, self.compose, base=self.base)
+        return self.planner.plan(jobs)
 
     def next_trials(self, number: int) -> list[Tried]:
         """Plan the next trials, first those that were not finished; none at the end.
@@ -152,7 +153,7 @@ class Searcher:
 
     def planned(self, params: Mapping[str, Any]) -> list[Planned]:
         """Plan the runs of a trial."""
-        return self.add(make_plan(self.jobs_of(params), self.compose))
+        return self.add(self.planner.plan(self.jobs_of(params)))
 
     def add(self, new: Iterable[Planned]) -> list[Planned]:
         """Add runs to the plan; those that an earlier trial has are duplicates."""
@@ -174,7 +175,7 @@ class Searcher:
         """
         for params in (frozen.params for frozen in ended_trials(self.study) if self.is_of_space(frozen.params)):
             with suppress(UserError):  # it was refused
-                self.add(filter(is_done, make_plan(self.jobs_of(params), self.compose)))
+                self.add(filter(is_done, self.planner.plan(self.jobs_of(params))))
 
     def tell(self, tried: Tried) -> None:
         """Give the study the value of a trial, or that it failed; nothing where the same command would try it again."""
@@ -202,25 +203,23 @@ class Searcher:
         search, ended = self.search, len(ended_trials(self.study))
         sampler = type(self.study.sampler).__name__
         batch = f", {at_a_time} at a time" if at_a_time > 1 else ""
+        number = f"{search.n_trials} trial{'s' * (search.n_trials > 1)}"
         before = f" ({ended} ended before)" if ended else ""
         lines = [
             f"sweep {self.folder.name}",
-            f"search for the best {self.score}, {search.n_trials} trials{before}{batch}, {sampler}:",
+            f"search for the best {self.score}, {number}{before}{batch}, {sampler}:",
         ]
         lines.append(describe_space(self.space))
-        crossed = [
-            str(item.input_line)
-            for item in self.overrides
-            if item.is_sweep_override() and item.get_key_element() not in self.space
-        ]
+        swept = {key: override for key, override in self.last.items() if override.is_sweep_override()}
+        crossed = [str(override.input_line) for key, override in swept.items() if key not in self.space]
         if crossed:
             lines.append(
                 f"each trial is trained with all of {' '.join(crossed)} and has their mean; these are not searched"
             )
         known = [planned.seconds for planned in ends if planned.seconds is not None]
-        if known:
+        if known and search.n_trials > ended:
             runs = (search.n_trials - ended) * len(self.jobs_of(self.first))
-            lines.append(f"at most {format_duration(runs * fmean(known) / min(concurrency or 1, runs or 1))}")
+            lines.append(f"at most {format_duration(runs * fmean(known) / min(concurrency or 1, runs))}")
         return "\n".join(lines)
 
     def answer(self) -> str:
@@ -294,6 +293,9 @@ def run_search(
             searcher.tell(item)
         if to_run:
             log.info("\n".join(map(searcher.compare, tried)))
+    if base.sweep.dry_run:
+        log.info("no trial is left; raise hydra.sweeper.n_trials for more")
+        return []
     if searcher.plan:
         save_plan(folder, searcher.plan, command_as_typed(), concurrency)
     answer = searcher.answer()

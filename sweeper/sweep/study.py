@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.engine import make_url
 
 from sweeper.errors import UserError
 from sweeper.sweep.search_space import Space
@@ -42,7 +45,7 @@ class Search:
             )
 
 
-def open_study(search: Search, name: str, shared: Sequence[str], *, in_memory: bool = False) -> optuna.Study:
+def open_study(search: Search, name: str, shared: Sequence[str], *, read_only: bool = False) -> optuna.Study:
     """Return the study of a search, which is created unless the database has it.
 
     The seed of the sampler is advanced by the trials that the study has, whose suggestions would else be repeated.
@@ -51,7 +54,7 @@ def open_study(search: Search, name: str, shared: Sequence[str], *, in_memory: b
         search: the settings.
         name: of the study, unless the settings have one.
         shared: the overrides of every trial.
-        in_memory: pass over the database.
+        read_only: return a copy of the study in memory; the database is not written.
 
     Raises:
         UserError: the database cannot be used, or it has a study of this name with other overrides; the sampler is
@@ -61,10 +64,11 @@ def open_study(search: Search, name: str, shared: Sequence[str], *, in_memory: b
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    storage = None if in_memory else search.storage
+    storage, name = search.storage, search.study_name or name
     try:
-        study = optuna.create_study(
-            storage=storage, study_name=search.study_name or name, direction="maximize", load_if_exists=True
+        copied = copy_study(storage, name) if storage is not None and read_only else None
+        study = copied or optuna.create_study(
+            storage=None if read_only else storage, study_name=name, direction="maximize", load_if_exists=True
         )
     except Exception as error:  # of Optuna, SQLAlchemy, or the driver of the database
         raise UserError(f"hydra.sweeper.storage={storage}: {type(error).__name__}: {first_line(error)}") from error
@@ -83,6 +87,28 @@ def open_study(search: Search, name: str, shared: Sequence[str], *, in_memory: b
         study.sampler = instantiate(sampler)
     except Exception as error:  # of Hydra or the sampler
         raise UserError(f"hydra.sweeper.sampler: {first_line(error)}") from error
+    return study
+
+
+def copy_study(storage: str, name: str) -> optuna.Study | None:
+    """Return a copy in memory of a study in a database, which is not written; None where it has no such study.
+
+    Raises:
+        Exception: of Optuna, SQLAlchemy, or the driver of the database, which cannot be read.
+    """
+    url = make_url(storage)
+    if url.drivername.startswith("sqlite") and url.database and not Path(url.database).exists():
+        return None  # connecting would create the file
+    engine = create_engine(url)
+    has_studies = inspect(engine).has_table("studies")
+    engine.dispose()
+    if not has_studies or name not in optuna.get_all_study_names(storage):
+        return None
+    saved = optuna.load_study(study_name=name, storage=storage)
+    study = optuna.create_study(study_name=name, directions=saved.directions)
+    for key, value in saved.user_attrs.items():
+        study.set_user_attr(key, value)
+    study.add_trials(saved.get_trials(deepcopy=False))
     return study
 
 

@@ -14,7 +14,7 @@ from sweeper.runs.job import Job
 from sweeper.runs.run import run
 from sweeper.runs.spec import resolve
 from sweeper.sweep.compose import Composed
-from sweeper.sweep.make_plan import make_plan
+from sweeper.sweep.planner import Planner
 
 SCENES = ("task=segmentation", "data=digit_scenes")
 REFUSED = {
@@ -44,7 +44,7 @@ def test_every_combination_of_a_sweep_is_checked_before_the_first_decodes(tmp_pa
     jobs = [["model.arch=resnet18"], ["model.arch=vit_b_16"]]
     by_job = dict(zip(map(tuple, jobs), configs, strict=True))
     with pytest.raises(UserError, match=re.escape("offers no feature maps") + r".*in model.arch=vit_b_16; nothing"):
-        make_plan(jobs, lambda job: Composed(by_job[tuple(job)], {}))
+        Planner(lambda job: Composed(by_job[tuple(job)], {})).plan(jobs)
     assert not (tmp_path / "cache").exists()
 
 

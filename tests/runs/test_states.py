@@ -34,7 +34,7 @@ from sweeper.runs.states import (
     state_of,
 )
 from sweeper.sweep.compose import Composed
-from sweeper.sweep.make_plan import make_plan
+from sweeper.sweep.planner import Planner
 
 CODE = {"core": {"training/loop.fit": "1"}, "optimizer": {"training/optimizers.adam": "2"}}
 OTHER_CODE = CODE | {"optimizer": {"training/optimizers.adam": "3"}}
@@ -322,7 +322,7 @@ def test_a_run_does_what_its_plan_says(
     RunDirectory(run).write_status(state=state, attempt=1, epoch=3, step=0, error=None)
     overrides = [*small, *TINY, "epochs=2", f"sweep.reuse={reuse}"]
     config = composed(*overrides, f"output_dir={tmp_path / 'copy' / 'outputs'}")
-    (planned,) = make_plan([overrides], lambda job: Composed(config, {}))
+    (planned,) = Planner(lambda job: Composed(config, {})).plan([overrides])
     spec = resolve(config)
     assert planned.decision == decide(spec.record, spec.code, reuse)
     assert planned.run_id == run.name

@@ -21,8 +21,8 @@ from sweeper.runs.states import Action, Decision, Reason, State, archive, lock_o
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composed
 from sweeper.sweep.estimate import PER_RUN
-from sweeper.sweep.make_plan import make_plan
 from sweeper.sweep.plan import Planned
+from sweeper.sweep.planner import Planner
 
 CODE: Code = {"core": {"training/loop.fit": "1"}, "optimizer": {"training/optimizers.adam": "2"}}
 OTHER_CODE: Code = CODE | {"optimizer": {"training/optimizers.adam": "3"}}
@@ -45,7 +45,7 @@ def config(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def plan_of(config: Config) -> Planned:
-    (planned,) = make_plan([["the run"]], lambda _: Composed(config, {}))
+    (planned,) = Planner(lambda _: Composed(config, {})).plan([["the run"]])
     return planned
 
 
@@ -142,7 +142,7 @@ def test_a_model_with_too_many_parameters_for_a_probe_has_no_estimate(
 
 def test_two_jobs_of_the_same_run_are_planned_once(config: Config) -> None:
     threads = replace(config, threads=2)
-    first, second = make_plan([["a"], ["b"]], lambda job: Composed(config if job == ["a"] else threads, {}))
+    first, second = Planner(lambda job: Composed(config if job == ["a"] else threads, {})).plan([["a"], ["b"]])
     assert (first.decision, second.decision.action) == (NEW, Action.DUPLICATE)
     assert second.text == f"duplicate of {first.run_id}"
     assert not second.has_own_run

@@ -18,8 +18,8 @@ from sweeper.sweep.compose import Composer
 from sweeper.sweep.execute import derived_name, run_sweep
 from sweeper.sweep.expand import axes_of, expand, factors_of
 from sweeper.sweep.known_effects import effects_of
-from sweeper.sweep.make_plan import make_plan
 from sweeper.sweep.plan import Planned
+from sweeper.sweep.planner import Planner
 from sweeper.sweep.precision import half_width
 from sweeper.sweep.rounds import seed_sequence
 from sweeper.sweep.saved import read_plan
@@ -266,7 +266,7 @@ def test_a_model_without_a_swept_slot_is_compared_as_in_effects(
     sweep.fixed.remove("model.hidden=[4]")
     sweep(*swept, PRECISE[1], "sweep.max_seeds=4", f"sweep.design={design}")
     overrides = [sweep.compose.parse(text) for text in [*sweep.fixed, *swept, "seed=range(0,4)"]]
-    plan = make_plan(expand(overrides, design=design), sweep.compose)
+    plan = Planner(sweep.compose).plan(expand(overrides, design=design))
     estimated = {
         effect.name: ([round(difference, 10) for difference in effect.differences], round(effect.half_width, 10))
         for effect in effects_of(plan, factors_of(axes_of(overrides), ""), design)

@@ -195,6 +195,33 @@ def test_a_dry_run_trains_nothing_and_writes_nothing(search: Searches, caplog: p
     assert caplog.text.count("(new)") == 2
 
 
+def test_a_dry_run_of_a_study_in_a_database_counts_its_trials_and_leaves_it(
+    search: Searches, caplog: pytest.LogCaptureFixture
+) -> None:
+    search(LR, "sweep.name=mine", storage=DATABASE, n_trials=2)
+    caplog.clear()
+    before = (search.folder / "study.db").read_bytes()
+    search(LR, "sweep.name=mine", "sweep.dry_run=true", storage=DATABASE, n_trials=3)
+    assert "search for the best val_acc, 3 trials (2 ended before), TPESampler:" in caplog.text
+    assert "trial 2: optimizer.lr=" in caplog.text
+    caplog.clear()
+    search(LR, "sweep.name=mine", "sweep.dry_run=true", storage=DATABASE, n_trials=1)
+    assert "1 trial (2 ended before)" in caplog.text and "at most" not in caplog.text
+    assert "no trial is left; raise hydra.sweeper.n_trials for more" in caplog.text
+    assert not search.launches
+    assert (search.folder / "study.db").read_bytes() == before
+    with pytest.raises(UserError, match=r"choose another hydra\.sweeper\.study_name"):
+        search(LR, "batch_size=8", "sweep.name=mine", "sweep.dry_run=true", storage=DATABASE)
+
+
+def test_a_swept_key_that_is_fixed_later_is_not_crossed_with_the_trials(
+    search: Searches, caplog: pytest.LogCaptureFixture
+) -> None:
+    search(LR, "seed=0,1", "optimizer=adam,sgd", "optimizer=adam", "seed=3", "sweep.dry_run=true")
+    assert "each trial is trained with" not in caplog.text
+    assert "search for the best val_acc, 4 trials, TPESampler:" in caplog.text
+
+
 def test_a_search_has_a_name_and_as_many_trials_at_a_time_as_the_launcher_has_runs(search: Searches) -> None:
     search(LR, "seed=0,1", "sweep.name=mine", concurrency=4)
     assert search.saved.name == "mine"

@@ -1,7 +1,7 @@
 """Planning of a sweep before its first run starts. torch is imported only where a run is to be trained."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -23,63 +23,73 @@ if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
 
 
-def make_plan(
-    jobs: Sequence[Job], compose: Callable[[Job], Composed], concurrency: int = 1, base: Config | None = None
-) -> list[Planned]:
-    """Compose and check every job and decide its action; a shared dataset is prepared once.
+class Planner:
+    """Plans the jobs of a sweep; what jobs share, such as the images, is listed, prepared and checked once.
 
     Args:
+        compose: makes the config of a job.
         concurrency: runs at a time, which share the cores, for the estimates.
-        base: the config of what is not swept, with the settings that all jobs share; None where that was checked.
-
-    Raises:
-        UserError: a job cannot run or changes a setting of the sweep, or an exclusion matches no combination or all
-            of them.
+        base: the config of what is not swept, whose settings of the sweep all jobs share.
     """
-    combinations = []
-    for job in jobs:
-        with error_context(job, jobs):
-            combinations.append(compose(job))
-    if base is not None:
-        check_shared(jobs, [composed.config for composed in combinations], base)
-    check_exclusions(combinations)
-    known_runs, trainable = KnownRuns(), Trainable(concurrency)
-    for job, composed in zip(jobs, combinations, strict=True):
-        if excluding_rule(composed) is None:
-            with error_context(job, jobs):
-                validate(composed.config)
-                if not known_runs.is_decoded(composed.config.data):
-                    trainable.check_before_decoding(composed.config)
-    seen: set[str] = set()
-    plan: list[Planned] = []
 
-    def add(job: Job, composed: Composed) -> Planned:
+    def __init__(self, compose: Callable[[Job], Composed], concurrency: int = 1, base: Config | None = None) -> None:
+        self.compose, self.base = compose, base
+        self.known_runs, self.trainable = KnownRuns(), Trainable(concurrency)
+
+    def plan(self, jobs: Sequence[Job]) -> list[Planned]:
+        """Compose and check every job and decide its action.
+
+        Raises:
+            UserError: a job cannot run or changes a setting of the sweep, or an exclusion matches no combination or
+                all of them.
+        """
+        combinations = []
+        for job in jobs:
+            with error_context(job, jobs):
+                combinations.append(self.compose(job))
+        if self.base is not None:
+            check_shared(jobs, [composed.config for composed in combinations], self.base)
+        check_exclusions(combinations)
+        for job, composed in zip(jobs, combinations, strict=True):
+            if excluding_rule(composed) is None:
+                with error_context(job, jobs):
+                    validate(composed.config)
+                    if not self.known_runs.is_decoded(composed.config.data):
+                        self.trainable.check_before_decoding(composed.config)
+        seen: set[str] = set()
+        plan: list[Planned] = []
+        with progress("planning", len(jobs)) as advance:
+            for job, composed in zip(jobs, combinations, strict=True):
+                with error_context(job, jobs):
+                    plan.append(self.decide(job, composed, seen))
+                seen.add(plan[-1].run_id)
+                advance(1)
+        check_design(plan)
+        if not seen - {""}:
+            raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
+        self.trainable.estimate([planned for planned in plan if planned.is_to_run])
+        return plan
+
+    def decide(self, job: Job, composed: Composed, seen: Container[str]) -> Planned:
+        """Resolve the run of a job and decide its action.
+
+        Args:
+            seen: the runs of earlier jobs.
+        """
         config = composed.config
         if (excluding := excluding_rule(composed)) is not None:
             rule = ",".join(f"{key}={format_value(value)}" for key, value in excluding.items())
             return Planned(job, config, None, Decision(Action.EXCLUDED, Reason.NEW), f"excluded ({rule})")
-        found = known_runs.to_skip(config)
-        spec = trainable.resolve(config) if found is None else found[0]
+        found = self.known_runs.to_skip(config)
+        spec = self.trainable.resolve(config) if found is None else found[0]
         if spec.run_id in seen:
             return Planned(job, config, spec, Decision(Action.DUPLICATE, Reason.NEW), f"duplicate of {spec.run_id}")
-        seen.add(spec.run_id)
         heartbeat = number((spec.record.status() or {}).get("heartbeat"))
         decision = decide(spec.record, spec.code, config.sweep.reuse) if found is None else found[1]
         planned = Planned(job, config, spec, decision, heartbeat=heartbeat)
         if planned.is_to_run:
-            trainable.check(planned)
+            self.trainable.check(planned)
         return planned
-
-    with progress("planning", len(jobs)) as advance:
-        for job, composed in zip(jobs, combinations, strict=True):
-            with error_context(job, jobs):
-                plan.append(add(job, composed))
-            advance(1)
-    check_design(plan)
-    if not seen:
-        raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
-    trainable.estimate([planned for planned in plan if planned.is_to_run])
-    return plan
 
 
 def check_shared(jobs: Sequence[Job], configs: Sequence[Config], base: Config) -> None:
