@@ -39,6 +39,8 @@ from sweeper.ranges import DEVICE, Check, above, at_least, between, group, insid
 
 LONGEST_NAME = 100  # characters of a sweep's name, which is also a folder name
 MOST_BYTES = 200  # of the same name; file systems take 255
+# What does not determine a run, besides where its images come from.
+NOT_IDENTITY = ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "extend", "verbose")
 PATHS = ("data.root", "data.cache", "model.weights", "loss.teacher", "output_dir")
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.config import Config, validate
+from sweeper.config import NOT_IDENTITY, Config, validate
 from sweeper.data.source import Source
 from sweeper.data.sources import locate
 from sweeper.errors import UserError, WriteError
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
 
 FOLDER = ".resolved"  # in the output folder
-OUTSIDE = (
-    "output_dir",
-    "device",
-    "threads",
-    "compile",
-    "checkpoint_minutes",
-    "verbose",
-    "extend",
-    "sweep",
-)  # of the hash
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,7 @@ def is_self_contained(config: Config) -> bool:
 
 
 def file_of(config: Config) -> Path:
-    values: Mapping[str, Any] = {key: value for key, value in asdict(config).items() if key not in OUTSIDE}
+    values: Mapping[str, Any] = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
     text = json.dumps(values, sort_keys=True)
     folder = Path(config.output_dir) / FOLDER / program_digest()
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, to_config, validate
+from sweeper.config import NOT_IDENTITY, Config, to_config, validate
 from sweeper.data.cache import Cached, prepare
 from sweeper.data.source import UNLABELED
 from sweeper.data.validation import check_data, count_train_images, resolve_val_size, warn_about_split
@@ -25,10 +25,7 @@ from sweeper.training.loop import num_selected
 from sweeper.training.task_checks import check_task, selected
 
 # Settings that cannot change a result: locations of files and use of the machine.
-NOT_IDENTITY = (
-    ("sweep", "device", "threads", "compile", "output_dir", "checkpoint_minutes", "extend", "verbose"),
-    ("root", "cache", "url", "sha256", "test_size"),
-)
+OF_DATA = ("root", "cache", "url", "sha256", "test_size")  # settings of the images, which count by content
 
 
 @dataclass(frozen=True)
@@ -172,14 +169,13 @@ def effective_config(config: Config, choices: Choices, fingerprint: str) -> dict
     Slots that the model lacks, settings that are null and groups that do nothing are left out, so that a new setting
     or a new group does not change the IDs of earlier runs.
     """
-    top, of_data = NOT_IDENTITY
-    effective: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in top}
+    effective: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
     effective["select"] = selected(config, choices)
     effective = {key: value for key, value in effective.items() if value is not None}
     for group, values in effective.items():
         if isinstance(values, dict):
             effective[group] = {key: value for key, value in values.items() if value is not None}
-    effective["data"] = {key: value for key, value in effective["data"].items() if key not in of_data}
+    effective["data"] = {key: value for key, value in effective["data"].items() if key not in OF_DATA}
     effective["data"]["fingerprint"] = fingerprint
     if effective["data"].get("resize") == "squeeze":  # as before there was a choice
         del effective["data"]["resize"]

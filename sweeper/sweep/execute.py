@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.utils import JobReturn
 
-from sweeper.config import LONGEST_NAME, Config, validate
+from sweeper.config import LONGEST_NAME, NOT_IDENTITY, Config, validate
 from sweeper.errors import UserError, WriteError
 from sweeper.files import number
 from sweeper.runs.naming import named, positioned
@@ -38,6 +38,7 @@ PrintTable = Callable[[Path, set[str]], None]
 PrintConclusion = Callable[[Path, set[str], str], None]
 CONFIGS = "configs.json"
 DESIGN = "sweep.design"  # the only sweep setting that is part of the derived name
+UNNAMED = {*NOT_IDENTITY} - {"output_dir"}  # not part of it: the same sweep is run again with verbose=true
 NO_WAIT = "sweep.wait=false"
 RETRAIN = "sweep.reuse=none"  # not in the command that resumes: it would retrain the runs that have just finished
 NO_STATUS = "process exited without reporting a status (killed, possibly out of memory)"
@@ -295,7 +296,9 @@ def derived_name(overrides: Sequence[Override]) -> str:
     lines = sorted(
         str(override.input_line)
         for override in overrides
-        if not str(override.input_line).startswith(("sweep.", "extend=")) or override.get_key_element() == DESIGN
+        if override.is_sweep_override()
+        or override.get_key_element() == DESIGN
+        or override.get_key_element().lstrip("+").partition(".")[0] not in UNNAMED
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
     return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'run'}-{digest}"

@@ -15,12 +15,11 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweeper.config import Config
+from sweeper.config import NOT_IDENTITY, Config
 from sweeper.errors import UserError
 from sweeper.files import write_text
 from sweeper.runs.provenance import command_as_typed, next_command
 from sweeper.runs.scores import best_val_of, score_of
-from sweeper.runs.spec import NOT_IDENTITY
 from sweeper.runs.states import STATES, Action, Decision, Reason, State
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.durations import format_duration
@@ -43,7 +42,7 @@ from sweeper.sweep.study import Search, ask, ended_trials, open_study, unfinishe
 log = logging.getLogger(__name__)
 
 RESULTS = "optimization_results.yaml"  # in the sweep's folder, as Hydra's own Optuna plugin writes it
-UNRELATED = (*NOT_IDENTITY[0], "data.root", "data.cache")
+UNRELATED = (*NOT_IDENTITY, "data.root", "data.cache")
 
 
 @dataclass

@@ -15,14 +15,14 @@ from PIL import Image
 from support import composed
 
 from sweeper.choice import SLOTS, keyword_only
-from sweeper.config import Config, settings
+from sweeper.config import NOT_IDENTITY, Config, settings
 from sweeper.errors import UserError
 from sweeper.groups import ModelConfig
 from sweeper.ranges import setting
 from sweeper.runs import spec
 from sweeper.runs.fingerprint import REGISTRIES, code_of
 from sweeper.runs.provenance import describe
-from sweeper.runs.spec import NOT_IDENTITY, effective_config, resolve
+from sweeper.runs.spec import OF_DATA, effective_config, resolve
 from sweeper.training.build import choose_all
 
 FROZEN = "model=resnet18_pretrained model.freeze_backbone=true"
@@ -94,10 +94,9 @@ def test_two_presets_of_a_group_are_two_runs(group: str) -> None:
 
 
 def counts(key: str) -> bool:
-    """Whether a setting is part of a run's identity, by NOT_IDENTITY."""
-    top, of_data = NOT_IDENTITY
+    """Whether a setting is part of a run's identity, by NOT_IDENTITY and OF_DATA."""
     group, _, name = key.rpartition(".")
-    return (group or name) not in top and not (group == "data" and name in of_data)
+    return (group or name) not in NOT_IDENTITY and not (group == "data" and name in OF_DATA)
 
 
 def uses(group: str, preset: str, name: str) -> bool:

@@ -336,10 +336,13 @@ def test_the_plan_describes_what_a_design_estimates(sweep: Sweeps, caplog: pytes
     assert not (sweep.folder / "sweeps").exists()
 
 
-def test_the_design_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
+def test_what_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
     parse = sweep.compose.parser.parse_overrides
-    names = [derived_name(parse(["a=1,2", *rest])) for rest in ([], ["sweep.design=screen"], ["sweep.dry_run=true"])]
-    assert names[0] == names[2] != names[1]
+    names = [derived_name(parse(["a=1,2", *rest])) for rest in ([], ["sweep.design=screen"], ["output_dir=x"])]
+    assert len({*names}) == 3
+    for unrelated in ("sweep.dry_run=true", "verbose=true", "extend=[x.py]", "checkpoint_minutes=1", "threads=2"):
+        assert derived_name(parse(["a=1,2", unrelated])) == names[0]
+    assert derived_name(parse(["a=1,2", "threads=1,2"])) != derived_name(parse(["a=1,2", "threads=1,4"]))
 
 
 @pytest.mark.parametrize(
