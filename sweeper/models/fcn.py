@@ -137,7 +137,7 @@ def fcn32s(
     norm: Slot,
     dropout: Slot,
 ) -> nn.Module:
-    """FCN-32s: the classes of a classifier's last feature map, upsampled 32 times; see `fcn` for the settings."""
+    """FCN-32s: the classes of a classifier's last feature map, upsampled 32 times (Long et al. 2015)."""
     return fcn(32, input_shape, num_classes, arch, library, weights, freeze_backbone, activation, norm, dropout)
 
 
