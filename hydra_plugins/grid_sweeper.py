@@ -32,7 +32,7 @@ class GridSweeper(Sweeper):
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context = hydra_context
+        self.hydra_context, self.task_function = hydra_context, task_function
         self.config: DictConfig = config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -70,4 +70,9 @@ class GridSweeper(Sweeper):
         if hasattr(self.launcher, "launch_runs"):
             returns: Sequence[JobReturn] | None = self.launcher.launch_runs(runs, folder)
             return returns
+        from sweeper.runs.naming import NAMES, NamedTask
+
+        assert self.hydra_context is not None  # Hydra calls setup first
+        task_function = NamedTask(self.task_function, NAMES.get())
+        self.launcher.setup(hydra_context=self.hydra_context, task_function=task_function, config=self.config)
         return self.launcher.launch([run.overrides for run in runs], initial_job_idx=0)

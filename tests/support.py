@@ -191,9 +191,11 @@ def assert_equal(one: object, other: object, where: str = "") -> None:
         assert one == other, where
 
 
-def record_end(record: RunDirectory, code: Any, result: dict[str, Any] | None) -> None:
+def record_end(
+    record: RunDirectory, code: Any, result: dict[str, Any] | None, described: dict[str, Any] | None = None
+) -> None:
     """Record a planned run as finished with this result, or as diverged where there is none, without training it."""
-    record.create({"effective": {}, "config": {}, "code": code}, {})
+    record.create(described or {"effective": {}, "config": {}, "code": code}, {})
     record.predictions.touch()
     if result is not None:
         record.write_result(result)

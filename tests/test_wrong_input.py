@@ -253,6 +253,6 @@ def test_a_setting_of_the_sweep_in_a_swept_experiment_is_refused(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"# @package _global_\nepochs: 1\nsweep: {sweep}\n")
     message = error_of(["-m", "--config-dir=my", *small, "experiment=a,b"], monkeypatch)
-    assert message.startswith("error: sweep.dry_run is true where this is swept, and false for the sweep, which has ")
+    assert message.startswith("error: sweep.dry_run=true would hold for these runs only, but a sweep has one value (fa")
     assert "experiment=b; nothing was started)" in message
     assert not (tmp_path / "outputs").exists()

@@ -1,6 +1,6 @@
 """The Hydra application, pickled for other processes to execute its jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,6 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-
-from sweeper.runs.naming import NAMES, RunName, named
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,6 @@ class HydraApp:
     Attributes:
         singletons: the state of Hydra's singletons in the process that launches.
         extensions: the files that were loaded there, see sweeper.runs.extensions.load.
-        names: of the planned runs, see sweeper.runs.naming.named.
     """
 
     context: HydraContext
@@ -27,16 +24,15 @@ class HydraApp:
     task_function: TaskFunction
     singletons: dict[Any, Any]
     extensions: list[tuple[str, str, str]]
-    names: Mapping[str, RunName]
 
     @classmethod
     def here(cls, context: HydraContext, config: DictConfig, task_function: TaskFunction) -> "HydraApp":
-        """Create the application with the singletons and the names of runs of this process."""
+        """Create the application with the singletons of this process."""
         from sweeper.runs.extensions import (
             loaded_texts,
         )  # imports torch, which the process of a Slurm job can do without
 
-        return cls(context, config, task_function, Singleton.get_state(), loaded_texts(), NAMES.get())
+        return cls(context, config, task_function, Singleton.get_state(), loaded_texts())
 
     def execute(self, number: int, overrides: Sequence[str], job_id: str | None = None) -> JobReturn:
         """Compose the config of a job and run it, as Hydra's joblib and submitit launchers do.
@@ -54,11 +50,10 @@ class HydraApp:
         with open_dict(config):
             config.hydra.job.id = job_id or f"{config.hydra.job.name}_{number}"
             config.hydra.job.num = number
-        with named(self.names):
-            return run_job(
-                hydra_context=self.context,
-                task_function=self.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )

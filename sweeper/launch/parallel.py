@@ -13,7 +13,7 @@ from sweeper.display import can_redraw
 from sweeper.launch.hydra_app import HydraApp
 from sweeper.launch.live import LiveTable
 from sweeper.launch.workers import Workers
-from sweeper.runs.naming import name_of
+from sweeper.runs.naming import NamedTask, name_of
 from sweeper.sweep.plan import Planned
 
 
@@ -40,7 +40,7 @@ class ParallelRuns:
         table = nullcontext() if self.outputs is None else LiveTable(folder, self.outputs)
         with table:
             return self.workers.run(
-                replace(app, names=names).execute,
+                replace(app, task_function=NamedTask(app.task_function, names)).execute,
                 jobs,
                 fail_fast=app.config.sweep.fail_fast,
                 names=[names[run.run_id].text for run in runs],

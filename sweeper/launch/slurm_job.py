@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ from sweeper.launch.task import Task
 from sweeper.launch.worker_envs import worker_envs
 from sweeper.launch.worker_process import picklable, start_fork_server
 from sweeper.launch.workers import Died, Workers
+from sweeper.runs.naming import NamedTask
 from sweeper.runs.signals import ignore_signal
 from sweeper.runs.states import State, reconcile_state, state_of
 
@@ -74,7 +75,13 @@ class SlurmJob(Checkpointable):
 
     def run_here(self, tasks: list[Task]) -> list[JobReturn]:
         """Run tasks in this process."""
-        return [self.app.execute(task.number, task.overrides, JobEnvironment().job_id) for task in tasks]
+        app = self.app_for(tasks)
+        return [app.execute(task.number, task.overrides, JobEnvironment().job_id) for task in tasks]
+
+    def app_for(self, tasks: Sequence[Task]) -> HydraApp:
+        """Return the application that runs tasks by their names."""
+        names = {task.key: task.name for task in tasks if task.name is not None}
+        return replace(self.app, task_function=NamedTask(self.app.task_function, names))
 
     def run_in_workers(self, tasks: list[Task]) -> list[JobReturn]:
         """Run tasks in worker processes, so that a killed process fails only its own run."""
@@ -84,7 +91,7 @@ class SlurmJob(Checkpointable):
         cores = self.concurrent * self.cpus_per_run
         workers = Workers(worker_envs(self.concurrent, 1, cores, gpus.split(",") if gpus else [], None))
         return workers.run(
-            partial(self.app.execute, job_id=JobEnvironment().job_id),
+            partial(self.app_for(tasks).execute, job_id=JobEnvironment().job_id),
             [(task.number, task.overrides) for task in tasks],
             fail_fast=self.app.config.sweep.fail_fast,
             on_death=partial(mark_dead, tasks),

@@ -30,6 +30,7 @@ from sweeper.launch.snapshot import copies, snapshot, with_configs
 from sweeper.launch.submissions import Submission, Submissions
 from sweeper.launch.task import Task
 from sweeper.runs.extensions import loaded_texts
+from sweeper.runs.naming import name_of
 from sweeper.sweep.plan import Planned
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,14 @@ class Submitter:
         """
         self.prepare()
         tasks = [
-            Task(run.run_id, number, list(run.overrides), run.record, (run.record.status() or {}).get("heartbeat"))
+            Task(
+                run.run_id,
+                number,
+                list(run.overrides),
+                run.record,
+                (run.record.status() or {}).get("heartbeat"),
+                replace(name_of(run.run_id), position=""),  # the log of a job is of few runs
+            )
             for number, run in enumerate(runs)
         ]
         with FileLock(folder / LOCK):  # the same sweep started twice is submitted once
@@ -161,8 +169,7 @@ class Submitter:
         assert self.code is not None
         context = with_configs(self.context, self.code / "conf")
         app = HydraApp.here(context, self.config, self.task_function)
-        names = {run_id: replace(name, position="") for run_id, name in app.names.items()}  # a job's log is of few runs
-        app = replace(app, extensions=copies(app.extensions, self.code), names=names)
+        app = replace(app, extensions=copies(app.extensions, self.code))
         job = SlurmJob(app, Path.cwd(), self.settings["concurrent"], self.settings["cpus_per_run"])
         executor = SlurmExecutor(self.folder / token, self.settings["max_timeouts"], python=PYTHON)
         parameters = executor_parameters(self.settings, token, self.code)

@@ -6,6 +6,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from sweeper.runs.directory import RunDirectory
+from sweeper.runs.naming import RunName
 from sweeper.runs.scores import best_val_of
 from sweeper.runs.states import State, parse_state
 
@@ -19,6 +20,7 @@ class Task:
         number: `hydra.job.num`.
         record: None where the run id is unknown.
         heartbeat: the last heartbeat in the record before the launch.
+        name: of a planned run.
     """
 
     key: str
@@ -26,6 +28,7 @@ class Task:
     overrides: list[str]
     record: RunDirectory | None = None
     heartbeat: float | None = None
+    name: RunName | None = None
 
     def status(self) -> dict[str, Any]:
         """Read the record's status if it was written since the launch, else return an empty dict."""

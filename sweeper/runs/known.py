@@ -55,7 +55,7 @@ class KnownRuns:
     """Looks up runs; the folder of a dataset is listed once."""
 
     def __init__(self) -> None:
-        self.located: dict[str, tuple[Source, Path]] = {}  # by config, as are the indexes of caches
+        self.located: dict[str, tuple[Source, Path]] = {}  # by the repr of the config, as are indexes
         self.indexes: dict[str, dict[str, Any]] = {}
 
     def to_skip(self, config: Config) -> tuple[KnownRun, Decision] | None:

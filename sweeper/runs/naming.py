@@ -1,10 +1,11 @@
 """What displays call a run: in a sweep what was swept and the end of its ID, the same in log, `watch` and tables."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from sweeper.errors import UserError
 
@@ -70,6 +71,18 @@ def named(names: Mapping[str, RunName]) -> Iterator[None]:
         yield
     finally:
         NAMES.reset(token)
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A task function of Hydra's for the planned runs of a sweep, in whatever process a launcher calls it."""
+
+    task_function: Callable[[Any], Any]
+    names: Mapping[str, RunName]
+
+    def __call__(self, config: Any) -> Any:
+        with named(self.names):
+            return self.task_function(config)
 
 
 def short_name(swept: str, run_id: str) -> str:

@@ -24,8 +24,7 @@ from sweeper.training.build import Choices, choose_all
 from sweeper.training.loop import num_selected
 from sweeper.training.task_checks import check_task, selected
 
-# Settings that cannot change a result: locations of files and use of the machine.
-OF_DATA = ("root", "cache", "url", "sha256", "test_size")  # settings of the images, which count by content
+OF_DATA = ("root", "cache", "url", "sha256", "test_size")  # where images come from, which count by content
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ class Index:
             return None
         labels, keys = saved.get("labels"), (str(saved.get("effective")), str(saved.get("code")))
         extend = saved.get("extend", [])
-        if not isinstance(labels, dict) or not isinstance(extend, list) or not self.shared.keys() >= {*keys}:
+        if not isinstance(labels, dict) or not all(isinstance(label, str) for label in labels.values()):
+            return None
+        if not isinstance(extend, list) or not self.shared.keys() >= {*keys}:
             return None
         return RunRow(dict(saved["row"]), labels, self.shared[keys[0]], self.shared[keys[1]], keys, extend)
 
@@ -108,6 +110,7 @@ def is_row(row: Any) -> bool:
         and row.keys() >= COLUMNS
         and all(isinstance(row[name], int | float | None) for name in NUMBERS)
         and all(isinstance(row[name], str | None) for name in TEXTS)
+        and not any(isinstance(value, list | dict) for value in row.values())
     )
 
 

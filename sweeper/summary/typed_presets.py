@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.columns import STEP_GROUPS, format_override
+from sweeper.sweep.baseline import SHOWN_AS
 
-GROUPS = {"dropout.rate": "dropout"}  # a setting that is all of its group, and the group
+GROUPS = {setting: group for group, setting in SHOWN_AS.items()}
 Presets = Mapping[str, Mapping[Any, str]]  # of each such setting, the preset of each value
 
 

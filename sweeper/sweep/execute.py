@@ -295,10 +295,8 @@ def derived_name(overrides: Sequence[Override]) -> str:
     axes = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     lines = sorted(
         str(override.input_line)
-        for override in overrides
-        if override.is_sweep_override()
-        or override.get_key_element() == DESIGN
-        or override.get_key_element().lstrip("+").partition(".")[0] not in UNNAMED
+        for override, key in ((override, override.get_key_element().lstrip("+")) for override in overrides)
+        if override.is_sweep_override() or key == DESIGN or key.partition(".")[0] not in UNNAMED
     )
     digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]
     return f"{'-'.join(axis.replace('/', '_') for axis in axes)[:LONGEST_NAME] or 'run'}-{digest}"

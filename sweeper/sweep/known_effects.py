@@ -10,7 +10,7 @@ from sweeper.files import number
 from sweeper.runs.directory import flat_settings
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
-from sweeper.sweep.baseline import center, choose_baseline, config_defaults, most_common, typed_value
+from sweeper.sweep.baseline import SHOWN_AS, center, choose_baseline, config_defaults, most_common, typed_value
 from sweeper.sweep.designs import Row, contrasts
 from sweeper.sweep.expand import Axis
 from sweeper.sweep.notation import is_crossed
@@ -85,8 +85,7 @@ def effects_of(plan: Sequence[Planned], factors: Sequence[Axis], design: str) ->
 def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[int]:
     """Return the index of each factor's value with which its others are compared, as `effects` chooses it.
 
-    A run counts for the factors whose slots its model has. The keys of a zip vary together; the first by name that has
-    a default decides, see `deciding_setting`.
+    A run counts for the factors whose slots its model has.
 
     Args:
         finished: the runs from which effects are estimated.
@@ -117,31 +116,20 @@ def baselines_of(finished: Sequence[Planned], factors: Sequence[Axis]) -> list[i
 def deciding_setting(axis: Axis, runs: Sequence[Planned | None], defaults: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """Return the setting that decides the baseline of an axis, and its value for each of the axis's values.
 
-    It is the key that was typed; where that is a group whose presets have one name, the setting in which they differ,
-    which tables of effects show: dropout.rate rather than dropout.
+    It is the key that was typed, or the setting that tables have in its place, see `SHOWN_AS`. The keys of a zip vary
+    together; the first by name that has a default decides.
 
     Args:
         runs: one with each value; None where no run has it.
         defaults: see `sweeper.sweep.baseline.config_defaults`.
     """
     keys = [key.lstrip("+") for key in axis.keys]
-
-    def first(names: Sequence[str]) -> str:
-        return min(names, key=lambda name: (name not in defaults, name))
-
-    key = first(keys)
-    specs = [run.spec for run in runs if run is not None and run.spec is not None]
-    # A group of steps has no name: what it is called is what was typed.
-    groups = [
-        flat_settings({key: spec.effective.get(key)}) for spec in specs if hasattr(getattr(spec.config, key, 0), "name")
-    ]
-    names = {name for group in groups for name in group}
-    varied = [name for name in names if len({str(group.get(name)) for group in groups}) > 1]
-    if len(groups) == len(axis.values) and varied:
-        setting = key if key in varied else first(varied)
-        cells = [group.get(setting) for group in groups]
-        if len({*cells}) == len(cells):
-            return setting, cells
+    key = min(keys, key=lambda name: (name not in defaults, name))
+    if key in SHOWN_AS:
+        specs = [run.spec for run in runs if run is not None and run.spec is not None]
+        cells = [flat_settings(spec.effective).get(SHOWN_AS[key]) for spec in specs]
+        if len({*cells}) == len(axis.values):
+            return SHOWN_AS[key], cells
     typed = [texts[keys.index(key)].partition("=")[2] for texts in axis.values]
     return key, [typed_value(text, defaults.get(key)) for text in typed]
 

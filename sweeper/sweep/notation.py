@@ -1,6 +1,6 @@
 """Values and combinations as users write them. No pandas here: watch starts fast."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 CROSSED = ("seed", "data", "data.root")  # not factors of a design: every row is run with each of their values
 # What the first combination is called in designs where one factor changes at a time.
@@ -24,19 +24,23 @@ def is_crossed(key: str) -> bool:
     return key.partition("=")[0].lstrip("+") in CROSSED
 
 
-def swept_overrides(jobs: Sequence[Sequence[str]], design: str = "product") -> list[str]:
+def swept_overrides(
+    jobs: Sequence[Sequence[str]], design: str = "product", searched: Collection[str] = ()
+) -> list[str]:
     """Return what distinguishes each job from the others, as one text.
 
     Args:
         jobs: the overrides of each; of a design with a reference, the first is the reference.
         design: see sweeper.sweep.designs.rows.
+        searched: keys that later jobs may change, so that they distinguish jobs already.
 
     Returns:
         The overrides that some other job does not have, none of a single job. Of a design that changes one factor at a
         time, what changes in the reference, such as `norm=batch seed=0`; the reference itself is called as it is, such
         as `baseline seed=0`.
     """
-    common = set.intersection(*map(set, jobs)) if jobs else set()
+    shared = set.intersection(*map(set, jobs)) if jobs else set()
+    common = {override for override in shared if override.partition("=")[0] not in searched}
     if design not in REFERENCES or not jobs:
         return [" ".join(override for override in job if override not in common) for job in jobs]
     found = []

@@ -2,11 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeper.config import Config
 from sweeper.files import write_json, writing
@@ -144,8 +144,14 @@ def listing_order(planned: Planned) -> tuple[int, bool]:
     return KINDS.index(kind_of(planned)), planned.is_to_run and planned.decision.reason is Reason.NEW
 
 
-def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None) -> None:
-    """Write sweep.json: the sweep's combinations, the run and the action of each, and what it asks for."""
+def save_plan(
+    folder: Path, plan: Sequence[Planned], command: str, concurrency: int | None, searched: Collection[str] = ()
+) -> None:
+    """Write sweep.json: the sweep's combinations, the run and the action of each, and what it asks for.
+
+    Args:
+        searched: the keys whose values a search chooses, trial by trial.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     jobs = [
@@ -163,6 +169,7 @@ def save_plan(folder: Path, plan: Sequence[Planned], command: str, concurrency: 
         for planned in plan
     ]
     content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
-    asked = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
+    asked: dict[str, Any] = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
+    asked |= {"searched": sorted(searched)} if searched else {}
     where = {"outputs": plan[0].config.output_dir}
     write_json(folder / "sweep.json", content | where | asked | {"jobs": jobs})

@@ -1,7 +1,7 @@
 """Planning of a sweep before its first run starts. torch is imported only where a run is to be trained."""
 
 import re
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -62,19 +62,18 @@ class Planner:
             for job, composed in zip(jobs, combinations, strict=True):
                 with error_context(job, jobs):
                     plan.append(self.decide(job, composed, seen))
-                seen.add(plan[-1].run_id)
                 advance(1)
         check_design(plan)
-        if not seen - {""}:
+        if not seen:
             raise UserError(f"sweep.exclude: all {len(jobs)} combinations are excluded")
         self.trainable.estimate([planned for planned in plan if planned.is_to_run])
         return plan
 
-    def decide(self, job: Job, composed: Composed, seen: Container[str]) -> Planned:
+    def decide(self, job: Job, composed: Composed, seen: set[str]) -> Planned:
         """Resolve the run of a job and decide its action.
 
         Args:
-            seen: the runs of earlier jobs.
+            seen: the runs of earlier jobs, to which its own is added.
         """
         config = composed.config
         if (excluding := excluding_rule(composed)) is not None:
@@ -84,6 +83,7 @@ class Planner:
         spec = self.trainable.resolve(config) if found is None else found[0]
         if spec.run_id in seen:
             return Planned(job, config, spec, Decision(Action.DUPLICATE, Reason.NEW), f"duplicate of {spec.run_id}")
+        seen.add(spec.run_id)
         heartbeat = number((spec.record.status() or {}).get("heartbeat"))
         decision = decide(spec.record, spec.code, config.sweep.reuse) if found is None else found[1]
         planned = Planned(job, config, spec, decision, heartbeat=heartbeat)
@@ -96,7 +96,7 @@ def check_shared(jobs: Sequence[Job], configs: Sequence[Config], base: Config) -
     """Check that all jobs have the sweep's own settings and its output folder, where its plan and its table are.
 
     Raises:
-        UserError: one has others, such as those of a swept experiment, which would have no effect.
+        UserError: one has others, such as those of a swept experiment, of which a sweep heeds few.
     """
     folders = {base.output_dir, *(config.output_dir for config in configs)}
     if len(folders) > 1:
@@ -110,8 +110,8 @@ def check_shared(jobs: Sequence[Job], configs: Sequence[Config], base: Config) -
             for key, value in asdict(config.sweep).items():
                 if value != shared[key]:
                     raise UserError(
-                        f"sweep.{key} is {format_value(value)} where this is swept, and {format_value(shared[key])} "
-                        f"for the sweep, which has one value: add sweep.{key}=VALUE to the command"
+                        f"sweep.{key}={format_value(value)} would hold for these runs only, but a sweep has one value "
+                        f"({format_value(shared[key])}); add sweep.{key}=VALUE to the command"
                     )
 
 

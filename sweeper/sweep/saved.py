@@ -106,11 +106,17 @@ def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [job for job in plan["jobs"] if job["action"] not in (Action.DUPLICATE, Action.EXCLUDED)]
 
 
+def swept_in_plan(plan: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Return each job of a plan that has its own run, with what distinguishes it from the others."""
+    jobs = own_jobs(plan)
+    searched = plan["searched"] if is_list_of_strings(plan.get("searched")) else []
+    texts = swept_overrides([job["overrides"] for job in jobs], str(plan.get("design")), searched)
+    return list(zip(jobs, texts, strict=True))
+
+
 def names_in_plan(plan: dict[str, Any]) -> dict[str, str]:
     """Return the name of each run of a plan: what was swept and the end of its ID."""
-    jobs = own_jobs(plan)
-    swept = swept_overrides([job["overrides"] for job in jobs], str(plan.get("design")))
-    return {job["run_id"]: short_name(text, job["run_id"]) for job, text in zip(jobs, swept, strict=True)}
+    return {job["run_id"]: short_name(swept, job["run_id"]) for job, swept in swept_in_plan(plan)}
 
 
 def queued_runs(folder: Path) -> dict[str, float]:

@@ -202,11 +202,11 @@ class Searcher:
         search, ended = self.search, len(ended_trials(self.study))
         sampler = type(self.study.sampler).__name__
         batch = f", {at_a_time} at a time" if at_a_time > 1 else ""
-        number = f"{search.n_trials} trial{'s' * (search.n_trials > 1)}"
+        trials = f"{search.n_trials} trial{'s' * (search.n_trials > 1)}"
         before = f" ({ended} ended before)" if ended else ""
         lines = [
             f"sweep {self.folder.name}",
-            f"search for the best {self.score}, {number}{before}{batch}, {sampler}:",
+            f"search for the best {self.score}, {trials}{before}{batch}, {sampler}:",
         ]
         lines.append(describe_space(self.space))
         swept = {key: override for key, override in self.last.items() if override.is_sweep_override()}
@@ -220,6 +220,9 @@ class Searcher:
             runs = (search.n_trials - ended) * len(self.jobs_of(self.first))
             lines.append(f"at most {format_duration(runs * fmean(known) / min(concurrency or 1, runs))}")
         return "\n".join(lines)
+
+    def save_plan(self, concurrency: int | None) -> None:
+        save_plan(self.folder, self.plan, command_as_typed(), concurrency, searched=self.space)
 
     def answer(self) -> str:
         """Return the best trial, and write it beside the plan.
@@ -285,7 +288,7 @@ def run_search(
             log.info("later trials follow from the results of these")
             return []
         if to_run:
-            save_plan(folder, searcher.plan, command_as_typed(), concurrency)
+            searcher.save_plan(concurrency)
             with clean_stop(searcher.plan, folder):
                 returns += launch_all(to_run, base, launch, folder) or []
         for item in tried:
@@ -296,7 +299,7 @@ def run_search(
         log.info("no trial is left; raise hydra.sweeper.n_trials for more")
         return []
     if searcher.plan:
-        save_plan(folder, searcher.plan, command_as_typed(), concurrency)
+        searcher.save_plan(concurrency)
     answer = searcher.answer()
     conclude(searcher.plan, base, print_table, answer, expected=(State.FINISHED, State.DIVERGED))
     log.info(next_command(f"summary {folder.name}", Path(base.output_dir)))

@@ -12,8 +12,8 @@ from sweeper.files import number
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.scores import CLASSIFICATION, SCORES
 from sweeper.runs.states import STATES, Action, State, parse_state
-from sweeper.sweep.notation import normalized, swept_overrides
-from sweeper.sweep.saved import own_jobs, queued_runs
+from sweeper.sweep.notation import normalized
+from sweeper.sweep.saved import own_jobs, queued_runs, swept_in_plan
 
 
 @dataclass
@@ -46,12 +46,9 @@ class RunStatus:
 
 def collect(folder: Path, plan: dict[str, Any]) -> list[RunStatus]:
     """Return the status of every run of a sweep, those that need attention first."""
-    jobs = own_jobs(plan)
     queued = queued_runs(folder)
     statuses = []
-    for job, swept in zip(
-        jobs, swept_overrides([job["overrides"] for job in jobs], str(plan.get("design"))), strict=True
-    ):
+    for job, swept in swept_in_plan(plan):
         record = RunDirectory(folder.parent.parent / "runs" / job["run_id"])
         status = collect_run(record, swept, job)
         if status.run_id in queued and is_queued(status.state, record.status() or {}, queued[status.run_id]):

@@ -38,10 +38,13 @@ def test_the_index_is_used_only_while_records_are_unchanged(runs: Path, monkeypa
         (runs / ".index.json").write_text(json.dumps(whole | {"rows": damage}))
         assert read_runs(runs)[0].equals(changed)
     saved = whole["rows"]["relu-1"]
-    for name in sorted(COLUMNS):  # a value of another type
+    for name in (*sorted(COLUMNS), "activation"):  # a value of another type
         rows = {"relu-1": saved | {"row": saved["row"] | {name: ["x"]}}}
         (runs / ".index.json").write_text(json.dumps(whole | {"rows": rows}))
         assert read_runs(runs)[0].equals(changed), name
+    rows = {"relu-1": saved | {"labels": {"activation": ["x"]}}}
+    (runs / ".index.json").write_text(json.dumps(whole | {"rows": rows}))
+    assert read_runs(runs)[0].equals(changed)
     for shared in ({}, dict.fromkeys(whole["shared"], 3)):
         (runs / ".index.json").write_text(json.dumps(whole | {"shared": shared}))
         assert read_runs(runs)[0].equals(changed)

@@ -12,6 +12,7 @@ LIGHT = ["model=mlp", "norm=none", "dropout=light"]
 def test_overrides_that_all_jobs_have_are_left_out() -> None:
     assert swept_overrides([DEFAULT, BATCH]) == ["norm=none", "norm=batch"]
     assert swept_overrides([DEFAULT]) == [""]
+    assert swept_overrides([DEFAULT], searched=["norm"]) == ["norm=none"]
     assert swept_overrides([]) == swept_overrides([], "one_at_a_time") == []
 
 

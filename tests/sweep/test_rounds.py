@@ -11,7 +11,10 @@ from paired import table
 from support import record_end
 
 from sweeper.errors import UserError
+from sweeper.runs.provenance import describe
+from sweeper.runs.spec import resolve
 from sweeper.summary.effects import effects
+from sweeper.summary.gather import gather
 from sweeper.summary.study import Method
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composer
@@ -225,20 +228,39 @@ def test_the_values_of_a_sweep_are_compared_as_in_effects(sweep: Sweeps, caplog:
         assert f"  {line}\n" in f"{caplog.text}\n" and f": {means[key]:+.4f} ±" in line
 
 
-def test_presets_that_set_one_value_are_compared_as_in_effects(sweep: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
-    ran: list[dict[str, Any]] = []
+@pytest.mark.parametrize(
+    ("swept", "baseline"),  # presets with one name; the default is not among them
+    [
+        ("dropout=heavy,light", "light"),  # which is shown as dropout.rate
+        ("model=mlp_deep,mlp", "mlp"),
+        ("optimizer=sam,asam", "asam"),
+        ("averaging=lookahead_rising,lookahead", "lookahead"),
+        ("augmentation=flip_crop,flip", "flip"),
+    ],
+)
+def test_presets_are_compared_as_in_effects(
+    swept: str, baseline: str, sweep: Sweeps, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def launch(runs: Sequence[Planned], _: Path) -> list[Any]:
+        for planned in runs:
+            spec = resolve(planned.config, labels=sweep.compose(planned.overrides).presets)
+            command = f"python train.py {' '.join(planned.overrides)}"
+            device = {"device": "cpu", "device_type": "cpu", "threads": 1}
+            described = describe(spec, command=command, device=device, parameters=1, trained=1)
+            accuracy = 0.5 + DIFFERENCES[planned.config.seed] * (f"{group}={baseline}" not in planned.overrides)
+            record_end(
+                planned.record, spec.code, {"best_val_acc": 0.5, "best_epoch": 1, "test_acc": accuracy}, described
+            )
+        return []
 
-    def accuracy(planned: Planned) -> float:
-        config = planned.config
-        acc = 0.5 + DIFFERENCES[config.seed] * (config.dropout.rate or 0)
-        ran.append({"dropout.rate": config.dropout.rate, "seed": config.seed, "test_acc": acc})
-        return acc
-
-    sweep.accuracy = accuracy
-    sweep("dropout=heavy,light", "sweep.precision=0.05")  # the default, none, is not among them; heavy is first by name
-    (compared,) = (one for one in effects(table(*ran)).comparisons if one.metric == "test_acc")
-    assert compared.changes[0].baseline < compared.changes[0].value
-    assert f"dropout=heavy vs. dropout=light: {compared.mean:+.4f} ±" in caplog.text
+    monkeypatch.setattr(sweep, "launch", launch)
+    group, _, values = swept.partition("=")
+    other = values.partition(",")[0]
+    sweep.fixed = [text for text in sweep.fixed if not text.startswith("model") or group != "model"]
+    sweep(swept, "sweep.precision=0.05")
+    (mean,) = (one.mean for one in effects(gather(sweep.folder / "runs")[0]).comparisons if one.metric == "test_acc")
+    assert mean == pytest.approx(0.082)
+    assert f"{group}={other} vs. {group}={baseline}: +0.0820 ±" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -338,8 +360,11 @@ def test_the_plan_describes_what_a_design_estimates(sweep: Sweeps, caplog: pytes
 
 def test_what_is_part_of_a_sweeps_derived_name(sweep: Sweeps) -> None:
     parse = sweep.compose.parser.parse_overrides
-    names = [derived_name(parse(["a=1,2", *rest])) for rest in ([], ["sweep.design=screen"], ["output_dir=x"])]
-    assert len({*names}) == 3
+    names = [
+        derived_name(parse(["a=1,2", *rest]))
+        for rest in ([], ["++sweep.design=screen"], ["sweep.design=screen"], ["output_dir=x"])
+    ]
+    assert len({*names}) == 4
     for unrelated in ("sweep.dry_run=true", "verbose=true", "extend=[x.py]", "checkpoint_minutes=1", "threads=2"):
         assert derived_name(parse(["a=1,2", unrelated])) == names[0]
     assert derived_name(parse(["a=1,2", "threads=1,2"])) != derived_name(parse(["a=1,2", "threads=1,4"]))

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from support import record_end
 
 from sweeper.errors import UserError
+from sweeper.runs.naming import name_of
 from sweeper.sweep import estimate
 from sweeper.sweep.compose import Composer
 from sweeper.sweep.plan import Planned
@@ -32,6 +33,7 @@ class Searches:
         accuracy: the validation accuracy of a run; None where it diverges.
         fails: whether a run fails.
         launches: the searched values and the seed of the runs of each launch.
+        names: of all runs, in displays.
         stop_after: launches after which the search is interrupted.
         tables: the number of runs in each printed table.
     """
@@ -45,12 +47,13 @@ class Searches:
         self.accuracy: Accuracy = lambda planned: 1 - float(planned.config.optimizer.lr or 0)
         self.fails: Callable[[Planned], bool] = lambda planned: False
         self.launches: list[list[tuple[float | None, int]]] = []
+        self.names: list[str] = []
         self.stop_after: int | None = None
         self.tables: list[int] = []
 
     def __call__(self, *overrides: str, concurrency: int | None = 1, **settings: Any) -> None:
         parsed = [self.compose.parse(text) for text in [*self.fixed, *overrides]]
-        self.launches, self.tables = [], []
+        self.launches, self.names, self.tables = [], [], []
         search = Search(OmegaConf.create(TPE), **{"n_trials": 4, **settings})
         run_search(parsed, self.compose, self.launch, concurrency, lambda _, ids: self.tables.append(len(ids)), search)
 
@@ -58,6 +61,7 @@ class Searches:
         if self.stop_after is not None and len(self.launches) == self.stop_after:
             raise KeyboardInterrupt
         self.launches.append([(run.config.optimizer.lr, run.config.seed) for run in runs])
+        self.names += [name_of(run.run_id).text for run in runs]
         for planned in runs:
             assert planned.spec is not None
             record, accuracy = planned.record, self.accuracy(planned)
@@ -212,6 +216,11 @@ def test_a_dry_run_of_a_study_in_a_database_counts_its_trials_and_leaves_it(
     assert (search.folder / "study.db").read_bytes() == before
     with pytest.raises(UserError, match=r"choose another hydra\.sweeper\.study_name"):
         search(LR, "batch_size=8", "sweep.name=mine", "sweep.dry_run=true", storage=DATABASE)
+
+
+def test_the_first_run_of_a_search_is_named_as_the_others(search: Searches) -> None:
+    search(LR, n_trials=2)
+    assert [name.partition("=")[0] for name in search.names] == ["optimizer.lr"] * 2
 
 
 def test_a_swept_key_that_is_fixed_later_is_not_crossed_with_the_trials(
