@@ -1,8 +1,13 @@
 """The names of runs in displays: what was swept, then the end of the ID."""
 
 import logging
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
-from sweeper.runs.naming import RunName, name_of, named, positioned, short_name
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.runs.naming import NamedTask, RunName, check_planned, name_of, named, positioned, short_name
 
 
 def test_a_run_is_named_by_what_was_swept_and_the_end_of_its_id() -> None:
@@ -24,3 +29,12 @@ def test_names_hold_within_their_sweep_only() -> None:
 def test_details_are_logged_in_a_single_run_and_where_asked_for() -> None:
     assert RunName("a").detail(False) == RunName("a", "1 of 2").detail(True) == logging.INFO
     assert RunName("a", "1 of 2").detail(False) == RunName("a", "1 of 2", in_table=True).level == logging.DEBUG
+
+
+def test_a_task_in_another_process_has_the_names_of_this_one() -> None:
+    task = NamedTask(check_planned, {"a": RunName("a")})
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(task, "a").result() is None
+        with pytest.raises(UserError, match="this is now the run b, which the sweep has not planned"):
+            pool.submit(task, "b").result()
+    assert check_planned("b") is None  # type: ignore[func-returns-value]  # a single run

@@ -137,16 +137,14 @@ def test_a_worker_that_dies_between_two_runs_loses_no_run(small: list[str], tmp_
     assert [status(run)["state"] for run in (failing, continuing)] == ["finished"] * 2
 
 
-@pytest.mark.parametrize("launcher", ["parallel", "joblib"])
 def test_a_run_whose_settings_change_before_its_turn_is_not_trained_in_place_of_the_planned_one(
-    launcher: str, small: list[str], tmp_path: Path
+    small: list[str], tmp_path: Path
 ) -> None:
     preset = tmp_path / "conf" / "optimizer" / "mine.yaml"
     preset.parent.mkdir(parents=True)
     preset.write_text("defaults: [adam]\nlr: 0.001\n")
-    launched = [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
     network = ["optimizer=mine", "model=mlp", "model.hidden=[400]", "epochs=30"]
-    process = start(["--config-dir", "conf", *small, *launched, *network, "seed=0,1,2"], tmp_path)
+    process = start(["--config-dir", "conf", *small, *PARALLEL, *network, "seed=0,1,2"], tmp_path)
     planned = caught(tmp_path, 2, process)
     preset.write_text("defaults: [adam]\nlr: 0.002\n")
     for run in planned:
