@@ -79,10 +79,19 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
         lines.append(f"The top row is the best of {selected_from} by {what}: its {by} is optimistic; {holds}")
     if is_ranked and (by in TESTS or is_measure(by)):
         lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
-    if is_tested:
-        tests = " and ".join(f"test_{score}" for score in scores(frame))
-        lines.append(f"Runs with data.val_size=0 selected their best epoch on test images: their {tests} is optimistic")
-    return lines
+    return lines + selected_on_test(frame)
+
+
+def selected_on_test(frame: pd.DataFrame) -> list[str]:
+    """Say that test results of runs without validation images are optimistic; nothing where there are none."""
+    tested = frame[frame["data.val_size"] == 0] if "data.val_size" in frame else frame[:0]
+    if tested.empty:
+        return []
+    tests = [f"test_{score}" for score in scores(tested)]
+    return [
+        f"Runs with data.val_size=0 selected their best epoch on test images: their {' and '.join(tests)} "
+        f"{'are' if len(tests) > 1 else 'is'} optimistic"
+    ]
 
 
 def several_tasks(frame: pd.DataFrame) -> list[str]:
@@ -97,7 +106,9 @@ def several_tasks(frame: pd.DataFrame) -> list[str]:
 def few_images(frame: pd.DataFrame) -> list[str]:
     """Warn of accuracies over fewer than FEW_IMAGES images, with a run's standard error from the choice of images.
 
-    It is that of a share p of n images, sqrt(p (1 - p) / n), the largest of the finished runs.
+    It is that of a share of n images, the largest of the finished runs: sqrt(p (1 - p) / (n + 4)), where p counts two
+    more right images and two more wrong ones, so that a share of 0 or 1 is not taken for certain (Agresti and Coull
+    1998).
     """
     lines, finished = [], frame[frame["state"] == "finished"]
     for column, images, advice in (
@@ -109,7 +120,8 @@ def few_images(frame: pd.DataFrame) -> list[str]:
         accs, counts = (pd.to_numeric(finished[name], errors="coerce") for name in (column, images))
         few = (counts > 0) & (counts < FEW_IMAGES) & accs.between(0, 1)
         if few.any():
-            errors = (accs * (1 - accs) / counts)[few] ** 0.5
+            shares = (accs * counts + 2) / (counts + 4)
+            errors = (shares * (1 - shares) / (counts + 4))[few] ** 0.5
             what = "validation" if images == "val_images" else "test"
             number = f"{counts[few].min():.0f}"
             lines.append(

@@ -35,14 +35,17 @@ class ConvergenceOptions:
         fraction = ["--convergence-fraction", str(self.fraction)] if self.fraction != DEFAULT_FRACTION else []
         return fraction + ([] if self.target_acc is None else ["--target-acc", str(self.target_acc)])
 
-    @property
-    def captions(self) -> list[str]:
-        """Describe what differs from the defaults, a line each."""
+    def captions(self, metric: str) -> list[str]:
+        """Describe what differs from the defaults, a line each.
+
+        Args:
+            metric: of whose learning curves this is, such as val_acc.
+        """
         lines = []
         if self.fraction != DEFAULT_FRACTION:
-            lines.append(f"Converged: the first epoch at {self.percent} of the run's best val_acc")
+            lines.append(f"Converged: the first epoch at {self.percent} of the run's best {metric}")
         if self.target_acc is not None:
-            lines.append(f"epochs_to_target: the first epoch with val_acc of at least {self.target_acc:g}")
+            lines.append(f"epochs_to_target: the first epoch with {metric} of at least {self.target_acc:g}")
         return lines
 
     @property

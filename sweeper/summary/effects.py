@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, format_names
 from sweeper.summary.axes import axes_of, check_axes, choose_baselines, settings_of
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import format_override, scores
 from sweeper.summary.convergence import ConvergenceOptions
-from sweeper.summary.effects_of_dataset import Result, check_values, compare_dataset, has_accuracies, prepare
+from sweeper.summary.effect_measures import MAIN, METRICS
+from sweeper.summary.effects_of_dataset import Prepared, Result, check_values, compare_dataset, has_accuracies, prepare
 from sweeper.summary.gather import Skipped
 from sweeper.summary.inference import Comparison
 from sweeper.summary.other_images import Correctness
@@ -40,6 +41,7 @@ class Effects:
         nothing: sentences on why there are no comparisons and how to get some; None if there are.
         method: how runs were compared.
         options: how learning curves were read.
+        main: the measure that decides, of each task of the runs.
     """
 
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Effects:
     nothing: str | None = None
     method: Method = field(default_factory=Method)
     options: ConvergenceOptions = field(default_factory=ConvergenceOptions)
+    main: str = MAIN[0]
 
     @property
     def baseline(self) -> dict[str, Any]:
@@ -94,7 +97,8 @@ def effects(
 
     Raises:
         UserError: the baseline names an axis or a value that the finished runs do not have; a tuned setting does not
-            vary, or its grids differ in size; diverged runs shall count as chance, and no chance level is known.
+            vary, or its grids differ in size; diverged runs shall count as chance, and no chance level is known; no
+            run has a measure.
     """
     method, skipped, options = method or Method(), skipped or Skipped(), options or ConvergenceOptions()
     given = dict(baseline or {})
@@ -115,6 +119,7 @@ def effects(
     ]
     if method.is_chance and not any(has_accuracies(table.results.frame) for table in tables):
         raise UserError(f"--diverged-as-chance affects only {' and '.join(CHANCE)}, which no run here has")
+    check_measures(method.measures, tables)
     varying = sorted({axis for table in tables for axis in table.values})
     if varying:
         check_tuned(method.tuned, varying, given)
@@ -142,7 +147,24 @@ def effects(
         notes,
         method=replace(method, measures=order),
         options=options,
+        main=" and ".join(f"test_{score}" for score in scores(ended)),
     )
+
+
+def check_measures(names: Sequence[str], tables: Sequence[Prepared]) -> None:
+    """Check that some run has each of these measures of the test images.
+
+    Raises:
+        UserError: none has, such as test_acc in segmentation.
+    """
+    known = [
+        name
+        for name in dict.fromkeys((*METRICS, *names))
+        if name.startswith("test_")
+        and any(METRICS[name].is_known(table.results, row) for table in tables for row in table.finished)
+    ]
+    if lacking := [name for name in names if name.startswith("test_") and name not in known]:
+        raise UserError(f"--measure {lacking[0]}: no run here has it; they have {format_names(known)}")
 
 
 def with_typed_names(comparison: Comparison, presets: Presets) -> Comparison:

@@ -47,10 +47,10 @@ def caption(found: Effects) -> list[str]:
     if any(comparison.models for comparison in every):
         lines.append("models: how many have a mean above 0; the intervals of the models hold simultaneously")
     if any(METRICS[comparison.metric].is_exploratory for comparison in every) or found.interactions:
-        but = f" but that of {main_of(every)}" if found.method.fixed_width else ""
+        but = f" but that of {found.main}" if found.method.fixed_width else ""
         lines.append(
             f"Each table{but} contains a false positive with probability at most {LEVEL:.0%}; several tables together, "
-            f"or a table with its lines of models, more often. {main_of(every)} decides; exploratory tables only "
+            f"or a table with its lines of models, more often. {found.main} decides; exploratory tables only "
             "suggest what to test next"
         )
     if found.interactions:
@@ -87,11 +87,6 @@ def baselines(found: Effects) -> list[str]:
     return [f"Baseline{name}: {text}" for name, text in texts.items()]
 
 
-def main_of(comparisons: Sequence[Comparison]) -> str:
-    """Return the measures that decide, those of each task of the runs."""
-    return " and ".join(name for name in MAIN if any(it.metric == name for it in comparisons)) or MAIN[0]
-
-
 def inferred(found: Effects) -> list[str]:
     """Explain p and interval, and for which numbers of seeds they are valid."""
     lines = [
@@ -103,11 +98,11 @@ def inferred(found: Effects) -> list[str]:
         return lines
     number = max(len(table) for table in tables([it for it in found.comparisons if it.metric in MAIN]) or [[]])
     return [
-        f"{main_of(found.comparisons)}: sweep.precision={precision:g} chose the number of seeds by their spread; the "
+        f"{found.main}: sweep.precision={precision:g} chose the number of seeds by their spread; the "
         "interval is the mean "
         f"±{precision:g}, or ± the half-width reached, with at least 95% coverage each; there is no p, since a t-test "
         "is not valid after such a stop",
-        *([several_intervals(main_of(found.comparisons), number)] if number > 1 else []),
+        *([several_intervals(found.main, number)] if number > 1 else []),
         "other tables, and the lines of models: since the number of seeds depends on the spread, coverage may be only "
         "90 to 95%, and p too small; --anytime is valid for any number of seeds",
         *lines,

@@ -18,8 +18,9 @@ INDEX = ".index.json"
 VERSION = 14  # incremented whenever the content of rows changes
 FILES = ("run.json", "status.json", "result.json", "metrics.jsonl")  # the files that a row is built from
 COLUMNS = {"run_id", *RESULTS} - {"code", "stale", "costs"}  # of a row; what other files decide is added later
-NUMBERS = (*AVERAGED, "test_images", "val_images", "num_classes", "images_per_second")  # the columns of numbers
-TEXTS = sorted(COLUMNS.difference(NUMBERS))
+TARGET = "epochs_to_target"  # a number or a text such as >30
+NUMBERS = {*AVERAGED, "test_images", "val_images", "num_classes", "images_per_second"} - {TARGET}
+TEXTS = COLUMNS - NUMBERS - {TARGET}
 ENDED = {state.value for state, properties in STATES.items() if properties.has_ended}
 
 

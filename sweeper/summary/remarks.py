@@ -7,7 +7,8 @@ import pandas as pd
 
 from sweeper.errors import enumerate_words
 from sweeper.summary.axes import axes_of
-from sweeper.summary.columns import WITH, format_override, is_implied, scores
+from sweeper.summary.caption import selected_on_test
+from sweeper.summary.columns import WITH, format_override, is_implied
 from sweeper.summary.effect_measures import METRICS, USUAL_OF, has_score
 from sweeper.summary.inference import Comparison
 from sweeper.summary.study import Study
@@ -85,10 +86,7 @@ def limits(study: Study) -> list[str]:
         lines.append(f"Intervals are for these {images} test images and do not cover the choice of other test images")
     if stale := int(frame["stale"].eq(True).sum()):
         lines.append(f"{stale} of the finished runs are stale; pairs share all code except that of the compared choice")
-    if "data.val_size" in frame and frame["data.val_size"].eq(0).any():
-        tests = " and ".join(f"test_{score}" for score in scores(frame))
-        lines.append(f"Runs with data.val_size=0 selected their best epoch on test images: their {tests} is optimistic")
-    return lines
+    return lines + selected_on_test(frame)
 
 
 def count_test_images(study: Study) -> str:

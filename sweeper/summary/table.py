@@ -187,7 +187,8 @@ def lay_out(
             table, uneven = rank(frame, averaged, over, by if by in averaged else best_val(frame))
     configurations = None if table is frame else int((table["runs"] > 0).sum())
     lines = caption(frame, shared, by, implied_settings(frame, implied), configurations)
-    lines += (options or ConvergenceOptions()).captions + (skipped or Skipped()).captions
+    metric = " or ".join(f"val_{score}" for score in scores(frame))
+    lines += (options or ConvergenceOptions()).captions(metric) + (skipped or Skipped()).captions
     if table is not frame:
         lines[1:1] = averaging(frame, str(over), uneven)
     text = "\n".join(map(printable, lines))

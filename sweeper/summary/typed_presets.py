@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.summary.columns import STEP_GROUPS, format_override
-from sweeper.sweep.baseline import SHOWN_AS
+from sweeper.sweep.notation import SHOWN_AS
 
 GROUPS = {setting: group for group, setting in SHOWN_AS.items()}
 Presets = Mapping[str, Mapping[Any, str]]  # of each such setting, the preset of each value

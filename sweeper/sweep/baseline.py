@@ -18,7 +18,6 @@ from sweeper.runs.directory import flat_settings
 
 STAR = 3  # settings that vary, at least, in what is taken for one_at_a_time or leave_one_out
 DESIGNED = 2 / 3  # of the configurations: more are the design, so that the others were added to it
-SHOWN_AS = {"dropout": "dropout.rate"}  # groups that tables and effects have as a setting, which is all of the group
 CONF = Path(__file__).parents[2] / "conf"
 
 

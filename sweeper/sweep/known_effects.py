@@ -10,10 +10,10 @@ from sweeper.files import number
 from sweeper.runs.directory import flat_settings
 from sweeper.runs.scores import score_in
 from sweeper.runs.states import State, state_of
-from sweeper.sweep.baseline import SHOWN_AS, center, choose_baseline, config_defaults, most_common, typed_value
+from sweeper.sweep.baseline import center, choose_baseline, config_defaults, most_common, typed_value
 from sweeper.sweep.designs import Row, contrasts
 from sweeper.sweep.expand import Axis
-from sweeper.sweep.notation import is_crossed
+from sweeper.sweep.notation import SHOWN_AS, is_crossed
 from sweeper.sweep.plan import Planned
 from sweeper.sweep.precision import half_width, rounding_of, spread_of
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 CROSSED = ("seed", "data", "data.root")  # not factors of a design: every row is run with each of their values
 # What the first combination is called in designs where one factor changes at a time.
 REFERENCES = {"one_at_a_time": "baseline", "leave_one_out": "full recipe"}
+SHOWN_AS = {"dropout": "dropout.rate"}  # groups that tables and effects have as a setting, which is all of the group
 
 QUOTES = "'\""
 

@@ -12,7 +12,7 @@ from records import finish
 
 from sweeper.errors import UserError
 from sweeper.files import write_json
-from sweeper.summary.caption import few_images
+from sweeper.summary.caption import few_images, selected_on_test
 from sweeper.summary.conclusion import print_conclusion
 from sweeper.summary.export import as_csv, as_json
 from sweeper.summary.report import render
@@ -57,14 +57,26 @@ def test_a_sweep_ends_with_averages_the_answer_and_the_next_command(
 
 def test_few_images_are_warned_of_with_the_standard_error() -> None:
     rows = [{**run, "best_val_acc": 0.8} for run in runs("norm", {"none": [0.5, 0.9]}, val_images=64, test_images=100)]
-    assert few_images(table(*rows)) == [  # sqrt(0.8 0.2 / 64), sqrt(0.5 0.5 / 100)
+    assert few_images(table(*rows)) == [  # sqrt(0.782 0.218 / 68), sqrt(0.5 0.5 / 104)
         "Only 64 validation images: best_val_acc has a standard error of 0.050 from their choice alone; the epoch and "
         "the run selected by it may not be the best",
-        "Only 100 test images: test_acc has a standard error of 0.050 from their choice alone; the ± over seeds does "
+        "Only 100 test images: test_acc has a standard error of 0.049 from their choice alone; the ± over seeds does "
         "not include it",
     ]
+    sure = [{**row, "test_acc": 1.0, "test_images": 6} for row in rows]  # sqrt(0.8 0.2 / 10)
+    assert "Only 6 test images: test_acc has a standard error of 0.126 " in few_images(table(*sure))[1]
     enough = [{**row, "val_images": 500, "test_images": 10_000} for row in rows]
     assert few_images(table(*enough)) == [] == few_images(table(*({**row, "state": "failed"} for row in rows)))
+
+
+def test_only_runs_without_validation_images_were_selected_on_test_images() -> None:
+    frame = table(*runs("norm", {"none": [0.5]}))
+    held_out = frame.assign(run_id="b", test_acc=None, test_miou=0.5)
+    mixed = pd.concat([frame.assign(**{"data.val_size": 0}), held_out.assign(**{"data.val_size": 10})])
+    assert selected_on_test(mixed)[0].endswith("on test images: their test_acc is optimistic")
+    both = mixed.assign(**{"data.val_size": 0})
+    assert selected_on_test(both)[0].endswith("their test_acc and test_miou are optimistic")
+    assert selected_on_test(held_out.assign(**{"data.val_size": 10})) == selected_on_test(frame) == []
 
 
 @pytest.mark.parametrize(

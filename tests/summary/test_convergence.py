@@ -53,10 +53,10 @@ def test_options_out_of_range_are_user_errors(options: dict[str, float], sentenc
 
 
 def test_captions_name_what_differs_from_the_defaults() -> None:
-    assert ConvergenceOptions().captions == []
-    assert ConvergenceOptions(fraction=0.955, target_acc=0.5).captions == [
-        "Converged: the first epoch at 95.5% of the run's best val_acc",
-        "epochs_to_target: the first epoch with val_acc of at least 0.5",
+    assert ConvergenceOptions().captions("val_acc") == []
+    assert ConvergenceOptions(fraction=0.955, target_acc=0.5).captions("val_miou") == [
+        "Converged: the first epoch at 95.5% of the run's best val_miou",
+        "epochs_to_target: the first epoch with val_miou of at least 0.5",
     ]
 
 

@@ -196,6 +196,12 @@ def test_effects_compare_by_a_measure(name: str, result: str) -> None:
     assert f"1 finished run without {name}" in found(frame, measures=[name]).notes
 
 
+def test_a_measure_that_no_run_has_is_refused() -> None:
+    frame = table(*paired("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, "test_miou"))
+    with pytest.raises(UserError, match="--measure test_ece: no run here has it; they have test_miou"):
+        found(frame, measures=["test_ece"])
+
+
 def test_the_command_compares_by_measures(runs: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "effects.json"
     show_effects(
