@@ -41,7 +41,7 @@ class Effects:
         nothing: sentences on why there are no comparisons and how to get some; None if there are.
         method: how runs were compared.
         options: how learning curves were read.
-        main: the measure that decides, of each task of the runs.
+        main: the measure that decides, of each task of the compared runs.
     """
 
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -132,6 +132,12 @@ def effects(
     compared = [result for result in results if result.comparisons]
     if not compared:
         return nothing(*why_nothing(ended, every, runs, results, never), runs, left_out, skipped)
+    main = [
+        f"test_{score}"
+        for table, result in zip(tables, results, strict=True)
+        if result.comparisons
+        for score in scores(table.results.frame)
+    ]
     order = list(dict.fromkeys(name for result in results for name in result.measures))
 
     def by_measure(comparison: Comparison) -> int:
@@ -147,7 +153,7 @@ def effects(
         notes,
         method=replace(method, measures=order),
         options=options,
-        main=" and ".join(f"test_{score}" for score in scores(ended)),
+        main=" and ".join(dict.fromkeys(main)),
     )
 
 

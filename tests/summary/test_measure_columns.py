@@ -202,6 +202,16 @@ def test_a_measure_that_no_run_has_is_refused() -> None:
         found(frame, measures=["test_ece"])
 
 
+def test_the_measure_that_decides_is_of_the_compared_runs() -> None:
+    other = {"data": "masks", "best_val_acc": None, "test_acc": None}
+    masks = paired("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, "test_miou", **other)
+    images = paired("norm", {"none": [0.5, 0.51]}, data="images", data__fingerprint="cafe")  # nothing to compare
+    for row, pixel_acc in zip(masks, (0.5, 0.6, 0.7, 0.8), strict=True):
+        row["test_pixel_acc"] = pixel_acc
+    assert found(table(*masks, *images), measures=["test_pixel_acc"]).main == "test_miou"
+    assert found(table(*masks, *images)).main == "test_miou"
+
+
 def test_the_command_compares_by_measures(runs: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "effects.json"
     show_effects(
