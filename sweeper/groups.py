@@ -301,7 +301,7 @@ class AveragingConfig:
     """Averaging of weights over steps; the averaged weights are evaluated."""
 
     name: str = setting("how weights are averaged over steps", "")
-    decay: float | None = setting("decay rate of the average", check=from_up_to(0, 1))
+    decay: float | None = setting("decay rate of the average", check=inside(0, 1))
     warmup: bool | None = setting("raise the decay rate from 0.1 over the first steps")
     start: float | None = setting("fraction of training after which averaging starts", check=from_up_to(0, 1))
     interval: int | None = setting("steps between updates of the slow weights", check=at_least(1))

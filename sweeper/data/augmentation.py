@@ -203,6 +203,11 @@ def check_augmentation(steps: Mapping[str, partial[Any]], input_shape: tuple[int
             f"augmentation.repeats={given['repeats']} repeats images that no step changes; "
             "choose augmentation.repeats=null or another augmentation as well"
         )
+    if "repeats" in given and given.get("flip") == "alternating":
+        raise UserError(
+            f"augmentation.flip=alternating flips all copies alike that augmentation.repeats={given['repeats']} makes "
+            "of an image; choose augmentation.flip=random or augmentation.repeats=null"
+        )
 
 
 # In the order in which they are applied.

@@ -36,7 +36,7 @@ from sweeper.training.losses import LOSSES, check_class_weights, resolve_class_w
 from sweeper.training.momentum import follow
 from sweeper.training.optimizers import OPTIMIZERS
 from sweeper.training.parameter_groups import GROUPING, NamedParameters, refine_groups
-from sweeper.training.schedules import SCHEDULERS
+from sweeper.training.schedules import SCHEDULERS, check_schedule
 from sweeper.training.state import TrainState
 from sweeper.training.task import TASKS, Task
 from sweeper.training.task_checks import check_task
@@ -303,7 +303,9 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     optimizer = build_optimizer(config, choices, shapes)
     steps_per_epoch = count_steps(config, cached)
     total_steps = steps_per_epoch * config.epochs
-    follow(optimizer, choices.scheduler(steps_per_epoch, total_steps))
+    multiplier = choices.scheduler(steps_per_epoch, total_steps)
+    follow(optimizer, multiplier)
+    check_schedule(config.scheduler.name, config.scheduler.warmup_epochs, multiplier, steps_per_epoch, config.epochs)
     if config.averaging.interval is not None and config.averaging.interval > total_steps:
         raise UserError(
             f"averaging.interval={config.averaging.interval} is longer than the training of {total_steps} steps"

@@ -107,6 +107,16 @@ def momentum(
     return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 
 
+def check_nesterov(nesterov: bool, momentum: float) -> None:
+    """Check that Nesterov momentum is not 0.
+
+    Raises:
+        UserError: it is.
+    """
+    if nesterov and momentum == 0:
+        raise UserError("optimizer.nesterov=true needs optimizer.momentum above 0")
+
+
 def as_betas(betas: list[float]) -> tuple[float, float]:
     if len(betas) != 2:
         raise UserError(f"optimizer.betas={betas} must be two numbers")
@@ -163,6 +173,7 @@ def muon(
     Raises:
         UserError: the model has no hidden matrix, or the auxiliary optimizer does not use the settings.
     """
+    check_nesterov(nesterov, momentum)
     named = list(parameters)
     hidden = is_hidden_matrix([parameter for _, parameter in named])
     if not any(hidden):
@@ -179,7 +190,6 @@ def muon(
     groups += [group | {"lr_factor": aux_lr / lr, "ns_steps": 0} for group in single_group(others)]
     if betas is not None:
         return MuonAdamW(groups, lr=lr, betas=as_betas(betas), weight_decay=weight_decay, fused=True)
-    nesterov = nesterov and momentum > 0
     return MuonSGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 
 
@@ -204,6 +214,7 @@ def normalized_muon(
     Raises:
         UserError: the model has no trained matrix besides the last.
     """
+    check_nesterov(nesterov, momentum)
     named = list(parameters)
     matrices = [item for item in named if item[1].ndim > 1]
     vectors = [item for item in named if item[1].ndim == 1]

@@ -5,12 +5,15 @@ better. Nothing is kept between steps, so a resumed run has the same schedule. A
 the settings that the choice uses; epochs become steps here.
 """
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sweeper.choice import Registry
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
+
+log = logging.getLogger(__name__)
 
 LRMultiplier = Callable[[int, Sequence[float]], float]
 
@@ -22,6 +25,32 @@ def with_warmup(multiplier: LRMultiplier, warmup_steps: int) -> LRMultiplier:
         return multiplier(step, scores) * min(1.0, (step + 1) / max(1, warmup_steps))
 
     return warmed
+
+
+def check_schedule(
+    name: str, warmup_epochs: float | None, multiplier: LRMultiplier, steps_per_epoch: int, epochs: int
+) -> None:
+    """Check that a warm-up has a step, and warn of a schedule that never changes the rate in so few epochs.
+
+    Args:
+        name: of the choice.
+        warmup_epochs: None where the choice has no such setting.
+
+    Raises:
+        UserError: the warm-up has no step.
+    """
+    warmup_steps, total_steps = round((warmup_epochs or 0) * steps_per_epoch), steps_per_epoch * epochs
+    if warmup_epochs and not warmup_steps:
+        raise UserError(
+            f"scheduler.warmup_epochs={warmup_epochs} is less than a step, of which an epoch has {steps_per_epoch}; "
+            "choose a longer warm-up, or 0"
+        )
+    first = max(0, warmup_steps - 1)
+    later = [step for step in (*range(0, total_steps, steps_per_epoch), total_steps - 1) if step > first]
+    factor = multiplier(first, [])
+    if name != "constant" and all(multiplier(step, [0.0] * (step // steps_per_epoch)) == factor for step in later):
+        after = " after the warm-up" if warmup_steps else ""
+        warn_once(log, f"scheduler={name} never changes the learning rate{after} in epochs={epochs}")
 
 
 def constant(steps_per_epoch: int, total_steps: int, *, warmup_epochs: float) -> LRMultiplier:

@@ -289,6 +289,11 @@ def test_a_setting_with_a_default_is_refused_where_its_step_is_off(border: str) 
         ({"saturation": 0.5}, (1, 8, 8), "saturation=0.5 has no effect on gray images"),
         ({"crop_padding": 6, "crop_border": "reflect"}, (3, 8, 6), "must be below 6, the images' smaller side"),
         ({"repeats": 2}, (3, 8, 8), "repeats=2 repeats images that no step changes"),
+        (
+            {"repeats": 3, "flip": "alternating", "cutout": 2},
+            (3, 8, 8),
+            "flip=alternating flips all copies alike that augmentation.repeats=3 makes",
+        ),
     ],
 )
 def test_contradictions_are_refused(values: dict[str, Any], shape: tuple[int, int, int], sentence: str) -> None:

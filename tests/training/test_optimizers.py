@@ -134,6 +134,10 @@ def test_wrong_settings_are_user_errors() -> None:
         OPTIMIZERS["adam"]([("weight", nn.Parameter(torch.ones(1)))], lr=0.1, betas=[0.9], weight_decay=0.0)
     with pytest.raises(UserError, match=r"needs optimizer\.momentum above 0"):
         OPTIMIZERS["momentum"]([], lr=0.1, momentum=0.0, nesterov=True, weight_decay=0.0)
+    for name in ("muon", "normalized_muon"):
+        settings = {key: value for key, value in settings_of(name).items() if key != "name"}
+        with pytest.raises(UserError, match=r"needs optimizer\.momentum above 0"):
+            OPTIMIZERS[name]([], **(settings | {"momentum": 0.0, "nesterov": True}))
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -13,6 +13,7 @@ from sweeper.training.schedules import (
     SCHEDULERS,
     LRMultiplier,
     WithMomentum,
+    check_schedule,
     constant,
     cosine,
     cosine_restarts,
@@ -232,3 +233,32 @@ def test_the_momentum_of_onecycle_is_torchs(rise: float) -> None:
 def test_a_trapezoid_longer_than_the_training_is_refused(warmup: float, decay: float) -> None:
     with pytest.raises(UserError, match=r"together exceed the training of 8 epochs"):
         trapezoid(STEPS, TOTAL, warmup_epochs=warmup, decay_fraction=decay, min_factor=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "epochs"),  # the longest training in which the schedule does nothing
+    [
+        ("step", {"warmup_epochs": 0, "step_size": 4, "gamma": 0.5}, 4),
+        ("multistep", {"warmup_epochs": 0, "milestones": [6, 8], "gamma": 0.5}, 6),
+        ("plateau", {"warmup_epochs": 0, "factor": 0.1, "patience": 1, "min_factor": 0.0}, 3),
+        ("cosine", {"warmup_epochs": 2, "min_factor": 0.0}, 2),
+        ("exponential", {"warmup_epochs": 0, "gamma": 0.9}, 1),
+    ],
+)
+def test_a_schedule_that_never_changes_the_rate_is_warned_of(
+    name: str, settings: dict[str, Any], epochs: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.errors.WARNED", set())
+    for number in (epochs, epochs + 1):
+        multiplier = SCHEDULERS[name](STEPS, STEPS * number, **settings)
+        check_schedule(name, settings["warmup_epochs"], multiplier, STEPS, number)
+    after = " after the warm-up" if settings["warmup_epochs"] else ""
+    assert caplog.messages == [f"scheduler={name} never changes the learning rate{after} in epochs={epochs}"]
+    caplog.clear()
+    check_schedule("constant", 0.0, constant(STEPS, STEPS, warmup_epochs=0.0), STEPS, 1)
+    assert not caplog.messages
+
+
+def test_a_warm_up_without_a_step_is_refused() -> None:
+    with pytest.raises(UserError, match=r"scheduler\.warmup_epochs=0\.05 is less than a step, of which an epoch has 5"):
+        check_schedule("constant", 0.05, constant(STEPS, TOTAL, warmup_epochs=0.05), STEPS, EPOCHS)
