@@ -1,5 +1,6 @@
 """The summary's table: averages over seeds, filters, order, columns, caption."""
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,14 @@ def test_sort(by: str, order: list[str], runs: Path) -> None:
     frame = read_runs(runs)[0]
     assert sort(frame, by)["run_id"].tolist() == order
     assert sort(frame.iloc[::-1].reset_index(drop=True), by)["run_id"].tolist() == order
+
+
+def test_a_measure_that_no_run_has_sorts_nothing_and_the_caption_says_so(runs: Path) -> None:
+    frame = read_runs(runs)[0].assign(test_ece=math.nan)
+    for by, is_said in (("test_ece", True), ("test_acc", False)):
+        caption = lay_out(sort(frame, by), by=by)[1]
+        assert (f"The rows are not sorted: no run has {by}" in caption) == is_said
+        assert ("The top row is the best" in caption) != is_said
 
 
 def test_what_runs_share_and_what_a_choice_implies_is_in_the_caption(tmp_path: Path) -> None:
