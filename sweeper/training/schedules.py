@@ -30,19 +30,19 @@ def with_warmup(multiplier: LRMultiplier, warmup_steps: int) -> LRMultiplier:
 def check_schedule(
     name: str, warmup_epochs: float | None, multiplier: LRMultiplier, steps_per_epoch: int, epochs: int
 ) -> None:
-    """Check that a warm-up has a step, and warn of a schedule that never changes the rate in so few epochs.
+    """Check that a warm-up rises, and warn of a schedule that never changes the rate in so few epochs.
 
     Args:
         name: of the choice.
         warmup_epochs: None where the choice has no such setting.
 
     Raises:
-        UserError: the warm-up has no step.
+        UserError: the warm-up has fewer than two steps; the first of them would have the peak rate.
     """
     warmup_steps, total_steps = round((warmup_epochs or 0) * steps_per_epoch), steps_per_epoch * epochs
-    if warmup_epochs and not warmup_steps:
+    if warmup_epochs and warmup_steps < 2:
         raise UserError(
-            f"scheduler.warmup_epochs={warmup_epochs} is less than a step, of which an epoch has {steps_per_epoch}; "
+            f"scheduler.warmup_epochs={warmup_epochs} is less than two steps of the {steps_per_epoch} of an epoch; "
             "choose a longer warm-up, or 0"
         )
     first = max(0, warmup_steps - 1)

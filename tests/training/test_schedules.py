@@ -259,6 +259,9 @@ def test_a_schedule_that_never_changes_the_rate_is_warned_of(
     assert not caplog.messages
 
 
-def test_a_warm_up_without_a_step_is_refused() -> None:
-    with pytest.raises(UserError, match=r"scheduler\.warmup_epochs=0\.05 is less than a step, of which an epoch has 5"):
-        check_schedule("constant", 0.05, constant(STEPS, TOTAL, warmup_epochs=0.05), STEPS, EPOCHS)
+@pytest.mark.parametrize("epochs", [0.05, 0.25])
+def test_a_warm_up_that_does_not_rise_is_refused(epochs: float) -> None:
+    multiplier = constant(STEPS, TOTAL, warmup_epochs=epochs)
+    assert [multiplier(step, []) for step in range(TOTAL)] == [1.0] * TOTAL
+    with pytest.raises(UserError, match=rf"scheduler\.warmup_epochs={epochs} is less than two steps of the 5 of an"):
+        check_schedule("constant", epochs, multiplier, STEPS, EPOCHS)
