@@ -60,17 +60,17 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
     """Name the numbers that a selection made optimistic.
 
     The test images did not select the first row, but the luck of its training did, which shows on both sets of images.
-    Among several datasets, and where no run has the column that sorts, the first row is the best of nothing.
+    Among several datasets, and where no run has the column asked for, the first row is the best of nothing.
     """
     tested = frame["data.val_size"] == 0 if "data.val_size" in frame else pd.Series(False, frame.index)
     is_tested = bool(tested.any())
     finished = int((frame["state"] == "finished").sum())
     datasets = frame[[name for name in ("data", FINGERPRINT) if name in frame]].drop_duplicates()
-    is_sorted = by not in frame or bool(frame[by].notna().any())
+    is_sorted = by == best_val(frame) or by not in frame or bool(frame[by].notna().any())
     is_ranked = is_sorted and finished > 1 and configurations != 1 and len(datasets) < 2
     selected_from = f"{finished} runs" if configurations is None else f"{configurations} configurations"
     score = by.removeprefix("best_val_")
-    lines = [] if is_sorted or by == best_val(frame) else [f"The rows are not sorted: no run has {by}"]
+    lines = [] if is_sorted else [f"The rows are not sorted: no run has {by}"]
     if is_ranked and by == f"best_val_{score}":
         what = {"acc": "validation accuracy", "miou": "validation mIoU"}[score]
         holds = f"its test_{score} holds for these weights, expect slightly less from other seeds"

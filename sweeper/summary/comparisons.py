@@ -1,11 +1,13 @@
 """The comparisons of a study: of every value of one axis, or every two values of two, that has pairs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sweeper.summary.blocks import unpaired_seeds
 from sweeper.summary.columns import format_override
 from sweeper.summary.effect_measures import METRICS
+from sweeper.summary.held import held_by
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.outcomes import count_among
 from sweeper.summary.pairing import Corner, Difference, Stratum, cell_columns, differences, strata
@@ -71,7 +73,7 @@ def compare_values(
             tuple(study.change(*sides) for sides in zip(axes, values, base, strict=True)),
             pairs,
             names=names,
-            baseline=study.baseline,
+            held=partial(held_by, names=names, baseline=study.baseline, usable=study.usable),
             runs=study.runs,
             data=study.datasets[data],
             own=[name for name in own if name not in axes],

@@ -4,7 +4,7 @@ An effect is that of a change to some configuration. Where the other settings of
 configuration is named: once for a table if all of its comparisons change the same one, else for each comparison.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sweeper.summary.columns import format_override
@@ -14,18 +14,26 @@ Held = tuple[tuple[str, tuple[Any, ...]], ...]  # axes, and their values in all 
 Recipe = Mapping[str, tuple[Any, ...]]
 
 
-def held_by(cells: Sequence[tuple[Any, ...]], names: Sequence[str], baseline: Mapping[str, Any]) -> Held:
+def held_by(
+    cells: Sequence[tuple[Any, ...]],
+    names: Sequence[str],
+    baseline: Mapping[str, Any],
+    usable: Mapping[str, Collection[Any]],
+) -> Held:
     """Return the axes that have the baseline's value in none of the cells, with the values that they have.
 
     Args:
         cells: of a comparison's pairs.
         names: of the settings in a cell.
         baseline: of every axis.
+        usable: for every axis the values of runs that could have another. A setting that no choice in the cells uses
+            is not held: its missing value follows from the choices.
     """
     found = []
     for index, name in enumerate(names):
-        if name in baseline and baseline[name] not in (values := list(dict.fromkeys(cell[index] for cell in cells))):
-            found.append((name, tuple(values)))
+        if name in baseline:
+            values = [value for value in dict.fromkeys(cell[index] for cell in cells) if value in usable[name]]
+            found += [(name, tuple(values))] if values and baseline[name] not in values else []
     return tuple(found)
 
 

@@ -5,17 +5,17 @@ without any effect would double their number and lower p. So the pairs of each s
 seeds (Ibragimov and Mueller, 2010).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from sweeper.summary.anytime import anytime_p, confidence_sequence
-from sweeper.summary.blocks import complete_blocks
+from sweeper.summary.blocks import Cell, complete_blocks
 from sweeper.summary.columns import MODEL
 from sweeper.summary.cost import Cost, cost_of
 from sweeper.summary.effect_measures import MAIN, METRICS, TARGETS, Runs, one_epoch
-from sweeper.summary.held import Held, held_by
+from sweeper.summary.held import Held
 from sweeper.summary.intervals import (
     Interval,
     fixed_width,
@@ -210,7 +210,7 @@ def compare(
     differences: Sequence[Difference],
     *,
     names: Sequence[str] = (),
-    baseline: Mapping[str, Any] | None = None,
+    held: Callable[[Sequence[Cell]], Held] | None = None,
     runs: Runs | None = None,
     data: str = "",
     own: Sequence[str] = (),
@@ -230,7 +230,7 @@ def compare(
         changes: one or two.
         differences: of all pairs, or quadruples.
         names: of the settings in a pair's cell.
-        baseline: of every axis; None: what is held is not known.
+        held: returns what the pairs' cells hold, see sweeper.summary.held; None: that is not known.
         runs: the results, for the resolution of the metric; None: not known.
         data: the dataset.
         own: settings of the axes' choices; runs that differ in nothing else are averaged.
@@ -278,7 +278,7 @@ def compare(
         parts=divided[axis] if axis is not None else (),
         averaged=tuple(own) if any(pair.is_average for pair in blocks.differences) else (),
         doubts="" if doubts is None else doubts(blocks.differences),
-        held=held_by(blocks.cells, names, baseline or {}),
+        held=() if held is None else held(blocks.cells),
         left_out=(*blocks.left_out, *unpaired),
         diverged=diverged,
         failed=failed,

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from sweeper.errors import UserError
+from sweeper.summary.axes import values_of
 from sweeper.summary.columns import ROOT, format_value
 from sweeper.summary.effect_measures import METRICS, Runs
 from sweeper.summary.pairing import Change
@@ -86,6 +88,12 @@ class Study:
     @property
     def finished_settings(self) -> pd.DataFrame:
         return self.settings[[row in self.finished for row in self.settings.index]]
+
+    @cached_property
+    def usable(self) -> dict[str, list[Any]]:
+        """For each axis the values of the runs that could have another, see sweeper.summary.axes.values_of."""
+        settings = self.settings[[row in self.finished | self.scored for row in self.settings.index]]
+        return {axis: values_of(settings, axis) for axis in self.baseline}
 
     def known(self, metric: str) -> set[int]:
         """Return the rows of the runs that can be compared by a metric."""

@@ -79,3 +79,24 @@ def test_values_that_lack_the_baselines_are_named() -> None:
     assert of_axis(found(table(*made), {"norm": "none", "loss": "plain"}), "norm").held == (
         ("loss", ("focal", "smooth")),
     )
+
+
+def test_a_setting_that_the_choice_does_not_use_is_not_held() -> None:
+    """Two presets of one averaging share its name and differ in alpha, which averaging=none does not have."""
+    made = [
+        *runs("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, averaging="none", averaging__alpha=None),
+        *runs("averaging.alpha", {0.5: [0.5, 0.51], 0.9: [0.6, 0.62]}, norm="none", averaging="lookahead"),
+    ]
+    result = found(table(*made), {"norm": "none", "averaging": "none"})
+    assert of_axis(result, "norm").held == ()
+    assert of_axis(result, "averaging.alpha").held == (("averaging", ("lookahead",)),)
+
+
+def test_a_setting_that_the_choice_leaves_at_its_default_is_held() -> None:
+    made = [
+        *runs("activation", {"relu": [0.5, 0.51], "selu": [0.6, 0.62]}, norm="batch", norm__eps=None),
+        *runs("norm.eps", {1e-3: [0.5, 0.51, 0.52, 0.53, 0.54]}, activation="relu", norm="batch"),
+        *runs("norm", {"none": [0.5]}, activation="relu", norm__eps=None),
+    ]
+    result = found(table(*made), {"activation": "relu", "norm.eps": 1e-3})
+    assert of_axis(result, "activation").held == (("norm.eps", (None,)),)
