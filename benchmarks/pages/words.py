@@ -44,7 +44,8 @@ def by_model(comparison: Comparison) -> str:
     means = ", ".join(f"{points(part.mean, digits)} ({part.name})" for part in parts)
     clear = sum(part.family is not None and not part.family[0] <= 0 <= part.family[1] for part in parts)
     known = "each" if clear == len(parts) else f"{count(clear)} of them"
-    return f"By model, in points: {means}; {known} significant by itself"
+    which = "themselves" if 1 < clear < len(parts) else "itself"
+    return f"By model, in points: {means}; {known} significant by {which}"
 
 
 def interval_of(interval: tuple[float, float]) -> str:

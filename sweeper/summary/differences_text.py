@@ -42,7 +42,7 @@ def print_differences(found: Differences) -> None:
 def print_masks(test: MaskDifference) -> None:
     """Print both mIoUs and Wilcoxon's test."""
     first, second = test.mious
-    print(f"Test mIoU: A {first:.4f}, B {second:.4f}, B - A {second - first:+.4f}")
+    print(f"Test mIoU: A {first:.4f}, B {second:.4f}, B - A {second - first:+z.4f}")
     print_sentence(
         f"Test images with a higher mIoU in A: {test.only_first:,}, in B: {test.only_second:,}, equal: {test.equal:,}; "
         f"Wilcoxon's signed-rank test: p = {format_p(test.p)}"
@@ -72,7 +72,7 @@ def format_cell(name: str, value: Any) -> str:
 def print_test(test: TestDifference) -> None:
     """Print both accuracies, McNemar's test, and the classes with the largest differences."""
     first, second = test.accs
-    print(f"Test accuracy: A {first:.4f}, B {second:.4f}, B - A {second - first:+.4f}")
+    print(f"Test accuracy: A {first:.4f}, B {second:.4f}, B - A {second - first:+z.4f}")
     print_sentence(
         f"Test images right in both: {test.both:,}, in A alone: {test.only_first:,}, in B alone: {test.only_second:,}, "
         f"in neither: {test.neither:,}; McNemar's exact test: p = {format_p(test.p)}"
@@ -84,6 +84,6 @@ def print_test(test: TestDifference) -> None:
     for index, name in enumerate(("class", "images", "A", "B", "B - A", "A alone right", "B alone right")):
         table.add_column(name, justify="right" if index else "left")
     for one in test.classes[:MAX_CLASSES]:
-        accs = [f"{one.accs[0]:.4f}", f"{one.accs[1]:.4f}", f"{one.accs[1] - one.accs[0]:+.4f}"]
+        accs = [f"{one.accs[0]:.4f}", f"{one.accs[1]:.4f}", f"{one.accs[1] - one.accs[0]:+z.4f}"]
         table.add_row(Text(printable(one.name)), str(one.images), *accs, str(one.only_first), str(one.only_second))
     stdout_console().print(table)

@@ -248,14 +248,14 @@ def usual(score: str, names: tuple[str, str, str, str]) -> dict[str, Metric]:
     return {
         test: column_metric(
             *(test, ACCURACY),
-            digits="{:+.4f}",
+            digits="{:+z.4f}",
             half_width=0.005,
             resolution=one_image("test_images") if is_acc else not_known,
             is_exploratory=False,
         ),
         level: Metric(
             *(f"epochs to a common {val}", *EPOCHS),
-            digits="{:+.2f}",
+            digits="{:+z.2f}",
             half_width=1.0,
             is_known=has_curve(score),
             values=epochs_to_level,
@@ -265,7 +265,7 @@ def usual(score: str, names: tuple[str, str, str, str]) -> dict[str, Metric]:
         ),
         mean: Metric(
             *(f"mean best-so-far {val}", "higher", "lower", *ACCURACY[2:]),
-            digits="{:+.4f}",
+            digits="{:+z.4f}",
             half_width=0.005,
             is_known=has_curve(score),
             values=mean_val_acc,
@@ -275,7 +275,7 @@ def usual(score: str, names: tuple[str, str, str, str]) -> dict[str, Metric]:
         ),
         target: Metric(
             *(target, *EPOCHS),
-            digits="{:+.2f}",
+            digits="{:+z.2f}",
             half_width=1.0,
             is_known=has_target(score),
             values=epochs_to_target,
@@ -314,7 +314,7 @@ def measure(
     return column_metric(
         name,
         words,
-        digits="{:+.4f}",
+        digits="{:+z.4f}",
         half_width=half_width,
         resolution=not_known,
         meaning=meaning,

@@ -194,4 +194,4 @@ def format_effect(effect: Effect, precision: float) -> str:
     result = "not significant"
     if abs(mean) > width:
         result = ("helps" if mean > 0 else "hurts") + (" on average" if effect.is_average else "")
-    return f"{effect.name}: {mean:+.4f} ± {width:.4f}, {result}{'' if reached else '; precision not reached'}"
+    return f"{effect.name}: {mean:+z.4f} ± {width:.4f}, {result}{'' if reached else '; precision not reached'}"

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from sweeper.__main__ import app
 from sweeper.errors import UserError
 from sweeper.files import write_json
+from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.effect_options import EffectOptions
 from sweeper.summary.effects import Effects, effects
 from sweeper.summary.effects_caption import caption
@@ -326,3 +327,8 @@ def test_a_sweep_with_a_precision_is_named_where_its_runs_are_read_without_it(
     assert "The seeds of sweep exact were chosen by sweep.precision" in text and "sweep fixed" not in text
     show_effects(tmp_path, {"relu0", "selu0"}, EffectOptions())
     assert "sweep exact" not in capsys.readouterr().out
+
+
+def test_no_difference_is_a_negative_zero() -> None:
+    for metric in METRICS.values():
+        assert metric.digits.format(-1e-9) == metric.digits.format(0.0)
