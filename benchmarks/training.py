@@ -9,7 +9,6 @@ import argparse
 import builtins
 import json
 import os
-import re
 import runpy
 import subprocess
 import sys
@@ -214,9 +213,10 @@ def tables(measured: dict[str, Figures], sides: list[str], start: Figures) -> li
 
 def machine(packages: list[str], threads: int) -> str:
     """Describe the machine, the versions of Python and of packages, and the day."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    from sweeper.training.device import name_processor  # imports torch, which the other processes time
+
     return (
-        f"{(names or ['unknown CPU'])[0]}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}; "
+        f"{name_processor()}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}; "
         f"Python {sys.version.split()[0]}, {', '.join(f'{name} {version(name)}' for name in packages)}; "
         f"{time.strftime('%Y-%m-%d')}."
     )

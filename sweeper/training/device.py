@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ import torch
 from sweeper.errors import UserError
 
 RUNS_PER_GPU = "SWEEPER_RUNS_PER_GPU"  # environment variable: the processes among which a GPU is divided
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
@@ -45,11 +48,16 @@ def choose_device(name: str) -> torch.device:
 
 def describe_device(device: torch.device) -> dict[str, Any]:
     """Describe the device of this process, as run.json records it."""
-    processor = platform.processor() or platform.machine()
     on_gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name() if on_gpu else processor
+    name = torch.cuda.get_device_name() if on_gpu else name_processor()
     shared = {"runs_per_gpu": int(os.environ.get(RUNS_PER_GPU, "1"))} if on_gpu else {}
     return {"device": name, "device_type": device.type, "threads": torch.get_num_threads(), **shared}
+
+
+def name_processor() -> str:
+    """Return the model of this machine's processor where Linux knows it, else its architecture, such as arm64."""
+    models = re.findall(r"^model name\s*: (.+)$", CPUINFO.read_text(), re.MULTILINE) if CPUINFO.exists() else []
+    return str(models[0]) if models else platform.processor() or platform.machine()
 
 
 def tune_malloc() -> None:

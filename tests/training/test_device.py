@@ -1,7 +1,9 @@
 """The process and the device: determinism on a GPU, threads, the choice of a device."""
 
 import os
+import platform
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +43,19 @@ def test_a_cpu_process_gets_its_threads_and_stays_as_torch_made_it() -> None:
     torch.set_num_threads(2)
     set_up_process("cpu", None)
     assert torch.get_num_threads() == 2
+
+
+def test_a_processor_is_named_by_its_model_else_by_its_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    monkeypatch.setattr("sweeper.training.device.CPUINFO", cpuinfo)
+    architecture = platform.processor() or platform.machine()
+    assert describe_device(torch.device("cpu"))["device"] == architecture
+    cpuinfo.write_text("processor\t: 0\n\n")  # as on some processors that are not x86
+    assert describe_device(torch.device("cpu"))["device"] == architecture
+    cpuinfo.write_text("vendor_id\t: AMD\nmodel name\t: AMD EPYC 9B45\nmodel name\t: AMD EPYC 9B45\n")
+    assert describe_device(torch.device("cpu"))["device"] == "AMD EPYC 9B45"
 
 
 @pytest.mark.usefixtures("settings_of_torch")
