@@ -168,7 +168,7 @@ def unequal(estimate: Callable[[Floats, Floats], Floats], seeds: int) -> list[st
     generator = np.random.default_rng(3)
     test = 0.6 + generator.normal(0, 0.0075, (2, 4, TRIALS, seeds))
     val = test + generator.normal(0, 0.0094, (TRIALS, seeds)) + generator.normal(0, 0.005, test.shape)
-    return [f"{float((estimate(test, val)[1] - test[0, 0]).mean()):+.4f}"]
+    return [f"{float((estimate(test, val)[1] - test[0, 0]).mean()):+z.4f}"]
 
 
 def models(seeds: int, trials: int = 5000) -> list[str]:

@@ -305,7 +305,7 @@ class AveragingConfig:
     warmup: bool | None = setting("raise the decay rate from 0.1 over the first steps")
     start: float | None = setting("fraction of training after which averaging starts", check=from_up_to(0, 1))
     interval: int | None = setting("steps between updates of the slow weights", check=at_least(1))
-    alpha: float | None = setting("step size of the slow weights towards the fast weights", check=above_up_to(0, 1))
+    alpha: float | None = setting("step size of the slow weights towards the fast weights", check=inside(0, 1))
     power: float | None = setting(
         "p: slow weights keep a fraction (1 - alpha) (t / T)^p at step t of T", check=at_least(0)
     )

@@ -198,15 +198,12 @@ def check_augmentation(steps: Mapping[str, partial[Any]], input_shape: tuple[int
             f"augmentation.crop_padding={given['crop_padding']} is out of range with augmentation.crop_border=reflect: "
             f"must be below {min(sides)}, the images' smaller side"
         )
-    if "repeats" in given and not any(map(changes_pixels, steps.values())):
+    alternating = {"flip"} if given.get("flip") == "alternating" else set()  # it flips all copies of an image alike
+    if "repeats" in given and not any(changes_pixels(step) for name, step in steps.items() if name not in alternating):
+        why = "augmentation.flip=alternating flips alike" if alternating else "no step changes"
         raise UserError(
-            f"augmentation.repeats={given['repeats']} repeats images that no step changes; "
+            f"augmentation.repeats={given['repeats']} repeats images that {why}; "
             "choose augmentation.repeats=null or another augmentation as well"
-        )
-    if "repeats" in given and given.get("flip") == "alternating":
-        raise UserError(
-            f"augmentation.flip=alternating flips all copies alike that augmentation.repeats={given['repeats']} makes "
-            "of an image; choose augmentation.flip=random or augmentation.repeats=null"
         )
 
 

@@ -279,11 +279,6 @@ def check_shared_settings(config: Config) -> None:
             f"averaging.start={start} leaves only the last of epochs={config.epochs} to average; choose a smaller "
             "averaging.start or more epochs"
         )
-    if config.averaging.alpha == 1 and config.averaging.interval == 1:
-        raise UserError(
-            "averaging.alpha=1.0 with averaging.interval=1 makes the slow weights the trained ones; choose a smaller "
-            "alpha or averaging=none"
-        )
     if loss.target_threshold is not None and config.mixing.name == "none":
         raise UserError(
             f"loss.target_threshold={loss.target_threshold} has no effect with mixing=none, whose targets are 0 or 1; "

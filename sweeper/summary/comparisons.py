@@ -73,7 +73,7 @@ def compare_values(
             tuple(study.change(*sides) for sides in zip(axes, values, base, strict=True)),
             pairs,
             names=names,
-            held=partial(held_by, names=names, baseline=study.baseline, usable=study.usable),
+            held=partial(held_by, names=names, baseline=study.baseline, users=study.users),
             runs=study.runs,
             data=study.datasets[data],
             own=[name for name in own if name not in axes],

@@ -7,7 +7,7 @@ configuration is named: once for a table if all of its comparisons change the sa
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sweeper.summary.columns import format_override
+from sweeper.summary.columns import chooser_of, format_override
 from sweeper.summary.pairing import Change
 
 Held = tuple[tuple[str, tuple[Any, ...]], ...]  # axes, and their values in all pairs, which lack the baseline's value
@@ -18,22 +18,32 @@ def held_by(
     cells: Sequence[tuple[Any, ...]],
     names: Sequence[str],
     baseline: Mapping[str, Any],
-    usable: Mapping[str, Collection[Any]],
+    users: Mapping[str, Collection[Any]],
 ) -> Held:
     """Return the axes that have the baseline's value in none of the cells, with the values that they have.
+
+    A cell whose choice does not use a setting holds none of its values; where the choice is the baseline's, it has
+    the baseline's value.
 
     Args:
         cells: of a comparison's pairs.
         names: of the settings in a cell.
         baseline: of every axis.
-        usable: for every axis the values of runs that could have another. A setting that no choice in the cells uses
-            is not held: its missing value follows from the choices.
+        users: for settings of a group's choice, such as optimizer.momentum, the choices that use them.
     """
     found = []
     for index, name in enumerate(names):
-        if name in baseline:
-            values = [value for value in dict.fromkeys(cell[index] for cell in cells) if value in usable[name]]
-            found += [(name, tuple(values))] if values and baseline[name] not in values else []
+        if name not in baseline:
+            continue
+        group = chooser_of(name)
+        choices = [dict(zip(names, cell, strict=True)).get(group) for cell in cells]
+        is_used = [group not in names or name not in users or choice in users[name] for choice in choices]
+        held = dict.fromkeys(cell[index] for cell, used in zip(cells, is_used, strict=True) if used)
+        as_baseline = any(
+            not used and choice == baseline.get(group) for used, choice in zip(is_used, choices, strict=True)
+        )
+        if held and baseline[name] not in held and not as_baseline:
+            found.append((name, tuple(held)))
     return tuple(found)
 
 

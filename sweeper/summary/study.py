@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import UserError
-from sweeper.summary.axes import values_of
-from sweeper.summary.columns import ROOT, format_value
+from sweeper.summary.columns import ROOT, chooser_of, format_value
 from sweeper.summary.effect_measures import METRICS, Runs
 from sweeper.summary.pairing import Change
 from sweeper.summary.together import Together
@@ -90,10 +89,14 @@ class Study:
         return self.settings[[row in self.finished for row in self.settings.index]]
 
     @cached_property
-    def usable(self) -> dict[str, list[Any]]:
-        """For each axis the values of the runs that could have another, see sweeper.summary.axes.values_of."""
-        settings = self.settings[[row in self.finished | self.scored for row in self.settings.index]]
-        return {axis: values_of(settings, axis) for axis in self.baseline}
+    def users(self) -> dict[str, set[Any]]:
+        """For each axis that is a setting of a group's choice, the choices that use it: a run of theirs has a value."""
+        groups = {axis: chooser_of(axis) for axis in self.baseline}
+        return {
+            axis: {*self.settings.loc[self.settings[axis].notna(), group]}
+            for axis, group in groups.items()
+            if group != axis and group in self.settings and axis in self.settings
+        }
 
     def known(self, metric: str) -> set[int]:
         """Return the rows of the runs that can be compared by a metric."""

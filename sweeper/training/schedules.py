@@ -42,13 +42,13 @@ def check_schedule(
     warmup_steps, total_steps = round((warmup_epochs or 0) * steps_per_epoch), steps_per_epoch * epochs
     if warmup_epochs and warmup_steps < 2:
         raise UserError(
-            f"scheduler.warmup_epochs={warmup_epochs} is less than two steps of the {steps_per_epoch} of an epoch; "
+            f"scheduler.warmup_epochs={warmup_epochs} is less than two steps (an epoch has {steps_per_epoch}); "
             "choose a longer warm-up, or 0"
         )
-    first = max(0, warmup_steps - 1)
-    later = [step for step in (*range(0, total_steps, steps_per_epoch), total_steps - 1) if step > first]
-    factor = multiplier(first, [])
-    if name != "constant" and all(multiplier(step, [0.0] * (step // steps_per_epoch)) == factor for step in later):
+    first = max(0, warmup_steps - 1)  # an epoch from here on, and where later epochs begin, show every schedule
+    steps = (*range(first, first + steps_per_epoch), *range(0, total_steps, steps_per_epoch), total_steps - 1)
+    later = [step for step in steps if first <= step < total_steps]
+    if name != "constant" and all(multiplier(step, [0.0] * (step // steps_per_epoch)) == 1 for step in later):
         after = " after the warm-up" if warmup_steps else ""
         warn_once(log, f"scheduler={name} never changes the learning rate{after} in epochs={epochs}")
 

@@ -290,9 +290,9 @@ def test_a_setting_with_a_default_is_refused_where_its_step_is_off(border: str) 
         ({"crop_padding": 6, "crop_border": "reflect"}, (3, 8, 6), "must be below 6, the images' smaller side"),
         ({"repeats": 2}, (3, 8, 8), "repeats=2 repeats images that no step changes"),
         (
-            {"repeats": 3, "flip": "alternating", "cutout": 2},
+            {"repeats": 3, "flip": "alternating"},
             (3, 8, 8),
-            "flip=alternating flips all copies alike that augmentation.repeats=3 makes",
+            "augmentation.repeats=3 repeats images that augmentation.flip=alternating flips alike",
         ),
     ],
 )
@@ -310,6 +310,7 @@ def test_contradictions_are_refused(values: dict[str, Any], shape: tuple[int, in
         ({"crop_padding": 5, "crop_border": "reflect"}, (3, 8, 6)),
         ({"crop_padding": 9, "crop_border": "black"}, (3, 8, 6)),
         ({"repeats": 2, "flip": "random"}, (3, 8, 8)),
+        ({"repeats": 2, "flip": "alternating", "cutout": 2}, (3, 8, 8)),
     ],
 )
 def test_other_combinations_are_not_refused(values: dict[str, Any], shape: tuple[int, int, int]) -> None:

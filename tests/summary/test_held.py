@@ -81,15 +81,30 @@ def test_values_that_lack_the_baselines_are_named() -> None:
     )
 
 
+NORMS = {"none": [0.5, 0.51], "batch": [0.6, 0.62]}
+
+
 def test_a_setting_that_the_choice_does_not_use_is_not_held() -> None:
     """Two presets of one averaging share its name and differ in alpha, which averaging=none does not have."""
     made = [
-        *runs("norm", {"none": [0.5, 0.51], "batch": [0.6, 0.62]}, averaging="none", averaging__alpha=None),
+        *runs("norm", NORMS, averaging="none", averaging__alpha=None),
         *runs("averaging.alpha", {0.5: [0.5, 0.51], 0.9: [0.6, 0.62]}, norm="none", averaging="lookahead"),
     ]
     result = found(table(*made), {"norm": "none", "averaging": "none"})
     assert of_axis(result, "norm").held == ()
     assert of_axis(result, "averaging.alpha").held == (("averaging", ("lookahead",)),)
+    both = [*made, *runs("norm", NORMS, averaging="lookahead", averaging__alpha=0.9)]
+    result = found(table(*both), {"norm": "none", "averaging": "none", "averaging.alpha": 0.5})
+    assert of_axis(result, "norm").held == ()  # half of the pairs are at averaging=none, as the baseline
+
+
+def test_what_another_choice_uses_is_not_held() -> None:
+    made = [
+        *runs("activation", {"relu": [0.5, 0.51], "selu": [0.6, 0.62]}, norm="none", norm__eps=None),
+        *runs("norm.eps", {1e-3: [0.5, 0.51], None: [0.5, 0.52]}, activation="relu", norm="batch"),
+    ]
+    result = found(table(*made), {"activation": "relu", "norm": "batch", "norm.eps": 1e-3})
+    assert of_axis(result, "activation").held == (("norm", ("none",)),)
 
 
 def test_a_setting_that_the_choice_leaves_at_its_default_is_held() -> None:
@@ -100,3 +115,16 @@ def test_a_setting_that_the_choice_leaves_at_its_default_is_held() -> None:
     ]
     result = found(table(*made), {"activation": "relu", "norm.eps": 1e-3})
     assert of_axis(result, "activation").held == (("norm.eps", (None,)),)
+
+
+def test_the_values_of_all_choices_are_held() -> None:
+    """Adam has one rate, so that its rate follows from it; but it is not the baseline's."""
+    adam = runs("norm", NORMS, optimizer="adam", optimizer__lr=0.001)
+    sgd = runs("norm", NORMS, optimizer="sgd", optimizer__lr=0.05)
+    usual = runs("optimizer.lr", {0.1: [0.5, 0.52, 0.51]}, optimizer="sgd", norm="none")
+    lower = runs("optimizer.lr", {0.05: [0.5, 0.51]}, optimizer="sgd", norm="none")
+    baseline = {"norm": "none", "optimizer": "sgd", "optimizer.lr": 0.1}
+    mixed = found(table(*adam, *sgd, *usual), baseline)
+    assert of_axis(mixed, "norm").held == (("optimizer.lr", (0.001, 0.05)),)
+    alone = found(table(*adam, *lower, *usual), baseline)
+    assert of_axis(alone, "norm").held == (("optimizer", ("adam",)), ("optimizer.lr", (0.001,)))

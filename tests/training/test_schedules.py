@@ -259,9 +259,29 @@ def test_a_schedule_that_never_changes_the_rate_is_warned_of(
     assert not caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "epochs"),
+    [
+        ("cosine_restarts", {"first_cycle": 0.4, "cycle_factor": 1, "min_factor": 0.0}, 1),  # 1, 0.5, 1, 0.5, 1
+        ("cosine_restarts", {"first_cycle": 1.0, "cycle_factor": 1, "min_factor": 0.0, "warmup_epochs": 1}, 3),
+        ("onecycle", {"pct_start": 0.3, "div_factor": 4.0, "final_div_factor": 1.0}, 1),
+        ("multistep", {"milestones": [1], "gamma": 0.1, "warmup_epochs": 2}, 4),  # a tenth of the peak at most
+    ],
+)
+def test_a_schedule_that_changes_the_rate_within_an_epoch_or_the_warm_up_is_not_warned_of(
+    name: str, settings: dict[str, Any], epochs: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings if name == "onecycle" else {"warmup_epochs": 0, **settings}
+    multiplier = SCHEDULERS[name](STEPS, STEPS * epochs, **settings)
+    check_schedule(name, settings.get("warmup_epochs"), multiplier, STEPS, epochs)
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("epochs", [0.05, 0.25])
 def test_a_warm_up_that_does_not_rise_is_refused(epochs: float) -> None:
     multiplier = constant(STEPS, TOTAL, warmup_epochs=epochs)
     assert [multiplier(step, []) for step in range(TOTAL)] == [1.0] * TOTAL
-    with pytest.raises(UserError, match=rf"scheduler\.warmup_epochs={epochs} is less than two steps of the 5 of an"):
+    with pytest.raises(
+        UserError, match=rf"scheduler\.warmup_epochs={epochs} is less than two steps \(an epoch has 5\)"
+    ):
         check_schedule("constant", epochs, multiplier, STEPS, EPOCHS)
