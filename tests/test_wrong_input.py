@@ -57,7 +57,7 @@ BAD = [
     ("data.val_size=120", "data.val_size=120 must be at most 118: there are 120 training images"),
     ("data.mean=[0.5]", "data.mean=[0.5] needs a number for each of the images' 3 channels"),
     ("model=cnn_pool data.image_size=1", "images of 1x1 pixels are too small"),
-    ("averaging=lookahead averaging.alpha=1", "averaging.alpha=1.0 must be above 0 and below 1"),
+    ("averaging=lookahead averaging.alpha=1", "averaging.alpha=1.0 is out of range: must be above 0 and below 1"),
     ("norm=group norm.num_groups=3", "norm.num_groups=3 does not divide a hidden layer's 16 channels"),
     ("model=resnet18_pretrained norm=group", "choose norm=batch, or train from scratch"),
     ("model=resnet18 model.weights=nowhere.pt", "model.weights=nowhere.pt: there is no such file"),

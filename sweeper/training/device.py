@@ -56,7 +56,8 @@ def describe_device(device: torch.device) -> dict[str, Any]:
 
 def name_processor() -> str:
     """Return the model of this machine's processor where Linux knows it, else its architecture, such as arm64."""
-    models = re.findall(r"^model name\s*: (.+)$", CPUINFO.read_text(), re.MULTILINE) if CPUINFO.exists() else []
+    text = CPUINFO.read_text(encoding="utf-8") if CPUINFO.exists() else ""
+    models = re.findall(r"^model name\s*: (.+)$", text, re.MULTILINE)
     return str(models[0]) if models else platform.processor() or platform.machine()
 
 
