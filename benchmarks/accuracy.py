@@ -101,7 +101,7 @@ def main() -> None:
             half = stats.t.ppf(0.975, len(differences) - 1) * stdev(differences) / len(differences) ** 0.5
             middle = mean(differences)
             cells = [f"{mean(values):.4f} ± {stdev(values):.4f}" for values in (theirs, ours)]
-            table.add_row(name, *cells, f"{middle:+z.4f}", f"[{middle - half:+.4f}, {middle + half:+.4f}]")
+            table.add_row(name, *cells, f"{middle:+z.4f}", f"[{middle - half:+z.4f}, {middle + half:+z.4f}]")
     Console().print(table)
 
 

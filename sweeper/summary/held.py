@@ -31,14 +31,12 @@ def held_by(
         baseline: of every axis.
         users: for settings of a group's choice, such as optimizer.momentum, the choices that use them.
     """
-    found = []
-    for index, name in enumerate(names):
-        if name not in baseline:
-            continue
+    found, rows = [], [dict(zip(names, cell, strict=True)) for cell in cells]
+    for name in (name for name in names if name in baseline):
         group = chooser_of(name)
-        choices = [dict(zip(names, cell, strict=True)).get(group) for cell in cells]
+        choices = [row.get(group) for row in rows]
         is_used = [group not in names or name not in users or choice in users[name] for choice in choices]
-        held = dict.fromkeys(cell[index] for cell, used in zip(cells, is_used, strict=True) if used)
+        held = dict.fromkeys(row[name] for row, used in zip(rows, is_used, strict=True) if used)
         as_baseline = any(
             not used and choice == baseline.get(group) for used, choice in zip(is_used, choices, strict=True)
         )
