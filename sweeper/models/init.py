@@ -106,12 +106,13 @@ def orthogonal(model: nn.Module, images: SomeImages) -> None:
 def dirac(model: nn.Module, images: SomeImages) -> None:
     """Let the first filters of each convolution copy its input channels, one each (Jordan 2024).
 
-    The other filters and layers keep their weights.
+    In a grouped convolution, the first filters of each group do. The other filters and layers keep their weights.
     """
     with torch.no_grad():
         for layer in weight_layers(model):
             if isinstance(layer, nn.Conv2d):
-                nn.init.dirac_(layer.weight[: layer.weight.shape[1]])
+                for filters in layer.weight.chunk(layer.groups):
+                    nn.init.dirac_(filters[: filters.shape[1]])
 
 
 def lsuv(model: nn.Module, images: SomeImages) -> None:

@@ -8,16 +8,20 @@ A choice with the setting `class_weights` gets the weights of `resolve_class_wei
 the logits (B, K) of the teacher for the same images.
 """
 
+import logging
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sweeper.choice import Registry
-from sweeper.errors import UserError
+from sweeper.errors import UserError, warn_once
+
+log = logging.getLogger(__name__)
 
 
 def resolve_class_weights(setting: str | list[float], labels: Tensor, num_classes: int) -> Tensor:
-    """Return a weight per class: (K,) float32.
+    """Return a weight per class: (K,) float32. Log a warning where they are equal, as with classes of equal size.
 
     Args:
         setting: a list of weights; or "balanced", N / (K * images of the class), as in scikit-learn.
@@ -27,9 +31,13 @@ def resolve_class_weights(setting: str | list[float], labels: Tensor, num_classe
         UserError: the list has another length, or no weight is above 0.
     """
     if isinstance(setting, str):
-        return len(labels) / (num_classes * labels.bincount(minlength=num_classes).clamp(min=1).float())
-    check_class_weights(setting, num_classes)
-    return torch.tensor(setting, dtype=torch.float32)
+        weights = len(labels) / (num_classes * labels.bincount(minlength=num_classes).clamp(min=1).float())
+    else:
+        check_class_weights(setting, num_classes)
+        weights = torch.tensor(setting, dtype=torch.float32)
+    if bool((weights == weights[0]).all()):
+        warn_once(log, f"loss.class_weights={setting}: the {num_classes} classes have the same weight")
+    return weights
 
 
 def check_class_weights(setting: str | list[float], num_classes: int) -> None:

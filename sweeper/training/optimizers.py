@@ -101,8 +101,7 @@ def momentum(
     Raises:
         UserError: Nesterov momentum with momentum 0.
     """
-    if nesterov and momentum == 0:
-        raise UserError("optimizer.nesterov=true needs optimizer.momentum above 0")
+    check_nesterov(nesterov, momentum)
     groups = single_group(parameters)
     return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 

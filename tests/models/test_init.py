@@ -104,6 +104,17 @@ def test_the_first_filters_of_dirac_pass_their_inputs_on() -> None:
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in ("0.bias", "2.weight", "2.bias"))
 
 
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(6, 6, 6), (6, 12, 6), (8, 16, 2), (8, 4, 2)])
+def test_dirac_passes_the_inputs_of_each_group_on(channels: int, filters: int, groups: int) -> None:
+    conv = nn.Conv2d(channels, filters, 3, padding=1, groups=groups, bias=False)
+    expected = conv.weight.detach().clone()
+    num = min(filters, channels) // groups
+    first = torch.arange(filters) % (filters // groups) < num
+    expected[first] = nn.init.dirac_(torch.empty_like(expected), groups)[first]
+    INITS["dirac"](nn.Sequential(conv), no_images)
+    assert torch.equal(conv.weight, expected)
+
+
 def test_dirac_without_convolutions_is_refused() -> None:
     model = nn.Linear(3, 2)
     for name in {*INITS} - {"whitening"}:

@@ -153,6 +153,16 @@ def test_balanced_weights_are_scikit_learns() -> None:
     assert resolve_class_weights([1, 0.0, 2], labels, 3).tolist() == [1, 0, 2]
 
 
+@pytest.mark.parametrize("setting", ["balanced", [2.0, 2.0], [1.0, 2.0]])
+def test_equal_weights_are_warned_of(
+    setting: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.errors.WARNED", set())
+    resolve_class_weights(setting, torch.tensor([0, 1, 1, 0]), 2)
+    sentence = f"loss.class_weights={setting}: the 2 classes have the same weight"
+    assert caplog.messages == ([] if setting == [1.0, 2.0] else [sentence])
+
+
 @pytest.mark.parametrize("setting", [[1, 2], [1, 2, 3, 4], [0, 0, 0], ["balanced"] * 3, 2, 0.5])
 def test_class_weights_of_another_length_are_refused(setting: Any) -> None:
     with pytest.raises(UserError, match=r"^loss\.class_weights=.* one weight for each of the 3 classes"):
