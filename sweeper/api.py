@@ -1,7 +1,7 @@
 """Recorded runs for Python and notebooks: `import sweeper; results = sweeper.results("outputs")`."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from sweeper.summary.columns import HIDDEN, MEASURES
 from sweeper.summary.differences import Differences, compare_runs
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_rows import to_frame
-from sweeper.summary.find import BEST, find_ensemble, find_finished, find_run
+from sweeper.summary.find import BEST, find_each, find_ensemble, find_finished, find_run
 from sweeper.summary.measure_columns import PREFIXES, with_measures
 from sweeper.summary.other_images import correctness_of
 from sweeper.summary.study import Method
@@ -69,14 +69,17 @@ class Results:
 
     def find(self, run: str) -> RunDirectory:
         """Return a finished run; `best` is the best one of the runs of this object."""
-        return find_finished(run, self.output_dir, *self.among(run))
+        return self.find_each([run], find_finished)[0]
 
     def find_all(self, runs: str) -> list[RunDirectory]:
         """Return finished runs, separated by commas."""
-        return find_ensemble(runs, self.output_dir, *self.among(runs))
+        return find_ensemble(runs, self.output_dir, *self.among(runs.split(",")))
 
-    def among(self, run: str) -> tuple[str | None, Sequence[str]]:
-        return (self.sweep, self.where) if run == BEST else (None, ())
+    def find_each(self, runs: Sequence[str], find: Callable[..., RunDirectory]) -> list[RunDirectory]:
+        return find_each(runs, self.output_dir, *self.among(runs), find)
+
+    def among(self, runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+        return (self.sweep, self.where) if BEST in runs else (None, ())
 
     def runs(self, measures: Texts = ()) -> pd.DataFrame:
         """Return a row for each run, best validation accuracy first: `run_id`, settings, results, state.
@@ -205,4 +208,4 @@ class Results:
         Raises:
             UserError: there is no such run, or both are the same.
         """
-        return compare_runs(find_run(first, self.output_dir), find_run(second, self.output_dir))
+        return compare_runs(*self.find_each([first, second], find_run))

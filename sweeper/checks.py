@@ -132,8 +132,10 @@ def refuse_sweep_overrides(config: DictConfig) -> None:
     sweep = OmegaConf.to_object(config.sweep)
     validate(sweep, "sweep.")
     for override in overrides_of(config, "task"):
-        key = override.key_or_group.removeprefix("sweep.")
-        if key not in (override.key_or_group, "reuse") and getattr(sweep, key) != getattr(SweepConfig(), key):
+        group, _, key = override.key_or_group.partition(".")
+        value = override.value()
+        given = ([key] if key else [*value] if isinstance(value, dict) else []) if group == "sweep" else []
+        if any(name != "reuse" and getattr(sweep, name) != getattr(SweepConfig(), name) for name in given):
             raise UserError(f"{override.input_line} applies to sweeps only; add -m: {as_multirun()}")
     for override in overrides_of(config, "hydra"):
         if override.key_or_group.startswith(("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")):

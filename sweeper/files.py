@@ -26,6 +26,11 @@ def with_home(argument: str) -> str:
     return f"{key}{equals}{home(value)}"
 
 
+def exists(path: Path) -> bool:
+    """Return whether a path exists; one that no path can be, such as a name of 300 characters, does not."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises OSError for those)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Name the file or folder that is being written in an error of the system.

@@ -13,6 +13,7 @@ MEANT_AS_SWEEPS = [
     (["model.hidden=64,32"], "model.hidden=64,32; or write model.hidden=[64,32] for a list"),
     (["sweep.dry_run=true"], "sweep.dry_run=true applies to sweeps only; add -m: {} sweep.dry_run=true"),
     (["sweep.exclude=[{seed:0}]"], "sweep.exclude=[{{seed:0}}] applies to sweeps only; add -m: {} "),
+    (["sweep={dry_run:true}"], "sweep={{dry_run:true}} applies to sweeps only; add -m: {} "),
     (["sweep.design=screen"], "sweep.design=screen applies to sweeps only; add -m: {} sweep.design=screen"),
     (["sweep.precision=0.01"], "sweep.precision=0.01 applies to sweeps only; add -m: {} "),
     (

@@ -1,12 +1,13 @@
 """Overrides for a trained run whose images or files moved, or on another machine. No torch here: readers start fast."""
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeper.errors import UserError, format_names
 from sweeper.ranges import DEVICE
+from sweeper.runs.directory import RunDirectory
 
 KEYS = ("data.root", "data.cache", "device", "extend")
 OVERRIDE = re.compile(r"([a-z_0-9.]+)=(.*)", re.DOTALL)
@@ -55,6 +56,20 @@ def split_overrides(words: Sequence[str], allowed: Collection[str] = KEYS) -> tu
         check_device(device)
     extend = tuple(filter(None, given.pop("extend", "").removeprefix("[").removesuffix("]").split(",")))
     return others, Elsewhere({key.removeprefix("data."): value for key, value in given.items()}, device, extend)
+
+
+def for_run(where: Elsewhere, record: RunDirectory, others: Iterable[RunDirectory]) -> Elsewhere:
+    """Leave out the changed settings of data that this run does not use, where another run uses them."""
+    used = settings_of_data(record)
+    any_used = {key for other in others for key in settings_of_data(other)}
+    return replace(where, data={key: value for key, value in where.data.items() if key in used or key not in any_used})
+
+
+def settings_of_data(record: RunDirectory) -> set[str]:
+    """Return the settings of data that a run was given a value for."""
+    config = (record.run() or {}).get("config")
+    data = config.get("data") if isinstance(config, dict) else None
+    return {key for key, value in data.items() if value is not None} if isinstance(data, dict) else set()
 
 
 def check_device(device: str) -> None:

@@ -39,7 +39,6 @@ def draw(mistakes: Mistakes, top: int) -> Figure:
         names = [cut(str(name), NAME_LENGTH) for name in (row.true, row.predicted)]
         text = f"{names[0]}, not\n{names[1]} ({row.probability:.2f})"
         axes.text(left + CELL / 2, bottom, text, ha="center", va="top", linespacing=1.1)
-    wrong, run_id = len(mistakes.frame), printable(mistakes.run_id)
-    title = f"{run_id}: {wrong:,} of {mistakes.num_images:,} test images wrong; most confident {len(shown)}"
+    title = f"{printable(mistakes.run_id)}, {printable(str(mistakes))}; most confident {len(shown)}"
     axes.text(0.06, height - 0.1, f"{title}\ntrue class, not the predicted class (its probability)", va="top")
     return figure

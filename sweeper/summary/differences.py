@@ -11,7 +11,7 @@ from sweeper.errors import UserError
 from sweeper.runs.directory import RunDirectory, flat_settings
 from sweeper.runs.scores import task_of
 from sweeper.summary.mask_differences import MaskDifference, compare_masks
-from sweeper.summary.wrong_images import class_names, predictions_of
+from sweeper.summary.wrong_images import class_names, is_same_dataset, predictions_of
 
 TIMINGS = ("train_seconds", "eval_seconds", "images_per_second")
 MACHINE = ("host", "device", "device_type", "threads")
@@ -164,8 +164,7 @@ def compare_tests(first: RunDirectory, second: RunDirectory) -> TestDifference:
     """
     logits, labels = predictions_of(first)
     others, same_labels = predictions_of(second)
-    data = [facts(record.run() or {}).get("dataset.fingerprint") for record in (first, second)]
-    if data[0] != data[1] or logits.shape != others.shape or not np.array_equal(labels, same_labels):
+    if not is_same_dataset(first, second) or logits.shape != others.shape or not np.array_equal(labels, same_labels):
         raise UserError(f"{first.run_id} and {second.run_id} have different images")
     a, b = logits.argmax(axis=1) == labels, others.argmax(axis=1) == labels
     names = class_names(first, logits.shape[1])

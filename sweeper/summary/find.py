@@ -1,9 +1,10 @@
 """The run that a command names: an ID, its last digits, `best`, or a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweeper.errors import UserError, format_names
+from sweeper.files import exists
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.provenance import command_of
 from sweeper.runs.states import State, state_of
@@ -35,7 +36,7 @@ def find_run(name: str, output_dir: Path, sweep: str | None = None, where: Seque
     if sweep is not None or where:
         raise UserError(f"--sweep and --where choose among runs for {BEST}; {name} is a run")
     folder = Path(name)
-    if not (folder / "run.json").exists():
+    if len(folder.parts) < 2 and not exists(folder / "run.json"):  # a name with folders is a path
         names = (output_dir / "runs").glob("*") if folder.name else ()
         found = [path for path in names if path.name.endswith(folder.name)]
         exact = [path for path in found if path.name == folder.name]
@@ -47,7 +48,7 @@ def find_run(name: str, output_dir: Path, sweep: str | None = None, where: Seque
         return record
     if is_old(folder):
         raise UserError(f"{folder} is a run of version 0.1 (schema 1); train it again")
-    if folder.is_dir():
+    if exists(folder):
         raise UserError(f"{folder} has no readable run.json")
     raise UserError(f"{name} not found: give a run ID, its last digits, {BEST} or a run directory")
 
@@ -79,11 +80,28 @@ def find_ensemble(
     Raises:
         UserError: a run is named twice, or see `find_finished`.
     """
-    separate = [names] if Path(names).exists() else names.split(",")
-    records = [find_finished(name, output_dir, sweep, where) for name in separate]
+    separate = [names] if exists(Path(names)) else names.split(",")
+    records = find_each(separate, output_dir, sweep, where, find_finished)
     if len({record.run_id for record in records}) < len(records):
         raise UserError(f"{names}: a run is named twice; an ensemble needs different runs")
     return records
+
+
+def find_each(
+    names: Sequence[str],
+    output_dir: Path,
+    sweep: str | None = None,
+    where: Sequence[str] = (),
+    find: Callable[..., RunDirectory] = find_run,
+) -> list[RunDirectory]:
+    """Return the directories of several runs, see `find_run`; `sweep` and `where` choose among the best of them alone.
+
+    Raises:
+        UserError: see `find`; `sweep` or `where` is given and no run is `best`.
+    """
+    return [
+        find(name, output_dir, *((sweep, where) if name == BEST or BEST not in names else (None, ()))) for name in names
+    ]
 
 
 def best_record(output_dir: Path, sweep: str | None = None, where: Sequence[str] = ()) -> RunDirectory:

@@ -40,8 +40,13 @@ def draw(worst: WorstMasks, top: int) -> Figure:
         picture = side_by_side(worst.images[row.image], masks, len(worst.classes))
         axes.imshow(picture, extent=(left + 0.05, left + 3 * CELL, bottom, bottom + CELL), interpolation="nearest")
         name = cut(str(row.file), 3 * NAME_LENGTH) or f"test image {row.image}"
-        axes.text(left + 0.05, bottom - 0.03, f"{name}: mIoU {row.miou:.3f}, pixel acc {row.pixel_acc:.3f}", va="top")
-    title = f"{printable(worst.run_id)}: the worst {len(rows)} of {len(worst.frame):,} test images"
+        scores = f"mIoU {row.miou:.3f}, pixel acc {row.pixel_acc:.3f}"
+        if worst.true is not None:
+            scores = f"{cut(worst.by, NAME_LENGTH)} {row.iou:.3f}, {scores}"
+        axes.text(left + 0.05, bottom - 0.03, f"{name}: {scores}", va="top")
+    title = (
+        f"{printable(worst.run_id)}: the worst {len(rows)} of {len(worst.frame):,} test images by {printable(worst.by)}"
+    )
     axes.text(0.05, height - 0.08, f"{title}\nimage, true mask, predicted mask", va="top")
     colors = palette(len(worst.classes)) / 255
     names = [cut(printable(name), NAME_LENGTH) for name in worst.classes[:MOST_CLASSES]]

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.display import stdout_console
+from sweeper.runs.naming import ID_DIGITS
 from sweeper.runs.provenance import next_command
 from sweeper.summary.columns import is_number, text_cells
 from sweeper.summary.narrow import (
@@ -28,7 +29,6 @@ from sweeper.summary.output import printable, write_output
 from sweeper.summary.table import lay_out, read_runs
 
 MAX_ROWS = 100
-ID_DIGITS = 10  # of a run id, where the whole does not fit
 STATE = {"state": 11}  # characters of `3 finished,`: where settings wrap, so do states
 BORDERS = 3  # characters that a column adds: its border and a space on both sides
 

@@ -24,11 +24,12 @@ class WorstMasks:
     Attributes:
         run_id: of the run.
         classes: names.
-        frame: a row for each test image: `image`, its index among the test images, `file` (empty where it has none),
-            `miou` over its classes and `pixel_acc`; with a chosen class, `iou` of it, and only images that have it or
-            are predicted to.
+        frame: a row for each test image with pixels that count: `image`, its index among the test images, `file`
+            (empty where it has none), `miou` over its classes and `pixel_acc`; with a chosen class, `iou` of it, and
+            only images that have it or are predicted to.
         images: pixels (N, C, H, W) uint8 of all test images.
         predicted, masks: classes of their pixels (N, H, W).
+        true: the class that was chosen; None: all.
     """
 
     run_id: str
@@ -37,6 +38,12 @@ class WorstMasks:
     images: NDArray[np.uint8]
     predicted: Masks
     masks: Masks
+    true: str | None = None
+
+    @property
+    def by(self) -> str:
+        """What the images are ranked by."""
+        return "mIoU" if self.true is None else f"IoU of {self.true}"
 
 
 def find_worst(record: RunDirectory, stored: StoredImages, true: str | None = None) -> WorstMasks:
@@ -67,7 +74,7 @@ def find_worst(record: RunDirectory, stored: StoredImages, true: str | None = No
     if true is not None:
         rows, by = rows | {"iou": ious[:, classes.index(true)]}, "iou"
     frame = pd.DataFrame(rows).dropna(subset=[by]).sort_values([by, "image"]).reset_index(drop=True)
-    return WorstMasks(record.run_id, classes, frame, stored.images, predicted, masks)
+    return WorstMasks(record.run_id, classes, frame, stored.images, predicted, masks, true)
 
 
 def masks_of(record: RunDirectory) -> tuple[Masks, Masks]:
@@ -95,8 +102,8 @@ def labels_of(record: RunDirectory, predicted: Masks) -> tuple[list[str], int]:
 
 
 def mious_of(ious: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the classes that an image has (N,) from scores_of; 0 where it has none."""
-    return np.array([float(np.nanmean(row)) if np.isfinite(row).any() else 0.0 for row in ious])
+    """Return the mean over the classes that an image has (N,) from scores_of; NaN where no pixel counts."""
+    return np.array([float(np.nanmean(row)) if np.isfinite(row).any() else np.nan for row in ious])
 
 
 def scores_of(

@@ -25,6 +25,7 @@ class Mistakes:
             `file` (empty where it has none), `true` and `predicted` class, `probability` of the predicted and
             `true_probability` of the true class.
         num_images: test images of the chosen true class, or all.
+        true, predicted: the classes that were chosen; None: any.
         images: pixels (N, C, H, W) uint8 of all test images.
     """
 
@@ -32,6 +33,13 @@ class Mistakes:
     frame: pd.DataFrame
     num_images: int
     images: NDArray[np.uint8]
+    true: str | None = None
+    predicted: str | None = None
+
+    def __str__(self) -> str:
+        of_class = "" if self.true is None else f" of class {self.true}"
+        as_class = "" if self.predicted is None else f" as {self.predicted}"
+        return f"wrongly predicted{as_class}: {len(self.frame):,} of {self.num_images:,} test images{of_class}"
 
 
 def find_mistakes(
@@ -71,7 +79,7 @@ def find_mistakes(
             "true_probability": shares[order, labels[order]],
         }
     )
-    return Mistakes(record.run_id, frame, int(chosen.sum()), stored.images)
+    return Mistakes(record.run_id, frame, int(chosen.sum()), stored.images, true, predicted)
 
 
 def class_names(record: RunDirectory, num_classes: int) -> list[str]:
@@ -80,6 +88,13 @@ def class_names(record: RunDirectory, num_classes: int) -> list[str]:
     names = dataset.get("classes") if isinstance(dataset, dict) else None
     is_whole = isinstance(names, list) and len(names) == num_classes
     return list(map(str, names if is_whole and names is not None else range(num_classes)))
+
+
+def is_same_dataset(first: RunDirectory, second: RunDirectory) -> bool:
+    """Return whether two runs record the same dataset."""
+    datasets = [(record.run() or {}).get("dataset") for record in (first, second)]
+    prints = [dataset.get("fingerprint") if isinstance(dataset, dict) else None for dataset in datasets]
+    return bool(prints[0] == prints[1])
 
 
 def predictions_of(record: RunDirectory) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

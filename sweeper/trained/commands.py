@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweeper.display import progress
+from sweeper.display import print_sentence, progress
 from sweeper.errors import UserError, format_names
 from sweeper.trained.push_commands import app as push
 
@@ -50,7 +50,7 @@ def evaluate(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Re-evaluate a run's best.pt on the test images; exit with status 1 if the result differs from the record."""
-    from sweeper.runs.elsewhere import split_overrides
+    from sweeper.runs.elsewhere import for_run, split_overrides
     from sweeper.summary.find import best_records, find_finished
 
     words, elsewhere = split_overrides(arguments or [])
@@ -65,12 +65,23 @@ def evaluate(
     from sweeper.trained.evaluation_text import check_evaluation, print_evaluation
 
     load(elsewhere.extend)
+    failed = []
     for dataset, record in records.items():
         if len(records) > 1:
             print(f"best run with {dataset}:")
-        evaluation = evaluate_run(record, elsewhere)
-        print_evaluation(record.run_id, evaluation)
-        check_evaluation(evaluation, record.predictions)
+        try:
+            evaluation = evaluate_run(record, for_run(elsewhere, record, records.values()))
+            print_evaluation(record.run_id, evaluation)
+            check_evaluation(evaluation, record.predictions)
+        except UserError as error:
+            if len(records) == 1:
+                raise
+            print_sentence(f"error: {error}", sys.stderr)
+            failed.append(dataset)
+    if failed:
+        raise UserError(
+            f"the best run was not reproduced for {len(failed)} of {len(records)} datasets: {', '.join(failed)}"
+        )
 
 
 @app.command()
@@ -110,7 +121,7 @@ def predict(
     from sweeper.runs.network import load_network
     from sweeper.trained.images import find_images
     from sweeper.trained.predict import check_classes, predict
-    from sweeper.trained.predict_masks import check_tasks, predict_masks
+    from sweeper.trained.predict_masks import check_tasks, folder_name, predict_masks
     from sweeper.training.device import set_up_process
 
     load(elsewhere.extend)
@@ -119,11 +130,11 @@ def predict(
     networks = [load_network(record, elsewhere.device or device) for record in records]
     check_classes(networks)
     if check_tasks(networks):
-        target = output or output_dir / "masks" / records[0].run_id
+        target = output or output_dir / "masks" / folder_name([record.run_id for record in records])
         check_folder(target)
         with progress("predicting", len(files)) as advance:
             written = predict_masks(networks, files, target, advance)
-        print_masks(written, top)
+        print_masks(written, [network.run_id for network in networks], top)
         show_unreadable(written.unreadable, len(files))
         return
     with progress("predicting", len(files)) as advance:
@@ -183,14 +194,11 @@ def diff(
     """
     from sweeper.summary.differences import compare_runs
     from sweeper.summary.differences_text import as_json, print_differences
-    from sweeper.summary.find import BEST, find_run
+    from sweeper.summary.find import find_each
 
     if format not in ("table", "json"):
         raise UserError(f"--format {format}: unknown format; choose from json, table")
-    names, among = (first, second), (sweep, where or [])  # which choose among the best, or are refused
-    found = compare_runs(
-        *(find_run(name, output_dir, *(among if name == BEST or BEST not in names else ())) for name in names)
-    )
+    found = compare_runs(*find_each((first, second), output_dir, sweep, where or []))
     if format == "json":
         sys.stdout.write(as_json(found))
     else:

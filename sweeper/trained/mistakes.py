@@ -44,18 +44,17 @@ def write_mistakes(
     Raises:
         UserError: the images or the predictions are missing, a class is unknown, or the output is of another type.
     """
-    name = "-".join([record.run_id, *(re.sub(r"\W+", "_", chosen) for chosen in (true, predicted) if chosen)])
+    chosen = {"true": true, "predicted": predicted}
+    parts = [f"{kind}-" + re.sub(r"\W+", "_", name) for kind, name in chosen.items() if name is not None]
+    name = "-".join([record.run_id, *parts])
     files = [output] if output else [folder / f"{name}{suffix}" for suffix in SUFFIXES]
     if files[0].suffix.lower() not in SUFFIXES:
         raise UserError(f"--output {output}: unsupported file type; choose from {', '.join(SUFFIXES)}")
     if task_of((record.run() or {}).get("effective")) == "segmentation":
         return write_worst(record, where, files, true, predicted, top)
     mistakes = find_mistakes(record, images_of(record, where), true, predicted)
-    of_class = "" if true is None else f" of class {true}"
-    as_class = "" if predicted is None else f" as {predicted}"
-    line = f"wrongly predicted{as_class}: {len(mistakes.frame):,} of {mistakes.num_images:,} test images{of_class}"
     if mistakes.frame.empty:
-        return [line]
+        return [str(mistakes)]
     for file in files:
         if file.suffix.lower() == ".csv":
             write_output(file, as_csv(mistakes.frame))
@@ -63,7 +62,7 @@ def write_mistakes(
             from sweeper.summary.contact_sheet import write_contact_sheet  # imports matplotlib
 
             write_contact_sheet(file, mistakes, top)
-    return [line, *map(str, files)]
+    return [str(mistakes), *map(str, files)]
 
 
 def write_worst(
@@ -78,8 +77,7 @@ def write_worst(
         raise UserError(f"--predicted {predicted} is for classes of images; {record.run_id} predicts masks: use --true")
     worst = find_worst(record, images_of(record, where), true)
     frame = worst.frame
-    by = "mIoU" if true is None else f"IoU of {true}"
-    line = f"{len(frame):,} test images by {by}, lowest first"
+    line = f"{len(frame):,} test images by {worst.by}, lowest first"
     if frame.empty:
         return [line]
     for file in files:

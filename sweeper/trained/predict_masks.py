@@ -14,6 +14,7 @@ from sweeper.data.source import UNLABELED
 from sweeper.errors import UserError, enumerate_words
 from sweeper.files import write_bytes, write_text, writing
 from sweeper.runs.measures import probabilities
+from sweeper.runs.naming import ID_DIGITS
 from sweeper.runs.network import TrainedNetwork
 from sweeper.summary.export import as_csv
 from sweeper.summary.mask_pictures import overlaid, palette
@@ -103,6 +104,11 @@ def predict_masks(
         fractions = table.reset_index(drop=True).add_prefix("fraction[").add_suffix("]")
         write_text(folder / TABLE, as_csv(pd.concat([names, fractions], axis=1)), sync=False)
     return PredictedMasks(table, masks, unreadable)
+
+
+def folder_name(run_ids: Sequence[str]) -> str:
+    """Return the folder of the masks of a run, or of an ensemble: the last digits of its runs."""
+    return run_ids[0] if len(run_ids) == 1 else "-".join(run_id[-ID_DIGITS:] for run_id in run_ids)
 
 
 def check_geometry(networks: Sequence[TrainedNetwork]) -> None:

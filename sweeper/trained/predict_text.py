@@ -88,8 +88,8 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"--output {folder}: masks are written to a folder; name one")
 
 
-def print_masks(found: PredictedMasks, top: int) -> None:
-    """Print where the masks are, each with the classes that have most of its pixels."""
+def print_masks(found: PredictedMasks, run_ids: Sequence[str], top: int) -> None:
+    """Print where the masks are, each with the classes that have most of its pixels, and the runs that predict."""
     grid = Table()
     for header in ("image", "mask"):
         grid.add_column(header, overflow="fold")
@@ -104,7 +104,8 @@ def print_masks(found: PredictedMasks, top: int) -> None:
         folder = next(iter(found.masks.values())).parent
         if len(found.masks) > MAX_ROWS:
             print_sentence(f"The first {MAX_ROWS} of {len(found.masks):,} images; {folder / TABLE} has all")
-        print_sentence(f"masks and overlays: {folder}")
+        given = "predicted by" if len(run_ids) == 1 else "mean of the probabilities given by"
+        print_sentence(f"masks and overlays, {given} {enumerate_words(run_ids)}: {folder}")
 
 
 def show_unreadable(unreadable: Mapping[Path, str], num_files: int) -> None:

@@ -31,6 +31,32 @@ def test_several_runs_are_separated_by_commas(tmp_path: Path) -> None:
         find_ensemble("0b1,b1", tmp_path)
 
 
+def test_a_path_is_no_name(tmp_path: Path) -> None:
+    finish(tmp_path, "mlp-0a1", [0.5])
+    for path in ("/nowhere/backup/runs/mlp-0a1", "backups/1"):
+        with pytest.raises(UserError, match=rf"^{path} not found: give a run ID"):
+            find_run(path, tmp_path)
+
+
+def test_ids_of_an_ensemble_may_be_long_together(tmp_path: Path) -> None:
+    names = [f"{number}-{'a' * 150}" for number in range(3)]
+    for name in names:
+        finish(tmp_path, name, [0.5])
+    assert [record.run_id for record in find_ensemble(",".join(names), tmp_path)] == names
+    with pytest.raises(UserError, match="not found: give a run ID"):
+        find_run("a" * 300, tmp_path)
+
+
+def test_best_and_another_run_take_the_conditions_of_the_best(tmp_path: Path) -> None:
+    finish(tmp_path, "low", [0.4])
+    finish(tmp_path, "high", [0.6], model={"name": "cnn"})
+    finish(tmp_path, "mid", [0.5], model={"name": "cnn"}, seed=1)
+    found = find_ensemble("best,mid", tmp_path, where=["model=mlp"])
+    assert [record.run_id for record in found] == ["low", "mid"]
+    with pytest.raises(UserError, match=r"^--sweep and --where choose among runs for best; high is a run$"):
+        find_ensemble("high,mid", tmp_path, where=["model=mlp"])
+
+
 def test_the_current_directory_may_be_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make(tmp_path, "mlp-s0-0a1", [0.5]).folder)
     assert find_run(".", tmp_path).run_id == "mlp-s0-0a1"

@@ -63,8 +63,28 @@ def test_a_pair_of_classes(records: Records, tmp_path: Path, capsys: pytest.Capt
     num_images = int(((table["true"] == true) & (table["predicted"] == predicted)).sum())
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == f"wrongly predicted as {predicted}: {num_images} of {TEST_IMAGES} test images of class {true}"
-    assert lines[4].endswith(f"-{true}-{predicted}.csv")
+    assert lines[4].endswith(f"-true-{true}-predicted-{predicted}.csv")
     assert len(pd.read_csv(lines[4])) == num_images
+    command("errors", records["softmax"].folder, "--predicted", predicted, "--output-dir", tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"wrongly predicted as {predicted}: ")
+    assert lines[2].endswith(f"{records['softmax'].run_id}-predicted-{predicted}.csv")
+
+
+def test_the_best_runs_of_all_datasets_are_evaluated(
+    records: Records, moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = records["cnn"].run() or {}  # of digits, whose images are not where a folder's are
+    run["config"]["data"]["root"] = None
+    for part in ("config", "effective"):
+        run[part]["data"]["name"] = "digits"
+    run["effective"]["data"]["fingerprint"] = "digits"
+    (records["cnn"].folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(UserError, match=r"^the best run was not reproduced for 1 of 2 datasets: data=digits$"):
+        command("evaluate", "--best", f"data.root={moved}", "device=cpu", "--output-dir", tmp_path)
+    shown = capsys.readouterr()
+    assert "error: " in shown.err and "data.root" not in shown.err
+    assert shown.out.count("best run with data=") == 2 and "recorded" in shown.out
 
 
 @pytest.mark.parametrize(

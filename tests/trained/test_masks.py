@@ -32,6 +32,7 @@ from sweeper.summary.effect_measures import usual_measures
 from sweeper.summary.effects import effects
 from sweeper.summary.gather import gather
 from sweeper.summary.learning_curves import learning_curves
+from sweeper.summary.mask_differences import compare_masks
 from sweeper.summary.mask_pictures import overlaid, palette
 from sweeper.summary.report import render
 from sweeper.summary.report_classes import confusion as report_confusion
@@ -207,6 +208,25 @@ def test_errors_ranks_scenes_by_their_mean_iou(record: RunDirectory, tmp_path: P
         assert picture.width > 500
     with pytest.raises(UserError, match="--predicted ant is for classes of images"):
         app(["errors", str(record.folder), "--predicted", "ant"], standalone_mode=False)
+
+
+def test_an_image_without_pixels_that_count_has_no_place(record: RunDirectory, tmp_path: Path) -> None:
+    copy = RunDirectory(Path(shutil.copytree(record.folder, tmp_path / "runs" / record.run_id)))
+    stored = images_of(record, Elsewhere())
+    predicted, masks = read_masks(record.predictions) or pytest.fail("no masks")
+    masks[3], masks[4][0, 0] = UNLABELED, 1
+    np.savez(copy.predictions, predicted=predicted, masks=masks)
+    worst = find_worst(copy, replace(stored, labels=masks))
+    assert len(worst.frame) == 29 and 3 not in set(worst.frame["image"])
+    other = RunDirectory(Path(shutil.copytree(copy.folder, tmp_path / "runs" / "other")))
+    found = compare_masks(copy, other)
+    assert (found.only_first, found.only_second, found.equal) == (0, 0, 29)
+    run = other.run() or {}
+    run["effective"]["task"]["ignore_index"] = 0
+    (other.folder / "run.json").write_text(json.dumps(run))
+    sentence = rf"^{copy.run_id} and other ignore different classes: task\.ignore_index is 255 and 0$"
+    with pytest.raises(UserError, match=sentence):
+        compare_masks(copy, other)
 
 
 def test_diff_compares_the_masks_of_two_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
