@@ -31,6 +31,8 @@ def caption(
     by: str = "best_val_acc",
     implied: Sequence[str] = (),
     configurations: int | None = None,
+    *,
+    is_top_finished: bool = True,
 ) -> list[str]:
     """Return the caption's lines.
 
@@ -40,6 +42,7 @@ def caption(
         by: the column that the frame is sorted by.
         implied: the settings that choices imply, see `implied_settings`.
         configurations: number of rows where they are averages; None where a row is a run.
+        is_top_finished: whether the first row has a finished run.
     """
     states = frame["state"].value_counts().sort_index()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -49,14 +52,15 @@ def caption(
     lines += [*implied, *several_tasks(frame)]
     if stale := int(frame["stale"].sum()):
         lines.append(f"{stale} stale: trained with different code")
-    lines += optimistic(frame, by, configurations) + few_images(frame)
+    best = "The top row" if is_top_finished else "The first row of a finished run"
+    lines += optimistic(frame, by, configurations, best) + few_images(frame)
     failed = frame[["run_id", "state", "error"]].dropna().itertuples(index=False)
     errors = [f"{run_id} {state}: {error}" for run_id, state, error in failed]
     lines += errors[:MAX_ERRORS] + ([f"and {len(errors) - MAX_ERRORS} more with errors"] * (len(errors) > MAX_ERRORS))
     return lines
 
 
-def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list[str]:
+def optimistic(frame: pd.DataFrame, by: str, configurations: int | None, best: str = "The top row") -> list[str]:
     """Name the numbers that a selection made optimistic.
 
     The test images did not select the first row, but the luck of its training did, which shows on both sets of images.
@@ -78,9 +82,9 @@ def optimistic(frame: pd.DataFrame, by: str, configurations: int | None) -> list
             holds = f"its test_{score} too, since it is of the same images"
         elif is_tested:
             holds = f"with data.val_size=0 its test_{score} too, else that {holds.partition(f'test_{score} ')[2]}"
-        lines.append(f"The top row is the best of {selected_from} by {what}: its {by} is optimistic; {holds}")
+        lines.append(f"{best} is the best of {selected_from} by {what}: its {by} is optimistic; {holds}")
     if is_ranked and (by in TESTS or is_measure(by)):
-        lines.append(f"The top row is the best of {selected_from} by {by}: its {by} is optimistic")
+        lines.append(f"{best} is the best of {selected_from} by {by}: its {by} is optimistic")
     return lines + selected_on_test(frame)
 
 

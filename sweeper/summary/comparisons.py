@@ -10,7 +10,17 @@ from sweeper.summary.effect_measures import METRICS
 from sweeper.summary.held import held_by
 from sweeper.summary.inference import Comparison, compare, corrected
 from sweeper.summary.outcomes import count_among
-from sweeper.summary.pairing import Corner, Difference, Stratum, cell_columns, differences, strata
+from sweeper.summary.pairing import (
+    Corner,
+    Difference,
+    Stratum,
+    at_own,
+    cell_columns,
+    contrasts,
+    differences,
+    own_axes,
+    strata,
+)
 from sweeper.summary.study import CHANCE, Study
 from sweeper.summary.tuning import doubts_of
 
@@ -57,14 +67,25 @@ def compare_values(
         """Return the seeds of the pairs' cells that have a run of one side only, see unpaired_seeds."""
         if len(axes) > 1:
             return []
-        sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
         cells = {pair.cell for pair in pairs}
-        both = {one.seed for one in found if one.cell in cells and all(side in one.corners for side in sides)}
+        here = [stratum for stratum in found if stratum.cell in cells]
+        signed = {id(stratum): [rows for rows, _ in one] for stratum, one in contrasts(here, corner, base)}
+        sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
+        if not all(map(all, signed.values())):  # some have both sides, but not at the values that are compared
+            counted = ([row for pair in pairs for row in pair.rows], [row for pair in pairs for row in pair.base_rows])
+            sides = {
+                side: name + (at_own(study.settings, own_axes(axes, study.baseline), rows) or "")
+                for (side, name), rows in zip(sides.items(), counted, strict=True)
+            }
+        both = {stratum.seed for stratum in here if all(signed.get(id(stratum), [()]))}
         seeds = both | {pair.seed for pair in pairs}  # of a pair without a result, the run's end is counted
         lone: dict[Any, set[str]] = {}
-        for stratum in found:
-            if stratum.seed not in seeds and stratum.cell in cells:
-                lone.setdefault(stratum.seed, set()).update(sides[side] for side in sides if side in stratum.corners)
+        for stratum in here:
+            if stratum.seed not in seeds:
+                had = signed.get(id(stratum), [stratum.corners.get(side, ()) for side in sides])
+                lone.setdefault(stratum.seed, set()).update(
+                    name for name, rows in zip(sides.values(), had, strict=True) if rows
+                )
         return unpaired_seeds({seed: had for seed, had in lone.items() if had}, list(sides.values()))
 
     return [

@@ -23,6 +23,8 @@ ANYTIME = (
     "however often you add seeds after looking at results, and needs more seeds"
 )
 
+BUDGETS = ("data.", "epochs", "patience")
+
 
 def caption(found: Effects) -> list[str]:
     """Return the baseline, what was left out, and what the columns mean; no line where nothing was compared."""
@@ -140,10 +142,17 @@ def incomplete(every: Sequence[Comparison]) -> list[str]:
 
 
 def dependent(comparisons: Sequence[Comparison]) -> list[str]:
-    """Name the numeric settings, such as the learning rate, over which a change's mean changes sign, and the remedy."""
+    """Name the numeric settings, such as the learning rate, over which a change's mean changes sign, and the remedy.
+
+    What a budget allows, such as epochs or training images, is not tuned: its best value is the largest.
+    """
     lines = [
-        f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; use --tune {comparison.axis} to "
-        "compare each configuration at its best"
+        f"{name_change(comparison)}: its mean changes sign over {comparison.axis}; use "
+        + (
+            f"--where {comparison.axis}=VALUE to compare at one value"
+            if str(comparison.axis).startswith(BUDGETS)
+            else f"--tune {comparison.axis} to compare each configuration at its best"
+        )
         for comparison in comparisons
         if comparison.metric in MAIN
         and (comparison.is_significant or are_opposed(comparison))

@@ -28,7 +28,7 @@ from sweeper.summary.inference import Comparison
 from sweeper.summary.other_images import Correctness
 from sweeper.summary.outside_screen import without_outside
 from sweeper.summary.pairing import unmatched
-from sweeper.summary.remarks import limits, never_finished, remarks
+from sweeper.summary.remarks import ended_apart, limits, never_finished, remarks
 from sweeper.summary.screened_effects import compare_screened, describe_screen, find_screens
 from sweeper.summary.step_choices import with_step_choices
 from sweeper.summary.study import CHANCE, ENDED, Method, Study
@@ -130,8 +130,10 @@ def prepare(
     settings, notes = without_outside(settings, ended["run_id"].tolist(), axes_of(settings))
     finished, diverged, failed, scored = (rows & {*settings.index} for rows in (finished, diverged, failed, scored))
     usable = sorted(finished | scored)
-    settings, axes, together = merge_together(settings, usable, axes_of(settings.loc[usable]), given, method.tuned)
-    never = never_finished(settings, usable, diverged, presets)
+    varying = axes_of(settings.loc[usable])
+    settings, axes, together, apart = merge_together(settings, usable, varying, given, method.tuned)
+    never = never_finished(settings, usable, diverged, presets) + ended_apart(apart, diverged, presets)
+    diverged, failed, scored = (rows - {*apart} for rows in (diverged, failed, scored))
     results = Runs(ended, options, correctness)
     return Prepared(data, name, results, settings, finished, diverged, failed, scored, axes, together, never, notes)
 
@@ -203,7 +205,7 @@ def compare_dataset(table: Prepared, method: Method, given: Mapping[str, Any], d
     comparisons = compare_all(study, [(axis,) for axis in compared])
     crossed = compare_all(study, list(combinations(compared, 2)), least_seeds=2)
     changes = {(it.changes[0].axis, it.changes[0].value) for it in comparisons}
-    alone = unmatched(study.finished_settings, base, changes)
+    alone = unmatched(study.finished_settings, base, changes, table.together)
     if not comparisons:
         retrained = [name for name in map(str, settings) if name.startswith(CODE_OF)]
         again = replace(study, settings=settings.drop(columns=retrained))

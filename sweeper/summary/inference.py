@@ -46,6 +46,7 @@ class Comparison:
         data: the dataset.
         changes: one or two; of two, the difference of the first change's effects with and without the second.
         pairs: number of pairs of runs, or of quadruples, in complete blocks.
+        rows, base_rows: of their runs that count as the value, or as the baseline.
         means: over the pairs of each seed, of value - baseline, in the order of the seeds.
         floor: the standard deviation that rounding alone gives `means`; None where it is not known.
         bound: the largest difference that is possible, 1 of accuracies, 2 of their interactions; None: not known.
@@ -81,6 +82,8 @@ class Comparison:
     higher: int
     lower: int
     tied: int
+    rows: tuple[int, ...] = ()
+    base_rows: tuple[int, ...] = ()
     bound: float | None = None
     models: tuple[Part, ...] = ()
     axis: str | None = None
@@ -272,6 +275,8 @@ def compare(
         higher=sum(pair.value > 0 for pair in blocks.differences),
         lower=sum(pair.value < 0 for pair in blocks.differences),
         tied=sum(pair.value == 0 for pair in blocks.differences),
+        rows=tuple(rows),
+        base_rows=tuple(base_rows),
         bound=bound_of(metric, changes, rows + base_rows, runs),
         models=divided.get(MODEL, ()),
         axis=axis,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.summary.effect_measures import Runs, reached_epoch
-from sweeper.summary.pairing import Corner, Stratum
+from sweeper.summary.pairing import Corner, Stratum, contrasts
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ def count_among(found: Iterable[Stratum], values: Corner, base: Corner, counted:
         counted: rows of the runs that ended in this way.
     """
     counts = [0, 0, 0, 0]
-    for stratum in found:
-        signed = stratum.contrast(values, base)
+    for _, signed in contrasts(found, values, base):
         if all(rows for rows, _ in signed):
             for rows, sign in signed:
                 side = 0 if sign > 0 else 2

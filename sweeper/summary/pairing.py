@@ -13,7 +13,7 @@ import pandas as pd
 from sweeper.summary.axes import is_axis, values_of
 from sweeper.summary.columns import CODE_OF, STEP_GROUPS, WITH, format_override
 from sweeper.summary.effect_measures import Metric, Runs
-from sweeper.summary.together import Others, name_together
+from sweeper.summary.together import Others, Together, name_together
 from sweeper.sweep.baseline import sort_key
 
 MAX_NAMED_VALUES = 5  # in a note
@@ -79,8 +79,8 @@ class Stratum:
         seed: of the runs.
         cell: the other settings in which they agree, in the order of `cell_columns`: what their difference estimates.
         corners: rows of the runs by their values of the axes; those of a corner differ in the axes' own settings.
-        own: values of the axes' own settings that are axes too, by row; empty if there are none.
-        usual: rows whose own settings have the baseline's values.
+        own: values of the axes' own settings that are axes too, by row; () if there are none.
+        usual: the baseline's values of these.
     """
 
     data: Any
@@ -88,26 +88,71 @@ class Stratum:
     cell: tuple[Any, ...]
     corners: Mapping[Corner, Sequence[int]]
     own: Mapping[int, Corner]
-    usual: Collection[int]
+    usual: Corner
 
-    def contrast(self, values: Corner, base: Corner) -> list[tuple[Sequence[int], int]]:
-        """Return the rows of each corner of a contrast with its sign; of a corner without runs, none.
+    def points(self, corner: Corner) -> set[Corner]:
+        """Return the values of own settings at which a corner has runs."""
+        return {self.own[row] for row in self.corners.get(corner, ())}
 
-        If the corners have the same values of own settings, as in a full product, all of their runs count. Otherwise
-        (optimizer=sgd was run at the baseline's optimizer.weight_decay only) their means would differ in these, so the
-        runs at the baseline's values count.
-        """
-        signed = [(self.corners.get(corner, ()), sign) for corner, sign in corners_of(values, base)]
-        points = [{self.own[row] for row in rows} if self.own else set() for rows, _ in signed]
-        if all(point == points[0] for point in points):
-            return signed
-        usual: list[tuple[Sequence[int], int]]
-        usual = [([row for row in rows if row in self.usual], sign) for rows, sign in signed]
-        if all(rows for rows, _ in usual):
-            return usual
-        if set.intersection(*points):
-            return signed
-        return [(own or rows, sign) for (own, _), (rows, sign) in zip(usual, signed, strict=True)]
+    def rows_at(self, corner: Corner, points: Collection[Corner]) -> list[int]:
+        """Return the runs of a corner at these values of own settings; none where it lacks one of them."""
+        if not self.points(corner) >= {*points}:
+            return []
+        return [row for row in self.corners.get(corner, ()) if self.own[row] in points]
+
+
+Signed = list[tuple[Sequence[int], int]]  # rows of each corner of a contrast, with its sign
+
+
+def contrasts(found: Iterable[Stratum], values: Corner, base: Corner) -> Iterator[tuple[Stratum, Signed]]:
+    """Yield the rows of each corner of a contrast with its sign, in every stratum that has runs of all corners.
+
+    If the corners of each stratum have the same values of own settings, as in a full product, all of their runs count.
+    Otherwise (optimizer=sgd was run at the baseline's optimizer.weight_decay only) their means would differ in these,
+    so that runs at the same values count in all strata of a cell, see `points_of`; of a corner that lacks one, none.
+    """
+    corners, of_cells = corners_of(values, base), dict[tuple[Any, ...], list[Stratum]]()
+    for stratum in found:
+        if all(stratum.corners.get(corner) for corner, _ in corners):
+            of_cells.setdefault(stratum.cell, []).append(stratum)
+    for cell in of_cells.values():
+        points = points_of(cell, [corner for corner, _ in corners])
+        for stratum in cell:
+            yield (
+                stratum,
+                [
+                    (stratum.rows_at(corner, at or stratum.points(corner)), sign)
+                    for (corner, sign), at in zip(corners, points, strict=True)
+                ],
+            )
+
+
+def points_of(cell: Sequence[Stratum], corners: Sequence[Corner]) -> list[set[Corner]]:
+    """Return the values of own settings at which the runs of each corner count, in all strata of a cell; empty: at any.
+
+    They are the baseline's, of those that a corner uses; if a corner was not run there, those at which all corners
+    were run; if there are none, the baseline's of the corners that were run there, and all of the others.
+    """
+    if all(stratum.points(corner) == stratum.points(corners[0]) for stratum in cell for corner in corners):
+        return [set() for _ in corners]
+    every = [{point for stratum in cell for point in stratum.points(corner)} for corner in corners]
+    usual = [at_baseline(points, cell[0].usual) for points in every]
+    if all(usual):
+        return usual
+    if common := set.intersection(*every):
+        return [common for _ in corners]
+    return [own or points for own, points in zip(usual, every, strict=True)]
+
+
+def at_baseline(points: set[Corner], usual: Corner) -> set[Corner]:
+    """Return the baseline's values; where these do not occur, those that agree in the settings that they use."""
+    if usual in points:
+        return {usual}
+    return {
+        point
+        for point in points
+        if all(value is None or value == other for value, other in zip(point, usual, strict=True))
+    }
 
 
 @dataclass(frozen=True)
@@ -167,10 +212,8 @@ def strata(settings: pd.DataFrame, axes: Sequence[str], baseline: Mapping[str, A
     paired, cell = paired_columns(settings, axes), cell_columns(settings, axes)
     baseline = baseline or {}
     names = [name for name in own_axes(axes, baseline) if name in settings]
-    own: dict[int, Corner] = {}
-    if names:
-        own = dict(zip(map(int, settings.index), map(tuple, settings[names].to_numpy(dtype=object)), strict=True))
-    usual = {row for row, values in own.items() if values == tuple(baseline[name] for name in names)}
+    own = dict(zip(map(int, settings.index), map(tuple, settings[names].to_numpy(dtype=object)), strict=True))
+    usual = tuple(baseline[name] for name in names)
     found: dict[tuple[Any, ...], dict[Corner, list[int]]] = {}
     keys = settings[paired].to_numpy(dtype=object)
     values = settings[list(axes)].to_numpy(dtype=object)
@@ -208,17 +251,37 @@ def differences(
         base: the baseline's value of each axis.
         known: rows of the finished runs that have the metric.
     """
+    corners = dict.fromkeys(values for stratum in found for values in stratum.corners)
     pairs: dict[Corner, list[Difference]] = {}
-    for stratum in found:
-        for values in stratum.corners:
-            if any(value == other for value, other in zip(values, base, strict=True)):
-                continue
-            contrasted = stratum.contrast(values, base)
-            signed = [([row for row in rows if row in known], sign) for rows, sign in contrasted]
+    for values in sorted(corners, key=lambda values: [sort_key(value) for value in values]):
+        if any(value == other for value, other in zip(values, base, strict=True)):
+            continue
+        for stratum, contrasted in contrasts(found, values, base):
+            signed = with_results(stratum, contrasted, known)
             if all(rows for rows, _ in signed):
                 pairs.setdefault(values, []).append(contrast(signed, metric, runs, stratum))
-    ordered = sorted(pairs, key=lambda values: [sort_key(value) for value in values])
-    return {values: pairs[values] for values in ordered}
+    return pairs
+
+
+def with_results(stratum: Stratum, signed: Signed, known: Collection[int]) -> Signed:
+    """Return the rows with results; where a corner lacks one at some values of own settings, without those values."""
+    points = [{stratum.own[row] for row in rows} for rows, _ in signed]
+    measured = [[row for row in rows if row in known] for rows, _ in signed]
+    if all(point == points[0] for point in points):
+        shared = set.intersection(*({stratum.own[row] for row in rows} for rows in measured))
+        measured = [[row for row in rows if stratum.own[row] in shared] for rows in measured]
+    elif any({stratum.own[row] for row in rows} != point for rows, point in zip(measured, points, strict=True)):
+        measured = [[] for _ in signed]
+    return [(rows, sign) for rows, (_, sign) in zip(measured, signed, strict=True)]
+
+
+def at_own(settings: pd.DataFrame, own: Sequence[str], rows: Sequence[int]) -> str | None:
+    """Return the values of own settings that runs have, such as ` at optimizer.lr=0.1`; None where they differ."""
+    points = {*map(tuple, settings.loc[list(rows), list(own)].to_numpy(dtype=object))}
+    if len(points) != 1:
+        return None
+    used = [f"{name}={format_override(cell)}" for name, cell in zip(own, *points, strict=True) if cell is not None]
+    return f" at {', '.join(used)}" if used else ""
 
 
 def contrast(signed: Sequence[tuple[Sequence[int], int]], metric: Metric, runs: Runs, stratum: Stratum) -> Difference:
@@ -232,7 +295,12 @@ def contrast(signed: Sequence[tuple[Sequence[int], int]], metric: Metric, runs: 
     return Difference(round(total, DECIMALS), stratum.seed, stratum.cell, plus, minus, is_average)
 
 
-def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Collection[tuple[str, Any]]) -> list[str]:
+def unmatched(
+    settings: pd.DataFrame,
+    baseline: Mapping[str, Any],
+    compared: Collection[tuple[str, Any]],
+    together: Together | None = None,
+) -> list[str]:
     """Describe every value without a pair: the other columns in which the nearest baseline runs differ."""
     codes = settings.apply(lambda column: pd.Series(pd.factorize(column, use_na_sentinel=False)[0], settings.index))
     found: dict[tuple[str, str], list[str]] = {}
@@ -244,9 +312,7 @@ def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Col
                     codes.loc[[cell == side for cell in settings[axis]], columns] for side in (value, base)
                 )
                 differ = list(np.array(columns)[fewest_differences(runs.to_numpy(), partners.to_numpy())])
-                differing = ", ".join(
-                    name.removeprefix(WITH) for name in differ if name.removeprefix(CODE_OF) not in {*differ} - {name}
-                )
+                differing = ", ".join(dict.fromkeys(name_differences(differ, together or {})))
                 found.setdefault((axis, differing), []).append(format_override(value))
     lines = []
     for (axis, differing), values in found.items():
@@ -255,6 +321,15 @@ def unmatched(settings: pd.DataFrame, baseline: Mapping[str, Any], compared: Col
         why = f"the nearest runs of {axis}={format_override(baseline[axis])} also differ in {differing}"
         lines.append(f"{axis}={names} has no matching pair: {why if differing else 'results are missing'}")
     return lines
+
+
+def name_differences(columns: Collection[str], together: Together) -> Iterator[str]:
+    """Yield the names of columns and of what changes with them; not the code of a choice that differs too."""
+    for name in columns:
+        chosen, others = name.removeprefix(CODE_OF), {*columns} - {name}
+        if name == chosen or not any(f"{chosen}.".startswith(f"{other}.") for other in others):
+            yield name.removeprefix(WITH)
+            yield from (other for other, _ in next(iter(together.get(name, {}).values()), ()))
 
 
 def fewest_differences(runs: np.ndarray, partners: np.ndarray) -> np.ndarray:

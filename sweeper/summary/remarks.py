@@ -1,7 +1,7 @@
 """Notes on why runs are left out of comparisons, and on what limits the results."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -11,7 +11,9 @@ from sweeper.summary.caption import selected_on_test
 from sweeper.summary.columns import WITH, format_override, is_implied
 from sweeper.summary.effect_measures import METRICS, USUAL_OF, has_score
 from sweeper.summary.inference import Comparison
+from sweeper.summary.pairing import at_own
 from sweeper.summary.study import Study
+from sweeper.summary.together import Others
 from sweeper.summary.typed_presets import Presets, shown
 from sweeper.sweep.baseline import sort_key
 
@@ -33,24 +35,20 @@ def remarks(study: Study, comparisons: Sequence[Comparison]) -> list[str]:
         if own and any(comparison.averaged for comparison in comparisons if comparison.changes[0].axis == axis):
             lines.append(f"{axis}: runs that differ only in {', '.join(own)} are averaged and count as one")
         elif own:
-            lines += own_settings(study, axis, own)
+            lines += own_settings(study, comparisons, axis, own)
     return lines
 
 
-def own_settings(study: Study, axis: str, own: Sequence[str]) -> list[str]:
+def own_settings(study: Study, comparisons: Sequence[Comparison], axis: str, own: Sequence[str]) -> list[str]:
     """Describe at which values of its own settings each choice of an axis was compared."""
-    settings, base = study.finished_settings, study.baseline[axis]
-    usual = ", ".join(f"{name}={format_override(study.baseline[name])}" for name in own)
     lines = []
-    for value in sorted({*settings[axis].dropna()} - {base}, key=sort_key):
-        points = {*map(tuple, settings.loc[settings[axis] == value, list(own)].to_numpy(dtype=object))}
-        if len(points) == 1:
-            used = [(name, cell) for name, cell in zip(own, *points, strict=True) if cell is not None]
-            at = " at " + ", ".join(f"{name}={format_override(cell)}" for name, cell in used) if used else ""
-            lines.append(
-                f"{axis}={format_override(value)}{at} is compared with {axis}={format_override(base)} at {usual}"
-            )
-    return lines
+    for comparison in comparisons:
+        change = comparison.changes[0]
+        sides = [at_own(study.settings, own, rows) for rows in (comparison.rows, comparison.base_rows)]
+        if change.axis == axis and None not in sides:
+            value, base = (f"{axis}={format_override(cell)}" for cell in (change.value, change.baseline))
+            lines.append(f"{value}{sides[0]} is compared with {base}{sides[1]}")
+    return list(dict.fromkeys(lines))
 
 
 def never_finished(
@@ -67,10 +65,28 @@ def never_finished(
     for axis in axes_of(settings):
         for value in sorted({*settings[axis].dropna()} - {*done[axis].dropna()}, key=sort_key):
             rows = settings.index[settings[axis] == value]
-            states = Counter("diverged" if row in diverged else "failed" for row in rows)
-            counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-            lines.append(f"{shown(axis, value, presets)}: no run finished, {counts}")
+            lines.append(f"{shown(axis, value, presets)}: no run finished, {count_ends(rows, diverged)}")
     return lines
+
+
+def ended_apart(apart: Mapping[int, Others], diverged: Collection[int], presets: Presets) -> list[str]:
+    """Name the values of settings that change together in all finished runs, but not in these, none of which finished.
+
+    Args:
+        apart: values of such settings, by row.
+        diverged: rows that diverged; the others failed.
+        presets: those that were typed.
+    """
+    found: dict[str, list[int]] = {}
+    for row, cells in apart.items():
+        found.setdefault(", ".join(shown(name, cell, presets) for name, cell in cells), []).append(row)
+    return [f"{name}: no run finished, {count_ends(rows, diverged)}" for name, rows in sorted(found.items())]
+
+
+def count_ends(rows: Iterable[int], diverged: Collection[int]) -> str:
+    """Count how runs without a result ended, such as `2 diverged, 1 failed`."""
+    states = Counter("diverged" if row in diverged else "failed" for row in rows)
+    return ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
 
 
 def limits(study: Study) -> list[str]:

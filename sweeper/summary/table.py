@@ -186,7 +186,10 @@ def lay_out(
         if len(averaged) < len(frame):
             table, uneven = rank(frame, averaged, over, by if by in averaged else best_val(frame))
     configurations = None if table is frame else int((table["runs"] > 0).sum())
-    lines = caption(frame, shared, by, implied_settings(frame, implied), configurations)
+    is_finished = table["state"] == "finished" if table is frame else table["runs"] > 0
+    is_top_finished = bool(is_finished.iloc[:1].all())
+    implications = implied_settings(frame, implied)
+    lines = caption(frame, shared, by, implications, configurations, is_top_finished=is_top_finished)
     metric = " or ".join(f"val_{score}" for score in scores(frame))
     lines += (options or ConvergenceOptions()).captions(metric) + (skipped or Skipped()).captions
     if table is not frame:

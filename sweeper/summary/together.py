@@ -15,30 +15,51 @@ Together = Mapping[str, Mapping[Any, Others]]  # for each such axis, those of ea
 
 
 def groups_of(settings: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
-    """Return the names in groups of those of which each value of one occurs with exactly one value of the others."""
+    """Return the names in groups of those of which each value of one occurs with exactly one value of the others.
+
+    Settings of two choices that vary beside the group are apart: each choice is compared at any of its own settings,
+    but at equal settings of the other.
+    """
     found: dict[tuple[int, ...], list[str]] = {}
     for name in names:
         codes, _ = pd.factorize(settings[name].map(repr))
         found.setdefault(tuple(codes.tolist()), []).append(name)
-    return list(found.values())
+    groups = []
+    for group in found.values():
+        owners = {name: owner_of(name, group, names) for name in group}
+        several = [None] if None in owners.values() else dict.fromkeys(owners.values())
+        groups += [[name for name in group if owner is None or owners[name] == owner] for owner in several]
+    return groups
+
+
+def owner_of(name: str, group: Sequence[str], axes: Sequence[str]) -> str | None:
+    """Return the choice, beside the group, whose own setting this is; None where that does not vary."""
+    owner = chooser_of(name)
+    return owner if owner in axes and owner not in group else None
 
 
 def leader_of(group: Sequence[str], first: Collection[str], axes: Sequence[str]) -> str:
     """Return the name by which a group goes.
 
-    It is one of `first`, else the model, else a choice whose own settings vary as well, else the first by name.
+    It is no setting of a choice beside the group where there is another, since that choice is compared at any of its
+    own settings; it is one of `first`, else the model, else a choice whose own settings vary as well, else the first
+    by name.
     """
 
-    def has_settings(name: str) -> bool:
-        return any(axis.startswith(f"{name}.") for axis in axes)
+    def rank(name: str) -> tuple[bool, bool, bool, bool, str]:
+        has_settings = any(axis.startswith(f"{name}.") for axis in axes)
+        is_own = owner_of(name, group, axes) is not None
+        return is_own, name not in first, name != MODEL, not has_settings, name
 
-    return min(group, key=lambda name: (name not in first, name != MODEL, not has_settings(name), name))
+    return min(group, key=rank)
 
 
 def merge_together(
     settings: pd.DataFrame, usable: list[int], axes: Sequence[str], given: Collection[str], tuned: Collection[str]
-) -> tuple[pd.DataFrame, list[str], Together]:
+) -> tuple[pd.DataFrame, list[str], Together, dict[int, Others]]:
     """Drop all but one of the axes that always change together, with what their choices imply.
+
+    Runs without a result that have these settings apart are dropped too: they are of another configuration.
 
     Args:
         settings: of the runs that ended.
@@ -48,9 +69,10 @@ def merge_together(
         tuned: axes that are not compared.
 
     Returns:
-        The settings, the axes, and what changes with them.
+        The settings, the axes, what changes with them, and the settings of the rows that were dropped.
     """
     together: dict[str, dict[Any, Others]] = {}
+    apart: dict[int, Others] = {}
     compared = settings.loc[usable]
     for group in groups_of(compared, [axis for axis in axes if axis not in tuned]):
         if len(group) < 2:
@@ -59,10 +81,14 @@ def merge_together(
         others = [axis for axis in group if axis != leader]
         rows = zip(compared[leader], compared[others].to_numpy(dtype=object), strict=True)
         together[leader] = {value: tuple(zip(others, map(as_cell, cells), strict=True)) for value, cells in rows}
+        for row in settings.index.difference(usable):
+            cells = [(name, as_cell(settings[name][row])) for name in (leader, *others)]
+            if cells[0][1] in together[leader] and tuple(cells[1:]) != together[leader][cells[0][1]]:
+                apart.setdefault(int(row), tuple(cells))
         for axis in others:
             settings = without(settings, usable, axis, leader)
     dropped = {name for of in together.values() for others in of.values() for name, _ in others}
-    return settings, [axis for axis in axes if axis not in dropped], together
+    return settings.drop(index=[*apart]), [axis for axis in axes if axis not in dropped], together, apart
 
 
 def as_cell(value: Any) -> Any:

@@ -171,6 +171,18 @@ def test_the_caption_says_what_the_selection_made_optimistic(by: str, sentence: 
     assert "The top row" not in lay_out(one, over="seed", by=by)[1]
 
 
+@pytest.mark.parametrize("over", ["seed", None])
+def test_a_row_without_a_finished_run_is_not_called_the_best(over: str | None, tmp_path: Path) -> None:
+    for model in ("mlp", "cnn"):
+        for seed in (0, 1):
+            finish(tmp_path, f"{model}-{seed}", [0.6], seed=seed, model={"name": model})
+    make(tmp_path, "resnet-0", [0.7], "diverged", model={"name": "resnet"})
+    table, caption = lay_out(*read_runs(tmp_path), over=over)
+    assert table["model"].iloc[0] == "resnet"
+    number = "2 configurations" if over else "4 runs"
+    assert f"The first row of a finished run is the best of {number} by validation accuracy" in caption
+
+
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with the columns that a table needs."""
     lacking = ("torch", "device_type", "error", "test_acc", "epochs_to_target")

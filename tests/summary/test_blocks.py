@@ -171,6 +171,9 @@ def test_settings_that_disagree_make_an_effect_on_average_too() -> None:
     )
     assert note in caption(result)
     assert not any("--tune activation" in line for line in caption(result))
+    sizes = found(table(*({**row, "data__train_size": row.pop("optimizer__lr")} for row in rows)))
+    (line,) = (line for line in caption(sizes) if "changes sign" in line)
+    assert line.endswith("over data.train_size; use --where data.train_size=VALUE to compare at one value")
 
 
 # Datasets.

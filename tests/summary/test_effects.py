@@ -39,7 +39,7 @@ def test_runs_of_version_01_are_counted_and_named() -> None:
 def test_notes_name_the_limits_of_the_numbers() -> None:
     frame = table(
         *runs("optimizer__lr", {0.1: [1, 2], 0.01: [3, 5]}, optimizer="sgd", data__val_size=0),
-        *runs("optimizer__lr", {0.1: [10, 11]}, optimizer="adam", data__val_size=0),
+        *runs("optimizer__lr", {0.1: [10, 11], 0.01: [20, 20]}, optimizer="adam", data__val_size=0),
     )
     text = as_table(found(frame))
     assert "optimizer: runs that differ only in optimizer.lr are averaged and count as one" in text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from paired import changes, found, runs, table
+from paired import changes, found, of_axis, runs, table
 
 from sweeper.summary.effects import effects
 from sweeper.summary.effects_text import as_table
@@ -116,14 +116,59 @@ def test_a_baseline_run_without_result_is_not_replaced_by_another(state: str) ->
     assert tally is not None and tally.text == "0 of 2 vs. 1 of 2"
 
 
-def test_an_incomplete_grid_without_the_baselines_value_is_averaged() -> None:
+def test_an_incomplete_grid_without_the_baselines_value_is_compared_at_a_value_of_both() -> None:
     frame = table(
         *runs("optimizer__weight_decay", {0.0: [10, 20], 0.1: [14, 28]}, optimizer="adam"),
         *runs("optimizer__weight_decay", {0.1: [11, 23]}, optimizer="sgd"),
     )
     comparison = found(frame, {"optimizer": "adam", "optimizer.weight_decay": 0.0}).comparisons[0]
-    assert changes([comparison]) == {"optimizer=sgd<adam": (-1, 2)}  # 11 - 12 and 23 - 24
-    assert comparison.averaged == ("optimizer.weight_decay",)
+    assert changes([comparison]) == {"optimizer=sgd<adam": (-4, 2)}  # 11 - 14 and 23 - 28
+    assert not comparison.averaged
+
+
+def test_seeds_without_the_baselines_own_value_are_left_out() -> None:
+    """They are not compared at another value, which would be the effect of both."""
+    frame = table(
+        *runs("optimizer__lr", {0.0005: [60, 61], 0.001: [50, 52, 30, 31]}, optimizer="adam"),
+        *runs("optimizer__lr", {0.1: [62, 64, 62, 64]}, optimizer="sgd"),
+    )
+    result = found(frame, {"optimizer": "adam", "optimizer.lr": 0.0005})
+    comparison = of_axis(result, "optimizer")
+    assert comparison.means == (2, 3)
+    assert comparison.left_out == ("seeds 2, 3 (lack optimizer=adam at optimizer.lr=0.0005)",)
+    assert "optimizer=sgd at optimizer.lr=0.1 is compared with optimizer=adam at optimizer.lr=0.0005" in result.notes
+
+
+def test_an_average_has_the_same_values_in_every_seed() -> None:
+    frame = table(
+        *runs("optimizer__lr", {0.1: [1, 2, 3], 0.01: [3, 5, 7], 1.0: [4, 6, 8]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.5: [10, 11, 12], 0.05: [20, 20]}, optimizer="adam"),
+    )
+    result = found(frame, {"optimizer": "sgd", "optimizer.lr": 0.1})
+    assert of_axis(result, "optimizer").means == (14, 13.5)  # (10 + 20) / 2 - 1, (11 + 20) / 2 - 2
+    assert of_axis(result, "optimizer").left_out[0].startswith("seed 2 (lacks optimizer=adam")
+
+
+def test_a_diverged_rate_of_a_full_grid_is_left_out_on_both_sides() -> None:
+    frame = table(
+        *runs("optimizer__lr", {0.1: [1, 2], 0.01: [3, 5]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.1: [10, 11], 0.01: [20, 20]}, optimizer="adam"),
+    )
+    frame.loc[3, "state"] = "diverged"  # sgd, 0.01, seed 1
+    comparison = of_axis(found(frame, {"optimizer": "sgd", "optimizer.lr": 0.1}), "optimizer")
+    assert comparison.means == (13, 9)  # (10 + 20 - 1 - 3) / 2 and 11 - 2
+
+
+def test_the_note_on_own_settings_is_of_the_pairs() -> None:
+    frame = table(
+        *runs("model", {"cnn": [60, 61]}, optimizer__lr=0.01, model__hidden=None),
+        *runs("model", {"mlp": [50, 51]}, optimizer__lr=0.01, model__hidden="[64]"),
+        *runs("model", {"mlp": [52, 53]}, optimizer__lr=0.1, model__hidden="[1024]"),
+        *runs("model", {"mlp": [52, 53]}, optimizer__lr=0.2, model__hidden="[1024]"),
+    )
+    result = found(frame, {"model": "mlp", "model.hidden": "[1024]"})
+    assert of_axis(result, "model").means == (10, 10)
+    assert "model=cnn is compared with model=mlp at model.hidden=[64]" in result.notes
 
 
 def test_a_choice_with_its_own_value_is_compared_with_the_baseline_run() -> None:

@@ -45,6 +45,36 @@ def test_settings_that_two_runs_have_apart_are_not_merged() -> None:
     assert {it.changes[0].name for it in result.comparisons} == {"model=cnn", "optimizer=adam"}
 
 
+def test_a_setting_that_changes_with_a_choices_own_is_still_paired() -> None:
+    """sgd's rate and scheduler change together; sgd is not compared with adam at another scheduler."""
+    points = {("sgd", 0.1): "cosine", ("sgd", 0.01): "step", ("adam", 0.001): "constant"}
+    rows = [
+        {"optimizer": optimizer, "optimizer__lr": lr, "scheduler": scheduler, "seed": seed, "test_acc": 0.5}
+        for (optimizer, lr), scheduler in points.items()
+        for seed in range(3)
+    ]
+    result = found(table(*rows), {"optimizer": "adam"})
+    assert result.comparisons == []
+    assert "the nearest runs of optimizer=adam also differ in scheduler, optimizer.lr" in result.nothing
+    again = [{**row, "optimizer__lr": 0.001, "scheduler": "constant"} for row in rows[:3]]
+    (one,) = found(table(*rows, *again), {"optimizer": "adam", "optimizer.lr": "0.001"}).comparisons[:1]
+    assert (one.changes[0].name, one.seeds) == ("optimizer=sgd", 3)
+
+
+def test_own_settings_of_two_choices_are_not_one_change() -> None:
+    """Each choice is compared at any of its own settings, so neither of these may stand for both."""
+    rows = [
+        {**config, "seed": seed, "test_acc": acc}
+        for acc, config in (
+            (0.5, {"model": "mlp", "model__hidden": "[64]", "optimizer": "sgd", "optimizer__lr": 0.1}),
+            (0.6, {"model": "mlp", "model__hidden": "[512]", "optimizer": "adam", "optimizer__lr": 0.01}),
+            (0.7, {"model": "cnn", "model__hidden": None, "optimizer": "adam", "optimizer__lr": 0.001}),
+        )
+        for seed in range(3)
+    ]
+    assert found(table(*rows), {"model": "mlp"}).comparisons == []
+
+
 def test_each_step_that_is_zipped_is_named_and_a_group_once() -> None:
     steps = {"augmentation__magnitude": 9, "augmentation__number": 2, "loss": "ce"}
     rows = runs("augmentation__magnitude", {None: [0.5, 0.51, 0.53]}, augmentation__number=None, loss="ce")
@@ -89,6 +119,20 @@ def test_a_network_with_layers_of_its_own_may_follow_another_setting(baseline: d
 def test_a_failed_run_beside_zipped_settings_does_not_part_them() -> None:
     stray = {**MLP, "optimizer": "sgd", "seed": 0, "state": "failed", "test_acc": None}
     assert {it.changes[0].axis for it in found(table(*zipped(), stray), {"model": "mlp"}).comparisons} == {"model"}
+
+
+def test_a_diverged_run_of_another_combination_is_counted_by_itself() -> None:
+    norms = (("none", 0.1, "finished"), ("none", 1.0, "diverged"), ("batch", 1.0, "finished"))
+    rows = [
+        {"norm": norm, "optimizer__lr": lr, "state": state, "seed": seed, "test_acc": 0.5 + lr / 10 + seed / 1000}
+        for norm, lr, state in norms
+        for seed in range(3)
+    ]
+    result = found(table(*rows), {"norm": "none"})
+    (one,) = result.comparisons
+    assert one.changes[0].name == "norm=batch + optimizer.lr=1"
+    assert one.diverged is not None and one.diverged.text == "0 of 3 vs. 0 of 3"
+    assert "norm=none, optimizer.lr=1: no run finished, 3 diverged" in result.notes
 
 
 def test_a_choice_with_settings_of_its_own_leads() -> None:
