@@ -35,7 +35,8 @@ class Module:
     """A module's top-level definitions, its imports from this package, and the entries of its registries.
 
     Statements that neither define nor import, such as `if`, may change any definition; together they are the definition
-    `OTHERS`.
+    `OTHERS`. The modules that names are imported from are imports too, by their full names: two functions may import
+    different things under one name.
     """
 
     definitions: dict[str, Definition] = field(default_factory=dict)
@@ -53,6 +54,7 @@ def parse(source: str) -> Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "sweeper":
             origin = "/".join(str(node.module).split(".")[1:])
+            module.imports[str(node.module)] = ("", origin)
             module.imports |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -102,6 +104,7 @@ def parse_extension(source: str, registries: Collection[str], siblings: Collecti
     module = parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in siblings:
+            module.imports[str(node.module)] = ("", str(node.module))
             module.imports |= {alias.asname or alias.name: (str(node.module), alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
             module.imports |= {it.asname or it.name: ("", it.name) for it in node.names if it.name in siblings}
@@ -167,7 +170,10 @@ def canonical(node: object) -> str:
 
 
 def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """Yield the global names that a definition reads, each with the attribute read off it, quoted annotations too."""
+    """Yield the global names that a definition reads, each with the attribute read off it, quoted annotations too.
+
+    What it imports by itself is a name read off its module.
+    """
     table = symtable.symtable(ast.unparse(tree), "definition", "exec")
     names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()} | global_names(table)
     for node in ast.walk(tree):
@@ -175,6 +181,8 @@ def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
             yield node.value.id, node.attr
         elif isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load):
             yield node.id, None
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((str(node.module), alias.name) for alias in node.names)
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             for part in ast.walk(annotation) if annotation is not None else ():
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
@@ -182,9 +190,11 @@ def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 
 def global_names(table: symtable.SymbolTable) -> set[str]:
-    """Return the names that nested scopes read as globals."""
+    """Return the names that nested scopes read as globals, import, or read in a class that may bind them only later."""
     names = set()
     for child in table.get_children():
-        names |= {symbol.get_name() for symbol in child.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+        for symbol in child.get_symbols():
+            is_read = symbol.is_referenced() and (symbol.is_global() or child.get_type() == "class")
+            names |= {symbol.get_name()} if is_read or symbol.is_imported() else set()
         names |= global_names(child)
     return names

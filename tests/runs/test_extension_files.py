@@ -72,6 +72,63 @@ def test_names_are_followed_from_file_to_file_and_into_the_package() -> None:
     assert "layers_of_mine" in LOADED["act"].imported
 
 
+LOCAL = """from torch import nn
+
+beta = 0.5
+
+
+class Act(nn.Module):
+    beta = beta
+
+
+def scale():
+    return Act()
+
+
+def act_a(*, gain: float = 1.0):
+    from my_layers import scale
+    return scale(gain)
+
+
+def act_b(*, gain: float = 1.0):
+    from other_layers import scale as scaled, shift
+    from sweeper.models import layers
+    return lambda: [scaled(gain), layers.relu()]
+
+
+def act_c(*, gain: float = 1.0):
+    import my_layers as mine
+    from my_layers import shift
+    return mine.twice(shift)
+
+
+def act_d():
+    return Act()
+
+
+ACTIVATIONS = {"a": act_a, "b": act_b, "c": act_c, "d": act_d}
+"""
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("a", {"act.act_a", "my_layers.scale"}),
+        ("b", {"act.act_b", "other_layers.scale", "other_layers.shift", "models/layers.relu"}),
+        ("c", {"act.act_c", "my_layers.shift", "my_layers.twice"}),
+        ("d", {"act.act_d", "act.Act", "act.beta"}),
+    ],
+)
+def test_names_that_a_function_imports_or_a_class_rebinds_are_followed(name: str, expected: set[str]) -> None:
+    layers = "".join(f"def {it}(x):\n    return x\n" for it in ("scale", "shift", "twice"))
+    for file, text in (("my_layers", layers), ("other_layers", layers), ("act", LOCAL)):
+        Path(f"{file}.py").write_text(text)
+    files = tuple(str(Path(f"{file}.py").absolute()) for file in ("my_layers", "other_layers", "act"))
+    found = set(code_of({"activation": {"name": name}}, files)["activation"])
+    assert found >= expected
+    assert {it for it in found if "layers." in it} == {it for it in expected if "layers." in it}
+
+
 @pytest.mark.usefixtures("tricks")
 def test_another_process_loads_the_text_that_was_planned_with(tmp_path: Path) -> None:
     texts, code = loaded_texts(), code_of({"activation": {"name": "my_act"}}, loaded_files())
