@@ -4,6 +4,7 @@ import ast
 import hashlib
 import symtable
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -186,7 +187,8 @@ def used_names(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             for part in ast.walk(annotation) if annotation is not None else ():
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield from used_names(ast.parse(part.value, mode="eval").body)
+                    with suppress(SyntaxError, ValueError):  # a text, such as those of Literal["3x3"]
+                        yield from used_names(ast.parse(part.value, mode="eval").body)
 
 
 def global_names(table: symtable.SymbolTable) -> set[str]:

@@ -1,10 +1,10 @@
-"""The hash of a definition: layout, comments and docstrings do not change it, nor does the version of Python."""
+"""Definitions: layout, comments and docstrings do not change their hash, nor does the version of Python."""
 
 import ast
 
 import pytest
 
-from sweeper.runs.syntax import hash_of
+from sweeper.runs.syntax import hash_of, parse_extension
 
 SOURCE = "class A:\n    x = 1\n\n    def f(self, a=(1, 2)):\n        return 'a' + a\n"
 
@@ -35,3 +35,10 @@ def test_layout_comments_and_docstrings_do_not_change_the_fingerprint(old: str, 
 def test_a_hash_is_the_same_on_every_version_of_python() -> None:
     source = "@a\ndef f(x: int = 1, *, y=None) -> None:\n    return f'{x:>{y}}' + [z for z in x if z][0]\n"
     assert hash_of(ast.parse(source).body[0]) == "7869da53d0dd3caf"
+
+
+@pytest.mark.parametrize("text", ["3x3", "in pixels", "yield", "\\0", "\\ud800", " x", ""])
+def test_a_quoted_part_of_an_annotation_that_is_no_expression_is_ignored(text: str) -> None:
+    source = f"def f(x: Annotated['Size', '{text}']) -> Literal['{text}', 'Kind']:\n    return SCALE\n"
+    found = parse_extension(source, (), ()).definitions["f"].names
+    assert {("Size", None), ("Kind", None), ("SCALE", None)} <= {*found}
