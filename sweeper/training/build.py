@@ -6,9 +6,9 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from sweeper.data.cache import Cached, Dataset, Images
 from sweeper.data.mixing import MIXINGS
 from sweeper.data.validation import count_train_images, resolve_val_size, validation_split
 from sweeper.data.views import VIEWS
-from sweeper.errors import UserError
+from sweeper.errors import UserError, format_names
 from sweeper.models import MODELS, build_model
 from sweeper.models.architecture import STEPS as ARCHITECTURE_STEPS
 from sweeper.models.architecture import Layers, check_steps, modify
@@ -283,8 +283,10 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     check_augmentation(choices.augmentation, cached.input_shape)
     check_own_layers(config, choices)
     check_steps(config.model.name, choices.model, choices.architecture)
+    missing = [slot for slot in ("activation", "norm") if slot not in keyword_only(choices.model)]
+    refused: dict[str, Any] = {slot: partial(refuse_slot, slot, config.model.name) for slot in missing}
     with torch.device("meta"):
-        model = seeded_model(config, choices, cached)
+        model = seeded_model(config, replace(choices, **refused), cached)
     check_init(config.init.name, choices.init, model, has_weights=config.model.weights is not None)
     pretrained_state(model)
     start_courses(choices.courses, model)
@@ -313,6 +315,16 @@ def check(config: Config, choices: Choices, cached: Cached) -> nn.Module:
     if (weights := choices.loss.keywords.get("class_weights")) is not None:
         check_class_weights(weights, len(cached.classes))
     return model
+
+
+def refuse_slot(slot: str, model: str, *_: Any, **__: Any) -> NoReturn:
+    """Refuse an architecture step's layer of a slot that the model lacks: the run's ID has no choice of that slot.
+
+    Raises:
+        UserError: always.
+    """
+    named = format_names(name for name, function in MODELS.items() if slot in keyword_only(function))
+    raise UserError(f"model={model} has no {slot}, and a step of architecture uses layers.{slot}; choose model={named}")
 
 
 def check_own_layers(config: Config, choices: Choices) -> None:

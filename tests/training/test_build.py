@@ -3,7 +3,9 @@
 import logging
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from sweeper.data.mixing import MIXINGS
 from sweeper.data.validation import validation_split
 from sweeper.errors import UserError
 from sweeper.models import MODELS
+from sweeper.models.architecture import Layers
 from sweeper.models.init import INITS, SomeImages
 from sweeper.models.linear import Shape
 from sweeper.training.build import TrainingComponents, build, check, choose_all, count_steps
@@ -218,6 +221,18 @@ def test_what_does_not_fit_is_refused_before_training(overrides: str, sentence: 
     config = composed(*small, *overrides.split())
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
         check(config, choose_all(config), prepare(config.data))
+
+
+@pytest.mark.parametrize("slot, arguments", [("activation", {}), ("norm", {"num_features": 8, "dims": 2})])
+def test_a_step_cannot_use_a_layer_that_the_model_lacks(slot: str, arguments: dict[str, int], small: list[str]) -> None:
+    def step(model: nn.Module, layers: Layers) -> None:
+        model.add_module("more", getattr(layers, slot)(**arguments))
+
+    for model in ("mlp", "softmax"):
+        config = composed(*small, f"model={model}")
+        sentence = rf"^model=softmax has no {slot}, and a step of architecture uses layers\.{slot}; choose model=airb"
+        with pytest.raises(UserError, match=sentence) if model == "softmax" else nullcontext():
+            check(config, replace(choose_all(config), architecture={"more": partial(step)}), prepare(config.data))
 
 
 def test_what_fits_is_accepted_with_the_shapes_of_the_model(small: list[str]) -> None:
