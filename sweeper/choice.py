@@ -60,9 +60,10 @@ def choose(group: str, config: Any, functions: Mapping[str, Callable[..., Any]],
 def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     """Return the steps of a group whose choices combine: those whose settings are given, in the registry's order.
 
-    A step is off where its settings are off, see `is_off`. A setting whose argument has a default may be null, and is
-    left out where it is given as that default, so that both are the same step. Where all arguments have a default, as
-    in an extension, the first setting is the one that turns the step on.
+    A step is off where its settings are off, see `is_off`. The first setting without a default turns it on, or the
+    first of all where they have defaults, as in an extension; false and "none" are values of the others. A setting
+    whose argument has a default may be null, and is left out where it is given as that default, so that both are the
+    same step.
 
     Raises:
         UserError: only some of a step's settings are given.
@@ -70,14 +71,15 @@ def choose_steps(group: str, config: Any, functions: Mapping[str, Callable[..., 
     steps = {}
     for name, function in functions.items():
         defaults = {key: signature(function).parameters[key].default for key in keyword_only(function)}
-        given = {key: value for key in defaults if not is_off(value := getattr(config, key, None))}
-        if defaults and inspect.Parameter.empty not in defaults.values():
-            defaults[next(iter(defaults))] = inspect.Parameter.empty
-        missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
-        if given and missing:
+        given = {key: value for key in defaults if (value := getattr(config, key, None)) is not None}
+        if all(map(is_off, given.values())):
+            continue
+        required = [key for key, default in defaults.items() if default is inspect.Parameter.empty] or [*defaults][:1]
+        missing = [key for key in required if key not in given or (key == required[0] and is_off(given[key]))]
+        if missing:
             raise UserError(f"{group}.{missing[0]}=null: the step {name} requires a value")
-        if given:
-            steps[name] = partial(function, **{key: it for key, it in given.items() if it != defaults[key]})
+        kept = {key: it for key, it in given.items() if key in required or it != defaults[key]}
+        steps[name] = partial(function, **kept)
     return steps
 
 

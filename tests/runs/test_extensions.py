@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,3 +157,20 @@ def test_a_step_without_a_required_setting_needs_its_first() -> None:
     assert choose_steps("group", group, {"step": step}) == {}
     group.first = 1
     assert choose_steps("group", group, {"step": step})["step"].keywords == {"first": 1}
+
+
+def test_false_and_none_are_values_of_settings_that_do_not_turn_a_step_on() -> None:
+    def step(*, dim: float, hard: bool, clip: bool = True, mode: str = "soft") -> None: ...
+
+    def chosen(**values: Any) -> dict[str, Any]:
+        group = SimpleNamespace(**values)
+        return {name: chosen.keywords for name, chosen in choose_steps("group", group, {"step": step}).items()}
+
+    assert chosen(dim=0.2, hard=False, clip=False, mode="none") == {
+        "step": {"dim": 0.2, "hard": False, "clip": False, "mode": "none"}
+    }
+    assert chosen(dim=0.2, hard=True, clip=None, mode="soft") == {"step": {"dim": 0.2, "hard": True}}
+    assert chosen(dim=None, hard=False, clip=False, mode="none") == {}
+    for values, missing in (({"dim": 0.2}, "hard"), ({"dim": "none", "hard": True}, "dim")):
+        with pytest.raises(UserError, match=rf"^group\.{missing}=null: the step step requires a value"):
+            chosen(**values)
