@@ -214,9 +214,16 @@ def current_job(composed: DictConfig, config: Config) -> Job:
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
         "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
     }
-    command = shlex.join(["python", "train.py", *config_flags(hydra), *hydra.overrides.task])
+    overrides = [override for override in hydra.overrides.task if is_of_run(override)]
+    command = shlex.join(["python", "train.py", *config_flags(hydra), *overrides])
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
     return Job(command, files, preset_labels(config, dict(hydra.runtime.choices), folders))
+
+
+def is_of_run(override: str) -> bool:
+    """Return whether a run by itself takes an override: of the settings of a sweep, it takes only sweep.reuse."""
+    key = override.lstrip("+").partition("=")[0]
+    return key == "sweep.reuse" or key.partition(".")[0] != "sweep"
 
 
 def config_flags(hydra: Any) -> list[str]:

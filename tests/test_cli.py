@@ -1,8 +1,10 @@
 """The command line of train.py: its help, completion, and the presets that a command's settings equal."""
 
 import io
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from choices import presets
 from processes import REPOSITORY, environment
-from support import composed_by_hydra
+from support import Train, composed_by_hydra
 
 from sweeper.cli import folded_help, help_text, preset_labels
 
@@ -89,3 +91,13 @@ echo "${COMPREPLY[@]}"
         ["bash", "-c", script], cwd=REPOSITORY, env=environment(PATH=path), capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["model=cnn", "model=cnn_pool"]
+
+
+def test_the_recorded_command_of_a_sweeps_job_repeats_its_run(train: Train, tmp_path: Path) -> None:
+    of_sweep = ("sweep.max_retries=0", "++sweep.name=mine", "sweep={order:seeds}")
+    assert train("model=softmax", "epochs=1", "seed=0", *of_sweep, flags=("-m",)).returncode == 0
+    (record,) = (tmp_path / "outputs" / "runs").glob("*/run.json")
+    python, _, *arguments = shlex.split(json.loads(record.read_text())["command"])
+    assert python == "python" and "sweep" not in " ".join(arguments)
+    done = train(*arguments)
+    assert done.returncode == 0 and "already finished" in done.stdout + done.stderr

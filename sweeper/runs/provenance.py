@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from sweeper.runs.spec import RunSpec
 
 
-def command_as_typed(without: str | None = None) -> str:
-    """Return the command that started this process, without an argument."""
-    return shlex.join(["python", *(argument for argument in sys.argv if argument != without)])
+def command_as_typed(**instead: str) -> str:
+    """Return the command that started this process.
+
+    Args:
+        instead: settings of `sweep` that the command has instead of those given, with their defaults. An argument that
+            sets one is left out; where a dict or a file sets it, the default is added.
+    """
+    arguments = list(sys.argv)
+    for name, default in instead.items():
+        kept = [argument for argument in arguments if argument.lstrip("+").partition("=")[0] != f"sweep.{name}"]
+        arguments = kept if len(kept) < len(arguments) else [*kept, f"sweep.{name}={default}"]
+    return shlex.join(["python", *arguments])
 
 
 def next_command(arguments: str, output_dir: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.utils import JobReturn
 
-from sweeper.config import LONGEST_NAME, NOT_IDENTITY, Config, validate
+from sweeper.config import LONGEST_NAME, NOT_IDENTITY, Config, SweepConfig, validate
 from sweeper.errors import UserError, WriteError
 from sweeper.files import number
 from sweeper.runs.naming import named, positioned
@@ -39,8 +39,7 @@ PrintConclusion = Callable[[Path, set[str], str], None]
 CONFIGS = "configs.json"
 DESIGN = "sweep.design"  # the only sweep setting that is part of the derived name
 UNNAMED = {*NOT_IDENTITY} - {"output_dir"}  # not part of it: the same sweep is run again with verbose=true
-NO_WAIT = "sweep.wait=false"
-RETRAIN = "sweep.reuse=none"  # not in the command that resumes: it would retrain the runs that have just finished
+RETRAIN = "none"  # a value of sweep.reuse
 NO_STATUS = "process exited without reporting a status (killed, possibly out of memory)"
 LISTED = 10  # unfinished runs in the final message
 
@@ -105,16 +104,17 @@ def run_sweep(
             log.info("next: the same command without sweep.dry_run=true")
             return []
         make_output_dir(Path(base.output_dir))
-        save_plan(folder, plan, command_as_typed(), concurrency)
+        save_plan(folder, plan, resuming_command(base), concurrency)
         on_planned()
         compose.save(folder / CONFIGS)
         if before is not None and rounds.runs_so_far(before["jobs"]) - {planned.run_id for planned in plan}:
             log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])
         before = None
-        with clean_stop(plan, folder):
+        with clean_stop(plan, base, folder):
             launched = launch_all(to_run, base, launch, folder) if to_run else []
         if launched is None:
-            log.info("submitted. Monitor: make watch. Rerun to wait or resume:\n%s", command_as_typed(without=NO_WAIT))
+            command = resuming_command(base, wait="true")
+            log.info("submitted. Monitor: make watch. Rerun to wait or resume:\n%s", command)
             return []
         returns += launched
         has_ended = all(STATES[recorded_state(planned)].is_done for planned in new if planned.has_own_run)
@@ -232,8 +232,18 @@ def ended_state(planned: Planned, reason: str) -> State:
     return state if state is State.WAITING else reconcile_state(planned.record, reason)
 
 
+def resuming_command(base: Config, **instead: str) -> str:
+    """Return the command that resumes a sweep, without sweep.reuse=none: it does not retrain what has just finished.
+
+    Args:
+        instead: see `command_as_typed`.
+    """
+    reuse = {"reuse": SweepConfig().reuse} if base.sweep.reuse == RETRAIN else {}
+    return command_as_typed(**reuse, **instead)
+
+
 @contextmanager
-def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
+def clean_stop(plan: Sequence[Planned], base: Config, folder: Path) -> Iterator[None]:
     """Where a signal or sweep.fail_fast ends the sweep, let runs save, and print the command that resumes it."""
 
     def stop(signum: int, _: Any) -> None:
@@ -247,8 +257,8 @@ def clean_stop(plan: Sequence[Planned], folder: Path) -> Iterator[None]:
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         code = stopped.code if isinstance(stopped, SystemExit) else 128 + signal.SIGINT
         why = "stopped at the first failure" if code == 1 else "stopped"
-        note = " without retraining the others" if RETRAIN in sys.argv else ""
-        print(f"{why}: {shown}; to resume{note}:\n{command_as_typed(without=RETRAIN)}", file=sys.stderr)
+        note = " without retraining the others" if base.sweep.reuse == RETRAIN else ""
+        print(f"{why}: {shown}; to resume{note}:\n{resuming_command(base)}", file=sys.stderr)
         sys.exit(code)
     finally:
         for which, handler in before.items():

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sweeper.config import NOT_IDENTITY, Config
 from sweeper.errors import UserError
 from sweeper.files import write_text
-from sweeper.runs.provenance import command_as_typed, next_command
+from sweeper.runs.provenance import next_command
 from sweeper.runs.scores import best_val_of, score_of
 from sweeper.runs.states import STATES, Action, Decision, Reason, State
 from sweeper.sweep.compose import Composer
@@ -32,6 +32,7 @@ from sweeper.sweep.execute import (
     derived_name,
     launch_all,
     recorded_state,
+    resuming_command,
 )
 from sweeper.sweep.expand import Job, expand
 from sweeper.sweep.plan import Planned, save_plan
@@ -222,7 +223,7 @@ class Searcher:
         return "\n".join(lines)
 
     def save_plan(self, concurrency: int | None) -> None:
-        save_plan(self.folder, self.plan, command_as_typed(), concurrency, searched=self.space)
+        save_plan(self.folder, self.plan, resuming_command(self.base), concurrency, searched=self.space)
 
     def answer(self) -> str:
         """Return the best trial, and write it beside the plan.
@@ -289,7 +290,7 @@ def run_search(
             return []
         if to_run:
             searcher.save_plan(concurrency)
-            with clean_stop(searcher.plan, folder):
+            with clean_stop(searcher.plan, base, folder):
                 returns += launch_all(to_run, base, launch, folder) or []
         for item in tried:
             searcher.tell(item)

@@ -1,12 +1,13 @@
 """Where a run comes from: the commit of the program, not of a repository around it."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sweeper.runs import provenance
-from sweeper.runs.provenance import git_state
+from sweeper.runs.provenance import command_as_typed, git_state
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -52,3 +53,20 @@ def test_a_repository_that_a_hook_names_is_not_asked(
     git(other, "commit", "--allow-empty", "--message", "c")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     assert git_state() == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "without"),
+    [
+        ("sweep.wait=false", ""),
+        ("sweep.wait=False seed=1", " seed=1"),
+        ("++sweep.wait=off sweep.wait=0", ""),
+        ("sweep={wait:false}", " 'sweep={wait:false}' sweep.wait=true"),
+        ("experiment=detached", " experiment=detached sweep.wait=true"),
+    ],
+)
+def test_a_command_has_the_default_of_a_setting_however_it_was_typed(
+    typed: str, without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *typed.split()])
+    assert command_as_typed(wait="true") == f"python train.py -m{without}"

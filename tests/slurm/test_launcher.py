@@ -64,7 +64,7 @@ def test_queued_jobs_run_the_code_that_was_submitted(
     copy_program(program)
     own = cluster | {"PYTHONPATH": str(program)}
     two = Sweep(own, tmp_path / "sweep", [*SMALL, *ON_NODES, f"data.cache={cache}", "seed=0,1"], program)
-    output = two.start(HELD, "sweep.wait=false").end()
+    output = two.start(HELD, "sweep.wait=False").end()
     assert "submitted 2 runs as Slurm job" in output
     command = output.splitlines()[-1]
     assert command.startswith("python ") and "sweep.wait" not in command

@@ -256,8 +256,10 @@ def test_a_retraining_that_never_starts_is_no_finished_run(train: Train, tmp_pat
     assert "2 runs did not finish; retrying" in done.stdout + done.stderr
     assert "error: 2 of 2 runs did not finish: " in done.stderr and done.stderr.count("(waiting)") == 2
     (tmp_path / "outputs" / "stale").unlink()
-    assert train(*sweep, "sweep.reuse=none", flags=("-m",)).returncode == 0
+    assert train(*sweep, "++sweep.reuse='none'", flags=("-m",)).returncode == 0
     assert len(list((tmp_path / "outputs" / "stale").iterdir())) == 2
+    (file,) = (tmp_path / "outputs" / "sweeps").glob("*/sweep.json")
+    assert json.loads(file.read_text())["command"].endswith("seed=0,1")  # to resume, without training all again
 
 
 @pytest.mark.parametrize(
