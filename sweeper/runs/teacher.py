@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sweeper.choice import SLOTS
+from sweeper.choice import SLOTS, is_off
 from sweeper.config import Config, as_recorded
 from sweeper.data.cache import Cached
 from sweeper.errors import UserError
@@ -16,7 +16,7 @@ from sweeper.models import MODELS
 from sweeper.runs import checkpoint
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.extensions import loaded_files
-from sweeper.runs.fingerprint import REGISTRIES, chosen_code
+from sweeper.runs.fingerprint import REGISTRIES, chosen_code, steps_code
 from sweeper.training.build import choose_all, seeded_model
 from sweeper.training.task_checks import task_of_model
 
@@ -99,5 +99,7 @@ def digest_of(file: str) -> str:
     groups = read_teacher(file)["network"]["groups"]
     named = {group: it for group, it in groups.items() if group in REGISTRIES}
     code = {group: chosen_code(REGISTRIES[group][0], str(it["name"]), loaded_files()) for group, it in named.items()}
+    steps = [key for key, value in groups.get("architecture", {}).items() if not is_off(value)]
+    code |= steps_code("architecture", steps, loaded_files())
     content = Path(file).read_bytes() + json.dumps(code, sort_keys=True).encode()
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

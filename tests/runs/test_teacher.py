@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from extended import undone
 from support import composed
 
 from sweeper.config import Config
@@ -14,6 +15,7 @@ from sweeper.errors import UserError
 from sweeper.groups import LossConfig
 from sweeper.runs import checkpoint, teacher
 from sweeper.runs.evaluate import evaluate_run
+from sweeper.runs.extensions import load as load_extensions
 from sweeper.runs.job import Job
 from sweeper.runs.run import run
 from sweeper.runs.spec import resolve
@@ -97,6 +99,32 @@ def test_a_run_is_found_by_its_id_and_counts_by_content(
     assert resolve(student(small, other, folder)).run_id != by_id.run_id
     monkeypatch.setattr(teacher, "chosen_code", lambda registry, name, files: {"models/mlp.mlp": "changed"})
     assert resolve(student(small, best, folder)).run_id != by_id.run_id
+
+
+STEP = """def halved(model, layers, *, halved: bool = True):
+    model.register_forward_hook(lambda module, inputs, logits: logits / {})
+
+
+ARCHITECTURES = {{"halved": halved}}
+"""
+
+
+def test_the_code_of_a_teachers_architecture_steps_counts(best: Path, tmp_path: Path) -> None:
+    network = checkpoint.load(best)["network"]
+    files = [
+        saved(best, tmp_path / f"{on}.pt", network=network | {"groups": network["groups"] | {"architecture": steps}})
+        for on, steps in (("on", {"halved": True, "blur_pool": None}), ("off", {"halved": False}))
+    ]
+    digests = []
+    for divisor in (2, 4):
+        extension = tmp_path / f"v{divisor}" / "halving.py"
+        extension.parent.mkdir()
+        extension.write_text(STEP.format(divisor))
+        with undone():
+            load_extensions([str(extension)])
+            digests.append([teacher.digest_of(str(file)) for file in files])
+    (on, off), (on_edited, off_edited) = digests
+    assert on != on_edited and off == off_edited
 
 
 def test_a_student_trains_and_is_evaluated_without_its_teacher(small: list[str], folder: Path, best: Path) -> None:
