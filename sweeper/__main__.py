@@ -2,6 +2,7 @@
 
 import gc
 import io
+import shlex
 import signal
 import sys
 
@@ -255,12 +256,14 @@ def new(
     folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
 ) -> None:
     """Write NAME.py, a choice of your own to start from, and test_NAME.py."""
-    from sweeper.starters import write_starter
+    from sweeper.starters import command_in, write_starter
+    from sweeper.typed import bare_or_quoted
 
-    for path in write_starter(group, name, folder):
+    paths = write_starter(group, name, folder)
+    for path in paths:
         print(path)
-    small = "" if group == "data" else " data=digits"
-    print(f"next: python train.py extend={folder / name}.py {group}={name}{small}")
+    placed = shlex.quote(f"extend={bare_or_quoted(str(paths[0]))}")
+    print(f"next: {command_in(paths[0]).replace(f'extend={name}.py', placed)}")
 
 
 @app.command()

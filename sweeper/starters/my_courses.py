@@ -2,7 +2,7 @@
 
 Train with it:
 
-    python train.py extend=my_courses.py courses=my_courses model=mlp data=digits
+    python train.py extend=my_courses.py courses=my_courses norm=batch data=digits
 
 A keyword-only argument is a setting, its annotation the type and its default the preset's value:
 `courses.my_courses=0.9` changes it, and null turns the course off.

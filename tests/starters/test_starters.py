@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from sweeper.__main__ import app
 from sweeper.cli import load_extensions
 from sweeper.data.cache import load, prepare
 from sweeper.errors import UserError
+from sweeper.runs.early import check_before_decoding
 from sweeper.runs.extensions import LOADED
 from sweeper.runs.fingerprint import EXTENDABLE
 from sweeper.runs.spec import resolve
@@ -22,6 +24,7 @@ from sweeper.starters import STARTERS, write_starter
 from sweeper.training.build import build, check
 from sweeper.training.device import set_up_process
 from sweeper.training.loop import fit
+from sweeper.typed import rewrite
 
 # What a starting file needs in a small run, beside a multilayer perceptron.
 NEEDED = {"courses": ["norm=batch"], "dropout": [], "model": []}
@@ -46,6 +49,17 @@ def test_the_command_prints_the_files_and_what_to_do_next(tmp_path: Path) -> Non
     done = CliRunner().invoke(app, ["new", "loss", "mine", "--folder", "w"])
     assert done.output == "w/mine.py\nw/test_mine.py\nnext: python train.py extend=w/mine.py loss=mine data=digits\n"
     assert (tmp_path / "w" / "mine.py").read_text().startswith('"""mine: a training loss.\n')
+
+
+@pytest.mark.parametrize("group", STARTERS)
+def test_the_printed_command_is_accepted_as_it_is(group: str) -> None:
+    done = CliRunner().invoke(app, ["new", group, f"own_{group}", "--folder", "my, tricks"])
+    python, file, *arguments = shlex.split(done.output.splitlines()[-1].removeprefix("next: "))
+    assert (python, file) == ("python", "train.py")
+    load_extensions(arguments)
+    config = composed(*rewrite(arguments))
+    assert config.extend == [f"my, tricks/own_{group}.py"]
+    check_before_decoding(config)
 
 
 def test_there_is_a_starting_file_for_every_registry() -> None:
@@ -88,6 +102,16 @@ def test_a_starting_file_trains_and_its_test_passes(group: str, tmp_path: Path, 
         ("activation", "relu", "new activation relu: there is another activation=relu"),
         ("activation", "random", "new activation random: there is another module of the name random"),
         ("activation", "models", "new activation models: there is another module of the name models"),
+        ("activation", "_a", "new activation _a: name it by an identifier"),
+        ("activation", "ä", "new activation ä: name it by an identifier"),
+        ("architecture", "norm", "new architecture norm: name it by an identifier"),
+        ("dropout", "light", "new dropout light: there is another dropout=light"),
+        ("augmentation", "crop_padding", "new augmentation crop_padding: there is another augmentation=crop_padding"),
+        ("activation", "Snake", "new activation Snake: the file would have two meanings of Snake; choose another name"),
+        ("norm", "tensor", "new norm tensor: the file would have two meanings of Tensor"),
+        ("averaging", "copied", "new averaging copied: the file would have two meanings of Copied"),
+        ("averaging", "round", "new averaging round: the file would have two meanings of round"),
+        ("norm", "nn", "new norm nn: the file would have two meanings of nn"),
         ("activation", "there", r"there\.py exists; choose another name"),
         ("activation", "tested", r"test_tested\.py exists; choose another name"),
     ],
