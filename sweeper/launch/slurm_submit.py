@@ -129,7 +129,7 @@ class Submitter:
         for name in overruling_variables(executor_parameters(self.settings, "", Path())):
             log.warning("%s=%s is ignored: the launcher sets that option, see hydra.launcher", name, os.environ[name])
         sources = {source.provider: Path(source.path) for source in self.config.hydra.runtime.config_sources}
-        self.code = snapshot(sources["main"], self.folder, loaded_texts())
+        self.code = snapshot(sources, self.folder, loaded_texts())
 
     def submit(self, tasks: Sequence[Task], submissions: Submissions) -> None:
         """Submit packs of runs, all or none, as several arrays where Slurm limits their size."""
@@ -167,7 +167,7 @@ class Submitter:
             FailedJobError: sbatch failed.
         """
         assert self.code is not None
-        context = with_configs(self.context, self.code / "conf")
+        context = with_configs(self.context, self.code)
         app = HydraApp.here(context, self.config, self.task_function)
         app = replace(app, extensions=copies(app.extensions, self.code))
         job = SlurmJob(app, Path.cwd(), self.settings["concurrent"], self.settings["cpus_per_run"])

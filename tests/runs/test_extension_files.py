@@ -132,7 +132,7 @@ def test_names_that_a_function_imports_or_a_class_rebinds_are_followed(name: str
 @pytest.mark.usefixtures("tricks")
 def test_another_process_loads_the_text_that_was_planned_with(tmp_path: Path) -> None:
     texts, code = loaded_texts(), code_of({"activation": {"name": "my_act"}}, loaded_files())
-    copy = snapshot(tmp_path, tmp_path / "slurm", texts)
+    copy = snapshot({"main": tmp_path}, tmp_path / "slurm", texts)
     assert (copy / "extend" / "my_tricks.py").read_text() == TRICKS
     (copied,) = copies(texts, copy)
     Path("my_tricks.py").write_text(TRICKS.replace("SCALE = 1.0", "SCALE = 3.0"))
