@@ -33,7 +33,7 @@ def write_starter(group: str, name: str, folder: Path) -> list[Path]:
         raise UserError(f"{existing[0]} exists; choose another name, or remove it")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for path, source in zip(paths, (STARTERS[group], test_of(group)), strict=True):
+    for path, source in zip(paths, (STARTERS[group], starting_test(group)), strict=True):
         text = source.read_text(encoding="utf-8").replace(f"my_{group}", name)
         write_text(path, text.replace(camel_case(f"my_{group}"), camel_case(name)))
     return paths
@@ -54,14 +54,14 @@ def check_name(group: str, name: str, folder: Path) -> None:
         raise UserError(f"new {group} {name}: there is another {group}={name}; choose another name")
     if name in modules() or name in sys.stdlib_module_names or not is_free(name, str(folder / f"{name}.py")):
         raise UserError(f"new {group} {name}: there is another module of the name {name}; choose another name")
-    text = "".join(file.read_text(encoding="utf-8") for file in (STARTERS[group], test_of(group)))
+    text = "".join(file.read_text(encoding="utf-8") for file in (STARTERS[group], starting_test(group)))
     renamed = {old: new(name) for new in (str, camel_case) if (old := new(f"my_{group}")) in text}
     meanings = [*({word for word, _ in used_names(ast.parse(text))} - renamed.keys()), *renamed.values()]
     if clashes := [word for word in renamed.values() if meanings.count(word) > 1]:
         raise UserError(f"new {group} {name}: the file would have two meanings of {clashes[0]}; choose another name")
 
 
-def test_of(group: str) -> Path:
+def starting_test(group: str) -> Path:
     """Return the test of a starting file."""
     return FOLDER / f"test_my_{group}.py"
 
