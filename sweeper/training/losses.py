@@ -24,14 +24,16 @@ def resolve_class_weights(setting: str | list[float], labels: Tensor, num_classe
     """Return a weight per class: (K,) float32. Log a warning where they are equal, as with classes of equal size.
 
     Args:
-        setting: a list of weights; or "balanced", N / (K * images of the class), as in scikit-learn.
-        labels: (N,), of the training images. A class without images counts as if it had one.
+        setting: a list of weights; or "balanced", N / (classes with images * images of the class), as in scikit-learn.
+        labels: (N,), of the training images. A class without images has weight 0 if "balanced".
 
     Raises:
         UserError: the list has another length, or no weight is above 0.
     """
     if isinstance(setting, str):
-        weights = len(labels) / (num_classes * labels.bincount(minlength=num_classes).clamp(min=1).float())
+        counts = labels.bincount(minlength=num_classes)
+        weights = len(labels) / (int((counts > 0).sum()) * counts.float())
+        weights[counts == 0] = 0
     else:
         check_class_weights(setting, num_classes)
         weights = torch.tensor(setting, dtype=torch.float32)

@@ -149,7 +149,8 @@ def test_balanced_weights_are_scikit_learns() -> None:
     labels = torch.tensor([0, 0, 0, 1, 2, 2, 0])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
     assert resolve_class_weights("balanced", labels, 3).tolist() == pytest.approx(expected.tolist())
-    assert resolve_class_weights("balanced", labels, 4)[3] == 7 / 4  # a class without images counts as if it had one
+    with_empty = resolve_class_weights("balanced", labels + 1, 5)
+    assert with_empty.tolist() == [0, *resolve_class_weights("balanced", labels, 3).tolist(), 0]  # no images, weight 0
     assert resolve_class_weights([1, 0.0, 2], labels, 3).tolist() == [1, 0, 2]
 
 
