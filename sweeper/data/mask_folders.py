@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -171,10 +172,11 @@ def read_mask(pair: Pair, classes: Classes, image_size: int, resize: str | None)
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
             size = image.size[::-1] if turned else image.size
         with Image.open(path) as stored:
+            scale = scale_of(str(stored.tile))  # which loading forgets
             stored.load()
             mask = upright(stored, stored)
             own = mask.size
-            indices = of_colors(path, mask, classes.colors) if classes.colors else of_indices(path, mask)
+            indices = of_colors(path, mask, classes.colors) if classes.colors else of_indices(path, mask, scale)
     except BadMask:
         raise
     except Exception as error:  # decoders raise anything for damaged files
@@ -195,14 +197,23 @@ def read_mask(pair: Pair, classes: Classes, image_size: int, resize: str | None)
     return resized
 
 
-def of_indices(path: str, mask: Image.Image) -> NDArray[np.uint8]:
-    """Return the classes (H, W) of a gray or palette mask."""
+def scale_of(tile: str) -> float:
+    """Return the factor by which Pillow multiplies the values of a gray file: it makes white 255, or 65535 in a PGM."""
+    if white := re.search(r"'ppm.*'L', (\d+)\)", tile):
+        return (255 if int(white[1]) < 256 else 65535) / int(white[1])
+    return 85 if "'L;2" in tile else 17 if "'L;4" in tile else 1
+
+
+def of_indices(path: str, mask: Image.Image, scale: float) -> NDArray[np.uint8]:
+    """Return the classes (H, W) of a gray or palette mask, whose values Pillow has multiplied by `scale`."""
     if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
         raise BadMask(
             f"{path} has colors ({mask.mode}) in place of class indices; list the color of each class in "
             f"{CLASSES_FILE} in data.root"
         )
     values = np.asarray(mask)
+    if scale != 1:
+        values = np.rint(values / scale).astype(np.int64)
     if values.min() < 0 or values.max() > UNLABELED:
         raise BadMask(f"{path} has the value {values.max()}; classes are from 0 to {UNLABELED - 1}")
     return values.astype(np.uint8)

@@ -78,6 +78,20 @@ def test_a_palette_mask_has_its_indices_and_a_mask_of_listed_colors_those_of_the
     assert np.array_equal(arrays["test_labels"][0], halves(1, 255))
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_gray_mask_has_its_indices_at_every_depth(root: Path, bits: int) -> None:
+    """Pillow makes white 255 at every depth, and saves what it is given at the depth that it is told."""
+    white, mask = 2**bits - 1, halves(1, 3)
+    path = save(root, "train", "a", mask)
+    Image.fromarray(mask * (255 // white)).save(path, bits=bits)
+    assert path.read_bytes()[24:26] == bytes([bits, 0])  # the depth, and gray
+    assert np.array_equal(read(root)[0]["train_labels"][0], mask)
+    path.unlink()
+    for highest in (white, 7, 300, 65535):
+        path.with_suffix(".pgm").write_text(f"P2 {SIZE} {SIZE} {highest} {' '.join(map(str, mask.flat))} ")
+        assert np.array_equal(read(root)[0]["train_labels"][0], mask)
+
+
 def test_masks_are_resized_as_their_images_to_the_nearest_pixel(root: Path) -> None:
     wide = np.zeros((4, 8), np.uint8)
     wide[:, 4:] = 1
