@@ -39,11 +39,13 @@ def repeats(order: Tensor, batch_size: int, *, repeats: int) -> Tensor:
         order: (N,) int64, the order of all images.
 
     Returns:
-        The order of the epoch: (N,) int64. Where `repeats` does not divide the batch size, some images have a copy
-        less.
+        The order of the epoch: (N,) int64. Where `repeats` does not divide the size of a batch, some images have a
+        copy less.
     """
-    blocks = [part.repeat(repeats)[:batch_size] for part in order.split(math.ceil(batch_size / repeats))]
-    return torch.cat(blocks)[: len(order)]
+    sizes = [len(batch) for batch in order.split(batch_size)]
+    distinct = [math.ceil(size / repeats) for size in sizes]
+    parts = order[: sum(distinct)].split(distinct)
+    return torch.cat([part.repeat(repeats)[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 @needs_draws(4)
