@@ -14,7 +14,7 @@ from sweeper.models.architecture import takes_steps
 from sweeper.models.encoder import STRIDES, Encoder, timm_encoder, torchvision_encoder
 from sweeper.models.layers import own as own_layers
 from sweeper.models.linear import Shape
-from sweeper.models.pixelwise import for_segmentation, padded, upsampling
+from sweeper.models.pixelwise import ZeroScores, for_segmentation, padded, upsampling
 from sweeper.models.swaps import replace_activations, replace_norms
 from sweeper.models.weights import State
 
@@ -42,10 +42,7 @@ class FCN(nn.Module):
         self.encoder, self.head, self.weights, self.frozen = encoder, head, weights, frozen
         maps = reversed(list(zip(STRIDES, encoder.channels, strict=True)))
         finer = [channels for stride, channels in maps if finest <= stride < STRIDES[-1]]
-        self.scores = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in finer)
-        for score in self.scores:
-            for parameter in score.parameters():
-                nn.init.zeros_(parameter)
+        self.scores = nn.ModuleList(ZeroScores(channels, num_classes) for channels in finer)
         self.twice = nn.ModuleList(upsampling(num_classes, 2) for _ in finer)
         self.last = upsampling(num_classes, finest)
         if frozen:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from sweeper.choice import Registry
 from sweeper.errors import UserError, format_names
 from sweeper.models.architecture import MODELS_WITH
+from sweeper.models.pixelwise import ZeroScores
 
 SomeImages = Callable[[int], Tensor]
 Init = Callable[[nn.Module, SomeImages], None]
@@ -24,9 +25,9 @@ WHITENING_CHUNK = 250  # images whose patches are in memory at once
 
 
 def weight_layers(model: nn.Module) -> Iterator[nn.Linear | nn.Conv2d]:
-    """Yield the convolutions and fully connected layers."""
+    """Yield the convolutions and fully connected layers, but for those that begin at 0."""
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, ZeroScores):
             yield module
 
 

@@ -38,6 +38,15 @@ def bilinear(factor: int) -> Tensor:
     return weights[:, None] * weights
 
 
+class ZeroScores(nn.Conv2d):
+    """A 1x1 convolution from features to logits whose weights begin at 0, with every init."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__(channels, num_classes, 1)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+
 def padded(images: Tensor, factor: int) -> Tensor:
     """Pad images (N, C, H, W) with zeros, to the right and below, to sides that are multiples of `factor`."""
     height, width = images.shape[2:]

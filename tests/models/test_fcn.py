@@ -14,7 +14,8 @@ from sweeper.data.batches import Step
 from sweeper.errors import UserError
 from sweeper.models.encoder import STRIDES
 from sweeper.models.fcn import fcn8s, fcn16s, fcn32s
-from sweeper.models.layers import batch, gelu, own, relu
+from sweeper.models.init import INITS
+from sweeper.models.layers import batch, gelu, own, relu, selu
 from sweeper.models.pixelwise import bilinear, upsampling
 from sweeper.models.unet import patch_softmax, unet
 from sweeper.training.averaging import AVERAGINGS
@@ -72,6 +73,15 @@ def test_finer_maps_add_nothing_at_first_and_something_after_a_step() -> None:
     torch.testing.assert_close(outputs[1], models[1].last(models[1].twice[0](coarse)))
     outputs[0].mean().backward()
     assert all(score.weight.grad is not None and score.weight.grad.any() for score in models[0].scores)
+
+
+@pytest.mark.parametrize("name", sorted({*INITS} - {"whitening"}))  # which is for the first convolution of airbench
+def test_finer_maps_add_nothing_at_first_with_every_init(name: str) -> None:
+    """Nor with the default of SELU, which draws weights as well."""
+    model = built(activation=selu)
+    INITS[name](model, lambda number: torch.rand(2, 3, 40, 40))
+    assert not any(parameter.any() for parameter in model.scores.parameters())
+    assert name == "dirac" or not model.head[0].bias.any()  # an init of all layers but these
 
 
 @pytest.mark.parametrize("side", [32, 40, 45])
