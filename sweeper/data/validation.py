@@ -34,12 +34,13 @@ def count_train_images(config: DataConfig, cached: Cached) -> int:
     return config.train_size or cached.num_train - (config.val_size or 0)
 
 
-def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> None:
+def warn_about_split(given: int | None, config: DataConfig, cached: Cached, seed: int) -> None:
     """Report what follows from few images: no validation images of their own, or classes that are never trained on.
 
     Args:
         given: `val_size` before it was resolved.
         config: with its number.
+        seed: of the run, on which it may depend which class has none.
     """
     if config.val_size == 0 and given is None:
         warn_once(
@@ -48,7 +49,7 @@ def warn_about_split(given: int | None, config: DataConfig, cached: Cached) -> N
             "images are the validation images; data.val_size=N holds N out",
         )
     size = None if config.train_size is None else int(config.train_size)
-    if untrained := untrained_classes(cached.folder, cached.fingerprint, config.val_size or 0, size):
+    if untrained := untrained_classes(cached.folder, cached.fingerprint, seed, config.val_size or 0, size):
         names = [cached.classes[label] for label in untrained]
         cause = f"data.val_size={config.val_size}" if size is None else f"data.train_size={size}"
         warn_once(
@@ -64,14 +65,16 @@ def strata(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 @cache
-def untrained_classes(folder: Path, fingerprint: str, val_size: int, train_size: int | None = None) -> list[int]:
-    """Return the classes without a training image, which no seed changes; none for a damaged cache."""
+def untrained_classes(
+    folder: Path, fingerprint: str, seed: int, val_size: int, train_size: int | None = None
+) -> list[int]:
+    """Return the classes without a training image; none for masks, which have several each, and for a damaged cache."""
     try:
         labels = np.load(folder / "train_labels.npy")
-        if labels.ndim > 1:  # masks: it depends on the seed
+        if labels.ndim > 1:
             return []
-        train, _ = stratified_split(labels, val_size, seed=0)
-        chosen = train if train_size is None else train[nested_subset(labels[train], train_size, seed=0)]
+        train, _ = stratified_split(labels, val_size, seed)
+        chosen = train if train_size is None else train[nested_subset(labels[train], train_size, seed)]
         return [int(label) for label in np.setdiff1d(labels, labels[chosen])]
     except Exception:  # as in read_arrays; load repairs it
         return []

@@ -88,7 +88,7 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     names = [extension.given for extension in extensions]
     config = replace(config, data=resolve_val_size(config.data, cached), extend=names)
     check_data(config.data, cached.num_train, cached.input_shape[0])
-    warn_about_split(given, config.data, cached)
+    warn_about_split(given, config.data, cached, config.seed)
     if config.data.train_size == count_train_images(all_images := replace(config.data, train_size=None), cached):
         config = replace(config, data=all_images)
     check_cutout(config, min(cached.input_shape[1:]))

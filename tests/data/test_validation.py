@@ -4,15 +4,13 @@ import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from decoded import is_whole, with_validation
 from support import CLASSES, TEST_IMAGES, TRAIN_IMAGES
 
-from sweeper.data.cache import (
-    load,
-    prepare,
-)
+from sweeper.data.cache import Images, load, prepare
 from sweeper.data.validation import (
     count_train_images,
     resolve_val_size,
@@ -101,29 +99,42 @@ def test_a_split_that_surprises_is_reported(
     WARNED.clear()
     caplog.clear()
     for _ in range(2):
-        warn_about_split(given, dataclasses.replace(config, val_size=val_size), cached)
+        warn_about_split(given, dataclasses.replace(config, val_size=val_size), cached, seed=0)
     assert len(caplog.messages) == (sentence != "")
     assert re.search(sentence, "".join(caplog.messages))
 
 
-def test_classes_without_a_training_image_are_reported(config: DataConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_classes_without_a_training_image_of_the_seed_are_reported(
+    config: DataConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which class has none depends on the seed where the images of classes alternate."""
     cached = prepare(config)
-    WARNED.clear()
-    caplog.clear()
-    warn_about_split(24, dataclasses.replace(config, train_size=2), cached)
-    assert caplog.messages == [
-        "data.train_size=2 leaves no training image of 1 of 3 classes (cat): they have too few images"
-    ]
+    dataset, labels = load(cached), torch.arange(NUM_TRAIN) % len(CLASSES)
+    dataset = dataclasses.replace(dataset, train=Images(dataset.train.images, labels))
+    np.save(cached.folder / "train_labels.npy", labels.numpy())
+    config = dataclasses.replace(config, val_size=0, train_size=2)
+    reported = set()
+    for seed in range(8):
+        WARNED.clear()
+        caplog.clear()
+        warn_about_split(0, config, cached, seed)
+        trained = labels[validation_split(dataset, config, seed)[0]].tolist()
+        (name,) = (name for index, name in enumerate(cached.classes) if index not in trained)
+        assert caplog.messages == [
+            f"data.train_size=2 leaves no training image of 1 of 3 classes ({name}): they have too few images"
+        ]
+        reported.add(name)
+    assert len(reported) > 1
 
 
 def test_a_class_with_one_image_may_have_none_to_train_on(root: Path, config: DataConfig) -> None:
     for file in sorted((root / "train" / "ant").iterdir())[1:]:
         file.unlink()
     cached = prepare(config)
-    assert untrained_classes(cached.folder, cached.fingerprint, 60) == [0]
-    assert untrained_classes(cached.folder, cached.fingerprint, 1) == []
+    assert untrained_classes(cached.folder, cached.fingerprint, seed=0, val_size=60) == [0]
+    assert untrained_classes(cached.folder, cached.fingerprint, seed=0, val_size=1) == []
     (cached.folder / "train_labels.npy").write_bytes(b"damaged")
-    assert untrained_classes(cached.folder, cached.fingerprint, 61) == []
+    assert untrained_classes(cached.folder, cached.fingerprint, seed=0, val_size=61) == []
 
 
 @pytest.mark.parametrize(
