@@ -92,6 +92,7 @@ def resolve(config: Config, *, labels: Mapping[str, str] | None = None, cached: 
     if config.data.train_size == count_train_images(all_images := replace(config.data, train_size=None), cached):
         config = replace(config, data=all_images)
     check_cutout(config, min(cached.input_shape[1:]))
+    check_ghosts(config, count_train_images(config.data, cached))
     check_ignored(config.task.ignore_index, cached.classes)
     load_teacher(config, cached)
     effective = effective_config(config, choices, cached.fingerprint)
@@ -249,11 +250,7 @@ def check_shared_settings(config: Config) -> None:
         shown = config.output_dir.encode(errors="backslashreplace").decode()
         raise UserError(f"output_dir={shown} is not valid UTF-8; choose another name, or set a UTF-8 locale")
     norm, batch_size = config.norm, config.batch_size
-    if norm.ghost_size is not None and 2 * norm.ghost_size > batch_size:
-        raise UserError(
-            f"norm.ghost_size={norm.ghost_size} does not split batches of batch_size={batch_size}; choose at most "
-            f"{batch_size // 2}, or norm=batch"
-        )
+    check_ghosts(config, batch_size)
     own = {key: value for key, value in asdict(norm).items() if key != "name" and value is not None}
     if config.model.freeze_backbone and norm.name in ("batch", "ghost_batch") and own:
         key, value = next(iter(own.items()))
@@ -288,6 +285,28 @@ def check_shared_settings(config: Config) -> None:
         raise UserError(
             "loss.alpha=1.0 leaves the targets out, so loss.label_smoothing and loss.class_weights have no effect; "
             "choose a smaller alpha, or loss.label_smoothing=0 and loss.class_weights=null"
+        )
+
+
+def check_ghosts(config: Config, num_images: int) -> None:
+    """Refuse parts for batch norm of which the network's batches hold a single one.
+
+    Args:
+        num_images: at least as many as a batch; those that are trained on, where they are known.
+
+    Raises:
+        UserError: there is one part.
+    """
+    size, fraction = config.norm.ghost_size, config.selective_backprop
+    batch = min(config.batch_size, num_images)
+    trained = batch if fraction is None else num_selected(batch, fraction)
+    if size is not None and 2 * size > trained:
+        causes = [f"batch_size={batch}" if batch == config.batch_size else f"{batch} training images"]
+        causes += [] if fraction is None else [f"selective_backprop={fraction}"]
+        smaller = f"at most {trained // 2}, or " if trained > 3 else ""
+        raise UserError(
+            f"norm.ghost_size={size} does not split the {trained} images of a step ({', '.join(causes)}); choose "
+            f"{smaller}norm=batch"
         )
 
 

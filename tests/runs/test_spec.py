@@ -317,7 +317,22 @@ def test_splits_of_a_folder_are_identified_by_their_images(tmp_path: Path, caplo
         ("output_dir='gr\udcf6\udcdfe'", r"output_dir=gr\udcf6\udcdfe is not valid UTF-8"),
         ("data.mean=[125.3,123.0,113.9]", "data.mean=125.3 is out of range: must be from 0 to 1, since pixels are"),
         ("data.std=[63,62.1,66.7]", "data.std=63.0 is out of range: must be above 0 and at most 1, since pixels are"),
-        ("norm=ghost_batch", "norm.ghost_size=16 does not split batches of batch_size=16; choose at most 8"),
+        (
+            "norm=ghost_batch",
+            "norm.ghost_size=16 does not split the 16 images of a step (batch_size=16); choose at most 8, or",
+        ),
+        (
+            "norm=ghost_batch batch_size=64 selective_backprop=0.4",
+            "norm.ghost_size=16 does not split the 26 images of a step (batch_size=64, selective_backprop=0.4); choose",
+        ),
+        (
+            "norm=ghost_batch batch_size=256 norm.ghost_size=49",
+            "norm.ghost_size=49 does not split the 96 images of a step (96 training images); choose at most 48",
+        ),
+        (
+            "norm=ghost_batch batch_size=3 norm.ghost_size=2",
+            "norm.ghost_size=2 does not split the 3 images of a step (batch_size=3); choose norm=batch",
+        ),
         ("batch_size=2 selective_backprop=0.5", "selective_backprop=0.5 selects the whole batch of 2"),
         ("selective_backprop=1", "selective_backprop=1.0 is out of range: must be above 0 and below 1"),
         ("courses.early_dropout=1.5", "courses.early_dropout=1.5 is out of range: must be above 0 and at most 1"),
@@ -346,6 +361,8 @@ def test_a_config_that_cannot_run_is_refused(overrides: str, sentence: str, smal
         "epochs=2 scheduler.warmup_epochs=2",
         "epochs=4 averaging=swa averaging.start=0.74",
         "mixing=cutmix loss=binary_cross_entropy loss.target_threshold=0.2",
+        "norm=ghost_batch batch_size=64 selective_backprop=0.49",
+        "norm=ghost_batch batch_size=256 norm.ghost_size=48",
     ],
 )
 def test_a_config_that_can_just_run_is_accepted(overrides: str, small: list[str]) -> None:
