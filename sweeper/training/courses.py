@@ -49,14 +49,16 @@ def scaled_dropout(model: nn.Module, course: str, factor: Callable[[float], floa
     """Return a course that multiplies every rate of dropout by a function of the fraction of training that is done.
 
     Raises:
-        UserError: nothing is dropped.
+        UserError: nothing is dropped in training, such as by layers of a frozen network, which stay in evaluation mode.
     """
+    model.train()
     layers: list[Any] = [module for module in model.modules() if isinstance(getattr(module, "p", None), float)]
-    layers = [layer for layer in layers if layer.p > 0]
+    layers = [layer for layer in layers if layer.p > 0 and layer.training]
     if not layers:
         raise UserError(
             f"courses.{course} needs dropout.rate above 0 (model={models_with('dropout')}) or "
-            f"architecture.stochastic_depth (model={models_with('residual blocks')})"
+            f"architecture.stochastic_depth (model={models_with('residual blocks')}), outside of what "
+            "model.freeze_backbone freezes"
         )
     rates = [layer.p for layer in layers]
 

@@ -19,6 +19,7 @@ from sweeper.data.batches import Step
 from sweeper.errors import UserError
 from sweeper.models import MODELS
 from sweeper.models.architecture import MODELS_WITH
+from sweeper.models.zoo_network import ZooNetwork
 from sweeper.training.courses import COURSES, check_resizing, start_courses, trained_layers
 from sweeper.training.loop import train_epoch
 from sweeper.training.state import TrainState
@@ -53,6 +54,16 @@ def test_dropout_over_the_course_of_training(name: str, factors: list[float]) ->
         course(model, at(index))
         rates = [module.p for module in model if not isinstance(module, nn.Linear)]
         assert rates == pytest.approx([factors[index] * rate for rate in (0.5, 0.2, 0.1)])
+
+
+def frozen() -> nn.Module:
+    return ZooNetwork(nn.Sequential(dropping(), nn.Linear(4, 3)), "1", True, dict)
+
+
+def test_dropout_of_a_frozen_network_does_not_count() -> None:
+    model = nn.Sequential(frozen(), nn.Dropout(0.3)).eval()
+    start("late_dropout", model, 0.25)(model, at(0))
+    assert [module.p for module in model.modules() if hasattr(module, "p")] == [0.5, 0.2, 0.1, 0.0]
 
 
 def stack(layers: int = 5) -> nn.Sequential:
@@ -251,6 +262,7 @@ def test_models_with_a_bias_in_the_first_layer_are_named() -> None:
         ),
         ("late_dropout", stack(), r"or architecture.stochastic_depth \(model=resnet18\)"),
         ("late_dropout", nn.Sequential(stack(), nn.Dropout(0.0)), r"needs dropout.rate above 0"),
+        ("early_dropout", frozen(), r"needs .*, outside of what model\.freeze_backbone freezes$"),
         (
             "layer_freezing",
             nn.Linear(2, 3),
