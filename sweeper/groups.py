@@ -121,7 +121,7 @@ class OptimizerConfig:
     rho: float | None = setting("radius of the neighborhood whose worst loss is minimized", check=above(0))
     adaptive: bool | None = setting("scale the neighborhood of each weight by its size (ASAM)")
     interval: int | None = setting("take a sharpness-aware step every so many steps", check=at_least(1))
-    decay_norm_and_bias: bool | None = setting("whether norms and biases have weight decay")
+    decay_norm_and_bias: bool | None = setting("whether norms, biases, tokens and positions have weight decay")
     bias_lr_factor: float | None = setting("learning-rate factor of biases", check=above(0))
     layer_decay: float | None = setting(
         "learning-rate factor from each layer to the previous one, starting at the last", check=above_up_to(0, 1)

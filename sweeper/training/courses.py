@@ -15,6 +15,7 @@ from sweeper.choice import Registry
 from sweeper.data.batches import Step
 from sweeper.errors import UserError, format_names
 from sweeper.models.architecture import MODELS_WITH
+from sweeper.training.parameter_groups import layer_numbers
 
 Course = Callable[[nn.Module, Step], None]
 SIZE_STEP = 4  # pixels by which progressive resizing grows images
@@ -144,12 +145,11 @@ def first_bias_freezing(model: nn.Module, *, first_bias_freezing: float) -> Cour
 
 def trained_layers(model: nn.Module) -> list[list[nn.Parameter]]:
     """Return the trained parameters by layer, from the input on: a weight with its bias and the norm that follows."""
-    layers: list[list[nn.Parameter]] = []
-    for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
-        if parameter.ndim > 1 or not layers:
-            layers.append([])
-        layers[-1].append(parameter)
-    return layers
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    layers: dict[int, list[nn.Parameter]] = {}
+    for (_, parameter), number in zip(trained, layer_numbers(trained), strict=True):
+        layers.setdefault(number, []).append(parameter)
+    return list(layers.values())
 
 
 def models_with(kind: str) -> str:

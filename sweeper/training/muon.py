@@ -7,20 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sweeper.training.parameter_groups import is_layer_weight
 from sweeper.training.without_dynamo import WithoutDynamo, loss_of
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024: steepest at 0, and near 1 after a few steps
 
 
-def is_hidden_matrix(weights: Sequence[Tensor]) -> list[bool]:
-    """Return for each weight of a model, in its order, whether Muon trains it.
+def is_hidden_matrix(parameters: Sequence[tuple[str, Tensor]]) -> list[bool]:
+    """Return for each named parameter of a model, in its order, whether Muon trains it.
 
-    It trains matrices and convolutions, reshaped to matrices (filters, inputs), except the first convolution that is
-    trained and the last layer.
+    It trains the weights of layers, matrices and convolutions reshaped to matrices (filters, inputs), except the first
+    convolution that is trained and the last layer.
     """
-    matrices = [index for index, weight in enumerate(weights) if weight.ndim > 1]
-    left_out = [*matrices[-1:], *[index for index in matrices if weights[index].ndim > 2][:1]]
-    return [index in matrices and index not in left_out for index in range(len(weights))]
+    matrices = [index for index, named in enumerate(parameters) if is_layer_weight(*named)]
+    left_out = [*matrices[-1:], *[index for index in matrices if parameters[index][1].ndim == 4][:1]]
+    return [index in matrices and index not in left_out for index in range(len(parameters))]
 
 
 def orthogonalize(matrix: Tensor, num_steps: int) -> Tensor:

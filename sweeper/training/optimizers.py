@@ -17,7 +17,7 @@ from sweeper.errors import UserError, format_names
 from sweeper.models.architecture import MODELS_WITH
 from sweeper.training.lion import Lion
 from sweeper.training.muon import Muon, NormalizedMuon, is_hidden_matrix
-from sweeper.training.parameter_groups import NamedParameters
+from sweeper.training.parameter_groups import NamedParameters, is_layer_weight
 from sweeper.training.sam import SAM
 from sweeper.training.without_dynamo import WithoutDynamo, unwrap
 
@@ -166,15 +166,15 @@ def muon(
 ) -> Optimizer:
     """Orthogonalized momentum for hidden matrices and filters (Jordan et al. 2024), another optimizer for the rest.
 
-    The rest are the first convolution that is trained, the last matrix, biases and norms. With aux=sgd they have the
-    same momentum.
+    The rest are the first convolution that is trained, the last matrix, and all parameters that are no weight of a
+    layer: biases, norms, tokens and positions. With aux=sgd they have the same momentum.
 
     Raises:
         UserError: the model has no hidden matrix, or the auxiliary optimizer does not use the settings.
     """
     check_nesterov(nesterov, momentum)
     named = list(parameters)
-    hidden = is_hidden_matrix([parameter for _, parameter in named])
+    hidden = is_hidden_matrix(named)
     if not any(hidden):
         raise UserError(
             "optimizer=muon needs a trained matrix besides the first convolution and the last layer: "
@@ -206,17 +206,17 @@ def normalized_muon(
 ) -> Optimizer:
     """Muon on filters and matrices of constant norm, SGD on the rest (Jordan 2024, airbench94_muon).
 
-    Before each step, a matrix of n rows is scaled to a norm of sqrt(n). The rest are the last matrix, and biases and
-    norms, which have a rate of their own; weight decay is an L2 penalty on them, for biases and norms so that the decay
-    of a step is that of the last matrix.
+    Before each step, a matrix of n rows is scaled to a norm of sqrt(n). The rest are the last matrix, and biases, norms
+    and others that are no weight of a layer, which have a rate of their own; weight decay is an L2 penalty on them, for
+    all but the last matrix so that the decay of a step is that of the last matrix.
 
     Raises:
         UserError: the model has no trained matrix besides the last.
     """
     check_nesterov(nesterov, momentum)
     named = list(parameters)
-    matrices = [item for item in named if item[1].ndim > 1]
-    vectors = [item for item in named if item[1].ndim == 1]
+    matrices = [item for item in named if is_layer_weight(*item)]
+    vectors = [item for item in named if not is_layer_weight(*item)]
     if len(matrices) < 2:
         raise UserError(
             "optimizer=normalized_muon needs a trained matrix besides the last layer: "

@@ -108,8 +108,12 @@ def test_a_layer_is_a_weight_with_its_bias_and_norm() -> None:
         [(4, 4), (4,), (4,), (4,)],
         [(3, 4), (3,)],
     ]
-    model[0].requires_grad_(False)
-    model[1].requires_grad_(False)
+    model.register_parameter("class_token", nn.Parameter(torch.zeros(1, 1, 4)))
+    model[1].register_parameter("layer_scale", nn.Parameter(torch.ones(4, 1, 1)))
+    assert [len(layer) for layer in trained_layers(model)] == [6, 4, 2]  # a token is no layer, nor is a scale
+    model.requires_grad_(False)
+    for module in model[2:]:
+        module.requires_grad_(True)
     assert len(trained_layers(model)) == 2
 
 

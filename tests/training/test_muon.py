@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision.models import convnext_tiny, swin_t, vit_b_16
 
 from sweeper.errors import UserError
 from sweeper.training.muon import is_hidden_matrix, orthogonalize
@@ -122,13 +123,29 @@ def test_the_rest_moves_as_with_torchs_optimizer(aux: str) -> None:
 def test_which_weights_are_hidden_matrices() -> None:
     def names(model: nn.Module) -> set[str]:
         named = list(model.named_parameters())
-        hidden = is_hidden_matrix([weight for _, weight in named])
+        hidden = is_hidden_matrix(named)
         return {name for (name, _), is_hidden in zip(named, hidden, strict=True) if is_hidden}
 
     assert names(network()) == {"2.weight", "3.weight"}
     assert names(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))) == {"0.weight"}
     assert names(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 2))) == set()
     assert names(nn.Linear(4, 2)) == set()
+
+
+def test_of_parameters_with_several_dimensions_only_weights_of_layers_are_hidden_matrices() -> None:
+    """Tokens, positions and scales are not; nor are they the first convolution, which is left out."""
+    expected = {
+        vit_b_16: {"class_token", "conv_proj.weight", "pos_embedding", "head.weight"},
+        convnext_tiny: {"0.0.weight", "layer_scale", "2.weight"},
+        swin_t: {"0.0.weight", "relative_position_bias_table", "head.weight"},
+    }
+    for build_network, left_out in expected.items():
+        with torch.device("meta"):
+            named = list(build_network().named_parameters())
+        of_muon = zip(named, is_hidden_matrix(named), strict=True)
+        others = [name for (name, weight), is_hidden in of_muon if weight.ndim > 1 and not is_hidden]
+        assert {next((end for end in left_out if name.endswith(end)), name) for name in others} == left_out
+        assert sum(name.endswith("weight") for name in others) == 2
 
 
 def test_a_model_without_a_hidden_matrix_and_wrong_settings_are_refused() -> None:
@@ -164,9 +181,11 @@ def test_normalized_muon_moves_a_weight_that_begins_at_zero() -> None:
 
 
 def test_the_groups_of_normalized_muon() -> None:
-    """It has all matrices but the last; that one and vectors have rates of their own, and the same decay of a step."""
+    """It has all matrices but the last; that one and the rest have rates of their own, and the same decay of a step."""
     settings = {"lr": 0.2, "momentum": 0.6, "nesterov": True, "ns_steps": 3, "aux_lr": 4.0, "aux_momentum": 0.8}
     model = network()
+    model[3].register_parameter("layer_scale", nn.Parameter(torch.ones(6, 1, 1)))
+    model[3].register_parameter("gain", nn.Parameter(torch.ones(())))
     named = list(model.named_parameters())
     optimizer = OPTIMIZERS["normalized_muon"](named, **settings, bias_lr=0.5, weight_decay=0.1)
     names = {parameter: name for name, parameter in named}
@@ -180,11 +199,11 @@ def test_the_groups_of_normalized_muon() -> None:
         )
         for group in optimizer.param_groups
     ]
-    vectors = ["0.bias", "1.weight", "1.bias", "2.bias", "3.bias", "5.bias"]
+    rest = ["0.bias", "1.weight", "1.bias", "2.bias", "3.bias", "3.layer_scale", "3.gain", "5.bias"]
     assert found == [
         (["0.weight", "2.weight", "3.weight"], 3, 0.6, 1.0, 0.0),
         (["5.weight"], 0, 0.8, 20.0, 0.1),
-        (vectors, 0, 0.8, 2.5, 0.1 * 4.0 / 0.5),
+        (rest, 0, 0.8, 2.5, 0.1 * 4.0 / 0.5),
     ]
     before = {name: parameter.detach().clone() for name, parameter in named}
     set_gradients([parameter for _, parameter in named], 0)

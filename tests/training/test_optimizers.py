@@ -86,7 +86,7 @@ def test_a_restored_optimizer_continues_bit_identically(preset: str) -> None:
         optimizer.step(closure)  # type: ignore[arg-type]
 
     def named(weights: list[nn.Parameter]) -> list[tuple[str, nn.Parameter]]:
-        return [(str(index), weight) for index, weight in enumerate(weights)]
+        return [(f"{index}.weight", weight) for index, weight in enumerate(weights)]
 
     whole, stopped = ([nn.Parameter(torch.ones(3, 2)) for _ in range(2)] for _ in range(2))
     optimizer, before = build(named(whole)), build(named(stopped))
@@ -119,7 +119,7 @@ def test_training_does_not_import_the_compiler() -> None:
         "import sys, torch; from torch import nn; from sweeper.training.optimizers import OPTIMIZERS\n"
         f"for settings in {[settings_of(preset) for preset in presets('optimizer')]}:\n"
         "    weights = [nn.Parameter(torch.ones(3, 3)) for _ in range(2)]\n"
-        "    named = [(str(index), weight) for index, weight in enumerate(weights)]\n"
+        "    named = [(f'{index}.weight', weight) for index, weight in enumerate(weights)]\n"
         "    optimizer = OPTIMIZERS[settings.pop('name')](named, **settings)\n"
         "    def closure():\n"
         "        optimizer.zero_grad(); loss = sum(weight.sum() for weight in weights); loss.backward(); return loss\n"

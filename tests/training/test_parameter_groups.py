@@ -79,6 +79,16 @@ def test_rates_fall_from_the_last_layer_to_the_first() -> None:
     assert {decay for _, decay in values.values()} == {0.1}
 
 
+def test_tokens_and_scales_are_no_layers_and_have_no_decay() -> None:
+    """A token before the first weight belongs to its layer."""
+    model, settings = network(), {"decay_norm_and_bias": False, "layer_decay": 0.8}
+    model.register_parameter("class_token", nn.Parameter(torch.zeros(1, 1, 3)))
+    model.get_submodule("1").register_parameter("layer_scale", nn.Parameter(torch.ones(4, 1, 1)))
+    _, values = refined(model, **settings)
+    assert values.pop("class_token") == values.pop("1.layer_scale") == values["0.bias"]
+    assert values == refined(network(), **settings)[1]
+
+
 def test_settings_combine_and_every_parameter_stays_in_one_group() -> None:
     optimizer, values = refined(network(), decay_norm_and_bias=False, bias_lr_factor=2.0, layer_decay=0.5)
     assert values["0.bias"] == (0.5, 0.0) and values["1.weight"] == (0.25, 0.0) and values["4.bias"] == (1.0, 0.0)
