@@ -40,9 +40,10 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
-        from sweeper.sweep.starting import starting
+        from sweeper.sweep.starting import going, starting
 
-        with ExitStack() as planning:
+        with ExitStack() as marks:
+            planning = marks.enter_context(ExitStack())
             planning.enter_context(starting(Path(self.config.output_dir)))
             from sweeper.summary.conclusion import print_conclusion
             from sweeper.sweep.execute import run_sweep
@@ -51,7 +52,12 @@ class GridSweeper(Sweeper):
             if not self.config.sweep.wait and not getattr(self.launcher, "can_detach", False):
                 name = self.config.hydra.runtime.choices["hydra/launcher"]
                 log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
-            return run_sweep(overrides, compose, self.launch, concurrency, print_conclusion, planning.close)
+
+            def on_planned(folder: Path) -> None:
+                marks.enter_context(going(folder))
+                planning.close()
+
+            return run_sweep(overrides, compose, self.launch, concurrency, print_conclusion, on_planned)
 
     def prepare(self, arguments: list[str]) -> "tuple[list[Override], Composer, int | None]":
         """Return the sweep's overrides, parsed, the composer of its jobs, and how many of them run at a time."""

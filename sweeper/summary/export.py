@@ -89,11 +89,15 @@ def latex_cell(text: str) -> str:
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
+        "<": "$<$",
+        ">": "$>$",
+        "|": r"\textbar{}",
         "\n": " ",
     }
-    return "".join(
+    cell = "".join(
         special.get(character, f"\\{character}" if character in "&%$#_{}" else character) for character in text
     )
+    return f"{{{cell[0]}}}{cell[1:]}" if cell.startswith(("[", "*")) else cell  # else an argument of the rule before it
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame, str], str]] = {

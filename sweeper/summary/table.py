@@ -1,5 +1,6 @@
 """The table of all runs: what varies as columns, what does not in the caption, best first."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sweeper.summary.columns import (
     format_override,
     format_value,
     high_is_best,
+    is_deviation,
     is_implied,
     is_measure,
     is_missing,
@@ -135,9 +137,13 @@ def order(frame: pd.DataFrame, values: Sequence[Any], high_first: bool) -> list[
 
 
 def sort_key(value: Any, high_first: bool) -> tuple[int, float, str]:
-    """Return a key that puts numbers before texts."""
+    """Return a key that puts numbers before texts; of targets, those that more runs reached, or after more epochs."""
     if isinstance(value, int | float):
         return 0, -value if high_first else value, ""
+    if share := re.fullmatch(r"reached by (\d+)/(\d+)", str(value)):
+        return 1, -int(share[1]) / int(share[2]), ""
+    if missed := re.fullmatch(r">(\d+)", str(value)):
+        return 1, float(missed[1]), ""
     return 1, 0.0, str(value)
 
 
@@ -171,6 +177,8 @@ def lay_out(
         UserError: there is no such column, or it is lost since its runs were averaged.
     """
     by = sort_column(frame, by)
+    if columns is not None:  # a deviation is shown with its mean
+        columns = [*dict.fromkeys(name.removesuffix("_std") if is_deviation(name) else name for name in columns)]
     asked = {by, *(columns or ())}
     frame = as_typed(frame, asked) if is_typed else frame
     hidden = [name for name in map(str, frame.columns) if is_measure(name) and name not in asked]

@@ -49,7 +49,8 @@ class Configuration:
         """Return whether a tuned number is the lowest or the highest of several, so that the best may lie beyond."""
         grid = sorted({point[position] for point in self.rows}, key=sort_key)
         value = self.best[position]
-        return len(grid) > 1 and value in (grid[0], grid[-1]) and isinstance(value, int | float)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and len(grid) > 1 and value in (grid[0], grid[-1])
 
 
 def check_tuned(tuned: Sequence[str], axes: Sequence[str], given: Mapping[str, Any]) -> None:

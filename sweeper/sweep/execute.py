@@ -50,7 +50,7 @@ def run_sweep(
     launch: Launch,
     concurrency: int | None,
     print_conclusion: PrintConclusion,
-    on_planned: Callable[[], None] = lambda: None,
+    on_planned: Callable[[Path], None] = lambda folder: None,
 ) -> Sequence[JobReturn]:
     """Run the combinations of a sweep that are not finished, and print its table and its answer.
 
@@ -61,7 +61,7 @@ def run_sweep(
             files in the sweep's folder.
         concurrency: how many jobs the launcher runs at a time; None where that is unknown.
         print_conclusion: prints the results of the runs with given ids in an output folder, and of a sweep's name.
-        on_planned: called when the plan has been saved.
+        on_planned: called with the sweep's folder when a plan has been saved.
 
     Raises:
         UserError: a setting or a job is invalid, in which case none was started, or some runs did not finish.
@@ -105,7 +105,7 @@ def run_sweep(
             return []
         make_output_dir(Path(base.output_dir))
         save_plan(folder, plan, resuming_command(base), concurrency)
-        on_planned()
+        on_planned(folder)
         compose.save(folder / CONFIGS)
         if before is not None and rounds.runs_so_far(before["jobs"]) - {planned.run_id for planned in plan}:
             log.warning("sweep %s previously contained other runs; they are kept: %s", folder.name, before["command"])

@@ -12,9 +12,9 @@ from rich.text import Text
 from sweeper.display import stdout_console
 from sweeper.errors import UserError
 from sweeper.files import number
-from sweeper.runs.directory import RunDirectory
-from sweeper.runs.states import STATES, State, parse_state
-from sweeper.sweep.saved import find_sweep, own_jobs, read_plan
+from sweeper.runs.states import STATES, State
+from sweeper.sweep.saved import find_sweep, read_plan
+from sweeper.sweep.statuses import collect
 
 WIDE = 200  # columns if there is no terminal
 UNREADABLE = "sweep.json is not readable"
@@ -26,7 +26,7 @@ class Sweep:
     """A sweep that was started.
 
     Attributes:
-        created: seconds since 1970; None where the plan is not readable.
+        created: when it was first planned, in seconds since 1970; None where the plan is not readable.
         runs: number of its own runs; None likewise.
         state: such as `finished` or `3 of 8 finished, 1 failed, 4 waiting`.
     """
@@ -54,9 +54,8 @@ def read_sweep(folder: Path) -> Sweep:
         plan = read_plan(folder)
     except UserError:
         return Sweep(folder.name, None, None, UNREADABLE)
-    runs = folder.parent.parent / "runs"
-    statuses = [RunDirectory(runs / job["run_id"]).status() for job in own_jobs(plan)]
-    states = Counter(State.WAITING if status is None else parse_state(status.get("state")) for status in statuses)
+    statuses = collect(folder, plan)
+    states = Counter(status.state for status in statuses)
     return Sweep(folder.name, number(plan["created"]), len(statuses), format_states(states))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.config import Config
-from sweeper.files import write_json, writing
+from sweeper.files import number, read_json, write_json, writing
 from sweeper.runs.directory import RunDirectory
 from sweeper.runs.known import KnownRun
 from sweeper.runs.states import Action, Decision, Reason
@@ -168,7 +168,8 @@ def save_plan(
         }
         for planned in plan
     ]
-    content = {"name": folder.name, "created": time.time(), "command": command, "concurrency": concurrency}
+    created = number((read_json(folder / "sweep.json") or {}).get("created")) or time.time()
+    content = {"name": folder.name, "created": created, "command": command, "concurrency": concurrency}
     asked: dict[str, Any] = {"design": plan[0].config.sweep.design, "precision": plan[0].config.sweep.precision}
     asked |= {"searched": sorted(searched)} if searched else {}
     where = {"outputs": plan[0].config.output_dir}

@@ -107,11 +107,15 @@ def own_jobs(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def swept_in_plan(plan: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    """Return each job of a plan that has its own run, with what distinguishes it from the others."""
-    jobs = own_jobs(plan)
+    """Return each job of a plan that has its own run, with what distinguishes it from the others.
+
+    Those that sweeper.sweep.statuses.select_jobs left out count as others.
+    """
+    jobs = own_jobs(plan | {"jobs": plan.get("all_jobs", plan["jobs"])})
     searched = plan["searched"] if is_list_of_strings(plan.get("searched")) else []
     texts = swept_overrides([job["overrides"] for job in jobs], str(plan.get("design")), searched)
-    return list(zip(jobs, texts, strict=True))
+    selected = {job["run_id"] for job in own_jobs(plan)}
+    return [(job, text) for job, text in zip(jobs, texts, strict=True) if job["run_id"] in selected]
 
 
 def names_in_plan(plan: dict[str, Any]) -> dict[str, str]:

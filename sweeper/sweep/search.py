@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,12 +77,13 @@ class Searcher:
         overrides: the command's.
         compose: makes the config of a job.
         search: the settings of the search.
+        concurrency: how many runs the launcher trains at a time.
 
     Raises:
         UserError: a setting or the space is wrong.
     """
 
-    def __init__(self, overrides: Sequence[Override], compose: Composer, search: Search) -> None:
+    def __init__(self, overrides: Sequence[Override], compose: Composer, search: Search, concurrency: int = 1) -> None:
         search.validate()
         self.overrides, self.compose, self.search = overrides, compose, search
         self.last = {override.get_key_element(): override for override in overrides}  # where a key is given twice
@@ -93,7 +94,7 @@ class Searcher:
         self.first = {key: ends_of(distribution)[0] for key, distribution in self.space.items()}
         name = self.base.sweep.name or f"optuna-{derived_name(overrides)}"
         self.folder = Path(self.base.output_dir) / "sweeps" / name
-        self.planner = Planner(compose, base=self.base)
+        self.planner = Planner(compose, concurrency, self.base)
         self.plan: list[Planned] = []
         self.seen: set[str] = set()
 
@@ -218,8 +219,9 @@ class Searcher:
             )
         known = [planned.seconds for planned in ends if planned.seconds is not None]
         if known and search.n_trials > ended:
-            runs = (search.n_trials - ended) * len(self.jobs_of(self.first))
-            lines.append(f"at most {format_duration(runs * fmean(known) / min(concurrency or 1, runs))}")
+            left, of_trial = search.n_trials - ended, len(self.jobs_of(self.first))
+            together = min(concurrency or 1, at_a_time * of_trial, left * of_trial)
+            lines.append(f"at most {format_duration(left * of_trial * fmean(known) / together)}")
         return "\n".join(lines)
 
     def save_plan(self, concurrency: int | None) -> None:
@@ -258,6 +260,7 @@ def run_search(
     concurrency: int | None,
     print_table: PrintTable,
     search: Search,
+    on_planned: Callable[[Path], None] = lambda folder: None,
 ) -> Sequence[JobReturn]:
     """Search the swept values for the best validation accuracy, and print the table of the trials' runs.
 
@@ -266,14 +269,14 @@ def run_search(
     sampler is seeded; with a database it resumes the trials that were not finished, those of failed runs included.
 
     Args:
-        overrides, compose, launch, concurrency, print_table: see `sweeper.sweep.execute.run_sweep`.
+        overrides, compose, launch, concurrency, print_table, on_planned: see `sweeper.sweep.execute.run_sweep`.
         search: the settings of the search.
 
     Raises:
         UserError: a setting is wrong, in which case nothing was started; no trial finished, or runs failed.
         SystemExit: a signal stopped the search; the same command resumes it.
     """
-    searcher = Searcher(overrides, compose, search)
+    searcher = Searcher(overrides, compose, search, concurrency or 1)
     base, folder = searcher.base, searcher.folder
     ends = searcher.plan_ends()
     searcher.open_study()
@@ -290,6 +293,7 @@ def run_search(
             return []
         if to_run:
             searcher.save_plan(concurrency)
+            on_planned(folder)
             with clean_stop(searcher.plan, base, folder):
                 returns += launch_all(to_run, base, launch, folder) or []
         for item in tried:

@@ -1,24 +1,24 @@
-"""The mark of a sweep that is being planned, so that `watch` does not take an earlier sweep for it. No torch here."""
+"""Marks of sweeps that are being planned, or that have not ended, for `watch`. No torch here: readers start fast."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-MARK = ".starting"  # in the folder of the sweeps, locked while a sweep is planned
+MARK = ".starting"  # in the folder of the sweeps: `watch` does not take an earlier sweep for the one that is planned
+GOING = ".going"  # in the folder of a sweep: retries and further rounds or trials may follow when all runs have ended
 
 
 @contextmanager
-def starting(output_dir: Path) -> Iterator[None]:
-    """Mark that a sweep of an output folder is being planned, where the folder has earlier sweeps."""
-    mark = output_dir / "sweeps" / MARK
+def marked(mark: Path) -> Iterator[None]:
+    """Lock a mark, where its folder exists."""
     lock = FileLock(mark)
     try:
         if not mark.parent.is_dir():
             raise Timeout(str(mark))
         lock.acquire(blocking=False)
-    except (Timeout, OSError):  # another one is being planned too, or the folder cannot be written
+    except (Timeout, OSError):  # another process has it, or the folder cannot be written
         yield
         return
     try:
@@ -29,9 +29,8 @@ def starting(output_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def is_starting(output_dir: Path) -> bool:
-    """Return whether a sweep of an output folder is being planned. A mark whose process has died does not count."""
-    mark = output_dir / "sweeps" / MARK
+def is_marked(mark: Path) -> bool:
+    """Return whether a process has a mark. One whose process has died does not count."""
     if not mark.exists():
         return False
     try:
@@ -42,3 +41,23 @@ def is_starting(output_dir: Path) -> bool:
         return True
     except OSError:
         return False
+
+
+def starting(output_dir: Path) -> AbstractContextManager[None]:
+    """Mark that a sweep of an output folder is being planned, where the folder has earlier sweeps."""
+    return marked(output_dir / "sweeps" / MARK)
+
+
+def is_starting(output_dir: Path) -> bool:
+    """Return whether a sweep of an output folder is being planned."""
+    return is_marked(output_dir / "sweeps" / MARK)
+
+
+def going(folder: Path) -> AbstractContextManager[None]:
+    """Mark that a sweep has not ended."""
+    return marked(folder / GOING)
+
+
+def is_going(folder: Path) -> bool:
+    """Return whether the process of a sweep has not ended."""
+    return is_marked(folder / GOING)

@@ -75,7 +75,8 @@ def select_jobs(plan: dict[str, Any], where: Sequence[str]) -> dict[str, Any]:
             values = {values[name] for values in typed.values() if name in values}
             known = f"values of {name}: {format_names(values)}" if values else f"{name} is not in its command"
             raise UserError(f"--where {condition}: no run of the sweep has it; {known}")
-        plan = plan | {"jobs": [job for job in plan["jobs"] if job["run_id"] in chosen]}
+        every = plan.get("all_jobs", plan["jobs"])
+        plan = plan | {"jobs": [job for job in plan["jobs"] if job["run_id"] in chosen], "all_jobs": every}
     return plan
 
 

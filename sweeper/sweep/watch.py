@@ -13,7 +13,7 @@ from rich.text import Text
 from sweeper.display import stdout_console
 from sweeper.runs.provenance import next_command
 from sweeper.sweep.saved import find_sweep, read_plan
-from sweeper.sweep.starting import is_starting
+from sweeper.sweep.starting import is_going, is_starting
 from sweeper.sweep.statuses import RunStatus, collect, select_jobs
 from sweeper.sweep.watch_table import WIDE, draw, draw_fitting, format_counts, format_progress
 
@@ -55,7 +55,7 @@ def watch(output_dir: Path, name: str | None, *, once: bool, where: Sequence[str
     taken = 0.0
     try:
         with Live(draw_fitting(folder.name, plan, statuses, console), console=console, auto_refresh=False) as display:
-            while not all(status.is_terminal for status in statuses):
+            while is_going(folder) or not all(status.is_terminal for status in statuses):
                 time.sleep(period_after(taken))
                 begin = time.monotonic()
                 plan, statuses = now()
@@ -81,7 +81,7 @@ def follow_in_lines(folder: Path, console: Console, where: Sequence[str] = ()) -
         while True:
             plan = select_jobs(read_plan(folder), where)
             statuses = collect(folder, plan)
-            has_ended = all(status.is_terminal for status in statuses)
+            has_ended = all(status.is_terminal for status in statuses) and not is_going(folder)
             if not counts or has_ended:
                 console.print(*draw(folder.name, plan, statuses, len(statuses), console.width))
             elif format_counts(statuses) != counts:

@@ -13,11 +13,11 @@ GROUPING = ("decay_norm_and_bias", "bias_lr_factor", "layer_decay")  # settings 
 
 
 def is_layer_weight(name: str, parameter: Tensor) -> bool:
-    """Return whether a parameter is the weight of a layer, by its shape and its name: a matrix or filters.
+    """Return whether a parameter is the weight of a layer: a matrix or filters, with `weight` in its name.
 
     Others are biases, norms, scales, tokens, and what depends on positions, some of them with several dimensions.
     """
-    return parameter.ndim in (2, 4) and "weight" in name.rpartition(".")[2]
+    return parameter.ndim in (2, 4) and "weight" in name
 
 
 def layer_numbers(parameters: NamedParameters) -> list[int]:
@@ -63,7 +63,7 @@ def refine_groups(
     numbers = layer_numbers(named)
     layers, is_bias, is_weight, layer = {}, {}, {}, numbers[-1]
     for (name, parameter), number in zip(named, numbers, strict=True):
-        layers[parameter], is_bias[parameter] = number, name.rpartition(".")[2] == "bias"
+        layers[parameter], is_bias[parameter] = number, parameter.ndim < 2 and name.endswith("bias")
         is_weight[parameter] = is_layer_weight(name, parameter)
     if factor != 1 and layer == 0:
         raise UserError(f"optimizer.layer_decay={factor} needs a model with several trained layers; choose 1")

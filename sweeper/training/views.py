@@ -18,4 +18,5 @@ class AveragedViews(nn.Module):
         logits = torch.stack([self.model(view).float() for view in self.views(images)])  # (V, B, K)
         function: Any = getattr(self.views, "func", self.views)
         weights = logits.new_tensor(getattr(function, "weights", [1.0] * len(logits)))
-        return cast(Tensor, torch.tensordot(weights / weights.sum(), logits, 1))
+        with torch.autocast(images.device.type, enabled=False):  # which would round the mean to bfloat16
+            return cast(Tensor, torch.tensordot(weights / weights.sum(), logits, 1))

@@ -18,6 +18,7 @@ from sweeper.summary.export import as_csv, as_json
 from sweeper.summary.report import render
 from sweeper.summary.table import where
 from sweeper.sweep.listing import print_sweeps, read_sweeps
+from sweeper.sweep.saved import swept_in_plan
 from sweeper.sweep.statuses import select_jobs
 
 JOB: dict[str, Any] = {"action": "train", "reason": "new", "epoch": None, "changed": [], "epochs": 1, "seconds": None}
@@ -103,6 +104,10 @@ def test_watch_selects_by_what_was_typed() -> None:
     ]
     plan = {"jobs": jobs}
     assert select_jobs(plan, [])["jobs"] == jobs
+    changed = JOB | {"run_id": "c", "overrides": ["+optimizer.lr=1e-3", "seed=0", "norm=batch"]}
+    design = {"jobs": [*jobs, changed], "design": "one_at_a_time"}
+    selected = swept_in_plan(select_jobs(design, ["norm=batch"]))
+    assert [(job["run_id"], text) for job, text in selected] == [("c", "norm=batch")]
     for condition in ("optimizer.lr=0.001", "optimizer.lr=1e-3"):
         assert [job["run_id"] for job in select_jobs(plan, [condition, "seed=0"])["jobs"]] == ["a"]
     with pytest.raises(UserError, match=r"no run of the sweep has it; values of optimizer\.lr: 0\.001, 0\.1"):

@@ -134,6 +134,15 @@ def test_latex_and_json_hold_anything(tmp_path: Path) -> None:
     assert r"a\textbackslash{}b\_\{\%\$\#\&\textasciitilde{}\textasciicircum{}\}" in as_latex(table, caption)
 
 
+def test_latex_takes_no_cell_for_an_argument_and_shows_every_sign(tmp_path: Path) -> None:
+    table = pd.DataFrame({"model.hidden": ["[64, 32]", "[32]"], "epochs_to_target": [">3", "a|b<c"]})
+    assert as_latex(table, "").splitlines()[3:6] == [
+        r"\midrule",
+        r"{[}64, 32] & $>$3 \\",
+        r"{[}32] & a\textbar{}b$<$c \\",
+    ]
+
+
 def test_integers_stay_integers_beside_runs_without_them() -> None:
     table = pd.DataFrame(
         {"best_epoch": [2.0, None], "scheduler.step_size": [None, 10.0], "optimizer.lr": [1.0, 2.0], "epochs_done": 1.5}

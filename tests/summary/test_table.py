@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from records import TEST_ACCS, finish, make, summarize
 
@@ -111,6 +112,19 @@ def test_sort(by: str, order: list[str], runs: Path) -> None:
     frame = read_runs(runs)[0]
     assert sort(frame, by)["run_id"].tolist() == order
     assert sort(frame.iloc[::-1].reset_index(drop=True), by)["run_id"].tolist() == order
+
+
+def test_targets_sort_by_epoch_then_by_how_many_runs_reached_them() -> None:
+    values = [">10", "reached by 9/20", 7.0, "reached by 0/3", ">9", "reached by 2/3", 3.0, None]
+    frame = pd.DataFrame({"run_id": list("abcdefgh"), "epochs_to_target": values})
+    expected = [3.0, 7.0, "reached by 2/3", "reached by 9/20", "reached by 0/3", ">9", ">10", None]
+    assert sort(frame, "epochs_to_target")["epochs_to_target"].tolist() == expected
+
+
+def test_a_column_is_shown_once_and_a_deviation_with_its_mean(runs: Path) -> None:
+    frame = read_runs(runs)[0]
+    table, _ = lay_out(frame, over="seed", columns=["test_acc_std", "activation", "activation", "test_acc"])
+    assert list(table) == ["test_acc", "test_acc_std", "activation"]
 
 
 def test_a_measure_that_no_run_has_sorts_nothing_and_the_caption_says_so(runs: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_setting_that_changes_with_a_choices_own_is_still_paired() -> None:
     ]
     result = found(table(*rows), {"optimizer": "adam"})
     assert result.comparisons == []
-    assert "the nearest runs of optimizer=adam also differ in scheduler, optimizer.lr" in result.nothing
+    assert "the nearest runs of optimizer=adam also differ in scheduler, optimizer.lr" in str(result.nothing)
     again = [{**row, "optimizer__lr": 0.001, "scheduler": "constant"} for row in rows[:3]]
     (one,) = found(table(*rows, *again), {"optimizer": "adam", "optimizer.lr": "0.001"}).comparisons[:1]
     assert (one.changes[0].name, one.seeds) == ("optimizer=sgd", 3)

@@ -67,6 +67,16 @@ def test_a_choice_is_tuned_with_its_code() -> None:
         found(table(*lacking), {"activation": "relu"}, tuned=["optimizer"])
 
 
+def test_a_switch_has_no_edge() -> None:
+    made = [
+        {**run, "optimizer__lr": None, "optimizer__nesterov": run["optimizer__lr"] > 0.001}
+        for run in activations()
+        if run["optimizer__lr"] in (0.0005, 0.005)
+    ]
+    notes = found(table(*made), {"activation": "relu"}, tuned=["optimizer.nesterov"]).notes
+    assert any("activation=relu: true" in note for note in notes) and not any("edge" in note for note in notes)
+
+
 def test_the_sentence_says_which_choices_are_uncertain() -> None:
     def answer(*made: dict[str, Any]) -> str:
         return sentence(of_axis(found(table(*made), {"activation": "relu"}, **TUNED), "activation"))

@@ -8,6 +8,7 @@ import pytest
 
 from sweeper.config import Config
 from sweeper.errors import UserError
+from sweeper.files import write_json
 from sweeper.runs.spec import RunSpec
 from sweeper.runs.states import Action, Decision, Reason
 from sweeper.summary.terminal import print_runs
@@ -196,6 +197,15 @@ def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
     expected = {"schema": 2, "name": "a-sweep", "command": "python train.py -m", "concurrency": 2, "jobs": jobs}
     assert saved == expected | {"outputs": str(tmp_path), "design": "product", "precision": None}
     assert own_jobs(saved) == jobs[:5]
+
+
+def test_a_plan_keeps_the_time_at_which_the_sweep_was_first_planned(tmp_path: Path) -> None:
+    folder, plan = tmp_path / "sweeps" / "a-sweep", [planned("seed=0")]
+    save_plan(folder, plan, "python train.py -m", 2)
+    first = read_plan(folder)["created"]
+    write_json(folder / "sweep.json", read_plan(folder) | {"created": first - 1000})
+    save_plan(folder, plan, "python train.py -m", 2)
+    assert read_plan(folder)["created"] == first - 1000
 
 
 def test_runs_that_were_lost_before_they_started_are_named(tmp_path: Path) -> None:

@@ -159,6 +159,18 @@ def test_a_search_whose_runs_all_failed_does_not_advise_other_values(search: Sea
         search(LR)
 
 
+def test_the_time_of_a_search_is_for_as_many_runs_at_a_time_as_it_trains(
+    search: Searches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(estimate, "probe", lambda *_: 100.0)
+    times = {}
+    for n_jobs in (1, 2, None):
+        caplog.clear()
+        search(LR, "seed=0,1", "sweep.dry_run=true", n_jobs=n_jobs, n_trials=20, concurrency=8)
+        times[n_jobs] = next(line for line in caplog.text.splitlines() if line.startswith("at most"))
+    assert times == {1: "at most about 53.3 h", 2: "at most about 26.7 h", None: "at most about 13.3 h"}
+
+
 def test_values_that_lead_to_the_same_run_train_once(search: Searches) -> None:
     search("activation=relu,selu", n_trials=3)  # which softmax does not have
     assert len(search.launches) == 1

@@ -1,12 +1,13 @@
 """The mark of a sweep that is being planned."""
 
+import shutil
 import time
 from pathlib import Path
 
 import pytest
-from watching import job, make, save
+from watching import job, make, save, watched_live
 
-from sweeper.sweep.starting import MARK, is_starting, starting
+from sweeper.sweep.starting import MARK, going, is_going, is_starting, starting
 from sweeper.sweep.watch import watch
 
 
@@ -30,6 +31,23 @@ def test_a_mark_whose_process_has_died_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / MARK).touch()
     assert not is_starting(tmp_path)
+
+
+def test_watch_waits_for_the_sweep_that_retries_or_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save(tmp_path, [job("a", "seed=0")])
+    make(tmp_path, "a", "finished")
+    mark = going(folder)
+    mark.__enter__()
+
+    def go_on(_: float) -> None:
+        shutil.rmtree(folder)
+        save(tmp_path, [job("a", "seed=0"), job("b", "seed=1")])
+        make(tmp_path, "b", "finished")
+
+    assert is_going(folder)
+    assert "seed=1 b" in watched_live(tmp_path, monkeypatch, go_on)
+    mark.__exit__(None, None, None)
+    assert not is_going(folder)
 
 
 def test_watch_waits_for_the_sweep_that_is_starting(

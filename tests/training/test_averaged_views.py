@@ -35,3 +35,12 @@ def test_the_image_weighs_as_much_as_both_shifts() -> None:
     shifted = (both(padded[..., 2:, 2:]) + both(padded[..., :6, :6])) / 2
     found = AveragedViews(model, partial(mirror_shift, shift=1))(images)
     torch.testing.assert_close(found, both(images) / 2 + shifted / 2)
+
+
+def test_the_mean_is_not_rounded_by_mixed_precision() -> None:
+    model, images = network(), torch.randn(64, 3, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        each = torch.stack([model(view).float() for view in mirror(images)])
+        found = AveragedViews(model, mirror)(images)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, each.mean(0), rtol=1e-6, atol=1e-6)

@@ -63,6 +63,12 @@ def test_biases_have_a_rate_of_their_own_and_the_decay_of_a_step_remains() -> No
     assert all(decay == (0.1 / 64 if name.endswith("bias") else 0.1) for name, (_, decay) in values.items())
 
 
+def test_biases_of_attention_are_biases() -> None:
+    _, values = refined(nn.Sequential(nn.MultiheadAttention(8, 2), nn.Linear(8, 2)), bias_lr_factor=64.0)
+    factors = {name: factor for name, (factor, _) in values.items()}
+    assert factors == {name: 64.0 if name.endswith("bias") else 1.0 for name in factors} and len(factors) == 6
+
+
 def test_rates_fall_from_the_last_layer_to_the_first() -> None:
     _, values = refined(network(), layer_decay=0.8)
     assert {name: factor for name, (factor, _) in values.items()} == pytest.approx(
