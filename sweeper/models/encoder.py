@@ -44,11 +44,23 @@ class Encoder(nn.Module):
     def names(self) -> dict[str, str]:
         """Return the classifier's name of each tensor that is left, by its name here.
 
-        A library may name them differently in an encoder, `_` being `.`.
+        A library may name them differently in an encoder, `_` being `.`, or put all of them into `model`.
+
+        Raises:
+            UserError: one has none, so that it would keep its first values.
         """
         theirs = {name.replace(".", "_"): name for name in self.whole}
-        own = {name: name.removeprefix("network.").replace(".", "_") for name in self.state_dict()}
-        return {name: theirs[known] for name, known in own.items() if known in theirs}
+        names = {}
+        for name in self.state_dict():
+            own = name.removeprefix("network.")
+            known = [it for it in (own, own.removeprefix("model.")) if it.replace(".", "_") in theirs]
+            if not known:
+                raise UserError(
+                    f"trained weights of model.arch={self.arch} have no tensor {own} of its feature maps; choose "
+                    "model.weights=null or another model.arch"
+                )
+            names[name] = theirs[known[0].replace(".", "_")]
+        return names
 
     def trained_state(self, weights: str) -> State:
         """Return the trained weights of a classifier, by the names here.
@@ -57,7 +69,7 @@ class Encoder(nn.Module):
             weights: "pretrained" takes the library's; else the path of a file.
 
         Raises:
-            UserError: they cannot be loaded or are those of another network.
+            UserError: they cannot be loaded, are those of another network, or lack a tensor.
         """
         state = self.fetch() if weights == "pretrained" else read_weights(weights)
         names = self.names()

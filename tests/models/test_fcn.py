@@ -12,7 +12,7 @@ from torchvision.models import mobilenet_v3_small
 
 from sweeper.data.batches import Step
 from sweeper.errors import UserError
-from sweeper.models.encoder import STRIDES
+from sweeper.models.encoder import STRIDES, Encoder
 from sweeper.models.fcn import fcn8s, fcn16s, fcn32s
 from sweeper.models.init import INITS
 from sweeper.models.layers import batch, gelu, own, relu, selu
@@ -105,6 +105,25 @@ def test_trained_weights_of_the_classifier_become_the_encoder(library: str, tmp_
     whole: Any = classifier.eval()
     expected = whole.features(images) if library == "torchvision" else whole.forward_features(images)
     torch.testing.assert_close(maps, expected)
+
+
+def test_every_tensor_of_an_encoder_gets_a_trained_weight(tmp_path: Path) -> None:
+    """Also where timm puts the encoder's tensors into `model`; one that the classifier lacks is refused."""
+    import timm
+
+    classifier = timm.create_model("test_vit2")
+    torch.save(classifier.state_dict(), tmp_path / "w.pt")
+    with torch.device("meta"):
+        network = timm.create_model("test_vit2", features_only=True)
+        encoder = Encoder("test_vit2", network, [], classifier.state_dict(), dict)
+    assert all(name.startswith("network.model.") for name in encoder.state_dict())
+    state = encoder.trained_state(str(tmp_path / "w.pt"))
+    assert state.keys() == encoder.state_dict().keys()
+    own = classifier.state_dict()
+    assert all(torch.equal(value, own[name.removeprefix("network.model.")]) for name, value in state.items())
+    encoder.network.added = nn.Linear(1, 1)
+    with pytest.raises(UserError, match=r"^trained weights of model.arch=test_vit2 have no tensor added.weight of"):
+        encoder.trained_state(str(tmp_path / "w.pt"))
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
