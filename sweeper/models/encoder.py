@@ -14,6 +14,7 @@ from sweeper.errors import UserError
 from sweeper.models.linear import Shape
 from sweeper.models.weights import State, fit_weights, read_weights
 from sweeper.models.zoo import check_arch, not_fetched, replace_first_convolution, torchvision_state
+from sweeper.models.zoo_network import on_meta
 
 STRIDES = (8, 16, 32)  # of the feature maps, in pixels of the images
 PROBE = 128  # pixels of a side, with which strides are measured
@@ -39,7 +40,8 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute the feature maps (N, C, H / stride, W / stride) of images (N, C, H, W), for each of STRIDES."""
         maps: list[Tensor] = self.network(images)
-        return maps
+        is_last = getattr(self.network, "output_fmt", None) == "NHWC"  # as in timm's Swin
+        return [it.movedim(-1, 1) for it in maps] if is_last else maps
 
     def names(self) -> dict[str, str]:
         """Return the classifier's name of each tensor that is left, by its name here.
@@ -116,14 +118,14 @@ def torchvision_encoder(arch: str, input_shape: Shape) -> Encoder:
 
     check_arch("torchvision", arch, models.list_models(module=models))
 
-    def build() -> Any:
-        network: nn.Module = models.get_model(arch, weights=None, num_classes=2)
+    def build(num_classes: int = 2) -> Any:
+        network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes)
         if input_shape[0] != 3:
             replace_first_convolution(network, input_shape[0])
         return network
 
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        probe = build()
+        probe = on_meta(build, 2)
         whole = probe.state_dict()
         layers = layers_of(probe)
         maps, strides, channels = torch.empty(1, input_shape[0], PROBE, PROBE), [], []
@@ -172,7 +174,7 @@ def timm_encoder(arch: str, input_shape: Shape) -> Encoder:
         reductions = probe.feature_info.reduction()
         indices = tuple(reductions.index(stride) for stride in STRIDES)
         network = build(features_only=True, out_indices=indices)
-    except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # of many kinds
         raise no_maps(arch) from error
 
     def fetch() -> State:

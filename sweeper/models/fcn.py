@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from sweeper.errors import UserError
 from sweeper.models.architecture import takes_steps
-from sweeper.models.encoder import STRIDES, Encoder, timm_encoder, torchvision_encoder
+from sweeper.models.encoder import STRIDES, Encoder, no_maps, timm_encoder, torchvision_encoder
 from sweeper.models.layers import own as own_layers
 from sweeper.models.linear import Shape
 from sweeper.models.pixelwise import ZeroScores, for_segmentation, padded, upsampling
 from sweeper.models.swaps import replace_activations, replace_norms
 from sweeper.models.weights import State
+from sweeper.models.zoo_network import explained, run_on_meta
 
 Slot = Callable[..., nn.Module]
 HEAD = 4  # the head has a fraction of the encoder's channels, as torchvision's FCN
@@ -99,7 +101,7 @@ def fcn(
         dropout: before the head's last layer.
 
     Raises:
-        UserError: the settings do not fit each other, or the classifier offers no feature maps.
+        UserError: the settings do not fit each other or the images, or the classifier offers no feature maps.
     """
     own_activation, own_norm = (getattr(slot, "func", slot) is own_layers for slot in (activation, norm))
     if weights is not None and not own_norm:
@@ -117,7 +119,13 @@ def fcn(
     nonlinear = nn.ReLU() if own_activation else activation()
     features = nn.Conv2d(channels, inner, 3, padding=1)
     head = nn.Sequential(features, normalize, nonlinear, dropout(), nn.Conv2d(inner, num_classes, 1))
-    return FCN(encoder, head, num_classes, finest, weights, freeze_backbone)
+    model = FCN(encoder, head, num_classes, finest, weights, freeze_backbone)
+    if torch.get_default_device().type == "meta":
+        with explained(arch, input_shape):
+            logits = run_on_meta(model, input_shape)
+        if logits is not None and logits.shape[2:] != input_shape[1:]:
+            raise no_maps(arch)
+    return model
 
 
 @for_segmentation

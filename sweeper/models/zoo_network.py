@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import torch
@@ -92,7 +92,7 @@ def adapted(
         raise UserError(f"model.weights={weights} was trained with the network's own norm; choose norm=own")
     if freeze_backbone and weights is None:
         raise UserError("model.freeze_backbone=true needs trained weights: set model.weights=pretrained or a file")
-    try:
+    with explained(arch, input_shape):
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             own, others = (on_meta(build, number).state_dict() for number in (num_classes, num_classes + 1))
         in_advance = torch.get_default_device().type == "meta"
@@ -103,14 +103,6 @@ def adapted(
             replace_activations(network, activation, arch)
         if in_advance:
             run_on_meta(network, input_shape)
-    except UserError:
-        raise
-    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        size = "x".join(map(str, input_shape))
-        raise UserError(
-            f"model.arch={arch} cannot be built for images of {size}: {first_line(error)}; choose another name or "
-            "data.image_size"
-        ) from error
     last = {name: value for name, value in own.items() if value.shape != others[name].shape}
     owners = {name.rpartition(".")[0] for name in last}
     head = next(iter(owners)) if len(owners) == 1 else None
@@ -126,6 +118,21 @@ def adapted(
     return model
 
 
+@contextmanager
+def explained(arch: str, input_shape: Shape) -> Iterator[None]:
+    """Turn an error of a library into a sentence: its network does not take the images or the settings."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds
+        size = "x".join(map(str, input_shape))
+        raise UserError(
+            f"model.arch={arch} cannot be built for images of {size}: {first_line(error)}; choose another name or "
+            "data.image_size"
+        ) from error
+
+
 def on_meta(build: Build, num_classes: int) -> nn.Module:
     """Build a network on the meta device, which is the default device here."""
     try:
@@ -135,10 +142,13 @@ def on_meta(build: Build, num_classes: int) -> nn.Module:
             return build(num_classes).to("meta")
 
 
-def run_on_meta(network: nn.Module, input_shape: Shape) -> None:
-    """Pass two images without numbers through a network on the meta device."""
-    with suppress(NotImplementedError):  # a network that computes with numbers
-        network(torch.empty(2, *input_shape))
+def run_on_meta(network: nn.Module, input_shape: Shape) -> Tensor | None:
+    """Pass two images without numbers through a network on the meta device; None if it computes with numbers."""
+    try:
+        logits: Tensor = network(torch.empty(2, *input_shape))
+    except NotImplementedError:
+        return None
+    return logits
 
 
 def trained_state(weights: str | None, fetch: Callable[[], State], own: State, last: State, described: str) -> State:

@@ -171,6 +171,29 @@ def test_settings_that_do_not_fit_are_refused(case: str) -> None:
         built(**changes)
 
 
+@pytest.mark.parametrize(
+    "arch, library, side, sentence",
+    [
+        ("regnet_y_400mf", "torchvision", 40, "offers no feature maps of strides"),  # the meta device cannot build it
+        ("swin_tiny_patch4_window7_224", "timm", 40, "cannot be built for images of 3x40x40: .*224"),
+        ("inception_v4", "timm", 128, "offers no feature maps of strides"),  # its convolutions leave out the borders
+    ],
+)
+def test_encoders_that_do_not_take_the_images_are_refused_in_advance(
+    arch: str, library: str, side: int, sentence: str
+) -> None:
+    with torch.device("meta"), pytest.raises(UserError, match=f"^model.arch={arch} {sentence}"):
+        built(fcn32s, (3, side, side), arch=arch, library=library)
+
+
+def test_maps_with_channels_last_are_turned() -> None:
+    with torch.device("meta"):
+        maps = built(shape=(3, 224, 224), arch="swin_tiny_patch4_window7_224", library="timm").encoder(
+            torch.empty(1, 3, 224, 224)
+        )
+    assert [tuple(it.shape[1:]) for it in maps] == [(192, 28, 28), (384, 14, 14), (768, 7, 7)]
+
+
 def test_the_slots_replace_the_layers_of_encoder_and_head() -> None:
     model = built(arch="resnet18", activation=gelu, norm=partial(batch, momentum=0.3), dropout=partial(nn.Dropout, 0.4))
     assert not any(isinstance(layer, nn.ReLU) for layer in model.modules())

@@ -23,6 +23,7 @@ from sweeper.training.build import extract_features
 
 SMALL: Shape = (3, 32, 32)
 CLASSES = 7
+TINY = ("maxvit_tiny_rw_224", (3, 8, 8))  # whose windows have no pixels then
 
 
 def build(
@@ -162,6 +163,7 @@ def test_images_that_a_network_does_not_take_are_refused_in_advance() -> None:
     with torch.device("meta"):
         refused(r"^model.arch=alexnet cannot be built for images of 3x32x32: .*too small", "torchvision", "alexnet")
         refused(r"^model.arch=inception_v3 cannot be built for images of 3x32x32", "torchvision", "inception_v3")
+        refused("^model.arch=maxvit_tiny_rw_224 cannot be built for images of 3x8x8", "timm", *TINY)
     refused(r"^model.arch=vit_b_16 cannot be built for images of 3x40x40", "torchvision", "vit_b_16", (3, 40, 40))
 
 
