@@ -14,7 +14,8 @@ from sweeper.errors import UserError
 ACTIVATION_LAYERS = re.compile(
     r"(?:ReLU6?|LeakyReLU|ELU|SELU|CELU|SiLU|Swish|GELU|GELUTanh|QuickGELU|Mish|HardMish|Hardswish|HardSwish)(?:Me)?"
 )
-IN_CODE = re.compile(r"\b(?:F|functional|torch)\.(?:relu6?|leaky_relu|elu|selu|celu|silu|gelu|mish|hardswish)_?\(")
+FUNCTIONS = r"(?:relu6?|leaky_relu|elu|selu|celu|silu|swish|gelu|gelu_tanh|quick_gelu|mish|hard_mish|hard_?swish)_?"
+IN_CODE = re.compile(rf"\b(?:F|functional|torch)\.{FUNCTIONS}\(")
 
 
 def replace_activations(network: nn.Module, activation: Callable[[], nn.Module], arch: str) -> None:
@@ -28,8 +29,8 @@ def replace_activations(network: nn.Module, activation: Callable[[], nn.Module],
     """
     layers = dict(network.named_modules(remove_duplicate=False))
     found = [name for name, layer in layers.items() if is_activation(layer)]
-    others = {type(layer) for layer in layers.values() if not is_activation(layer)}
-    if not found or any(IN_CODE.search(inspect.getsource(kind.forward)) for kind in others):
+    others = [layer for layer in layers.values() if not is_activation(layer)]
+    if not found or any(map(keeps_function, others)) or any(map(calls_function, {type(layer) for layer in others})):
         raise UserError(f"model.arch={arch} does not offer other activations; choose activation=own")
     for name in found:
         network.set_submodule(name, activation())
@@ -76,3 +77,17 @@ def is_norm(layer: nn.Module) -> bool:
 
 def is_activation(layer: nn.Module) -> bool:
     return ACTIVATION_LAYERS.fullmatch(type(layer).__name__) is not None
+
+
+def keeps_function(layer: nn.Module) -> bool:
+    """Return whether a layer has an activation that is a function, as in `self.act_fn = F.gelu`."""
+    values = [getattr(value, "func", value) for value in vars(layer).values()]
+    return any(re.fullmatch(FUNCTIONS, getattr(value, "__name__", "")) for value in values)
+
+
+def calls_function(kind: type[nn.Module]) -> bool:
+    """Return whether a method of a layer, its own or inherited, calls an activation that is a function."""
+    methods: list[Any] = [
+        it for name, it in inspect.getmembers(kind, inspect.isfunction) if not hasattr(nn.Module, name)
+    ]
+    return any(IN_CODE.search(inspect.getsource(method)) for method in (kind.forward, *methods))

@@ -140,6 +140,9 @@ def test_every_activation_has_gradients_before_dropout_in_place(activation: str)
 def test_slots_that_a_network_does_not_offer_are_refused() -> None:
     for arch in ("densenet121", "googlenet"):  # which call functions
         refused(f"^model.arch={arch} does not offer other activations", "torchvision", arch, activation="gelu")
+    for arch in ("dm_nfnet_f0", "mobilevitv2_050"):  # which keep a function, and call one outside of forward
+        with torch.device("meta"):
+            refused(f"^model.arch={arch} does not offer other activations", "timm", arch, activation="gelu")
     for name, arch in (("torchvision", "vit_b_32"), ("torchvision", "alexnet"), ("timm", "test_convnext")):
         with torch.device("meta"):
             refused(f"^model.arch={arch} does not offer other norms", name, arch, (3, 64, 64), norm="batch")
