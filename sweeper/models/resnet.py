@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sweeper.errors import UserError
 from sweeper.models.linear import Shape
-from sweeper.models.weights import COUNTER, fit_weights, read_content, state_in
+from sweeper.models.weights import COUNTER, check_norm, fit_weights, read_content, state_in
 
 
 def resnet18(
@@ -110,13 +110,7 @@ def load_pretrained(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
         UserError: the weights do not exist, cannot be read or belong to another network.
     """
     content = imagenet_state() if weights == "imagenet" else read_content(weights, "imagenet")
-    recorded = content.get("norm") if isinstance(content, dict) else None
-    trained_with = recorded if isinstance(recorded, dict) else norm  # of a run's checkpoint
-    if describe_norm(trained_with) != describe_norm(norm):
-        raise UserError(
-            f"model.weights={weights} was trained with norm={describe_norm(trained_with)}, not with "
-            f"norm={describe_norm(norm)}"
-        )
+    check_norm(weights, content, norm)
     own = model.state_dict()
     last = {name: value for name, value in own.items() if name.startswith("fc.")}
     state = state_in(weights, content)
@@ -125,12 +119,6 @@ def load_pretrained(model: nn.Module, weights: str, norm: dict[str, Any]) -> dic
     except UserError as error:
         raise UserError(f"{error}; norm and model.stem must be those that the weights were trained with") from error
     return fitted | {name: value for name, value in state.items() if COUNTER in name and name in own}
-
-
-def describe_norm(norm: dict[str, Any]) -> str:
-    """Format a norm with its settings, such as `group (num_groups=8)`."""
-    settings = ", ".join(f"{key}={value}" for key, value in sorted(norm.items()) if key != "name" and value is not None)
-    return f"{norm['name']} ({settings})" if settings else str(norm["name"])
 
 
 def imagenet_state() -> dict[str, Tensor]:

@@ -24,12 +24,14 @@ COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not
 
 
 def read_weights(file: str) -> State:
-    """Read the state dict in a file: of torch.save, of a checkpoint that has it inside, or safetensors.
+    """Read the state dict in a file, of a network with its own norm: of torch.save, a checkpoint, or safetensors.
 
     Raises:
-        UserError: see `read_content` and `state_in`.
+        UserError: see `read_content`, `check_norm` and `state_in`.
     """
-    return state_in(file, read_content(file, "pretrained"))
+    content = read_content(file, "pretrained")
+    check_norm(file, content, {"name": "own"})
+    return state_in(file, content)
 
 
 def read_content(file: str, known: str) -> Any:
@@ -60,6 +62,27 @@ def state_in(file: str, content: Any) -> State:
     if not pairs or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
         raise UserError(f"model.weights={file} holds no state dict")
     return without_prefix(file, dict(pairs))
+
+
+def check_norm(file: str, content: Any, norm: dict[str, Any]) -> None:
+    """Check that a run's checkpoint was trained with a norm, name and settings: its tensors may not tell.
+
+    Raises:
+        UserError: it was trained with another.
+    """
+    recorded = content.get("norm") if isinstance(content, dict) else None
+    trained_with = recorded if isinstance(recorded, dict) and "name" in recorded else norm  # of a run's checkpoint
+    if describe_norm(trained_with) != describe_norm(norm):
+        raise UserError(
+            f"model.weights={file} was trained with norm={describe_norm(trained_with)}, not with "
+            f"norm={describe_norm(norm)}"
+        )
+
+
+def describe_norm(norm: dict[str, Any]) -> str:
+    """Format a norm with its settings, such as `group (num_groups=8)`."""
+    settings = ", ".join(f"{key}={value}" for key, value in sorted(norm.items()) if key != "name" and value is not None)
+    return f"{norm['name']} ({settings})" if settings else str(norm["name"])
 
 
 def read_pickled(file: str) -> Any:

@@ -55,6 +55,17 @@ def test_layouts_that_are_taken(content: Any, prefix: str, tmp_path: Path, caplo
     assert all(torch.equal(value, expected[name]) for name, value in fitted.items())
 
 
+def test_a_runs_weights_of_another_norm_are_refused(tmp_path: Path) -> None:
+    """The networks that read them have their own; batch norm differs in its eps, which is no tensor."""
+    file = str(tmp_path / "best.pt")
+    torch.save({"model": prefixed("network."), "norm": {"name": "own"}}, file)
+    assert read_weights(file).keys() == prefixed("").keys()
+    torch.save({"model": prefixed("network."), "norm": {"name": "batch", "momentum": None, "eps": 0.1}}, file)
+    sentence = rf"^model.weights={file} was trained with norm=batch \(eps=0.1\), not with norm=own$"
+    with pytest.raises(UserError, match=sentence):
+        read_weights(file)
+
+
 def test_safetensors(tmp_path: Path) -> None:
     save_file(prefixed("module."), tmp_path / "weights.safetensors")
     assert read_weights(str(tmp_path / "weights.safetensors")).keys() == prefixed("").keys()
