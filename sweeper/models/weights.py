@@ -19,6 +19,7 @@ NESTED = ("model", "state_dict", "model_state_dict")  # where checkpoints keep t
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.")  # of DataParallel, torch.compile, Lightning, and of our own
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.")  # in torchvision's files: norm.1 for norm1
 AUXILIARY = re.compile(r"(aux\d|AuxLogits)\.")  # last layers of GoogLeNet and Inception v3 that only training uses
+CONVERTING = ("googlenet", "inception_v3")  # networks of torchvision, which convert colors with its weights
 EXPORTED = (".onnx", ".pt2")
 COUNTER = "num_batches_tracked"  # batch norm has it, frozen batch norm does not, and neither needs it
 
@@ -27,10 +28,11 @@ def read_weights(file: str) -> State:
     """Read the state dict in a file, of a network with its own norm: of torch.save, a checkpoint, or safetensors.
 
     Raises:
-        UserError: see `read_content`, `check_norm` and `state_in`.
+        UserError: see `read_content`, `check_norm`, `check_colors` and `state_in`.
     """
     content = read_content(file, "pretrained")
     check_norm(file, content, {"name": "own"})
+    check_colors(file, content)
     return state_in(file, content)
 
 
@@ -76,6 +78,24 @@ def check_norm(file: str, content: Any, norm: dict[str, Any]) -> None:
         raise UserError(
             f"model.weights={file} was trained with norm={describe_norm(trained_with)}, not with "
             f"norm={describe_norm(norm)}"
+        )
+
+
+def check_colors(file: str, content: Any) -> None:
+    """Check that a run's checkpoint is not of a network that converted colors: that of another run would not.
+
+    Raises:
+        UserError: it is.
+    """
+    network = content.get("network") if isinstance(content, dict) else None
+    if not isinstance(network, dict) or "groups" not in network:  # of a run's checkpoint
+        return
+    model, channels = network["groups"]["model"], network["images"]["input_shape"][0]
+    if model.get("arch") in CONVERTING and model.get("weights") == "pretrained" and channels == 3:
+        raise UserError(
+            f"model.weights={file} was trained on colors that {model['arch']} converts only with "
+            "model.weights=pretrained; choose that, or train both runs from a file of torchvision's weights with "
+            "'data.mean=[0.5,0.5,0.5]' 'data.std=[0.5,0.5,0.5]'"
         )
 
 

@@ -17,10 +17,8 @@ from torch import nn
 from sweeper.errors import UserError
 from sweeper.models.architecture import takes_steps
 from sweeper.models.linear import Shape
-from sweeper.models.weights import State, first_line
+from sweeper.models.weights import CONVERTING, State, first_line
 from sweeper.models.zoo_network import adapted
-
-AUXILIARY = ("googlenet", "inception_v3")  # torchvision's with more than one last layer, which is left out
 
 
 @takes_steps("fixed_scale", "logit_scale")
@@ -49,7 +47,7 @@ def torchvision(
 
     check_arch("torchvision", arch, models.list_models(module=models))
     options: dict[str, Any] = {"image_size": input_shape[1]} if arch.startswith("vit_") else {}
-    if arch in AUXILIARY:  # their weights expect other means and deviations of color, which the network itself restores
+    if arch in CONVERTING:  # their weights expect other means and deviations, which the network itself restores
         transform = weights == "pretrained" and input_shape[0] == 3
         options = {"aux_logits": False, "init_weights": False, "transform_input": transform}
 

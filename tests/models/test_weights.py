@@ -66,6 +66,22 @@ def test_a_runs_weights_of_another_norm_are_refused(tmp_path: Path) -> None:
         read_weights(file)
 
 
+def test_a_runs_weights_for_converted_colors_are_refused(tmp_path: Path) -> None:
+    """GoogLeNet and Inception convert them with torchvision's weights alone, and not gray images."""
+    file = str(tmp_path / "best.pt")
+
+    def save(channels: int, **model: Any) -> None:
+        network = {"groups": {"model": {"name": "torchvision"} | model}, "images": {"input_shape": [channels, 96, 96]}}
+        torch.save({"model": prefixed("network."), "network": network}, file)
+
+    for channels, arch, weights in ((1, "googlenet", "pretrained"), (3, "googlenet", None), (3, "vgg11", "pretrained")):
+        save(channels, arch=arch, weights=weights)
+        assert read_weights(file).keys() == prefixed("").keys()
+    save(3, arch="googlenet", weights="pretrained")
+    with pytest.raises(UserError, match=rf"^model.weights={file} was trained on colors that googlenet converts only"):
+        read_weights(file)
+
+
 def test_safetensors(tmp_path: Path) -> None:
     save_file(prefixed("module."), tmp_path / "weights.safetensors")
     assert read_weights(str(tmp_path / "weights.safetensors")).keys() == prefixed("").keys()
