@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +39,9 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Plan, launch and wait; see sweeper.sweep.execute.run_sweep."""
-        from sweeper.sweep.starting import going, starting
+        from sweeper.sweep.starting import marks
 
-        with ExitStack() as marks:
-            planning = marks.enter_context(ExitStack())
-            planning.enter_context(starting(Path(self.config.output_dir)))
+        with marks(Path(self.config.output_dir)) as on_planned:
             from sweeper.summary.conclusion import print_conclusion
             from sweeper.sweep.execute import run_sweep
 
@@ -52,11 +49,6 @@ class GridSweeper(Sweeper):
             if not self.config.sweep.wait and not getattr(self.launcher, "can_detach", False):
                 name = self.config.hydra.runtime.choices["hydra/launcher"]
                 log.warning("sweep.wait=false is ignored: hydra/launcher=%s waits for its runs", name)
-
-            def on_planned(folder: Path) -> None:
-                marks.enter_context(going(folder))
-                planning.close()
-
             return run_sweep(overrides, compose, self.launch, concurrency, print_conclusion, on_planned)
 
     def prepare(self, arguments: list[str]) -> "tuple[list[Override], Composer, int | None]":

@@ -1,7 +1,6 @@
 """The Hydra plugin behind hydra/sweeper=optuna. Its logic is in sweeper/sweep/search.py."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from hydra.core.utils import JobReturn
@@ -33,7 +32,7 @@ class OptunaSweeper(grid_sweeper.GridSweeper):
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Search, see sweeper.sweep.search.run_search."""
         from sweeper.summary.terminal import print_runs
-        from sweeper.sweep.starting import going
+        from sweeper.sweep.starting import marks
 
         try:
             from sweeper.sweep.search import run_search
@@ -44,9 +43,5 @@ class OptunaSweeper(grid_sweeper.GridSweeper):
 
         overrides, compose, concurrency = self.prepare(arguments)
         search = Search(self.sampler, self.n_trials, self.n_jobs, self.storage, self.study_name)
-        with ExitStack() as marks:
-
-            def on_planned(folder: Path) -> None:
-                marks.enter_context(going(folder))
-
+        with marks(Path(self.config.output_dir)) as on_planned:
             return run_search(overrides, compose, self.launch, concurrency, print_runs, search, on_planned)

@@ -1,7 +1,7 @@
 """Marks of sweeps that are being planned, or that have not ended, for `watch`. No torch here: readers start fast."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -56,6 +56,20 @@ def is_starting(output_dir: Path) -> bool:
 def going(folder: Path) -> AbstractContextManager[None]:
     """Mark that a sweep has not ended."""
     return marked(folder / GOING)
+
+
+@contextmanager
+def marks(output_dir: Path) -> Iterator[Callable[[Path], None]]:
+    """Mark a sweep from its planning to its end; what this returns is called with its folder when it is planned."""
+    with ExitStack() as stack:
+        planning = stack.enter_context(ExitStack())
+        planning.enter_context(starting(output_dir))
+
+        def on_planned(folder: Path) -> None:
+            stack.enter_context(going(folder))
+            planning.close()
+
+        yield on_planned
 
 
 def is_going(folder: Path) -> bool:
