@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweeper.data.image_files import lenient, read_image
 from sweeper.data.mask_folders import BadMask, Classes, Pair, check_masks, list_pairs, names_of, read_mask
 from sweeper.data.scenes import SCENES_VERSION, SMALLEST_SCENE, TEST_SCENES, compose
-from sweeper.data.source import DECODER_VERSION, UNLABELED, Allocate, Source, with_masks
+from sweeper.data.source import DECODER_VERSION, MASK_VERSION, UNLABELED, Allocate, Source, with_masks
 from sweeper.data.split import stratified_split
 from sweeper.data.unreadable import UnreadableImage, check_readable
 from sweeper.data.value_range import ValueRange
@@ -78,7 +78,7 @@ def segmentation_folder(
         values.check()
         return names_of(pairs.classes, largest, Path(root))
 
-    return Source(f"segmentation_folder {DECODER_VERSION} {pairs.key} {form}", decode, test_files)
+    return Source(f"segmentation_folder {MASK_VERSION} {pairs.key} {form}", decode, test_files)
 
 
 @with_masks

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Allocate = Callable[[str, tuple[int, ...], str], NDArray[np.uint8]]  # name, shape, dtype -> array to fill
-DECODER_VERSION = 3  # of what image_files and mask_folders make of a file
+DECODER_VERSION = 2  # of what image_files makes of a file
+MASK_VERSION = 3  # of what image_files and mask_folders make of a file
 UNLABELED = 255  # in masks: of no class
 
 

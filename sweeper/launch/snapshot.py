@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,6 +17,7 @@ from sweeper.runs.provenance import git_state
 
 PACKAGES = ("sweeper", "hydra_plugins")
 CONFIGS = {"main": "conf", "command-line": "config_dir"}  # who provides configs, the latter --config-dir; their folder
+COPY = "code-"  # begins the names of copies
 EXTEND = "extend"  # the folder of files from outside of the program
 Texts = Sequence[tuple[str, str, str]]
 
@@ -25,7 +27,7 @@ def snapshot(configs: Mapping[str, Path], into: Path, extensions: Texts = ()) ->
 
     Args:
         configs: the folders of configs, by Hydra's name of who provides them.
-        into: the folder that gets the copy. With --config-dir=. it is in a folder of configs, and not copied.
+        into: the folder that gets the copy.
         extensions: see sweeper.runs.extensions.loaded_texts.
 
     Returns:
@@ -38,14 +40,12 @@ def snapshot(configs: Mapping[str, Path], into: Path, extensions: Texts = ()) ->
     files = {
         f"{name}/{path.relative_to(source)}": path.read_bytes()
         for name, source in sources.items()
-        for path in sorted(source.rglob("*"))
-        if path.is_file() and path.suffix in (".py", ".yaml", ".jinja") and into not in path.parents
-        if not any(part.startswith(".") for part in path.relative_to(source).parts)  # the configs of runs, .venv
+        for path in files_below(source, (".py", ".yaml", ".jinja") if name in PACKAGES else (".yaml",))
     }
     files |= {f"{EXTEND}/{Path(file).name}": text.encode() for _, file, text in extensions}
     git = json.dumps(git_state())
     digest = hashlib.sha256(repr((sorted(files.items()), git)).encode()).hexdigest()[:10]
-    copy = into / f"code-{digest}"
+    copy = into / f"{COPY}{digest}"
     if copy.exists():
         return copy
     partial = copy.with_name(f".{copy.name}.{time.time_ns()}.partial")
@@ -59,6 +59,22 @@ def snapshot(configs: Mapping[str, Path], into: Path, extensions: Texts = ()) ->
     except OSError:  # another submission created it at the same time
         shutil.rmtree(partial)
     return copy
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+    """Yield the files of a folder with these suffixes, also behind links.
+
+    Hidden folders, such as .venv and those of the configs of runs, are left out, and so are copies of the program: with
+    --config-dir=. they are in a folder of configs.
+    """
+    seen = set[str]()
+    for parent, names, files in os.walk(folder, followlinks=True):
+        names[:] = sorted(name for name in names if not name.startswith((".", COPY)))
+        if (place := os.path.realpath(parent)) in seen:
+            names.clear()
+            continue
+        seen.add(place)
+        yield from (Path(parent, file) for file in sorted(files) if Path(file).suffix in suffixes)
 
 
 def copies(extensions: Texts, code: Path) -> list[tuple[str, str, str]]:

@@ -172,7 +172,8 @@ def timm_encoder(arch: str, input_shape: Shape) -> Encoder:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             whole, probe = build().state_dict(), build(features_only=True)
         reductions = probe.feature_info.reduction()
-        indices = tuple(reductions.index(stride) for stride in STRIDES)
+        levels = probe.feature_info.out_indices  # of a DLA, they do not begin at 0
+        indices = tuple(levels[reductions.index(stride)] for stride in STRIDES)
         network = build(features_only=True, out_indices=indices)
     except Exception as error:  # of many kinds
         raise no_maps(arch) from error

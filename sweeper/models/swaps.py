@@ -15,6 +15,7 @@ ACTIVATION_LAYERS = re.compile(
     r"(?:ReLU6?|LeakyReLU|ELU|SELU|CELU|SiLU|Swish|GELU|GELUTanh|QuickGELU|Mish|HardMish|Hardswish|HardSwish)(?:Me)?"
 )
 FUNCTIONS = r"(?:relu6?|leaky_relu|elu|selu|celu|silu|swish|gelu|gelu_tanh|quick_gelu|mish|hard_mish|hard_?swish)_?"
+UNCALLED = ("forward_intermediates",)  # of timm: not called where a network classifies or encodes
 IN_CODE = re.compile(rf"\b(?:F|functional|torch)\.{FUNCTIONS}\(")
 
 
@@ -88,6 +89,8 @@ def keeps_function(layer: nn.Module) -> bool:
 def calls_function(kind: type[nn.Module]) -> bool:
     """Return whether a method of a layer, its own or inherited, calls an activation that is a function."""
     methods: list[Any] = [
-        it for name, it in inspect.getmembers(kind, inspect.isfunction) if not hasattr(nn.Module, name)
+        it
+        for name, it in inspect.getmembers(kind, inspect.isfunction)
+        if name not in UNCALLED and not hasattr(nn.Module, name)
     ]
     return any(IN_CODE.search(inspect.getsource(method)) for method in (kind.forward, *methods))

@@ -91,7 +91,12 @@ def check_colors(file: str, content: Any) -> None:
     if not isinstance(network, dict) or "groups" not in network:  # of a run's checkpoint
         return
     model, channels = network["groups"]["model"], network["images"]["input_shape"][0]
-    if model.get("arch") in CONVERTING and model.get("weights") == "pretrained" and channels == 3:
+    if (
+        model.get("name") == "torchvision"
+        and model.get("arch") in CONVERTING
+        and model.get("weights") == "pretrained"
+        and channels == 3
+    ):
         raise UserError(
             f"model.weights={file} was trained on colors that {model['arch']} converts only with "
             "model.weights=pretrained; choose that, or train both runs from a file of torchvision's weights with "

@@ -125,7 +125,7 @@ def explained(arch: str, input_shape: Shape) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # of many kinds
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         size = "x".join(map(str, input_shape))
         raise UserError(
             f"model.arch={arch} cannot be built for images of {size}: {first_line(error)}; choose another name or "

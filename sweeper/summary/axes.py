@@ -19,7 +19,7 @@ from sweeper.summary.columns import (
     is_implied,
     is_result,
 )
-from sweeper.summary.together import Together
+from sweeper.summary.together import Others, Together
 from sweeper.sweep.baseline import center, choose_baseline, is_beside, most_common
 
 PAIRED_BY = ("seed", "data", "torch", "device_type")  # pairs agree in these, which are no axes
@@ -113,6 +113,8 @@ def choose_baselines(
         values = values_of(settings, axis)
         if axis in given:
             baselines[axis] = find_value(axis, given[axis], values)
+        elif implied := [value for value in values if agrees((together or {}).get(axis, {}).get(value, ()), given)]:
+            baselines[axis] = implied[0]
         elif middle is not None:
             baselines[axis] = middle[index]
         else:
@@ -129,6 +131,12 @@ def choose_baselines(
     if middle is None or {*axes} <= {*given}:
         return baselines, []
     return baselines, [row for row, cells in zip(settings.index, rows, strict=True) if is_beside(cells, middle)]
+
+
+def agrees(others: Others, given: Mapping[str, Any]) -> bool:
+    """Return whether the settings that change with a value include given ones, and have those values."""
+    asked = [(given[name], cell) for name, cell in others if name in given]
+    return bool(asked) and all(stands_for(format_override(value), cell) for value, cell in asked)
 
 
 def with_usual_slots(rows: Sequence[tuple[Any, ...]], axes: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -16,6 +16,7 @@ from sweeper.summary.pairing import (
     Stratum,
     at_own,
     cell_columns,
+    compared_values,
     contrasts,
     differences,
     own_axes,
@@ -57,6 +58,7 @@ def compare_values(
     base = tuple(study.baseline[axis] for axis in axes)
     names, paired = cell_columns(study.settings, axes), [stratum for stratum in found if len(stratum.corners) > 1]
     own = [name for name in map(str, study.settings) if name.startswith(tuple(f"{axis}." for axis in axes))]
+    contrasted = {values: contrasts(paired, values, base, known) for values in compared_values(paired, base)}
 
     def doubts(pairs: Sequence[Difference]) -> str:
         rows = {row for pair in pairs for row in (*pair.rows, *pair.base_rows)}
@@ -69,9 +71,11 @@ def compare_values(
             return []
         cells = {pair.cell for pair in pairs}
         here = [stratum for stratum in found if stratum.cell in cells]
-        signed = {id(stratum): [rows for rows, _ in one] for stratum, one in contrasts(here, corner, base)}
+        signed = {id(stratum): [rows for rows, _ in one] for stratum, one in contrasted[corner]}
         sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
-        if not all(map(all, signed.values())):  # some have both sides, but not at the values that are compared
+        if not all(
+            map(all, (signed.get(id(stratum), [()]) for stratum in here))
+        ):  # some have both sides, but not at the values that are compared
             counted = ([row for pair in pairs for row in pair.rows], [row for pair in pairs for row in pair.base_rows])
             sides = {
                 side: name + (at_own(study.settings, own_axes(axes, study.baseline), rows) or "")
@@ -100,11 +104,12 @@ def compare_values(
             own=[name for name in own if name not in axes],
             doubts=doubts,
             unpaired=alone(pairs, values),
-            diverged=count_among(paired, values, base, study.diverged),
-            failed=count_among(paired, values, base, study.failed),
+            diverged=count_among(ends, study.diverged),
+            failed=count_among(ends, study.failed),
             is_scored=bool(study.scored) and metric in CHANCE,
             is_anytime=study.method.is_anytime,
             precision=study.method.fixed_width,
         )
-        for values, pairs in differences(paired, METRICS[metric], study.runs, base, known).items()
+        for values, ends in contrasted.items()
+        if (pairs := differences(ends, METRICS[metric], study.runs, known))
     ]

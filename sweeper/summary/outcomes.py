@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.summary.effect_measures import Runs, reached_epoch
-from sweeper.summary.pairing import Corner, Stratum, contrasts
+from sweeper.summary.pairing import Signed, Stratum
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,17 @@ class Tally:
         return self.value == self.baseline == 0
 
 
-def count_among(found: Iterable[Stratum], values: Corner, base: Corner, counted: Collection[int]) -> Tally:
+def count_among(contrasted: Iterable[tuple[Stratum, Signed]], counted: Collection[int]) -> Tally:
     """Count the runs that ended in a certain way, over the pairs (or quadruples) all of whose runs have ended.
 
     The comparison itself has only the pairs whose runs all finished, which are the survivors.
 
     Args:
-        found: the strata of the runs that finished, diverged or failed.
-        values: of the compared axes.
-        base: the baseline's value of each axis.
+        contrasted: the runs that finished, diverged or failed, see sweeper.summary.pairing.contrasts.
         counted: rows of the runs that ended in this way.
     """
     counts = [0, 0, 0, 0]
-    for _, signed in contrasts(found, values, base):
+    for _, signed in contrasted:
         if all(rows for rows, _ in signed):
             for rows, sign in signed:
                 side = 0 if sign > 0 else 2

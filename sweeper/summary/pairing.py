@@ -1,5 +1,6 @@
 """Pairs of runs that differ in a single setting, and the differences of their results."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -90,58 +91,75 @@ class Stratum:
     own: Mapping[int, Corner]
     usual: Corner
 
-    def points(self, corner: Corner) -> set[Corner]:
-        """Return the values of own settings at which a corner has runs."""
-        return {self.own[row] for row in self.corners.get(corner, ())}
+    def points(self, corner: Corner, only: Collection[int] | None = None) -> set[Corner]:
+        """Return the values of own settings at which a corner has runs, or has some of certain rows."""
+        return {self.own[row] for row in self.corners[corner] if only is None or row in only}
 
-    def rows_at(self, corner: Corner, points: Collection[Corner]) -> list[int]:
-        """Return the runs of a corner at these values of own settings; none where it lacks one of them."""
-        if not self.points(corner) >= {*points}:
-            return []
-        return [row for row in self.corners.get(corner, ()) if self.own[row] in points]
+    def rows_at(self, corner: Corner, points: set[Corner]) -> Sequence[int]:
+        """Return the runs of a corner at these values of own settings, all if empty; none where it lacks one."""
+        if not points:
+            return self.corners[corner]
+        rows = [row for row in self.corners[corner] if self.own[row] in points]
+        return rows if {self.own[row] for row in rows} == points else []
 
 
 Signed = list[tuple[Sequence[int], int]]  # rows of each corner of a contrast, with its sign
 
 
-def contrasts(found: Iterable[Stratum], values: Corner, base: Corner) -> Iterator[tuple[Stratum, Signed]]:
-    """Yield the rows of each corner of a contrast with its sign, in every stratum that has runs of all corners.
+def contrasts(
+    found: Iterable[Stratum], values: Corner, base: Corner, known: Collection[int]
+) -> list[tuple[Stratum, Signed]]:
+    """Return the rows of each corner of a contrast with its sign, in every stratum that has runs of all corners.
 
-    If the corners of each stratum have the same values of own settings, as in a full product, all of their runs count.
-    Otherwise (optimizer=sgd was run at the baseline's optimizer.weight_decay only) their means would differ in these,
-    so that runs at the same values count in all strata of a cell, see `points_of`; of a corner that lacks one, none.
+    The runs at the same values of own settings count in all strata of a cell, see `points_of`; of a corner that lacks
+    one of these values, none.
+
+    Args:
+        found: the strata.
+        values: of the axes.
+        base: the baseline's.
+        known: rows of the runs with a result.
     """
     corners, of_cells = corners_of(values, base), dict[tuple[Any, ...], list[Stratum]]()
     for stratum in found:
         if all(stratum.corners.get(corner) for corner, _ in corners):
             of_cells.setdefault(stratum.cell, []).append(stratum)
+    chosen = []
     for cell in of_cells.values():
-        points = points_of(cell, [corner for corner, _ in corners])
+        points = points_of(cell, [corner for corner, _ in corners], known)
         for stratum in cell:
-            yield (
-                stratum,
-                [
-                    (stratum.rows_at(corner, at or stratum.points(corner)), sign)
-                    for (corner, sign), at in zip(corners, points, strict=True)
-                ],
-            )
+            sides = zip(corners, points, strict=True)
+            chosen.append((stratum, [(stratum.rows_at(corner, at), sign) for (corner, sign), at in sides]))
+    return chosen
 
 
-def points_of(cell: Sequence[Stratum], corners: Sequence[Corner]) -> list[set[Corner]]:
+def points_of(cell: Sequence[Stratum], corners: Sequence[Corner], known: Collection[int]) -> list[set[Corner]]:
     """Return the values of own settings at which the runs of each corner count, in all strata of a cell; empty: at any.
 
-    They are the baseline's, of those that a corner uses; if a corner was not run there, those at which all corners
-    were run; if there are none, the baseline's of the corners that were run there, and all of the others.
+    Of the values with results in at least half of the strata, all count if they are the same for each corner, as in a
+    full product. Otherwise the means of the corners would differ in these (optimizer=sgd was run at the baseline's
+    optimizer.weight_decay only), so the baseline's count, of those that a corner uses; else those of all corners; else
+    the baseline's of the corners that were run there, and all of the others. What no stratum has is passed over.
     """
-    if all(stratum.points(corner) == stratum.points(corners[0]) for stratum in cell for corner in corners):
+    if not cell[0].usual:
         return [set() for _ in corners]
-    every = [{point for stratum in cell for point in stratum.points(corner)} for corner in corners]
-    usual = [at_baseline(points, cell[0].usual) for points in every]
-    if all(usual):
-        return usual
-    if common := set.intersection(*every):
-        return [common for _ in corners]
-    return [own or points for own, points in zip(usual, every, strict=True)]
+    usual = [at_baseline(set().union(*(it.points(corner) for it in cell)), cell[0].usual) for corner in corners]
+    often = [frequent([it.points(corner, known) for it in cell]) for corner in corners]
+    choices = [often] if all(points == often[0] for points in often) else []
+    choices += [usual] if all(usual) else []
+    choices += [[common for _ in corners]] if (common := set.intersection(*often)) else []
+    choices += [[own or points for own, points in zip(usual, often, strict=True)]]
+    for points in choices:
+        sides = list(zip(corners, points, strict=True))
+        if any(all(it.points(corner) >= at for corner, at in sides) for it in cell):
+            return points
+    return [set() for _ in corners]
+
+
+def frequent(sets: Sequence[set[Corner]]) -> set[Corner]:
+    """Return what is in at least half of the sets."""
+    counts = Counter(point for points in sets for point in points)
+    return {point for point, count in counts.items() if 2 * count >= len(sets)}
 
 
 def at_baseline(points: set[Corner], usual: Corner) -> set[Corner]:
@@ -239,40 +257,34 @@ def corners_of(values: Corner, base: Corner) -> list[tuple[Corner, int]]:
     return [(tuple(value for value, _ in corner), prod(sign for _, sign in corner)) for corner in sides]
 
 
+def compared_values(found: Iterable[Stratum], base: Corner) -> list[Corner]:
+    """Return the values of the axes that differ from the baseline's in every axis, in order."""
+    corners = dict.fromkeys(values for stratum in found for values in stratum.corners)
+    changed = (values for values in corners if all(it != other for it, other in zip(values, base, strict=True)))
+    return sorted(changed, key=lambda values: [sort_key(value) for value in values])
+
+
 def differences(
-    found: Sequence[Stratum], metric: Metric, runs: Runs, base: Corner, known: Collection[int]
-) -> dict[Corner, list[Difference]]:
-    """Return the differences of all pairs (two axes: quadruples) for every value of the axes, in order.
+    contrasted: Iterable[tuple[Stratum, Signed]], metric: Metric, runs: Runs, known: Collection[int]
+) -> list[Difference]:
+    """Return the differences of all pairs (two axes: quadruples) of a value of the axes.
 
     Args:
-        found: the strata of one dataset.
+        contrasted: see `contrasts`.
         metric: by which runs are compared.
         runs: their results.
-        base: the baseline's value of each axis.
         known: rows of the finished runs that have the metric.
     """
-    corners = dict.fromkeys(values for stratum in found for values in stratum.corners)
-    pairs: dict[Corner, list[Difference]] = {}
-    for values in sorted(corners, key=lambda values: [sort_key(value) for value in values]):
-        if any(value == other for value, other in zip(values, base, strict=True)):
-            continue
-        for stratum, contrasted in contrasts(found, values, base):
-            signed = with_results(stratum, contrasted, known)
-            if all(rows for rows, _ in signed):
-                pairs.setdefault(values, []).append(contrast(signed, metric, runs, stratum))
+    pairs = []
+    for stratum, signed in contrasted:
+        measured = [([row for row in rows if row in known], sign) for rows, sign in signed]
+        lacking = (
+            {stratum.own[row] for row in rows} != {stratum.own[row] for row in every}
+            for (rows, _), (every, _) in zip(measured, signed, strict=True)
+        )
+        if all(rows for rows, _ in measured) and not any(lacking):
+            pairs.append(contrast(measured, metric, runs, stratum))
     return pairs
-
-
-def with_results(stratum: Stratum, signed: Signed, known: Collection[int]) -> Signed:
-    """Return the rows with results; where a corner lacks one at some values of own settings, without those values."""
-    points = [{stratum.own[row] for row in rows} for rows, _ in signed]
-    measured = [[row for row in rows if row in known] for rows, _ in signed]
-    if all(point == points[0] for point in points):
-        shared = set.intersection(*({stratum.own[row] for row in rows} for rows in measured))
-        measured = [[row for row in rows if stratum.own[row] in shared] for rows in measured]
-    elif any({stratum.own[row] for row in rows} != point for rows, point in zip(measured, points, strict=True)):
-        measured = [[] for _ in signed]
-    return [(rows, sign) for rows, (_, sign) in zip(measured, signed, strict=True)]
 
 
 def at_own(settings: pd.DataFrame, own: Sequence[str], rows: Sequence[int]) -> str | None:

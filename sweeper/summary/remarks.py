@@ -44,8 +44,10 @@ def own_settings(study: Study, comparisons: Sequence[Comparison], axis: str, own
     lines = []
     for comparison in comparisons:
         change = comparison.changes[0]
+        if change.axis != axis:
+            continue
         sides = [at_own(study.settings, own, rows) for rows in (comparison.rows, comparison.base_rows)]
-        if change.axis == axis and None not in sides:
+        if None not in sides and any(sides):
             value, base = (f"{axis}={format_override(cell)}" for cell in (change.value, change.baseline))
             lines.append(f"{value}{sides[0]} is compared with {base}{sides[1]}")
     return list(dict.fromkeys(lines))

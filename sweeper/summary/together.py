@@ -17,8 +17,8 @@ Together = Mapping[str, Mapping[Any, Others]]  # for each such axis, those of ea
 def groups_of(settings: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
     """Return the names in groups of those of which each value of one occurs with exactly one value of the others.
 
-    Settings of two choices that vary beside the group are apart: each choice is compared at any of its own settings,
-    but at equal settings of the other.
+    Settings of two choices that vary beside the group are apart where they only change with these choices: each choice
+    is compared at any of its own settings, but at equal settings of the other.
     """
     found: dict[tuple[int, ...], list[str]] = {}
     for name in names:
@@ -28,6 +28,9 @@ def groups_of(settings: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
     for group in found.values():
         owners = {name: owner_of(name, group, names) for name in group}
         several = [None] if None in owners.values() else dict.fromkeys(owners.values())
+        if len(several) > 1:
+            choices = [settings[owner].map(repr) for owner in several]
+            several = [None] if (settings[group[0]].map(repr).groupby(choices).nunique() > 1).any() else several
         groups += [[name for name in group if owner is None or owners[name] == owner] for owner in several]
     return groups
 

@@ -13,8 +13,8 @@ from sweeper.display import stdout_console
 from sweeper.errors import UserError
 from sweeper.files import number
 from sweeper.runs.states import STATES, State
-from sweeper.sweep.saved import find_sweep, read_plan
-from sweeper.sweep.statuses import collect
+from sweeper.sweep.saved import find_sweep, plans_of, read_plan
+from sweeper.sweep.statuses import states_of
 
 WIDE = 200  # columns if there is no terminal
 UNREADABLE = "sweep.json is not readable"
@@ -38,15 +38,14 @@ class Sweep:
 
 
 def read_sweeps(output_dir: Path) -> list[Sweep]:
-    """Return the sweeps, the latest first, those without a readable plan last.
+    """Return the sweeps, the one that was started last first, those without a readable plan last.
 
     Raises:
         UserError: there is none.
     """
     find_sweep(output_dir, None)
-    folders = [file.parent for file in (output_dir / "sweeps").glob("*/sweep.json")]
-    sweeps = [read_sweep(folder) for folder in folders]
-    return sorted(sweeps, key=lambda sweep: (sweep.created is None, -(sweep.created or 0.0), sweep.name))
+    sweeps = [read_sweep(file.parent) for file in reversed(plans_of(output_dir))]
+    return sorted(sweeps, key=lambda sweep: sweep.created is None)
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -54,9 +53,8 @@ def read_sweep(folder: Path) -> Sweep:
         plan = read_plan(folder)
     except UserError:
         return Sweep(folder.name, None, None, UNREADABLE)
-    statuses = collect(folder, plan)
-    states = Counter(status.state for status in statuses)
-    return Sweep(folder.name, number(plan["created"]), len(statuses), format_states(states))
+    states = Counter(states_of(folder, plan).values())
+    return Sweep(folder.name, number(plan["created"]), states.total(), format_states(states))
 
 
 def format_states(states: Mapping[State, int]) -> str:

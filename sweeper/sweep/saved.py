@@ -16,13 +16,19 @@ ACTIONS, REASONS = {action.value for action in Action}, {reason.value for reason
 MAX_CONCURRENCY = 10**6  # a file with that many runs at a time is damaged
 
 
+def plans_of(output_dir: Path) -> list[Path]:
+    """Return the files of the sweeps' plans, that of the sweep that was started last at the end."""
+    files = (output_dir / "sweeps").glob("*/sweep.json")
+    return sorted(files, key=lambda path: (path.stat().st_mtime, path))
+
+
 def find_sweep(output_dir: Path, name: str | None) -> Path:
     """Return the folder of a sweep, by default of the sweep that was started last.
 
     Raises:
         UserError: there is none.
     """
-    files = sorted((output_dir / "sweeps").glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
+    files = plans_of(output_dir)
     names = [path.parent.name for path in files]
     if not files:
         example = "python train.py -m model=mlp,cnn"

@@ -46,15 +46,33 @@ class RunStatus:
 
 def collect(folder: Path, plan: dict[str, Any]) -> list[RunStatus]:
     """Return the status of every run of a sweep, those that need attention first."""
-    queued = queued_runs(folder)
-    statuses = []
-    for job, swept in swept_in_plan(plan):
-        record = RunDirectory(folder.parent.parent / "runs" / job["run_id"])
-        status = collect_run(record, swept, job)
-        if status.run_id in queued and is_queued(status.state, record.status() or {}, queued[status.run_id]):
-            status.state = State.QUEUED
-        statuses.append(status)
+    states = states_of(folder, plan)
+    statuses = [
+        collect_run(RunDirectory(folder.parent.parent / "runs" / job["run_id"]), swept, job, states[job["run_id"]])
+        for job, swept in swept_in_plan(plan)
+    ]
     return sorted(statuses, key=lambda status: (STATES[status.state].order, status.run_id))
+
+
+def states_of(folder: Path, plan: dict[str, Any]) -> dict[str, State]:
+    """Return the present state of every run of a sweep."""
+    queued, states = queued_runs(folder), {}
+    for job in own_jobs(plan):
+        run_id, status = job["run_id"], RunDirectory(folder.parent.parent / "runs" / job["run_id"]).status()
+        state = State.WAITING if status is None else parse_state(status.get("state"))
+        if has_not_started(job, state, status):
+            is_kept = job["action"] == Action.RESUME and not STATES[state].is_terminal
+            state = state if is_kept else State.WAITING
+        if run_id in queued and is_queued(state, status or {}, queued[run_id]):
+            state = State.QUEUED
+        states[run_id] = state
+    return states
+
+
+def has_not_started(job: dict[str, Any], state: State, status: dict[str, Any] | None) -> bool:
+    """Return whether a run is as it was at planning: the attempt that is planned has not started."""
+    is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
+    return is_planned and state is not State.RUNNING and number((status or {}).get("heartbeat")) == job["heartbeat"]
 
 
 def select_jobs(plan: dict[str, Any], where: Sequence[str]) -> dict[str, Any]:
@@ -91,19 +109,13 @@ def is_queued(state: State, status: dict[str, Any], submitted: float) -> bool:
     return state is State.WAITING or (state is State.INTERRUPTED and not was_stopped)
 
 
-def collect_run(record: RunDirectory, swept: str, job: dict[str, Any]) -> RunStatus:
-    """Return the status of a run, given its job in the plan."""
+def collect_run(record: RunDirectory, swept: str, job: dict[str, Any], state: State) -> RunStatus:
+    """Return the status of a run in a state, given its job in the plan."""
     metrics = record.metrics()
     score = next((score for score in SCORES.values() if metrics and f"val_{score}" in metrics[0]), None)
     rows = list(readable_rows(metrics, score or SCORES[CLASSIFICATION]))
-    status = record.status()
-    state = State.WAITING if status is None else parse_state(status.get("state"))
-    is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
-    if is_planned and state is not State.RUNNING and number((status or {}).get("heartbeat")) == job["heartbeat"]:
-        # as at planning: this attempt has not started
-        resumes = job["action"] == Action.RESUME
-        state = state if resumes and not STATES[state].is_terminal else State.WAITING
-        rows = rows if resumes else []
+    if job["action"] == Action.TRAIN and state in (State.WAITING, State.QUEUED):
+        rows = []  # of an earlier attempt
     seconds: float | None = job["seconds"]
     if rows:
         seconds = number((job["epochs"] - len(rows)) * median(row["seconds"] for row in rows))

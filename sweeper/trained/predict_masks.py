@@ -1,5 +1,6 @@
 """Masks of image files, as a network of segmentation or the mean of several predicts them."""
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from sweeper.trained.images import read_images
 from sweeper.trained.predict import check_classes
 
 Pixels = NDArray[np.uint8]
+MOST_NAMED = 8  # runs in the name of a folder
 TABLE = "masks.csv"  # of the classes' fractions of each image
 
 
@@ -107,7 +109,10 @@ def predict_masks(
 
 
 def folder_name(run_ids: Sequence[str]) -> str:
-    """Return the folder of the masks of a run, or of an ensemble: the last digits of its runs."""
+    """Return the folder of the masks of a run, or of an ensemble: the last digits of its runs, or of many a digest."""
+    if len(run_ids) > MOST_NAMED:
+        digest = hashlib.sha256(" ".join(run_ids).encode()).hexdigest()[:ID_DIGITS]
+        return f"{len(run_ids)}-runs-{digest}"
     return run_ids[0] if len(run_ids) == 1 else "-".join(run_id[-ID_DIGITS:] for run_id in run_ids)
 
 

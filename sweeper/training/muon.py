@@ -20,7 +20,7 @@ def is_hidden_matrix(parameters: Sequence[tuple[str, Tensor]]) -> list[bool]:
     convolution that is trained and the last layer.
     """
     matrices = [index for index, named in enumerate(parameters) if is_layer_weight(*named)]
-    left_out = [*matrices[-1:], *[index for index in matrices if parameters[index][1].ndim == 4][:1]]
+    left_out = [*matrices[-1:], *[index for index in matrices if parameters[index][1].ndim > 2][:1]]
     return [index in matrices and index not in left_out for index in range(len(parameters))]
 
 

@@ -17,7 +17,7 @@ def is_layer_weight(name: str, parameter: Tensor) -> bool:
 
     Others are biases, norms, scales, tokens, and what depends on positions, some of them with several dimensions.
     """
-    return parameter.ndim in (2, 4) and "weight" in name
+    return parameter.ndim > 1 and "weight" in name
 
 
 def layer_numbers(parameters: NamedParameters) -> list[int]:

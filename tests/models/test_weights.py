@@ -77,6 +77,8 @@ def test_a_runs_weights_for_converted_colors_are_refused(tmp_path: Path) -> None
     for channels, arch, weights in ((1, "googlenet", "pretrained"), (3, "googlenet", None), (3, "vgg11", "pretrained")):
         save(channels, arch=arch, weights=weights)
         assert read_weights(file).keys() == prefixed("").keys()
+    save(3, name="timm", arch="inception_v3", weights="pretrained")
+    assert read_weights(file).keys() == prefixed("").keys()
     save(3, arch="googlenet", weights="pretrained")
     with pytest.raises(UserError, match=rf"^model.weights={file} was trained on colors that googlenet converts only"):
         read_weights(file)

@@ -139,24 +139,64 @@ def test_seeds_without_the_baselines_own_value_are_left_out() -> None:
     assert "optimizer=sgd at optimizer.lr=0.1 is compared with optimizer=adam at optimizer.lr=0.0005" in result.notes
 
 
+BASE = {"optimizer": "sgd", "optimizer.lr": 0.1}
+
+
 def test_an_average_has_the_same_values_in_every_seed() -> None:
     frame = table(
         *runs("optimizer__lr", {0.1: [1, 2, 3], 0.01: [3, 5, 7], 1.0: [4, 6, 8]}, optimizer="sgd"),
         *runs("optimizer__lr", {0.5: [10, 11, 12], 0.05: [20, 20]}, optimizer="adam"),
     )
-    result = found(frame, {"optimizer": "sgd", "optimizer.lr": 0.1})
-    assert of_axis(result, "optimizer").means == (14, 13.5)  # (10 + 20) / 2 - 1, (11 + 20) / 2 - 2
-    assert of_axis(result, "optimizer").left_out[0].startswith("seed 2 (lacks optimizer=adam")
+    result = of_axis(found(frame, BASE), "optimizer")
+    assert result.means == (14, 13.5)  # (10 + 20) / 2 - 1, (11 + 20) / 2 - 2
+    assert len(result.left_out) == 1 and result.left_out[0].startswith("seed 2 (")
 
 
-def test_a_diverged_rate_of_a_full_grid_is_left_out_on_both_sides() -> None:
+def test_a_run_at_another_value_in_one_seed_changes_nothing() -> None:
+    pairs = [
+        *runs("optimizer__lr", {0.1: [1, 2, 3, 4, 5]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.5: [10, 12, 14, 16, 18]}, optimizer="adam"),
+    ]
+    more = [
+        *runs("optimizer__lr", {0.01: [7]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.05: [20]}, optimizer="adam"),
+    ]
+    one = of_axis(found(table(*pairs, *more), BASE), "optimizer")
+    assert one.means == (9, 10, 11, 12, 13) and not one.averaged and not one.left_out
+    (last,) = (run for run in pairs if (run["optimizer"], run["seed"]) == ("adam", 4))
+    last["optimizer__lr"] = 0.05
+    few = of_axis(found(table(*pairs, more[0]), BASE), "optimizer")
+    assert few.means == (9, 10, 11, 12)
+    assert few.left_out == ("seed 4 (lacks optimizer=adam at optimizer.lr=0.5)",)
+
+
+def test_single_runs_at_the_baselines_value_do_not_replace_a_shared_one() -> None:
     frame = table(
-        *runs("optimizer__lr", {0.1: [1, 2], 0.01: [3, 5]}, optimizer="sgd"),
-        *runs("optimizer__lr", {0.1: [10, 11], 0.01: [20, 20]}, optimizer="adam"),
+        *runs("optimizer__lr", {0.01: [1, 2, 3, 4, 5], 0.1: [9]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.01: [2, 4, 6, 8, 10]}, optimizer="adam"),
+        {"optimizer": "adam", "optimizer__lr": 0.1, "seed": 1, "test_acc": 0},
     )
-    frame.loc[3, "state"] = "diverged"  # sgd, 0.01, seed 1
-    comparison = of_axis(found(frame, {"optimizer": "sgd", "optimizer.lr": 0.1}), "optimizer")
-    assert comparison.means == (13, 9)  # (10 + 20 - 1 - 3) / 2 and 11 - 2
+    assert of_axis(found(frame, BASE), "optimizer").means == (1, 2, 3, 4, 5)
+
+
+def test_a_seed_with_a_part_of_a_full_grid_is_left_out() -> None:
+    frame = table(
+        *runs("optimizer__lr", {0.1: [1, 2, 3], 0.01: [3, 5, 7]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.1: [10, 11, 12], 0.01: [20, 20, 20]}, optimizer="adam"),
+    )
+    frame.loc[5, "state"] = "diverged"  # sgd, 0.01, seed 2
+    one = of_axis(found(frame, BASE), "optimizer")
+    assert one.means == (13, 12)  # (10 + 20 - 1 - 3) / 2, (11 + 20 - 2 - 5) / 2
+    assert one.averaged and one.diverged is not None and one.diverged.text == "0 of 6 vs. 1 of 6"
+
+
+def test_a_rate_at_which_all_runs_diverge_leaves_the_others_to_compare() -> None:
+    frame = table(
+        *runs("optimizer__lr", {0.1: [1, 2], 1.0: [3, 5]}, optimizer="sgd"),
+        *runs("optimizer__lr", {0.1: [10, 11], 1.0: [20, 20]}, optimizer="adam"),
+    )
+    frame.loc[[2, 3], "state"] = "diverged"  # sgd, 1.0
+    assert of_axis(found(frame, BASE), "optimizer").means == (9, 9)
 
 
 def test_the_note_on_own_settings_is_of_the_pairs() -> None:

@@ -57,8 +57,35 @@ def test_a_setting_that_changes_with_a_choices_own_is_still_paired() -> None:
     assert result.comparisons == []
     assert "the nearest runs of optimizer=adam also differ in scheduler, optimizer.lr" in str(result.nothing)
     again = [{**row, "optimizer__lr": 0.001, "scheduler": "constant"} for row in rows[:3]]
-    (one,) = found(table(*rows, *again), {"optimizer": "adam", "optimizer.lr": "0.001"}).comparisons[:1]
+    one = of_axis(found(table(*rows, *again), {"optimizer": "adam", "optimizer.lr": "0.001"}), "optimizer")
     assert (one.changes[0].name, one.seeds) == ("optimizer=sgd", 3)
+
+
+@pytest.mark.parametrize(("lr", "scheduler"), [(0.1, "cosine"), (0.01, "step")])
+def test_a_baseline_may_be_what_changes_with_the_setting_that_leads(lr: float, scheduler: str) -> None:
+    rows = [
+        {"optimizer": optimizer, "optimizer__lr": rate, "scheduler": name, "seed": seed, "test_acc": seed / 10}
+        for optimizer in ("sgd", "adam")
+        for rate, name in ((0.1, "cosine"), (0.01, "step"))
+        for seed in range(3)
+    ]
+    result = found(table(*rows), {"optimizer.lr": lr})
+    assert of_axis(result, "scheduler").changes[0].base_name == f"scheduler={scheduler} + optimizer.lr={lr}"
+
+
+def test_own_settings_of_two_choices_that_change_within_them_are_one_change() -> None:
+    rows = [
+        {
+            "model": model, "optimizer": optimizer, "model__hidden": hidden, "optimizer__lr": lr,
+            "seed": seed, "test_acc": lr + seed / 100,
+        }
+        for model in ("a", "b")
+        for optimizer in ("sgd", "adam")
+        for hidden, lr in (("[64]", 0.1), ("[512]", 0.01))
+        for seed in range(3)
+    ]
+    one = of_axis(found(table(*rows), {"model.hidden": "[64]"}), "model.hidden")
+    assert (one.changes[0].name, one.pairs) == ("model.hidden=[512] + optimizer.lr=0.01", 12)
 
 
 def test_own_settings_of_two_choices_are_not_one_change() -> None:
