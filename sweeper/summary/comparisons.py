@@ -69,28 +69,21 @@ def compare_values(
         """Return the seeds of the pairs' cells that have a run of one side only, see unpaired_seeds."""
         if len(axes) > 1:
             return []
-        cells = {pair.cell for pair in pairs}
+        cells, sides = {pair.cell for pair in pairs}, (corner, base)
         here = [stratum for stratum in found if stratum.cell in cells]
         signed = {id(stratum): [rows for rows, _ in one] for stratum, one in contrasted[corner]}
-        sides = {side: f"{axes[0]}={format_override(side[0])}" for side in (corner, base)}
-        if not all(
-            map(all, (signed.get(id(stratum), [()]) for stratum in here))
-        ):  # some have both sides, but not at the values that are compared
-            counted = ([row for pair in pairs for row in pair.rows], [row for pair in pairs for row in pair.base_rows])
-            sides = {
-                side: name + (at_own(study.settings, own_axes(axes, study.baseline), rows) or "")
-                for (side, name), rows in zip(sides.items(), counted, strict=True)
-            }
         both = {stratum.seed for stratum in here if all(signed.get(id(stratum), [()]))}
         seeds = both | {pair.seed for pair in pairs}  # of a pair without a result, the run's end is counted
-        lone: dict[Any, set[str]] = {}
-        for stratum in here:
-            if stratum.seed not in seeds:
-                had = signed.get(id(stratum), [stratum.corners.get(side, ()) for side in sides])
-                lone.setdefault(stratum.seed, set()).update(
-                    name for name, rows in zip(sides.values(), had, strict=True) if rows
-                )
-        return unpaired_seeds({seed: had for seed, had in lone.items() if had}, list(sides.values()))
+        lone: dict[Any, set[int]] = {}
+        for stratum in (stratum for stratum in here if stratum.seed not in seeds):
+            had = signed.get(id(stratum), [stratum.corners.get(side, ()) for side in sides])
+            lone.setdefault(stratum.seed, set()).update(index for index, rows in enumerate(had) if rows)
+        if not any(lone.values()):
+            return []
+        counted = ([row for pair in pairs for row in pair.rows], [row for pair in pairs for row in pair.base_rows])
+        points = [at_own(study.settings, own_axes(axes, study.baseline), rows) or "" for rows in counted]
+        texts = [f"{axes[0]}={format_override(side[0])}{at}" for side, at in zip(sides, points, strict=True)]
+        return unpaired_seeds({seed: [texts[index] for index in had] for seed, had in lone.items() if had}, texts)
 
     return [
         compare(

@@ -76,8 +76,12 @@ def test_a_baseline_may_be_what_changes_with_the_setting_that_leads(lr: float, s
 def test_own_settings_of_two_choices_that_change_within_them_are_one_change() -> None:
     rows = [
         {
-            "model": model, "optimizer": optimizer, "model__hidden": hidden, "optimizer__lr": lr,
-            "seed": seed, "test_acc": lr + seed / 100,
+            "model": model,
+            "optimizer": optimizer,
+            "model__hidden": hidden,
+            "optimizer__lr": lr,
+            "seed": seed,
+            "test_acc": lr + seed / 100,
         }
         for model in ("a", "b")
         for optimizer in ("sgd", "adam")
