@@ -60,7 +60,7 @@ def states_of(folder: Path, plan: dict[str, Any]) -> dict[str, State]:
     for job in own_jobs(plan):
         run_id, status = job["run_id"], RunDirectory(folder.parent.parent / "runs" / job["run_id"]).status()
         state = State.WAITING if status is None else parse_state(status.get("state"))
-        if has_not_started(job, state, status):
+        if has_not_started(job, status):
             is_kept = job["action"] == Action.RESUME and not STATES[state].is_terminal
             state = state if is_kept else State.WAITING
         if run_id in queued and is_queued(state, status or {}, queued[run_id]):
@@ -69,10 +69,12 @@ def states_of(folder: Path, plan: dict[str, Any]) -> dict[str, State]:
     return states
 
 
-def has_not_started(job: dict[str, Any], state: State, status: dict[str, Any] | None) -> bool:
+def has_not_started(job: dict[str, Any], status: dict[str, Any] | None) -> bool:
     """Return whether a run is as it was at planning: the attempt that is planned has not started."""
+    if status is not None and parse_state(status.get("state")) is State.RUNNING:
+        return False
     is_planned = job["action"] in (Action.TRAIN, Action.RESUME)
-    return is_planned and state is not State.RUNNING and number((status or {}).get("heartbeat")) == job["heartbeat"]
+    return is_planned and number((status or {}).get("heartbeat")) == job["heartbeat"]
 
 
 def select_jobs(plan: dict[str, Any], where: Sequence[str]) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def collect_run(record: RunDirectory, swept: str, job: dict[str, Any], state: St
     metrics = record.metrics()
     score = next((score for score in SCORES.values() if metrics and f"val_{score}" in metrics[0]), None)
     rows = list(readable_rows(metrics, score or SCORES[CLASSIFICATION]))
-    if job["action"] == Action.TRAIN and state in (State.WAITING, State.QUEUED):
+    if job["action"] == Action.TRAIN and has_not_started(job, record.status()):
         rows = []  # of an earlier attempt
     seconds: float | None = job["seconds"]
     if rows:

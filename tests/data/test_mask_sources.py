@@ -80,7 +80,7 @@ def test_a_palette_mask_has_its_indices_and_a_mask_of_listed_colors_those_of_the
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_a_gray_mask_has_its_indices_at_every_depth(root: Path, bits: int) -> None:
-    """Pillow makes white 255 at every depth, and saves what it is given at the depth that it is told."""
+    """Pillow makes white 255 at every depth, and saves values unscaled at the requested depth."""
     white, mask = 2**bits - 1, halves(1, 3)
     path = save(root, "train", "a", mask)
     Image.fromarray(mask * (255 // white)).save(path, bits=bits)
