@@ -17,6 +17,16 @@ from sweeper.sweep.watch import watch
 from sweeper.sweep.watch_table import format_progress
 
 
+def test_a_run_that_is_queued_again_keeps_its_epochs(tmp_path: Path) -> None:
+    folder = save(tmp_path, [job("a"), job("b", heartbeat=5.0)])
+    for name, heartbeat in (("a", 6.0), ("b", 5.0)):  # b is as it was at planning: its epochs will be trained again
+        change_status(make(tmp_path, name, "interrupted", [row(0.5), row(0.6)]), heartbeat=heartbeat)
+    packs = [["a"], ["b"]]
+    write_json(folder / "jobs.json", {"submissions": [{"token": "t", "job": "12", "made": 2e9, "packs": packs}]})
+    found = {status.run_id: (status.state, status.epoch) for status in collect(folder, read_plan(folder))}
+    assert found == {"a": ("queued", 2), "b": ("queued", 0)}
+
+
 def test_submitted_runs_are_queued_until_they_run(tmp_path: Path) -> None:
     rows = [row(0.5, 2.0, 10)]
     for name, state in (("a", "running"), ("b", "interrupted"), ("c", "cancelled"), ("d", "interrupted")):
